@@ -1,0 +1,10 @@
+//! LogQL: from query text to a syntax tree, back to text, and the stages that run over single entries.
+//!
+//! ```text
+//! text → lexer → parser → ast (validated) → printer
+//!                          └→ pipeline: stages compiled once per query, run once per entry
+//! ```
+//! Pure: no I/O, no clock, no async, nothing of ours imported. What a query means over many entries
+//! (windows, series, vectors) is the engine's business; what one entry becomes is decided here.
+
+pub mod ast;
