@@ -1,1 +1,8 @@
+//! What is stored and how: entries, segments, the objects that hold them, and when two entries are one.
+//!
+//! ```text
+//! entry → segment (Parquet bytes) → store (objects, create-only) → catalog (what is visible) → identity (each entry once)
+//! ```
 
+pub mod entry;
+pub mod pairs;
