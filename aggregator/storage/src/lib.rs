@@ -5,4 +5,6 @@
 //! ```
 
 pub mod entry;
+pub mod error;
 pub mod pairs;
+pub mod segment;
