@@ -4,7 +4,10 @@
 //! entry → segment (Parquet bytes) → store (objects, create-only) → catalog (what is visible) → identity (each entry once)
 //! ```
 
+pub mod catalog;
 pub mod entry;
 pub mod error;
+pub mod identity;
 pub mod pairs;
 pub mod segment;
+pub mod store;

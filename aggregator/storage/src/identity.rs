@@ -1,0 +1,315 @@
+//! Each entry once: which rows of overlapping parts repeat an entry that an earlier part holds.
+//!
+//! Entries of a stream with equal stamp, line and metadata are one. Parts whose intervals [first stamp, last stamp] of a stream do not
+//! overlap another's cannot share an entry and are trusted as they are. Where they do overlap, stamps are compared; only where
+//! two are equal, the hashes; and only where those are equal too, line and metadata (by SHA-256, so that one part's lines are in memory at a time).
+//! The answer is a set of rows to leave out, so that everything after it can treat parts as independent.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::catalog::{Catalog, Snapshot};
+use crate::entry::StreamId;
+use crate::error::ReadError;
+use crate::segment::columns::Wanted;
+
+/// Rows to leave out, by part (index into the snapshot), ascending.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Repetitions {
+    rows: HashMap<usize, Arc<[u32]>>,
+}
+
+impl Repetitions {
+    /// Rows of a part that repeat an earlier part's entries, ascending.
+    pub fn of(&self, part: usize) -> &[u32] {
+        self.rows.get(&part).map_or(&[], |rows| rows)
+    }
+
+    pub fn total(&self) -> usize {
+        self.rows.values().map(|rows| rows.len()).sum()
+    }
+}
+
+/// A stream's rows in one part.
+#[derive(Debug, Clone)]
+struct Piece {
+    part: usize,
+    rows: Range<usize>,
+    first: i64,
+    last: i64,
+}
+
+/// A row of a part.
+type Row = (usize, u32);
+
+/// Finds the repetitions among `streams` in the parts that touch `[start, end]`.
+pub async fn repetitions(
+    catalog: &Catalog,
+    snapshot: &Snapshot,
+    streams: impl IntoIterator<Item = StreamId>,
+    start: i64,
+    end: i64,
+) -> Result<Repetitions, ReadError> {
+    let overlaps: Vec<Vec<Piece>> = streams.into_iter().flat_map(|stream| overlap_sets(pieces(snapshot, stream, start, end))).collect();
+    if overlaps.is_empty() {
+        return Ok(Repetitions::default());
+    }
+    let equal_stamps = rows_with_equal_stamps(catalog, snapshot, &overlaps).await?;
+    let equal_hashes = split_by_hash(catalog, snapshot, equal_stamps).await?;
+    let repeated = later_of_equal(catalog, snapshot, equal_hashes).await?;
+    let rows = repeated.into_iter().map(|(part, rows)| (part, rows.into_iter().collect::<Vec<u32>>().into())).collect();
+    Ok(Repetitions { rows })
+}
+
+fn pieces(snapshot: &Snapshot, stream: StreamId, start: i64, end: i64) -> Vec<Piece> {
+    let spans = snapshot.iter().enumerate().filter_map(|(part, found)| Some((part, found.table().find(stream)?)));
+    spans
+        .filter(|(_, span)| span.min_timestamp <= end && span.max_timestamp >= start)
+        .map(|(part, span)| Piece { part, rows: span.rows.clone(), first: span.min_timestamp, last: span.max_timestamp })
+        .collect()
+}
+
+/// Groups pieces whose closed intervals overlap, directly or through others; pieces that stand alone fall out.
+fn overlap_sets(mut pieces: Vec<Piece>) -> Vec<Vec<Piece>> {
+    pieces.sort_by_key(|piece| piece.first);
+    let mut sets: Vec<Vec<Piece>> = Vec::new();
+    let mut reach = i64::MIN;
+    for piece in pieces {
+        match sets.last_mut() {
+            Some(set) if piece.first <= reach => {
+                reach = reach.max(piece.last);
+                set.push(piece);
+            }
+            _ => {
+                reach = piece.last;
+                sets.push(vec![piece]);
+            }
+        }
+    }
+    sets.retain(|set| set.len() > 1);
+    sets
+}
+
+/// Groups of rows of one stream, in different parts, with one stamp.
+async fn rows_with_equal_stamps(catalog: &Catalog, snapshot: &Snapshot, overlaps: &[Vec<Piece>]) -> Result<Vec<Vec<Row>>, ReadError> {
+    let involved: BTreeSet<usize> = overlaps.iter().flatten().map(|piece| piece.part).collect();
+    let wanted = Wanted { timestamps: true, ..Wanted::default() };
+    let mut stamps = HashMap::new();
+    for part in involved {
+        let columns = catalog.load(&snapshot[part], wanted).await?;
+        stamps.insert(part, columns.timestamps.expect("timestamps were wanted"));
+    }
+    let mut groups = Vec::new();
+    for set in overlaps {
+        let mut rows: Vec<(i64, usize, u32)> = Vec::new();
+        for (index, piece) in set.iter().enumerate() {
+            let column = &stamps[&piece.part];
+            for row in shared_rows(column, piece, index, set) {
+                rows.push((column[row], piece.part, row as u32));
+            }
+        }
+        rows.sort_unstable();
+        for group in rows.chunk_by(|left, right| left.0 == right.0) {
+            if group.first().map(|row| row.1) != group.last().map(|row| row.1) {
+                groups.push(group.iter().map(|&(_, part, row)| (part, row)).collect());
+            }
+        }
+    }
+    Ok(groups)
+}
+
+/// The rows of a piece between the first and the last stamp of the set's other pieces.
+fn shared_rows(stamps: &[i64], piece: &Piece, index: usize, set: &[Piece]) -> Range<usize> {
+    let others = || set.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, other)| other);
+    let first = others().map(|other| other.first).min().unwrap_or(i64::MAX);
+    let last = others().map(|other| other.last).max().unwrap_or(i64::MIN);
+    let column = &stamps[piece.rows.clone()];
+    let from = column.partition_point(|&stamp| stamp < first);
+    let to = column.partition_point(|&stamp| stamp <= last);
+    piece.rows.start + from..piece.rows.start + to.max(from)
+}
+
+/// Splits the groups by line hash; what stands alone in its part or with its hash falls out.
+async fn split_by_hash(catalog: &Catalog, snapshot: &Snapshot, groups: Vec<Vec<Row>>) -> Result<Vec<Vec<Row>>, ReadError> {
+    let mut hashes: HashMap<Row, u64> = HashMap::new();
+    for (part, rows) in by_part(&groups) {
+        let columns = catalog.load(&snapshot[part], Wanted { line_hashes: true, ..Wanted::default() }).await?;
+        let column = columns.line_hashes.expect("hashes were wanted");
+        hashes.extend(rows.into_iter().map(|row| ((part, row), column[row as usize])));
+    }
+    Ok(split_by(groups, |row| hashes[row]))
+}
+
+/// Compares what is left by line and metadata; of equal rows all but the first part's are repetitions.
+async fn later_of_equal(
+    catalog: &Catalog,
+    snapshot: &Snapshot,
+    groups: Vec<Vec<Row>>,
+) -> Result<BTreeMap<usize, BTreeSet<u32>>, ReadError> {
+    let mut digests: HashMap<Row, [u8; 32]> = HashMap::new();
+    for (part, rows) in by_part(&groups) {
+        let columns = catalog.load(&snapshot[part], Wanted { lines: true, metadata: true, ..Wanted::default() }).await?;
+        let metadata = columns.metadata.as_ref().expect("metadata was wanted");
+        for row in rows {
+            let line = columns.line(row as usize).expect("lines were wanted");
+            let mut digest = Sha256::new();
+            digest.update((line.len() as u64).to_le_bytes());
+            digest.update(line);
+            digest.update(metadata.row(row as usize).as_bytes());
+            digests.insert((part, row), digest.finalize().into());
+        }
+    }
+    let mut repeated: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
+    for group in split_by(groups, |row| digests[row]) {
+        // Parts stand in the snapshot in the order in which they count.
+        for (part, row) in group.into_iter().skip(1) {
+            repeated.entry(part).or_default().insert(row);
+        }
+    }
+    Ok(repeated)
+}
+
+fn by_part(groups: &[Vec<Row>]) -> BTreeMap<usize, BTreeSet<u32>> {
+    let mut parts: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
+    for &(part, row) in groups.iter().flatten() {
+        parts.entry(part).or_default().insert(row);
+    }
+    parts
+}
+
+fn split_by<K: Ord>(groups: Vec<Vec<Row>>, key: impl Fn(&Row) -> K) -> Vec<Vec<Row>> {
+    let mut split = Vec::new();
+    for group in groups {
+        let mut by_key: BTreeMap<K, Vec<Row>> = BTreeMap::new();
+        for row in group {
+            by_key.entry(key(&row)).or_default().push(row);
+        }
+        split.extend(by_key.into_values().filter(|rows| rows.len() > 1));
+    }
+    split
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
+    use crate::pairs::Pairs;
+    use crate::segment::rows::SegmentRows;
+    use crate::segment::write::{self, SegmentName};
+    use crate::store::{Store, paths};
+    use object_store::memory::InMemory;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    type Entry = (u8, i64, u8, u8);
+
+    fn labels(stream: u8) -> Arc<StreamLabels> {
+        Arc::new(StreamLabels::new(Pairs::from_pairs([("app", stream.to_string())]), None))
+    }
+
+    fn push(entries: &[Entry]) -> PushBatch {
+        let mut streams: BTreeMap<u8, StreamEntries> = BTreeMap::new();
+        for &(stream, stamp, line, metadata) in entries {
+            let stream = streams.entry(stream).or_insert_with(|| StreamEntries::new(labels(stream)));
+            let pushed = if metadata == 0 { Pairs::default() } else { Pairs::from_pairs([("m", metadata.to_string())]) };
+            let handle = stream.intern(Metadata { pushed, derived: Pairs::default() });
+            stream.push(stamp, &format!("line {line}"), handle);
+        }
+        PushBatch { tenant: TenantId::new("t"), streams: streams.into_values().collect() }
+    }
+
+    /// Stores each batch as a segment of its own; half of them stay in memory.
+    async fn catalog_of(segments: &[Vec<Entry>]) -> Catalog {
+        let store = Store::new(Arc::new(InMemory::new()), "");
+        let catalog = Catalog::new(store.clone(), 1 << 20);
+        for (sequence, entries) in segments.iter().enumerate() {
+            let rows = SegmentRows::from_pushes(&[push(entries)]);
+            if rows.rows() == 0 {
+                continue;
+            }
+            let writer = if sequence % 2 == 0 { "OWN" } else { "OTHER" };
+            let name = SegmentName { writer: writer.into(), sequence: sequence as u64, flushed: sequence as i64 };
+            let bytes = write::encode(&name, &rows).expect("encodes");
+            let size = bytes.len() as u64;
+            store.create(&paths::segment(writer, name.sequence), bytes, Duration::from_secs(1)).await.expect("stores");
+            if writer == "OWN" {
+                catalog.publish(&name, size, rows);
+            }
+        }
+        catalog.discover(|_, _| ()).await.expect("lists");
+        catalog
+    }
+
+    async fn kept(catalog: &Catalog, start: i64, end: i64) -> Vec<(i64, Vec<u8>, Pairs, u64)> {
+        let snapshot = catalog.snapshot(&TenantId::new("t"));
+        let ids: BTreeSet<StreamId> = snapshot.iter().flat_map(|part| part.table().streams.iter().map(|span| span.id)).collect();
+        let repeated = repetitions(catalog, &snapshot, ids, start, end).await.expect("reads");
+        let mut rows = Vec::new();
+        for (index, part) in snapshot.iter().enumerate() {
+            let all = Wanted { timestamps: true, lines: true, metadata: true, line_hashes: false };
+            let columns = catalog.load(part, all).await.expect("reads");
+            for span in &part.table().streams {
+                for row in span.rows.clone().filter(|row| repeated.of(index).binary_search(&(*row as u32)).is_err()) {
+                    let stamp = columns.timestamps.as_ref().expect("wanted")[row];
+                    if (start..=end).contains(&stamp) {
+                        let metadata = columns.metadata.as_ref().expect("wanted").row(row).clone();
+                        rows.push((stamp, columns.line(row).expect("wanted").to_vec(), metadata, span.id.0));
+                    }
+                }
+            }
+        }
+        rows.sort();
+        rows
+    }
+
+    fn truth(segments: &[Vec<Entry>], start: i64, end: i64) -> Vec<(i64, Vec<u8>, Pairs, u64)> {
+        let distinct: BTreeSet<Entry> = segments.iter().flatten().copied().filter(|entry| (start..=end).contains(&entry.1)).collect();
+        let mut rows: Vec<_> = distinct
+            .into_iter()
+            .map(|(stream, stamp, line, metadata)| {
+                let pairs = if metadata == 0 { Pairs::default() } else { Pairs::from_pairs([("m", metadata.to_string())]) };
+                (stamp, format!("line {line}").into_bytes(), pairs, labels(stream).id().0)
+            })
+            .collect();
+        rows.sort();
+        rows
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn every_entry_is_seen_once_however_segments_overlap(
+            segments in proptest::collection::vec(proptest::collection::vec((0u8..3, 0i64..12, 0u8..3, 0u8..2), 0..20), 1..6),
+            start in 0i64..12, length in 0i64..12,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let catalog = catalog_of(&segments).await;
+                let seen = kept(&catalog, start, start + length).await;
+                prop_assert_eq!(seen, truth(&segments, start, start + length));
+                Ok(())
+            })?;
+        }
+    }
+
+    #[test]
+    fn pieces_that_stand_alone_are_not_compared() {
+        let piece = |part, first, last| Piece { part, rows: 0..1, first, last };
+        assert!(overlap_sets(vec![piece(0, 0, 4), piece(1, 5, 9), piece(2, 10, 10)]).is_empty());
+        let sets = overlap_sets(vec![piece(0, 0, 5), piece(1, 5, 9), piece(2, 10, 12), piece(3, 20, 30), piece(4, 12, 12)]);
+        let parts: Vec<Vec<usize>> = sets.iter().map(|set| set.iter().map(|piece| piece.part).collect()).collect();
+        assert_eq!(parts, [vec![0, 1], vec![2, 4]]);
+    }
+
+    #[tokio::test]
+    async fn the_copy_that_counts_is_the_earliest_flushed() {
+        let catalog = catalog_of(&[vec![(0, 1, 1, 0)], vec![(0, 1, 1, 0), (0, 1, 2, 0)], vec![(0, 1, 1, 0)]]).await;
+        let snapshot = catalog.snapshot(&TenantId::new("t"));
+        let repeated = repetitions(&catalog, &snapshot, [labels(0).id()], 0, 10).await.expect("reads");
+        assert_eq!((repeated.of(0), repeated.of(1), repeated.of(2)), ([].as_slice(), [0].as_slice(), [0].as_slice()));
+        assert_eq!(repeated.total(), 2);
+    }
+}

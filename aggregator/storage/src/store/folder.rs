@@ -1,0 +1,142 @@
+//! A local folder as object store, with the durability that a 2xx promises.
+//!
+//! Create: write a temporary file, fsync it, hard-link it to its name (which fails if the name is taken), fsync the folder and every folder
+//! that was made on the way, remove the temporary name. Only then is it stored. The library's own file store never
+//! syncs, so only reading is left to it.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result,
+};
+use ulid::Ulid;
+
+const STORE: &str = "folder";
+
+/// Temporary files lie here, beside the objects and outside of every listing.
+const TEMPORARY: &str = ".tmp";
+
+#[derive(Debug)]
+pub(crate) struct FolderStore {
+    root: PathBuf,
+    reader: LocalFileSystem,
+}
+
+impl FolderStore {
+    /// Opens `root`, making it if it is missing, and removes what a crash left behind in the temporary folder.
+    pub(crate) fn open(root: &FilePath) -> io::Result<Self> {
+        let temporary = root.join(TEMPORARY);
+        if temporary.exists() {
+            fs::remove_dir_all(&temporary)?;
+        }
+        fs::create_dir_all(&temporary)?;
+        let reader = LocalFileSystem::new_with_prefix(root).map_err(io::Error::other)?;
+        Ok(Self { root: root.to_owned(), reader })
+    }
+
+    fn file_of(&self, location: &Path) -> PathBuf {
+        location.parts().fold(self.root.clone(), |file, part| file.join(part.as_ref()))
+    }
+}
+
+/// Writes `payload` to `temporary`, then gives it the name `target`.
+fn create(temporary: &FilePath, target: &FilePath, root: &FilePath, payload: &PutPayload) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).open(temporary)?;
+    let linked = payload.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all()).and_then(|()| {
+        let folder = target.parent().unwrap_or(root);
+        let made = make_folders(root, folder)?;
+        fs::hard_link(temporary, target)?;
+        sync_folder(folder)?;
+        made.iter().try_for_each(|parent| sync_folder(parent))
+    });
+    match fs::remove_file(temporary) {
+        Ok(()) => linked,
+        Err(error) => linked.and(Err(error)),
+    }
+}
+
+/// Makes the folders down to `folder`; returns the parents that gained one.
+fn make_folders(root: &FilePath, folder: &FilePath) -> io::Result<Vec<PathBuf>> {
+    let mut parents = Vec::new();
+    let mut missing = folder;
+    while missing != root && !missing.exists() {
+        let Some(parent) = missing.parent() else { break };
+        parents.push(parent.to_owned());
+        missing = parent;
+    }
+    fs::create_dir_all(folder)?;
+    Ok(parents)
+}
+
+fn sync_folder(folder: &FilePath) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn put_error(location: &Path, error: io::Error) -> Error {
+    let path = location.to_string();
+    match error.kind() {
+        ErrorKind::AlreadyExists => Error::AlreadyExists { path, source: error.into() },
+        ErrorKind::PermissionDenied => Error::PermissionDenied { path, source: error.into() },
+        _ => Error::Generic { store: STORE, source: error.into() },
+    }
+}
+
+impl std::fmt::Display for FolderStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "folder `{}`", self.root.display())
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for FolderStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        if options.mode != PutMode::Create {
+            return Err(Error::NotSupported { source: "nothing is ever overwritten: only create-only puts".into() });
+        }
+        let temporary = self.root.join(TEMPORARY).join(Ulid::new().to_string());
+        let (target, root, path) = (self.file_of(location), self.root.clone(), location.clone());
+        tokio::task::spawn_blocking(move || create(&temporary, &target, &root, &payload).map_err(|error| put_error(&path, error)))
+            .await
+            .map_err(|source| Error::JoinError { source })??;
+        Ok(PutResult { e_tag: None, version: None })
+    }
+
+    async fn put_multipart_opts(&self, _location: &Path, _options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        Err(Error::NotSupported { source: "a folder takes whole objects".into() })
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.reader.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.reader.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.reader.list(prefix)
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.reader.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.reader.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, _from: &Path, _to: &Path, _options: CopyOptions) -> Result<()> {
+        Err(Error::NotSupported { source: "objects are never copied within a folder".into() })
+    }
+}
+
+pub(crate) fn shared(root: &FilePath) -> io::Result<Arc<dyn ObjectStore>> {
+    Ok(Arc::new(FolderStore::open(root)?))
+}

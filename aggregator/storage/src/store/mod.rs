@@ -1,0 +1,170 @@
+//! The object store as tailwater uses it: create-only puts with a certain outcome, checked reads, lists, and a probe.
+//!
+//! Invariants: nothing is overwritten; [`Store::create`] says [`Created::Stored`] only when an object of this name and length is there
+//! for good; exactly this layer retries (the client beneath does not), within the deadline it is given.
+//! [`paths`] alone knows how keys look.
+
+mod folder;
+mod open;
+pub mod paths;
+mod probe;
+mod retry;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+
+pub use open::{OpenError, S3Options, StoreOptions, open};
+pub use probe::ProbeError;
+
+use crate::error::ReadError;
+use crate::store::retry::Attempts;
+
+/// An opened store and the prefix under which everything of ours lies.
+#[derive(Debug, Clone)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    prefix: Path,
+}
+
+/// What became of a create-only put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// The object is there, with these bytes' length under this name.
+    Stored,
+    /// Another object has the name.
+    Taken,
+}
+
+/// A put whose outcome could not be brought about in time. It may still land.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("could not store object `{key}`: {reason}")]
+pub struct CreateError {
+    pub key: String,
+    pub reason: String,
+}
+
+impl Store {
+    pub fn new(objects: Arc<dyn ObjectStore>, prefix: &str) -> Self {
+        Self { objects, prefix: Path::from(prefix) }
+    }
+
+    fn path(&self, key: &str) -> Path {
+        self.prefix.parts().chain(Path::from(key).parts()).collect()
+    }
+
+    /// The key of an object, without the prefix.
+    fn key(&self, path: &Path) -> String {
+        path.prefix_match(&self.prefix).map_or_else(String::new, |parts| parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"))
+    }
+
+    /// Stores `bytes` under `key` unless the name is taken. A name has one author and one content, so an object of equal length under
+    /// it is our own, from an attempt whose answer was lost.
+    pub async fn create(&self, key: &str, bytes: Bytes, timeout: Duration) -> Result<Created, CreateError> {
+        let path = self.path(key);
+        let mut attempts = Attempts::until(timeout);
+        loop {
+            let put = self.objects.put_opts(&path, PutPayload::from(bytes.clone()), PutOptions::from(PutMode::Create));
+            let reason = match attempts.run(put).await {
+                Ok(_) => return Ok(Created::Stored),
+                // 412 says that the object is there, 409 that another attempt was under way: look.
+                Err(object_store::Error::AlreadyExists { .. }) => match attempts.run(self.objects.head(&path)).await {
+                    Ok(found) if found.size == bytes.len() as u64 => return Ok(Created::Stored),
+                    Ok(_) => return Ok(Created::Taken),
+                    Err(error) => error.to_string(),
+                },
+                Err(error) => error.to_string(),
+            };
+            if !attempts.wait().await {
+                return Err(CreateError { key: key.to_owned(), reason });
+            }
+        }
+    }
+
+    /// Byte ranges of an object, in the order asked for.
+    pub async fn ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
+        let path = self.path(key);
+        let fetched = retry::read(|| self.objects.get_ranges(&path, ranges)).await.map_err(|error| ReadError::store(key, error))?;
+        Ok(fetched)
+    }
+
+    /// The last bytes of an object of `size` bytes.
+    pub async fn tail(&self, key: &str, size: u64, length: u64) -> Result<Bytes, ReadError> {
+        let range = size.saturating_sub(length)..size;
+        let mut fetched = self.ranges(key, std::slice::from_ref(&range)).await?;
+        Ok(fetched.pop().unwrap_or_default())
+    }
+
+    /// A whole object, or `None` if there is none.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, ReadError> {
+        let path = self.path(key);
+        let whole = || async { self.objects.get_opts(&path, GetOptions::default()).await?.bytes().await };
+        match retry::read(whole).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(ReadError::store(key, error)),
+        }
+    }
+
+    /// Objects under `folder` whose key is greater than `after`, ascending.
+    pub async fn list_after(&self, folder: &str, after: Option<&str>) -> Result<Vec<ListedObject>, ReadError> {
+        let prefix = self.path(folder);
+        let listing = || async {
+            let stream = match after {
+                Some(after) => self.objects.list_with_offset(Some(&prefix), &self.path(after)),
+                None => self.objects.list(Some(&prefix)),
+            };
+            stream.try_collect::<Vec<ObjectMeta>>().await
+        };
+        let found = retry::read(listing).await.map_err(|error| ReadError::store(folder, error))?;
+        let mut listed: Vec<ListedObject> = found.iter().map(|meta| ListedObject { key: self.key(&meta.location), size: meta.size }).collect();
+        listed.sort_by(|left, right| left.key.cmp(&right.key));
+        Ok(listed)
+    }
+
+    /// Names of the folders directly under `folder`, ascending.
+    pub async fn folders(&self, folder: &str) -> Result<Vec<String>, ReadError> {
+        let prefix = self.path(folder);
+        let found = retry::read(|| self.objects.list_with_delimiter(Some(&prefix))).await.map_err(|error| ReadError::store(folder, error))?;
+        let mut names: Vec<String> = found.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Removes an object; one that is not there is fine.
+    pub async fn delete(&self, key: &str) -> Result<(), ReadError> {
+        match self.objects.delete(&self.path(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(ReadError::store(key, error)),
+        }
+    }
+
+    /// Refuses a store that does not honour create-only puts.
+    pub async fn probe(&self) -> Result<(), ProbeError> {
+        probe::probe(self).await
+    }
+
+    /// Maps `keys` through `read`, at most `at_once` at a time, in order.
+    pub async fn for_each<T, R, F, E>(keys: impl IntoIterator<Item = T>, at_once: usize, read: impl Fn(T) -> F) -> Result<Vec<R>, E>
+    where
+        F: Future<Output = Result<R, E>>,
+    {
+        futures::stream::iter(keys.into_iter().map(read)).buffered(at_once).try_collect().await
+    }
+}
+
+/// An object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedObject {
+    /// Without the prefix.
+    pub key: String,
+    pub size: u64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! Retries: the one layer that owns them. Full jitter, from 50 ms doubling to 2 s.
+
+use std::future::Future;
+use std::time::Duration;
+
+use object_store::Error;
+use tokio::time::Instant;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long a read is tried again.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
+
+/// One operation's attempts against a deadline.
+pub(crate) struct Attempts {
+    deadline: Instant,
+    pause: Duration,
+}
+
+impl Attempts {
+    pub(crate) fn until(timeout: Duration) -> Self {
+        Self { deadline: Instant::now() + timeout, pause: FIRST_PAUSE }
+    }
+
+    /// Runs one request; the deadline cuts it off.
+    pub(crate) async fn run<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+        tokio::time::timeout_at(self.deadline, request).await.unwrap_or_else(|_| {
+            Err(Error::Generic { store: "deadline", source: "no answer before the deadline".into() })
+        })
+    }
+
+    /// Waits before the next attempt; false if there is no time for one.
+    pub(crate) async fn wait(&mut self) -> bool {
+        let pause = self.pause.mul_f64(jitter());
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        if Instant::now() + pause >= self.deadline {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        true
+    }
+}
+
+/// Reads again after faults that may pass.
+pub(crate) async fn read<T, F>(request: impl Fn() -> F) -> object_store::Result<T>
+where
+    F: Future<Output = object_store::Result<T>>,
+{
+    let mut attempts = Attempts::until(READ_PATIENCE);
+    loop {
+        match attempts.run(request()).await {
+            Err(error) if may_pass(&error) => {
+                if !attempts.wait().await {
+                    return Err(error);
+                }
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Errors of the server or the network, as opposed to plain answers.
+fn may_pass(error: &Error) -> bool {
+    matches!(error, Error::Generic { .. } | Error::JoinError { .. })
+}
+
+/// A number in 0.5..1.0, from the clock's low digits: spread, not secrecy, is what is needed.
+fn jitter() -> f64 {
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |elapsed| elapsed.subsec_nanos());
+    0.5 + f64::from(nanos % 1000) / 2000.0
+}

@@ -1,0 +1,68 @@
+//! One suite over every store that needs no server; S3 itself is tested end to end against a real one.
+
+use super::*;
+use object_store::memory::InMemory;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn stores(folder: &tempfile::TempDir) -> Vec<Store> {
+    let options = StoreOptions::Folder { path: folder.path().to_owned() };
+    vec![Store::new(Arc::new(InMemory::new()), "some/prefix"), open(&options, "").expect("a fresh folder opens")]
+}
+
+#[tokio::test]
+async fn create_never_overwrites_and_knows_its_own_object_again() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for store in stores(&folder) {
+        let create = async |bytes: &'static [u8]| store.create("v1/seg/W/0.parquet", Bytes::from_static(bytes), PATIENCE).await.expect("no fault");
+        assert_eq!(create(b"abc").await, Created::Stored);
+        assert_eq!(create(b"abc").await, Created::Stored);
+        assert_eq!(create(b"longer").await, Created::Taken);
+        assert_eq!(store.get("v1/seg/W/0.parquet").await.expect("no fault"), Some(Bytes::from_static(b"abc")));
+    }
+}
+
+#[tokio::test]
+async fn objects_are_listed_in_order_behind_a_key() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for store in stores(&folder) {
+        for sequence in [2, 0, 1] {
+            store.create(&paths::segment("W", sequence), Bytes::from_static(b"x"), PATIENCE).await.expect("no fault");
+        }
+        store.create(&paths::segment("V", 0), Bytes::from_static(b"x"), PATIENCE).await.expect("no fault");
+        let keys = |listed: Vec<ListedObject>| listed.into_iter().map(|object| object.key).collect::<Vec<_>>();
+        let all = store.list_after(paths::SEGMENTS, None).await.expect("no fault");
+        assert_eq!(keys(all), [paths::segment("V", 0), paths::segment("W", 0), paths::segment("W", 1), paths::segment("W", 2)]);
+        let behind = store.list_after(&paths::writer("W"), Some(&paths::segment("W", 0))).await.expect("no fault");
+        assert_eq!(keys(behind), [paths::segment("W", 1), paths::segment("W", 2)]);
+        assert_eq!(store.folders(paths::SEGMENTS).await.expect("no fault"), ["V", "W"]);
+    }
+}
+
+#[tokio::test]
+async fn ranges_come_back_in_the_order_asked_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for store in stores(&folder) {
+        store.create("o", Bytes::from_static(b"0123456789"), PATIENCE).await.expect("no fault");
+        let ranges = store.ranges("o", &[7..9, 0..2]).await.expect("no fault");
+        assert_eq!(ranges, [Bytes::from_static(b"78"), Bytes::from_static(b"01")]);
+        assert_eq!(store.tail("o", 10, 4).await.expect("no fault"), Bytes::from_static(b"6789"));
+        assert!(store.ranges("absent", std::slice::from_ref(&(0..1))).await.expect_err("absent").to_string().contains("`absent`"));
+    }
+}
+
+#[tokio::test]
+async fn the_probe_passes_honest_stores_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for store in stores(&folder) {
+        store.probe().await.expect("honours conditions");
+        assert_eq!(store.list_after("v1", None).await.expect("no fault"), []);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_is_named() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let error = open(&StoreOptions::Folder { path: file.path().join("below") }, "").expect_err("below a file");
+    assert!(error.to_string().contains("storage.filesystem.path"), "{error}");
+}
