@@ -8,3 +8,15 @@
 //! (windows, series, vectors) is the engine's business; what one entry becomes is decided here.
 
 pub mod ast;
+pub mod error;
+mod lexer;
+pub mod literal;
+mod names;
+pub mod parser;
+pub mod printer;
+pub mod regex_dialect;
+pub mod validate;
+
+pub use error::ParseError;
+pub use parser::{SelectorError, parse, parse_any_selector, parse_log, parse_selector};
+pub use printer::format_query;

@@ -1,0 +1,184 @@
+//! The form of `format_query`: nodes whose compact text is too long are broken, two blanks a level.
+
+use super::{LINE_LENGTH, compact};
+use crate::ast::{BinaryOperation, LabelReplace, LogExpr, LogRange, MetricExpr, RangeAggregation, Stage, VectorAggregation};
+use crate::literal::go_quote;
+
+/// `Some(text)` if the node fits on a line.
+fn fitting(level: usize, write: impl FnOnce(&mut String)) -> Option<String> {
+    let text = compact::text(write);
+    (text.len() <= LINE_LENGTH).then(|| indent(level) + &text)
+}
+
+fn indent(level: usize) -> String {
+    "  ".repeat(level)
+}
+
+pub(super) fn log(log: &LogExpr, level: usize) -> String {
+    if let Some(text) = fitting(level, |out| compact::log(out, log)) {
+        return text;
+    }
+    let mut out = indent(level);
+    compact::selector(&mut out, &log.selector);
+    let mut follows_line_filter = false;
+    for stage in &log.stages {
+        // Line filters in a row are one stage and stay on one line.
+        let is_line_filter = matches!(stage, Stage::LineFilter(_));
+        if is_line_filter && follows_line_filter {
+            out.push(' ');
+        } else {
+            break_line(&mut out, level + 1);
+        }
+        compact::stage(&mut out, stage);
+        follows_line_filter = is_line_filter;
+    }
+    out
+}
+
+fn log_range(range: &LogRange, level: usize) -> String {
+    let mut out = log(&range.log, level);
+    if let Some(unwrap) = &range.unwrap {
+        break_line(&mut out, level + 1);
+        out.push_str("| ");
+        compact::unwrap(&mut out, unwrap);
+        for filter in &unwrap.post_filters {
+            break_line(&mut out, level + 1);
+            out.push_str("| ");
+            compact::label_filter(&mut out, filter);
+        }
+    }
+    out.push(' ');
+    compact::interval(&mut out, range);
+    out
+}
+
+pub(super) fn metric(metric: &MetricExpr, level: usize) -> String {
+    if let Some(text) = fitting(level, |out| compact::metric(out, metric)) {
+        return text;
+    }
+    match metric {
+        MetricExpr::Range(aggregation) => range_aggregation(aggregation, level),
+        MetricExpr::Vector(aggregation) => vector_aggregation(aggregation, level),
+        MetricExpr::Binary(operation) => binary(operation, level),
+        MetricExpr::LabelReplace(replace) => label_replace(replace, level),
+        MetricExpr::Variants { metrics, of } => variants(metrics, of, level),
+        MetricExpr::Literal(_) | MetricExpr::VectorLiteral(_) => {
+            indent(level) + &compact::text(|out| compact::metric(out, metric))
+        }
+    }
+}
+
+fn range_aggregation(aggregation: &RangeAggregation, level: usize) -> String {
+    let mut out = indent(level) + aggregation.op.name() + "(\n";
+    if let Some(parameter) = aggregation.parameter {
+        out.push_str(&indent(level + 1));
+        out.push_str(&compact::number_text(parameter));
+        out.push_str(",\n");
+    }
+    out.push_str(&log_range(&aggregation.range, level + 1));
+    break_line(&mut out, level);
+    out.push(')');
+    compact::grouping(&mut out, aggregation.grouping.as_ref());
+    out
+}
+
+fn vector_aggregation(aggregation: &VectorAggregation, level: usize) -> String {
+    let mut out = indent(level) + aggregation.op.name();
+    compact::grouping(&mut out, aggregation.grouping.as_ref());
+    out.push_str("(\n");
+    if let Some(parameter) = aggregation.parameter {
+        out.push_str(&indent(level + 1));
+        out.push_str(&parameter.to_string());
+        out.push_str(",\n");
+    }
+    out.push_str(&metric(&aggregation.inner, level + 1));
+    break_line(&mut out, level);
+    out.push(')');
+    out
+}
+
+fn binary(operation: &BinaryOperation, level: usize) -> String {
+    let precedence = operation.op.precedence();
+    let right_associative = operation.op.is_right_associative();
+    let mut out = operand(&operation.left, level + 1, precedence, !right_associative);
+    let right = operand(&operation.right, level + 1, precedence, right_associative);
+    break_line(&mut out, level);
+    compact::operator(&mut out, operation, right.trim_start().starts_with('('));
+    out.push('\n');
+    out.push_str(&right);
+    out
+}
+
+/// A leg of a broken binary operation. Broken operations lose their parentheses, so a leg that is one and does
+/// not bind tighter gets them back. `same_groups`: a leg of the same precedence may stay as it is.
+fn operand(leg: &MetricExpr, level: usize, precedence: u8, same_groups: bool) -> String {
+    let MetricExpr::Binary(inner) = leg else { return metric(leg, level) };
+    if let Some(text) = fitting(level, |out| compact::metric(out, leg)) {
+        return text;
+    }
+    let inner_precedence = inner.op.precedence();
+    if inner_precedence > precedence || (inner_precedence == precedence && same_groups) {
+        return binary(inner, level);
+    }
+    format!("{0}(\n{1}\n{0})", indent(level), binary(inner, level + 1))
+}
+
+fn label_replace(replace: &LabelReplace, level: usize) -> String {
+    let mut out = indent(level) + "label_replace(\n" + &metric(&replace.inner, level + 1);
+    for argument in compact::label_replace_arguments(replace) {
+        out.push(',');
+        break_line(&mut out, level + 1);
+        out.push_str(&go_quote(argument));
+    }
+    break_line(&mut out, level);
+    out.push(')');
+    out
+}
+
+fn variants(metrics: &[MetricExpr], of: &LogRange, level: usize) -> String {
+    let mut out = indent(level) + "variants(\n";
+    for (index, each) in metrics.iter().enumerate() {
+        out.push_str(if index > 0 { ",\n" } else { "" });
+        out.push_str(&metric(each, level + 1));
+    }
+    break_line(&mut out, level);
+    out.push_str(") of (\n");
+    out.push_str(&log_range(of, level + 1));
+    break_line(&mut out, level);
+    out.push(')');
+    out
+}
+
+fn break_line(out: &mut String, level: usize) {
+    out.push('\n');
+    out.push_str(&indent(level));
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{format_query, parse};
+
+    #[test]
+    fn broken_operations_keep_their_meaning() {
+        let long = |name: &str| format!("sum by (a)(rate({{app=\"{name}\", namespace=\"namespace\"}} |= \"some text\"[5m]))");
+        let (a, b, c) = (long("first"), long("second"), long("third"));
+        let query = format!("({a} + {b}) * {c}");
+        let tree = parse(&query).expect("well formed");
+        let printed = format_query(&tree);
+        assert_eq!(printed, format!("  (\n      {a}\n    +\n      {b}\n  )\n*\n  {c}"));
+        assert_eq!(parse(&printed).expect("printed form is well formed"), tree);
+        let plain = parse(&format!("{a} + {b} * {c}")).expect("well formed");
+        assert_eq!(format_query(&plain), format!("  {a}\n+\n    {b}\n  *\n    {c}"));
+    }
+
+    #[test]
+    fn group_left_without_labels_stays_apart_from_a_parenthesis() {
+        for query in [
+            r#"rate({a="b"}[1m]) / on (x) group_left rate({a="c"}[1m])"#,
+            r#"rate({a="b"}[1m]) / on (x) group_left () (rate({a="c"}[1m]) + 1)"#,
+        ] {
+            let tree = parse(query).expect(query);
+            assert_eq!(parse(&format_query(&tree)).as_ref(), Ok(&tree), "{query}");
+        }
+    }
+}

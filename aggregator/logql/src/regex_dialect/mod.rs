@@ -1,0 +1,55 @@
+//! RE2's dialect of regular expressions, as Go has it, on top of the crate `regex`.
+//!
+//! Both engines are linear in time; their dialects differ in what some constructs mean, in what they accept and
+//! in error texts. A pattern is read here once by the rules of Go and written again in the dialect of Rust, so
+//! that it means the same; what Go refuses is refused with Go's text.
+//!
+//! Invariants: the translation has the same groups in the same order. Names that Rust does not take (beginning
+//! with a digit, or used twice) are left out of it; [`Translated`] keeps them all. Compiled expressions work on
+//! bytes in Unicode mode: text that may hold invalid UTF-8 is cleaned (U+FFFD) before matching, because Go reads
+//! each invalid byte as that character. Nesting and repetition are bounded as in Go, the compiled size by
+//! [`SIZE_LIMIT`].
+
+mod class;
+mod error;
+mod escape;
+mod translation;
+mod translator;
+
+pub use error::{RegexError, RegexErrorKind};
+pub use translation::Translated;
+
+use regex::bytes::Regex;
+
+/// Bytes a compiled expression may take.
+pub const SIZE_LIMIT: usize = 16 << 20;
+
+/// How an expression is tied to the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anchoring {
+    /// Found anywhere: line filters, the `regexp` stage, template functions.
+    Search,
+    /// The whole text, `.` matching line breaks too: matchers of streams and labels.
+    Matcher,
+    /// The whole text: `label_replace`. Errors name the pattern with its anchors.
+    Full,
+}
+
+/// Translates a pattern that is searched for.
+pub fn translate(pattern: &str) -> Result<Translated, RegexError> {
+    translator::Translator::new(pattern).translate()
+}
+
+/// Translates a pattern and ties it to the text.
+pub fn translate_anchored(pattern: &str, anchoring: Anchoring) -> Result<Translated, RegexError> {
+    match anchoring {
+        Anchoring::Search => translate(pattern),
+        Anchoring::Matcher => translate(pattern).map(|translated| translated.surrounded("^(?s:", ")$")),
+        Anchoring::Full => translate(&format!("^(?:{pattern})$")),
+    }
+}
+
+/// Translates and compiles.
+pub fn compile(pattern: &str, anchoring: Anchoring) -> Result<Regex, RegexError> {
+    translate_anchored(pattern, anchoring)?.compile()
+}
