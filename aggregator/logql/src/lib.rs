@@ -9,12 +9,17 @@
 
 pub mod ast;
 pub mod error;
+pub mod labels;
 mod lexer;
 pub mod literal;
+pub mod matcher;
 mod names;
+pub mod needed;
 pub mod parser;
+pub mod pipeline;
 pub mod printer;
 pub mod regex_dialect;
+pub(crate) mod stages;
 pub mod validate;
 
 pub use error::ParseError;

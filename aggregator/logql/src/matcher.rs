@@ -1,0 +1,102 @@
+//! Matchers of stream labels, compiled. Regular expressions are anchored at both ends; a missing label has the
+//! value `""`.
+
+use regex::bytes::Regex;
+use thiserror::Error;
+
+use crate::ast::{MatchOp, Matcher};
+use crate::regex_dialect::{Anchoring, RegexError, compile};
+
+/// A matcher whose regular expression cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("parse error : {source}")]
+pub struct MatcherError {
+    pub name: String,
+    pub source: RegexError,
+}
+
+/// A compiled [`Matcher`].
+#[derive(Debug, Clone)]
+pub struct StreamMatcher {
+    name: String,
+    op: MatchOp,
+    value: String,
+    /// Present exactly for the regular expression operators.
+    regex: Option<Regex>,
+}
+
+impl StreamMatcher {
+    pub fn new(matcher: &Matcher) -> Result<StreamMatcher, MatcherError> {
+        let regex = match matcher.op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Regex | MatchOp::NotRegex => {
+                let compiled = compile(&matcher.value, Anchoring::Matcher);
+                Some(compiled.map_err(|source| MatcherError { name: matcher.name.clone(), source })?)
+            }
+        };
+        Ok(StreamMatcher { name: matcher.name.clone(), op: matcher.op, value: matcher.value.clone(), regex })
+    }
+
+    /// Whether a label with this value is matched; pass `""` for a missing one.
+    pub fn matches(&self, value: &str) -> bool {
+        self.matches_bytes(value.as_bytes())
+    }
+
+    pub(crate) fn matches_bytes(&self, value: &[u8]) -> bool {
+        let is_hit = match &self.regex {
+            Some(regex) => crate::stages::regex::is_match(regex, value),
+            None => value == self.value.as_bytes(),
+        };
+        is_hit == matches!(self.op, MatchOp::Equal | MatchOp::Regex)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn op(&self) -> MatchOp {
+        self.op
+    }
+
+    /// The text compared with, or the pattern.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(op: MatchOp, pattern: &str, value: &str) -> bool {
+        StreamMatcher::new(&Matcher { name: "a".into(), op, value: pattern.into() }).unwrap().matches(value)
+    }
+
+    #[test]
+    fn operators_compare_as_written() {
+        let cases = [
+            (MatchOp::Equal, "x", "x", true),
+            (MatchOp::Equal, "x", "X", false),
+            (MatchOp::Equal, "", "", true),
+            (MatchOp::NotEqual, "x", "", true),
+            (MatchOp::NotEqual, "x", "x", false),
+            (MatchOp::Regex, "a|b", "b", true),
+            (MatchOp::Regex, "a|b", "ab", false),
+            (MatchOp::Regex, "wor.*", "hello world", false),
+            (MatchOp::Regex, ".*", "", true),
+            (MatchOp::Regex, ".+", "", false),
+            (MatchOp::NotRegex, "a.*", "ab", false),
+            (MatchOp::NotRegex, "a.*", "ba", true),
+        ];
+        for (op, pattern, value, expected) in cases {
+            assert_eq!(matches(op, pattern, value), expected, "{op:?} {pattern:?} on {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_broken_pattern_is_refused_with_its_text() {
+        let matcher = Matcher { name: "a".into(), op: MatchOp::Regex, value: "(".into() };
+        let error = StreamMatcher::new(&matcher).unwrap_err().to_string();
+        assert_eq!(error, "parse error : error parsing regexp: missing closing ): `(`");
+    }
+}

@@ -1,0 +1,166 @@
+//! From the syntax tree of a pipeline to its compiled stages.
+//!
+//! Line filters that stand before any stage that changes the line are taken out and run first. Parsers are left
+//! out, once checked, where no label is needed.
+
+use thiserror::Error;
+
+use super::names::PipelineNames;
+use super::{Pipeline, PipelineOptions, SeriesGrouping, Stage};
+use crate::ast;
+use crate::matcher::MatcherError;
+use crate::needed::NeededLabels;
+use crate::stages::drop_keep::Targets;
+use crate::stages::json_expression::JsonExpression;
+use crate::stages::label_filter::{LabelFilter, LabelFilterError};
+use crate::stages::line_filter::LineMatcher;
+use crate::stages::logfmt::Logfmt;
+use crate::stages::logfmt_expression::LogfmtExpression;
+use crate::stages::pattern::Pattern;
+use crate::stages::regexp::Regexp;
+use crate::stages::unwrap::Unwrap;
+use crate::validate::stage_text;
+
+/// A stage that cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CompileError {
+    /// `stage` is the stage as the printer writes it.
+    #[error("parse error : stage '{stage}' : {reason}")]
+    Stage { stage: String, reason: String },
+    /// Refused with the whole query.
+    #[error("parse error : {reason}")]
+    Query { reason: String },
+    #[error("`{stage}` is not supported yet")]
+    NotSupported { stage: &'static str },
+}
+
+impl From<MatcherError> for CompileError {
+    fn from(error: MatcherError) -> CompileError {
+        CompileError::Query { reason: error.source.to_string() }
+    }
+}
+
+pub(super) fn compile(
+    stages: &[ast::Stage],
+    unwrap: Option<&ast::Unwrap>,
+    needed: &NeededLabels,
+    options: &PipelineOptions,
+) -> Result<Pipeline, CompileError> {
+    let mut compiler = Compiler {
+        names: PipelineNames::new(needed),
+        strict_loki: options.strict_loki,
+        line_filters: Vec::new(),
+        stages: Vec::new(),
+        is_line_original: true,
+    };
+    for index in 0..stages.len() {
+        compiler.add(stages, index)?;
+    }
+    let Compiler { mut names, strict_loki, line_filters, mut stages, .. } = compiler;
+    let unwrap = match unwrap {
+        Some(unwrap) => Some(Unwrap::new(unwrap, &mut names, strict_loki).map_err(|(index, error)| {
+            label_filter_error(&[ast::Stage::LabelFilter(unwrap.post_filters[index].clone())], 0, error)
+        })?),
+        None => None,
+    };
+    let reads_labels = unwrap.is_some() || stages.iter().any(|stage| matches!(stage, Stage::LabelFilter(_)));
+    if *needed == NeededLabels::None {
+        stages.retain(|stage| !is_parser(stage));
+    }
+    let without = unwrap.iter().map(|unwrap| unwrap.label).collect();
+    Ok(Pipeline {
+        line_filters,
+        reads_metadata: *needed != NeededLabels::None || reads_labels,
+        stages,
+        unwrap,
+        names,
+        grouping: SeriesGrouping::Without(without),
+    })
+}
+
+struct Compiler {
+    names: PipelineNames,
+    strict_loki: bool,
+    line_filters: Vec<LineMatcher>,
+    stages: Vec<Stage>,
+    is_line_original: bool,
+}
+
+impl Compiler {
+    fn add(&mut self, stages: &[ast::Stage], index: usize) -> Result<(), CompileError> {
+        let names = &mut self.names;
+        let in_stage = |reason: &dyn std::fmt::Display| in_stage(stages, index, reason);
+        let compiled = match &stages[index] {
+            ast::Stage::LineFilter(filter) => {
+                let matcher = LineMatcher::new(filter, self.strict_loki).map_err(|error| in_stage(&error))?;
+                if self.is_line_original {
+                    self.line_filters.push(matcher);
+                    return Ok(());
+                }
+                Stage::LineFilter(matcher)
+            }
+            ast::Stage::Json { extractions } if extractions.is_empty() => Stage::Json,
+            ast::Stage::Json { extractions } => {
+                let stage = JsonExpression::new(extractions, names).map_err(|error| in_stage(&error))?;
+                Stage::JsonExpression(stage)
+            }
+            ast::Stage::Logfmt { strict, keep_empty, extractions } if extractions.is_empty() => {
+                Stage::Logfmt(Logfmt { strict: *strict, keep_empty: *keep_empty })
+            }
+            ast::Stage::Logfmt { strict, extractions, .. } => {
+                let compiled = LogfmtExpression::new(*strict, extractions, names);
+                Stage::LogfmtExpression(compiled.map_err(|error| in_stage(&error))?)
+            }
+            ast::Stage::Regexp { pattern } => {
+                let compiled = Regexp::new(pattern, names);
+                Stage::Regexp(compiled.map_err(|error| in_query(format!("invalid regexp parser: {error}")))?)
+            }
+            ast::Stage::Pattern { pattern } => {
+                let compiled = Pattern::new(pattern, names);
+                Stage::Pattern(compiled.map_err(|error| in_query(format!("invalid pattern parser: {error}")))?)
+            }
+            ast::Stage::Unpack => Stage::Unpack,
+            ast::Stage::LabelFilter(filter) => {
+                let compiled = LabelFilter::new(filter, names, self.strict_loki);
+                Stage::LabelFilter(compiled.map_err(|error| label_filter_error(stages, index, error))?)
+            }
+            ast::Stage::LineFormat { .. } => return Err(CompileError::NotSupported { stage: "line_format" }),
+            ast::Stage::LabelFormat { .. } => return Err(CompileError::NotSupported { stage: "label_format" }),
+            ast::Stage::Decolorize => Stage::Decolorize,
+            ast::Stage::Drop { targets } => Stage::Drop(Targets::new(targets, names)?),
+            ast::Stage::Keep { targets } => Stage::Keep(Targets::new(targets, names)?),
+        };
+        self.is_line_original &= !matches!(compiled, Stage::Unpack | Stage::Decolorize);
+        self.stages.push(compiled);
+        Ok(())
+    }
+}
+
+fn is_parser(stage: &Stage) -> bool {
+    matches!(
+        stage,
+        Stage::Json
+            | Stage::JsonExpression(_)
+            | Stage::Logfmt(_)
+            | Stage::LogfmtExpression(_)
+            | Stage::Regexp(_)
+            | Stage::Pattern(_)
+            | Stage::Unpack
+    )
+}
+
+fn in_stage(stages: &[ast::Stage], index: usize, reason: &dyn std::fmt::Display) -> CompileError {
+    CompileError::Stage { stage: stage_text(stages, index), reason: reason.to_string() }
+}
+
+fn in_query(reason: String) -> CompileError {
+    CompileError::Query { reason }
+}
+
+/// Broken regular expressions are refused with the query, the rest with the stage.
+fn label_filter_error(stages: &[ast::Stage], index: usize, error: LabelFilterError) -> CompileError {
+    match error {
+        LabelFilterError::Regex(error) => in_query(error.to_string()),
+        LabelFilterError::Ip(error) => in_stage(stages, index, &error),
+    }
+}

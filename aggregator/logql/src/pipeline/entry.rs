@@ -1,0 +1,361 @@
+//! The labels of the entry that is in the pipeline.
+//!
+//! Nothing here is built per entry: lists and buffers are reused, values are ranges of the line or of a text
+//! buffer, and what is set, deleted or extracted is marked by the number of the entry (`epoch`), so that starting
+//! the next one forgets it all. A name is in at most one of the lists: setting a parsed label removes metadata of
+//! that name. Values are bytes; they become text, invalid UTF-8 replaced, only where labels are built.
+
+use std::borrow::Cow;
+
+use super::names::{ERROR_DETAILS_LABEL, ERROR_LABEL, NameId, NameTable};
+
+/// What comes in with an entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Input<'a> {
+    pub(crate) line: &'a [u8],
+    pub(crate) metadata: &'a [(&'a str, &'a str)],
+}
+
+/// Where the bytes of a value are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Text {
+    /// A range of the line as it came in.
+    Line { start: u32, end: u32 },
+    /// A range of the entry's text buffer.
+    Buffer { start: u32, end: u32 },
+    /// The value of a pair of the metadata as it came in.
+    Metadata { index: u32 },
+}
+
+impl Text {
+    pub(crate) fn line(start: usize, end: usize) -> Text {
+        Text::Line { start: start as u32, end: end as u32 }
+    }
+
+    pub(crate) const EMPTY: Text = Text::Buffer { start: 0, end: 0 };
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair {
+    pub(crate) name: NameId,
+    pub(crate) text: Text,
+    is_alive: bool,
+}
+
+/// Marks of a name, each valid if it carries the number of the entry.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks {
+    parsed: u32,
+    parsed_index: u32,
+    metadata: u32,
+    metadata_index: u32,
+    deleted: u32,
+    extracted: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct EntryLabels {
+    pub(crate) names: NameTable,
+    marks: Vec<Marks>,
+    epoch: u32,
+    metadata: Vec<Pair>,
+    parsed: Vec<Pair>,
+    /// Stream labels that were deleted.
+    deleted: Vec<NameId>,
+    buffer: Vec<u8>,
+    error: Option<Cow<'static, str>>,
+    error_details: String,
+    is_error_preserved: bool,
+    still_needed: Option<usize>,
+}
+
+impl EntryLabels {
+    pub(crate) fn new(names: NameTable) -> EntryLabels {
+        EntryLabels {
+            marks: vec![Marks::default(); names.len()],
+            names,
+            epoch: 0,
+            metadata: Vec::new(),
+            parsed: Vec::new(),
+            deleted: Vec::new(),
+            buffer: Vec::new(),
+            error: None,
+            error_details: String::new(),
+            is_error_preserved: false,
+            still_needed: None,
+        }
+    }
+
+    /// Forgets the last entry and takes the next one's metadata. Returns whether numbers of names became void.
+    pub(crate) fn start(&mut self, input: Input<'_>, metadata_names: &mut Vec<NameId>) -> bool {
+        let is_reset = self.names.forget_if_full();
+        if is_reset || self.epoch == u32::MAX {
+            self.marks.clear();
+            self.epoch = 0;
+            metadata_names.clear();
+        }
+        self.epoch += 1;
+        self.metadata.clear();
+        self.parsed.clear();
+        self.deleted.clear();
+        self.buffer.clear();
+        self.error = None;
+        self.error_details.clear();
+        self.is_error_preserved = false;
+        self.still_needed = self.names.needed_count();
+        self.marks.resize(self.names.len().max(self.marks.len()), Marks::default());
+        for (index, (name, value)) in input.metadata.iter().enumerate() {
+            self.add_metadata(index, name, value, metadata_names);
+        }
+        is_reset
+    }
+
+    /// `remembered` holds the names of the entry before, which mostly are this one's too.
+    fn add_metadata(&mut self, index: usize, name: &str, value: &str, remembered: &mut Vec<NameId>) {
+        if name == ERROR_LABEL {
+            self.error = Some(Cow::Owned(value.to_owned()));
+            return;
+        }
+        if name == ERROR_DETAILS_LABEL {
+            self.error_details.push_str(value);
+            return;
+        }
+        let known = remembered.get(index).copied().filter(|id| self.names.text(*id) == name);
+        let id = known.unwrap_or_else(|| {
+            let id = self.names.intern(name);
+            remembered.resize(index.max(remembered.len()), id);
+            if index < remembered.len() {
+                remembered[index] = id;
+            } else {
+                remembered.push(id);
+            }
+            id
+        });
+        let id = if self.names.is_in_stream(id) { self.names.suffixed(id) } else { id };
+        let text = Text::Metadata { index: index as u32 };
+        let epoch = self.epoch;
+        let position = self.metadata.len() as u32;
+        let marks = self.marks_mut(id);
+        if marks.metadata == epoch {
+            let known = marks.metadata_index as usize;
+            self.metadata[known].text = text;
+            return;
+        }
+        marks.metadata = epoch;
+        marks.metadata_index = position;
+        self.metadata.push(Pair { name: id, text, is_alive: true });
+    }
+
+    fn marks(&self, id: NameId) -> Marks {
+        self.marks.get(id.index()).copied().unwrap_or_default()
+    }
+
+    fn marks_mut(&mut self, id: NameId) -> &mut Marks {
+        if id.index() >= self.marks.len() {
+            self.marks.resize(self.names.len(), Marks::default());
+        }
+        &mut self.marks[id.index()]
+    }
+
+    /// The name under which a parser may set a label: with `_extracted` behind it where the stream or the metadata
+    /// has the name already. `None` where the label is not needed, or was extracted before.
+    pub(crate) fn extraction_target(&mut self, id: NameId) -> Option<NameId> {
+        let target = self.unsuffixed_or_suffixed(id);
+        if !self.names.is_needed(target) || self.is_extracted(target) {
+            return None;
+        }
+        Some(target)
+    }
+
+    /// The same for the forms with expressions, which overwrite.
+    pub(crate) fn unsuffixed_or_suffixed(&mut self, id: NameId) -> NameId {
+        if self.names.is_in_stream(id) || self.marks(id).metadata == self.epoch {
+            return self.names.suffixed(id);
+        }
+        id
+    }
+
+    /// Sets a label found by a parser.
+    pub(crate) fn extract(&mut self, target: NameId, text: Text) {
+        self.set_parsed(target, text);
+        let epoch = self.epoch;
+        let marks = self.marks_mut(target);
+        let is_first = marks.extracted != epoch;
+        marks.extracted = epoch;
+        if is_first && self.names.is_needed(target) {
+            self.still_needed = self.still_needed.map(|count| count.saturating_sub(1));
+        }
+    }
+
+    pub(crate) fn is_extracted(&self, id: NameId) -> bool {
+        self.marks(id).extracted == self.epoch
+    }
+
+    /// Whether parsers have found all that is needed.
+    pub(crate) fn has_all_needed(&self) -> bool {
+        self.still_needed == Some(0)
+    }
+
+    pub(crate) fn set_parsed(&mut self, id: NameId, text: Text) {
+        let epoch = self.epoch;
+        let position = self.parsed.len() as u32;
+        let marks = self.marks_mut(id);
+        if marks.metadata == epoch {
+            marks.metadata = 0;
+            let index = marks.metadata_index as usize;
+            self.metadata[index].is_alive = false;
+        }
+        let marks = self.marks_mut(id);
+        if marks.parsed == epoch {
+            let index = marks.parsed_index as usize;
+            self.parsed[index].text = text;
+            return;
+        }
+        marks.parsed = epoch;
+        marks.parsed_index = position;
+        self.parsed.push(Pair { name: id, text, is_alive: true });
+    }
+
+    /// How many labels parsers have set, to go back to with [`EntryLabels::forget_extracted`].
+    pub(crate) fn extracted_mark(&self) -> usize {
+        self.parsed.len()
+    }
+
+    /// Takes back what a parser set since the mark.
+    pub(crate) fn forget_extracted(&mut self, mark: usize) {
+        for index in mark..self.parsed.len() {
+            let name = self.parsed[index].name;
+            let marks = self.marks_mut(name);
+            marks.parsed = 0;
+            marks.extracted = 0;
+        }
+        self.parsed.truncate(mark);
+    }
+
+    /// Removes a label, wherever it comes from.
+    pub(crate) fn delete(&mut self, id: NameId) {
+        let epoch = self.epoch;
+        let is_in_stream = self.names.is_in_stream(id);
+        let marks = self.marks_mut(id);
+        let parsed = (marks.parsed == epoch).then_some(marks.parsed_index as usize);
+        let metadata = (marks.metadata == epoch).then_some(marks.metadata_index as usize);
+        let is_newly_deleted = is_in_stream && marks.deleted != epoch;
+        marks.parsed = 0;
+        marks.metadata = 0;
+        marks.deleted = epoch;
+        if let Some(index) = parsed {
+            self.parsed[index].is_alive = false;
+        }
+        if let Some(index) = metadata {
+            self.metadata[index].is_alive = false;
+        }
+        if is_newly_deleted {
+            self.deleted.push(id);
+        }
+    }
+
+    /// The value of a label; `None` where it is missing, deleted or empty.
+    pub(crate) fn get<'t>(&'t self, id: NameId, input: Input<'t>) -> Option<&'t [u8]> {
+        self.find(id, input).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a label, which may be empty.
+    pub(crate) fn find<'t>(&'t self, id: NameId, input: Input<'t>) -> Option<&'t [u8]> {
+        let marks = self.marks(id);
+        if marks.parsed == self.epoch {
+            return Some(self.bytes(self.parsed[marks.parsed_index as usize].text, input));
+        }
+        if marks.metadata == self.epoch {
+            return Some(self.bytes(self.metadata[marks.metadata_index as usize].text, input));
+        }
+        if marks.deleted == self.epoch {
+            return None;
+        }
+        self.names.stream_value(id).map(str::as_bytes)
+    }
+
+    pub(crate) fn bytes<'t>(&'t self, text: Text, input: Input<'t>) -> &'t [u8] {
+        match text {
+            Text::Line { start, end } => &input.line[start as usize..end as usize],
+            Text::Buffer { start, end } => &self.buffer[start as usize..end as usize],
+            Text::Metadata { index } => input.metadata[index as usize].1.as_bytes(),
+        }
+    }
+
+    /// Appends to the text buffer; the result is good until the next entry.
+    pub(crate) fn store(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Text {
+        let start = self.buffer.len() as u32;
+        write(&mut self.buffer);
+        Text::Buffer { start, end: self.buffer.len() as u32 }
+    }
+
+    pub(crate) fn metadata(&self) -> impl Iterator<Item = &Pair> {
+        self.metadata.iter().filter(|pair| pair.is_alive)
+    }
+
+    pub(crate) fn parsed(&self) -> impl Iterator<Item = &Pair> {
+        self.parsed.iter().filter(|pair| pair.is_alive)
+    }
+
+    /// Stream labels that are shown: not deleted and not hidden by a parsed label of the same name.
+    pub(crate) fn is_stream_label_shown(&self, id: NameId) -> bool {
+        let marks = self.marks(id);
+        marks.deleted != self.epoch && marks.parsed != self.epoch
+    }
+
+    /// The names of all labels the entry has now.
+    pub(crate) fn shown_names(&self) -> impl Iterator<Item = NameId> {
+        let stream = self.names.stream_names().filter(|name| self.is_stream_label_shown(*name));
+        stream.chain(self.metadata().chain(self.parsed()).map(|pair| pair.name))
+    }
+
+    pub(crate) fn is_metadata(&self, id: NameId) -> bool {
+        self.marks(id).metadata == self.epoch
+    }
+
+    /// Whether the entry has nothing but its stream's labels.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.deleted.is_empty()
+            && self.error.is_none()
+            && self.error_details.is_empty()
+            && self.metadata().next().is_none()
+            && self.parsed().next().is_none()
+    }
+
+    pub(crate) fn deleted(&self) -> &[NameId] {
+        &self.deleted
+    }
+
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    pub(crate) fn error_details(&self) -> &str {
+        &self.error_details
+    }
+
+    pub(crate) fn is_error_preserved(&self) -> bool {
+        self.is_error_preserved
+    }
+
+    /// Sets the entry's error; `write` writes the details.
+    pub(crate) fn set_error(&mut self, kind: &'static str, write: impl FnOnce(&mut String)) {
+        self.error = Some(Cow::Borrowed(kind));
+        self.error_details.clear();
+        write(&mut self.error_details);
+    }
+
+    /// A parser's error, which a query that asks for errors keeps.
+    pub(crate) fn set_parser_error(&mut self, kind: &'static str, write: impl FnOnce(&mut String)) {
+        self.set_error(kind, write);
+        self.is_error_preserved = self.names.preserves_errors();
+    }
+
+    pub(crate) fn clear_error(&mut self) {
+        self.error = None;
+    }
+
+    pub(crate) fn clear_error_details(&mut self) {
+        self.error_details.clear();
+    }
+}

@@ -1,0 +1,140 @@
+//! From the keys of a line to names of labels, without hashing in the common case.
+//!
+//! Lines of one stream mostly carry the same keys in the same order, so each key remembers which key followed it
+//! last time and one comparison confirms the guess. Keys of nested objects hang below the key of their object.
+//! Bounded like the names: full, it is emptied between two entries.
+
+use std::collections::HashMap;
+
+use super::names::NameId;
+
+const MAXIMUM_KEYS: usize = 16 * 1024;
+
+/// The number of a key in its cache. [`ROOT`] is the line itself.
+pub(crate) type KeyIndex = u32;
+pub(crate) const ROOT: KeyIndex = 0;
+
+/// What a key of a line stands for.
+#[derive(Debug, Clone)]
+pub(crate) struct Key {
+    raw: Box<[u8]>,
+    parent: KeyIndex,
+    followed_by: KeyIndex,
+    /// The sanitised name of the key and of those it hangs below, joined by `_`.
+    pub(crate) joined: Box<str>,
+    /// The label it fills; `None` where nothing is left of the name.
+    pub(crate) name: Option<NameId>,
+    /// Whether a key below it may be needed.
+    pub(crate) is_parent_of_needed: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct KeyCache {
+    keys: Vec<Key>,
+    by_raw: HashMap<Box<[u8]>, KeyIndex>,
+    last: KeyIndex,
+    lookup: Vec<u8>,
+}
+
+impl Default for KeyCache {
+    fn default() -> KeyCache {
+        KeyCache { keys: vec![Key::root()], by_raw: HashMap::new(), last: ROOT, lookup: Vec::new() }
+    }
+}
+
+impl Key {
+    fn root() -> Key {
+        Key {
+            raw: Box::default(),
+            parent: KeyIndex::MAX,
+            followed_by: ROOT,
+            joined: Box::default(),
+            name: None,
+            is_parent_of_needed: true,
+        }
+    }
+}
+
+impl KeyCache {
+    /// To be called before each line.
+    pub(crate) fn start_line(&mut self) {
+        self.last = ROOT;
+        if self.keys.len() > MAXIMUM_KEYS {
+            self.clear();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = KeyCache::default();
+    }
+
+    pub(crate) fn get(&self, index: KeyIndex) -> &Key {
+        &self.keys[index as usize]
+    }
+
+    /// Finds a key below `parent`; `None` for one not seen before, which [`KeyCache::insert`] takes.
+    pub(crate) fn find(&mut self, parent: KeyIndex, raw: &[u8]) -> Option<KeyIndex> {
+        let guess = self.keys[self.last as usize].followed_by;
+        let guessed = &self.keys[guess as usize];
+        if guessed.parent == parent && *guessed.raw == *raw {
+            self.last = guess;
+            return Some(guess);
+        }
+        self.write_lookup(parent, raw);
+        let found = self.by_raw.get(self.lookup.as_slice()).copied()?;
+        self.follow(found);
+        Some(found)
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        parent: KeyIndex,
+        raw: &[u8],
+        joined: &str,
+        name: Option<NameId>,
+        is_parent_of_needed: bool,
+    ) -> KeyIndex {
+        let index = self.keys.len() as KeyIndex;
+        let key = Key { raw: raw.into(), parent, followed_by: ROOT, joined: joined.into(), name, is_parent_of_needed };
+        self.keys.push(key);
+        self.write_lookup(parent, raw);
+        self.by_raw.insert(self.lookup.as_slice().into(), index);
+        self.follow(index);
+        index
+    }
+
+    fn follow(&mut self, index: KeyIndex) {
+        self.keys[self.last as usize].followed_by = index;
+        self.last = index;
+    }
+
+    fn write_lookup(&mut self, parent: KeyIndex, raw: &[u8]) {
+        self.lookup.clear();
+        self.lookup.extend_from_slice(&parent.to_le_bytes());
+        self.lookup.extend_from_slice(raw);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_found_in_any_order_and_apart_by_parent() {
+        let mut cache = KeyCache::default();
+        for (parent, raw) in [(ROOT, "a"), (ROOT, "b"), (1, "a")] {
+            assert_eq!(cache.find(parent, raw.as_bytes()), None);
+            cache.insert(parent, raw.as_bytes(), raw, None, true);
+        }
+        for _ in 0..2 {
+            cache.start_line();
+            assert_eq!(cache.find(ROOT, b"a"), Some(1));
+            assert_eq!(cache.find(ROOT, b"b"), Some(2));
+            assert_eq!(cache.find(1, b"a"), Some(3));
+            cache.start_line();
+            assert_eq!(cache.find(1, b"a"), Some(3));
+            assert_eq!(cache.find(ROOT, b"b"), Some(2));
+            assert_eq!(cache.find(2, b"a"), None);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Pipelines: the stages of a query, compiled once and run over single entries.
+//!
+//! ```text
+//! Pipeline ──for_stream──→ StreamPipeline ──process(entry)──→ Processed: line, labels, value
+//!  (per query)              (per stream: names, buffers)       (views, until the next entry)
+//! ```
+//! A [`Pipeline`] is shared by all threads of a query. A [`StreamPipeline`] belongs to one thread and one stream;
+//! its buffers grow with the longest entry and are bounded by the limits on lines. Running a stage never fails:
+//! what goes wrong with an entry becomes its `__error__`.
+
+mod compile;
+pub(crate) mod entry;
+pub(crate) mod keys;
+pub(crate) mod names;
+mod processed;
+#[cfg(test)]
+mod tests;
+
+use crate::ast::{self, Grouping};
+use crate::labels::LabelSet;
+use crate::needed::NeededLabels;
+use crate::stages::decolorize;
+use crate::stages::drop_keep::Targets;
+use crate::stages::extraction::{Extraction, ParserScratch};
+use crate::stages::json;
+use crate::stages::json_expression::JsonExpression;
+use crate::stages::label_filter::LabelFilter;
+use crate::stages::logfmt::Logfmt;
+use crate::stages::logfmt_expression::LogfmtExpression;
+use crate::stages::pattern::Pattern;
+use crate::stages::regexp::Regexp;
+use crate::stages::unpack;
+use crate::stages::unwrap::Unwrap;
+
+pub use crate::stages::line_filter::LineMatcher;
+pub use compile::CompileError;
+pub use processed::Processed;
+
+use entry::{EntryLabels, Input};
+use names::{NameId, NameTable, PipelineNames};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PipelineOptions {
+    /// Behave as Loki does even where its own users call that a bug.
+    pub strict_loki: bool,
+}
+
+/// The stages of a query. `Send + Sync`.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    line_filters: Vec<LineMatcher>,
+    stages: Vec<Stage>,
+    unwrap: Option<Unwrap>,
+    names: PipelineNames,
+    grouping: SeriesGrouping,
+    reads_metadata: bool,
+}
+
+/// How samples are put into series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum SeriesGrouping {
+    By(Vec<NameId>),
+    /// Also without any grouping; the unwrapped label is among these.
+    Without(Vec<NameId>),
+}
+
+#[derive(Debug, Clone)]
+enum Stage {
+    LineFilter(LineMatcher),
+    Json,
+    JsonExpression(JsonExpression),
+    Logfmt(Logfmt),
+    LogfmtExpression(LogfmtExpression),
+    Regexp(Regexp),
+    Pattern(Pattern),
+    Unpack,
+    LabelFilter(LabelFilter),
+    Decolorize,
+    Drop(Targets),
+    Keep(Targets),
+}
+
+impl Pipeline {
+    /// Compiles the stages. `needed` says what parsers have to extract: [`NeededLabels::All`] for log queries,
+    /// [`crate::needed::needed_labels`] for metric queries.
+    pub fn compile(
+        stages: &[ast::Stage],
+        unwrap: Option<&ast::Unwrap>,
+        needed: &NeededLabels,
+        options: &PipelineOptions,
+    ) -> Result<Pipeline, CompileError> {
+        compile::compile(stages, unwrap, needed, options)
+    }
+
+    /// Sets how [`Processed::series_labels`] and [`Processed::write_series_key`] group samples; pass what
+    /// [`crate::needed::sample_grouping`] says. Without this call: by all labels.
+    pub fn with_grouping(mut self, grouping: Option<&Grouping>) -> Pipeline {
+        let names = |names: &mut PipelineNames, grouping: &Grouping| -> Vec<NameId> {
+            grouping.labels.iter().map(|label| names.intern(label)).collect()
+        };
+        self.grouping = match grouping {
+            Some(grouping) if !grouping.without => SeriesGrouping::By(names(&mut self.names, grouping)),
+            _ => {
+                let mut without = grouping.map(|grouping| names(&mut self.names, grouping)).unwrap_or_default();
+                without.extend(self.unwrap.as_ref().map(|unwrap| unwrap.label));
+                SeriesGrouping::Without(without)
+            }
+        };
+        self
+    }
+
+    /// Whether every entry passes as it is.
+    pub fn is_noop(&self) -> bool {
+        self.line_filters.is_empty() && self.stages.is_empty() && self.unwrap.is_none()
+    }
+
+    /// Whether a stage reads the line. (Queries that return lines, or count bytes, need it besides.)
+    pub fn reads_line(&self) -> bool {
+        let reads = |stage: &Stage| !matches!(stage, Stage::LabelFilter(_) | Stage::Drop(_) | Stage::Keep(_));
+        !self.line_filters.is_empty() || self.stages.iter().any(reads)
+    }
+
+    /// Whether structured metadata can show in the result: in labels, in what stages do, or in names (a parsed label
+    /// gets another name where metadata has its own).
+    pub fn reads_metadata(&self) -> bool {
+        self.reads_metadata
+    }
+
+    /// Line filters that every entry has to pass and that see the line as it came in: they stand before any stage
+    /// that changes it. Whole pages can be searched with them.
+    pub fn line_filters(&self) -> &[LineMatcher] {
+        &self.line_filters
+    }
+
+    /// The pipeline for the entries of one stream.
+    pub fn for_stream(&self, stream: &LabelSet) -> StreamPipeline<'_> {
+        let mut scratches = Vec::new();
+        scratches.resize_with(self.stages.len(), ParserScratch::default);
+        StreamPipeline {
+            pipeline: self,
+            labels: EntryLabels::new(NameTable::new(&self.names, stream)),
+            scratches,
+            metadata_names: Vec::new(),
+            condemned: Vec::new(),
+            replaced: Vec::new(),
+            spare: Vec::new(),
+        }
+    }
+}
+
+/// A pipeline with the names and buffers of one stream.
+#[derive(Debug)]
+pub struct StreamPipeline<'p> {
+    pipeline: &'p Pipeline,
+    labels: EntryLabels,
+    /// One for each stage.
+    scratches: Vec<ParserScratch>,
+    metadata_names: Vec<NameId>,
+    condemned: Vec<NameId>,
+    /// The line once a stage replaced it.
+    replaced: Vec<u8>,
+    spare: Vec<u8>,
+}
+
+impl StreamPipeline<'_> {
+    /// Runs every stage over one entry; `None` if it is dropped. `timestamp` is in nanoseconds.
+    pub fn process<'a>(
+        &'a mut self,
+        timestamp: i64,
+        line: &'a [u8],
+        metadata: &'a [(&'a str, &'a str)],
+    ) -> Option<Processed<'a>> {
+        if !self.pipeline.line_filters.iter().all(|filter| filter.matches(line)) {
+            return None;
+        }
+        self.process_filtered(timestamp, line, metadata)
+    }
+
+    /// The same for an entry that is known to pass [`Pipeline::line_filters`].
+    pub fn process_filtered<'a>(
+        &'a mut self,
+        timestamp: i64,
+        line: &'a [u8],
+        metadata: &'a [(&'a str, &'a str)],
+    ) -> Option<Processed<'a>> {
+        let input = Input { line, metadata };
+        if self.labels.start(input, &mut self.metadata_names) {
+            for scratch in &mut self.scratches {
+                scratch.keys.clear();
+            }
+        }
+        let is_original = self.run_stages(input)?;
+        let value = match &self.pipeline.unwrap {
+            Some(unwrap) => Some(unwrap.run(&mut self.labels, input)?),
+            None => None,
+        };
+        let line = if is_original { line } else { &self.replaced };
+        Some(Processed { timestamp, line, input, labels: &self.labels, grouping: &self.pipeline.grouping, value })
+    }
+
+    /// Whether the line is still the one that came in; `None` if the entry is dropped.
+    fn run_stages(&mut self, input: Input<'_>) -> Option<bool> {
+        let mut is_original = true;
+        for (stage, scratch) in self.pipeline.stages.iter().zip(&mut self.scratches) {
+            let line = if is_original { input.line } else { &self.replaced };
+            let labels = &mut self.labels;
+            let is_replaced = match stage {
+                Stage::LineFilter(filter) if !filter.matches(line) => return None,
+                Stage::LabelFilter(filter) if !filter.keeps(labels, input) => return None,
+                Stage::LineFilter(_) | Stage::LabelFilter(_) => false,
+                Stage::Drop(targets) => {
+                    targets.drop(labels, input);
+                    false
+                }
+                Stage::Keep(targets) => {
+                    targets.keep(labels, input, &mut self.condemned);
+                    false
+                }
+                Stage::Decolorize => decolorize::run(line, &mut self.spare),
+                Stage::Unpack => {
+                    unpack::run(Extraction::new(labels, line, is_original), scratch, &mut self.spare)
+                }
+                parser => {
+                    parser.parse(Extraction::new(labels, line, is_original), scratch, input);
+                    false
+                }
+            };
+            if is_replaced {
+                std::mem::swap(&mut self.replaced, &mut self.spare);
+                is_original = false;
+            }
+        }
+        Some(is_original)
+    }
+}
+
+impl Stage {
+    /// Runs the parsers that leave the line as it is.
+    fn parse(&self, extraction: Extraction<'_>, scratch: &mut ParserScratch, input: Input<'_>) {
+        match self {
+            Stage::Json => json::run(extraction, scratch),
+            Stage::JsonExpression(stage) => stage.run(extraction, scratch, input),
+            Stage::Logfmt(stage) => stage.run(extraction, scratch),
+            Stage::LogfmtExpression(stage) => stage.run(extraction, scratch),
+            Stage::Regexp(stage) => stage.run(extraction, scratch),
+            Stage::Pattern(stage) => stage.run(extraction),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Pipelines as a whole, from the syntax tree to labels.
+
+use super::*;
+use crate::ast::{CompareOp, Extraction, FilterValue, LineFilterOp, MatchOp, Matcher, NameOrMatcher, Stage as Ast};
+use crate::labels::CategorizedLabels;
+
+fn stream() -> LabelSet {
+    LabelSet::from_pairs([("app", "a"), ("pod", "p")])
+}
+
+fn pipeline(stages: &[Ast]) -> Pipeline {
+    Pipeline::compile(stages, None, &NeededLabels::All, &PipelineOptions::default()).unwrap()
+}
+
+fn only(names: &[&str]) -> NeededLabels {
+    NeededLabels::Only(names.iter().map(|name| name.to_string()).collect())
+}
+
+/// The labels beside the stream's, as text; `None` if the line is dropped.
+fn run_with(stages: &[Ast], line: &str, metadata: &[(&str, &str)]) -> Option<String> {
+    let pipeline = pipeline(stages);
+    let mut pipeline = pipeline.for_stream(&stream());
+    let processed = pipeline.process(0, line.as_bytes(), metadata)?;
+    let labels = processed.labels();
+    let beside = labels.iter().filter(|(name, value)| stream().get(name) != Some(value));
+    Some(LabelSet::from_pairs(beside).to_string())
+}
+
+fn run(stages: &[Ast], line: &str) -> Option<String> {
+    run_with(stages, line, &[])
+}
+
+fn json() -> Ast {
+    Ast::Json { extractions: Vec::new() }
+}
+
+fn logfmt() -> Ast {
+    Ast::Logfmt { strict: false, keep_empty: false, extractions: Vec::new() }
+}
+
+fn extractions(pairs: &[(&str, &str)]) -> Vec<Extraction> {
+    pairs.iter().map(|(name, path)| Extraction { name: name.to_string(), path: path.to_string() }).collect()
+}
+
+fn matcher(name: &str, op: MatchOp, value: &str) -> Matcher {
+    Matcher { name: name.into(), op, value: value.into() }
+}
+
+fn text_filter(name: &str, op: MatchOp, value: &str) -> Ast {
+    Ast::LabelFilter(ast::LabelFilter::String(matcher(name, op, value)))
+}
+
+fn greater(name: &str, value: FilterValue) -> ast::LabelFilter {
+    ast::LabelFilter::Compare { name: name.into(), op: CompareOp::Greater, value }
+}
+
+fn check(stages: &[Ast], cases: &[(&str, &str)]) {
+    for (line, expected) in cases {
+        assert_eq!(run(stages, line).as_deref(), Some(*expected), "{line}");
+    }
+}
+
+const NO_OBJECT: &str = r#"{__error__="JSONParserErr", __error_details__="Value looks like object, but can't find closing '}' symbol"}"#;
+
+#[test]
+fn json_flattens_objects_and_keeps_what_stands_before_an_error() {
+    check(
+        &[json()],
+        &[
+            (r#"{"a":1,"b":"two"}"#, r#"{a="1", b="two"}"#),
+            (r#"{"a":1.0,"b":1e3,"c":-0.5,"d":12345678901234567890}"#, r#"{a="1.0", b="1e3", c="-0.5", d="12345678901234567890"}"#),
+            (r#"{"a":true,"b":false,"c":null,"d":[1,{"x":2}],"e":{}}"#, r#"{a="true", b="false"}"#),
+            (r#"{"nested":{"a":"n","b":{"c":"m"}},"nested_a":"flat"}"#, r#"{nested_a="n", nested_b_c="m"}"#),
+            (r#"{"a_b":"2","a":{"b":"1"}}"#, r#"{a_b="2"}"#),
+            (r#"{"a":"x\ny\u00e9\t\"q\""}"#, r#"{a="x\nyé\t\"q\""}"#),
+            (r#"{"a":""}"#, r#"{a=""}"#),
+            (r#"{"k":"1","k":"2"}"#, r#"{k="1"}"#),
+            (r#"{"a":4} trailing"#, r#"{a="4"}"#),
+            (r#" {"a":3} "#, r#"{a="3"}"#),
+            (r#"{"with \"q\"":1," ":2,"":3,"1x":4}"#, r#"{_1x="4", with__q_="1"}"#),
+            (r#"{"a":1,"#, r#"{__error__="JSONParserErr", __error_details__="Value is array, but can't find closing ']' symbol", a="1"}"#),
+            (r#"{"a":1,"b":{"c":2"#, r#"{__error__="JSONParserErr", __error_details__="Value looks like object, but can't find closing '}' symbol", a="1"}"#),
+            (r#"{"a":1,"b":{"c":2 x}}"#, r#"{__error__="JSONParserErr", __error_details__="Value looks like object, but can't find closing '}' symbol", a="1", b_c="2"}"#),
+            (r#"{"a":"x"#, r#"{__error__="JSONParserErr", __error_details__="Value is string, but can't find closing '\"' symbol"}"#),
+            ("not json", NO_OBJECT),
+            ("[1,2,3]", NO_OBJECT),
+            ("{'a':1}", NO_OBJECT),
+            ("", NO_OBJECT),
+        ],
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_become_spaces() {
+    let pipeline = pipeline(&[json()]);
+    let stream = stream();
+    let mut pipeline = pipeline.for_stream(&stream);
+    let processed = pipeline.process(0, b"{\"a\":\"x\xff\xfey\"}", &[]).unwrap();
+    assert_eq!(processed.labels().get("a"), Some("x  y"));
+}
+
+#[test]
+fn deep_objects_are_walked_without_recursion() {
+    let deep = format!("{}1{}", "{\"a\":".repeat(50_000), "}".repeat(50_000));
+    assert_eq!(run(&[json()], &deep).as_deref(), Some("{}"));
+    let unclosed = "{\"a\":".repeat(50_000);
+    assert_eq!(run(&[json()], &unclosed).as_deref(), Some(NO_OBJECT));
+}
+
+#[test]
+fn json_paths_are_followed() {
+    let stage = |pairs: &[(&str, &str)]| Ast::Json { extractions: extractions(pairs) };
+    let bare_error = r#"{__error__="JSONParserErr"}"#;
+    check(
+        &[stage(&[("x", "a")])],
+        &[
+            (r#"{"a":{"b":{"c":1}}}"#, r#"{x="{\"b\":{\"c\":1}}"}"#),
+            (r#"{"a":[{"b":1}, 2]}"#, r#"{x="[{\"b\":1}, 2]"}"#),
+            (r#"{"a":null}"#, r#"{x=""}"#),
+            (r#"{"b":1}"#, r#"{x=""}"#),
+            (r#"{"a":1,"#, r#"{x="1"}"#),
+            (r#"{"a":"1","a":"2"}"#, r#"{x="1"}"#),
+            ("{'a':1}", r#"{x=""}"#),
+            (r#""text""#, r#"{x=""}"#),
+            ("42", bare_error),
+            (r#" {"a":3} "#, bare_error),
+            ("", "{}"),
+            (r#"{"a":"broken"#, r#"{__error__="JSONParserErr", __error_details__="Value is string, but can't find closing '\"' symbol", x=""}"#),
+        ],
+    );
+    check(&[stage(&[("x", "a[1].b"), ("y", r#"["c d"]"#)])], &[(r#"{"a":[{"b":1},{"b":"t\"wo"}],"c d":true}"#, r#"{x="t\"wo", y="true"}"#)]);
+    check(&[stage(&[("x", "[0]")])], &[("[1,2,3]", r#"{x="1"}"#), ("[]", r#"{x=""}"#)]);
+    check(
+        &[stage(&[("x", "a"), ("x", "b")])],
+        &[(r#"{"a":1,"b":2}"#, r#"{x="2"}"#), (r#"{"a":1}"#, r#"{x="1"}"#), (r#"{"b":2,"a":1}"#, r#"{x="1"}"#)],
+    );
+    check(&[stage(&[("app", "app")])], &[(r#"{"app":"in"}"#, r#"{app_extracted="in"}"#), ("{}", "{}")]);
+    check(&[stage(&[("x", "a"), ("y", "a.b")])], &[(r#"{"a":{"b":1}}"#, r#"{x="{\"b\":1}", y="1"}"#)]);
+}
+
+#[test]
+fn logfmt_takes_the_first_of_equal_names() {
+    check(
+        &[logfmt()],
+        &[
+            ("k=1 x=3 k=", r#"{k="1", x="3"}"#),
+            ("k= k=2", r#"{k="2"}"#),
+            ("foo.bar=1 ключ=5 @ts=9", r#"{____="5", _ts="9", foo_bar="1"}"#),
+            (r#"a="esc\"aped" b="new\nline""#, r#"{a="esc\"aped", b="new\nline"}"#),
+            ("app=x app_extracted=y", r#"{app_extracted="x"}"#),
+            ("a b c", "{}"),
+            ("", "{}"),
+        ],
+    );
+    let keep_empty = Ast::Logfmt { strict: false, keep_empty: true, extractions: Vec::new() };
+    check(&[keep_empty], &[("a= b c=3", r#"{a="", b="", c="3"}"#)]);
+    let strict = Ast::Logfmt { strict: true, keep_empty: false, extractions: Vec::new() };
+    check(&[strict], &[("a=1 b==2 c=3", r#"{__error__="LogfmtParserErr", __error_details__="logfmt syntax error at pos 7 : unexpected '='", a="1"}"#)]);
+}
+
+#[test]
+fn logfmt_expressions_take_the_last() {
+    let stage = |pairs: &[(&str, &str)]| {
+        [Ast::Logfmt { strict: false, keep_empty: false, extractions: extractions(pairs) }]
+    };
+    check(&stage(&[("k", "k")]), &[("k=1 k=2", r#"{k="2"}"#), ("k=1 k=", r#"{k=""}"#), ("x", r#"{k=""}"#)]);
+    check(&stage(&[("app", "app"), ("x", "foo_bar")]), &[("app=i foo.bar=1", r#"{app_extracted="i", x="1"}"#)]);
+    check(&stage(&[("x", "k"), ("y", "k")]), &[("k=1", r#"{x="1", y="1"}"#)]);
+}
+
+#[test]
+fn metadata_and_stream_labels_push_parsed_names_aside() {
+    let metadata = [("trace_id", "m"), ("app", "metaapp")];
+    assert_eq!(
+        run_with(&[logfmt()], "trace_id=t app=x free=1", &metadata).as_deref(),
+        Some(r#"{app_extracted="x", free="1", trace_id="m", trace_id_extracted="t"}"#)
+    );
+    assert_eq!(run_with(&[], "x", &metadata).as_deref(), Some(r#"{app_extracted="metaapp", trace_id="m"}"#));
+    // The next entry has no metadata: the names are free again.
+    let pipeline = pipeline(&[logfmt()]);
+    let stream = stream();
+    let mut pipeline = pipeline.for_stream(&stream);
+    assert_eq!(pipeline.process(0, b"trace_id=t", &metadata).unwrap().labels().get("trace_id_extracted"), Some("t"));
+    assert_eq!(pipeline.process(0, b"trace_id=t", &[]).unwrap().labels().get("trace_id"), Some("t"));
+}
+
+#[test]
+fn labels_are_told_apart_by_where_they_come_from() {
+    let pipeline = pipeline(&[logfmt(), Ast::Drop { targets: vec![NameOrMatcher::Name("pod".into())] }]);
+    let stream = stream();
+    let mut pipeline = pipeline.for_stream(&stream);
+    let processed = pipeline.process(0, b"x=1", &[("trace", "t")]).unwrap();
+    let expected = CategorizedLabels {
+        stream: LabelSet::from_pairs([("app", "a")]),
+        structured_metadata: LabelSet::from_pairs([("trace", "t")]),
+        parsed: LabelSet::from_pairs([("x", "1")]),
+    };
+    assert_eq!(processed.categorized(), expected);
+}
+
+#[test]
+fn string_filters_read_missing_labels_as_empty() {
+    let keeps = |op, value| run(&[logfmt(), text_filter("n", op, value)], "n=10 m=2").is_some();
+    assert!(keeps(MatchOp::Equal, "10") && !keeps(MatchOp::Equal, "1"));
+    assert!(keeps(MatchOp::Regex, "1.") && !keeps(MatchOp::Regex, "1") && keeps(MatchOp::NotRegex, "1"));
+    let keeps = |op, value| run(&[text_filter("n", op, value)], "n=10").is_some();
+    assert!(keeps(MatchOp::Equal, "") && keeps(MatchOp::NotEqual, "x") && keeps(MatchOp::Regex, ".*"));
+    assert!(!keeps(MatchOp::NotEqual, "") && !keeps(MatchOp::Regex, ".+"));
+}
+
+#[test]
+fn a_value_that_is_no_number_keeps_the_entry_and_marks_it() {
+    let stages = [logfmt(), Ast::LabelFilter(greater("n", FilterValue::Number(1.0)))];
+    let marked = r#"{__error__="LabelFilterErr", __error_details__="strconv.ParseFloat: parsing \"x\": invalid syntax", n="x"}"#;
+    assert_eq!(run(&stages, "n=x").as_deref(), Some(marked));
+    assert_eq!(run(&stages, "n=2").as_deref(), Some(r#"{n="2"}"#));
+    assert_eq!(run(&stages, "n=1"), None);
+    assert_eq!(run(&stages, "m=1"), None);
+    let durations = [logfmt(), Ast::LabelFilter(greater("n", FilterValue::Duration(1_000_000_000)))];
+    assert_eq!(run(&durations, "n=1.5s").as_deref(), Some(r#"{n="1.5s"}"#));
+    assert!(run(&durations, "n=0B").unwrap().contains(r#"time: unknown unit \"B\" in duration \"0B\""#));
+    let sizes = [logfmt(), Ast::LabelFilter(greater("n", FilterValue::Bytes(1000)))];
+    assert_eq!(run(&sizes, "n=1KiB").as_deref(), Some(r#"{n="1KiB"}"#));
+    assert!(run(&sizes, "n=1m30s").unwrap().contains("unhandled size name: m30s"));
+}
+
+#[test]
+fn only_string_filters_drop_for_an_error() {
+    let number = Ast::LabelFilter(greater("n", FilterValue::Number(1.0)));
+    assert!(run(&[json(), number.clone()], "no json").is_some());
+    assert!(run(&[json(), text_filter("__error__", MatchOp::Equal, "")], "no json").is_none());
+    assert!(run(&[json(), text_filter("__error__", MatchOp::Equal, "JSONParserErr")], "no json").is_some());
+    assert!(run(&[json(), text_filter("__error_details__", MatchOp::NotEqual, "")], "no json").is_none());
+    // A label of that name is not the pipeline's own error.
+    assert!(run(&[json(), text_filter("__error__", MatchOp::Equal, "")], r#"{"__error__":"mine"}"#).is_some());
+}
+
+#[test]
+fn and_looks_at_both_sides_and_or_stops() {
+    let bad = || Box::new(greater("bad", FilterValue::Number(1.0)));
+    let good = || Box::new(greater("good", FilterValue::Number(1.0)));
+    let or = |left, right| [logfmt(), Ast::LabelFilter(ast::LabelFilter::Or { left, right })];
+    let and = |left, right| [logfmt(), Ast::LabelFilter(ast::LabelFilter::And { left, right })];
+    assert_eq!(run(&or(good(), bad()), "good=2 bad=x").as_deref(), Some(r#"{bad="x", good="2"}"#));
+    assert!(run(&or(bad(), good()), "good=0 bad=x").unwrap().contains("LabelFilterErr"));
+    assert!(run(&and(good(), bad()), "good=2 bad=x").unwrap().contains("LabelFilterErr"));
+    assert_eq!(run(&and(good(), bad()), "good=0 bad=x"), None);
+}
+
+#[test]
+fn addresses_in_labels_are_tested() {
+    let stage = |negated| {
+        [logfmt(), Ast::LabelFilter(ast::LabelFilter::Ip { name: "ip".into(), negated, pattern: "10.0.0.0/8".into() })]
+    };
+    assert!(run(&stage(false), "ip=10.1.2.3").is_some() && run(&stage(true), "ip=10.1.2.3").is_none());
+    assert!(run(&stage(false), "ip=nope").is_none() && run(&stage(true), "ip=nope").is_some());
+    assert!(run(&stage(false), "x=1").is_none() && run(&stage(true), "x=1").is_none());
+}
+
+#[test]
+fn patterns_capture_up_to_the_first_literal() {
+    let stage = |pattern: &str| [Ast::Pattern { pattern: pattern.into() }];
+    check(
+        &stage("<ip> - <user> [<_>] <rest>"),
+        &[("10.0.0.1 - ana [now] GET /", r#"{ip="10.0.0.1", rest="GET /", user="ana"}"#)],
+    );
+    check(&stage("<a>/<b>"), &[("x/y/z", r#"{a="x", b="y/z"}"#), ("no slash", r#"{a="no slash"}"#), ("", "{}")]);
+    check(&stage("user <u> "), &[("user ana x", r#"{u="ana"}"#), ("a user ana x", "{}")]);
+    check(&stage("<a> <b>"), &[(" padded", r#"{a="", b="padded"}"#)]);
+    check(&stage("<pod>"), &[("x", r#"{pod_extracted="x"}"#)]);
+}
+
+#[test]
+fn named_groups_become_labels() {
+    let stage = |pattern: &str| [Ast::Regexp { pattern: pattern.into() }];
+    check(&stage(r"(?P<a>a)(?P<b>b)?"), &[("xa", r#"{a="a", b=""}"#), ("x", "{}")]);
+    check(&stage(r"(?P<pod>\w+)"), &[("x", r#"{pod_extracted="x"}"#)]);
+}
+
+#[test]
+fn unpacked_lines_take_their_labels_along() {
+    let check_unpacked = |line: &str, labels: &str, unpacked: &str| {
+        let pipeline = pipeline(&[Ast::Unpack]);
+        let stream = LabelSet::from_pairs([("pod", "p")]);
+        let mut pipeline = pipeline.for_stream(&stream);
+        let processed = pipeline.process(0, line.as_bytes(), &[]).unwrap();
+        assert_eq!(processed.categorized().parsed.to_string(), labels, "{line}");
+        assert_eq!(processed.line(), unpacked.as_bytes(), "{line}");
+    };
+    check_unpacked(r#"{"_entry":"a \"b\"","c-d":"1","n":2,"pod":"x"}"#, r#"{c_d="1", pod_extracted="x"}"#, r#"a "b""#);
+    check_unpacked(r#"{"c":"1","_entry":""}"#, r#"{c="1"}"#, "");
+    check_unpacked(r#"{"c":"1"}"#, "{}", r#"{"c":"1"}"#);
+    check_unpacked("", "{}", "");
+    check_unpacked("x", r#"{__error__="JSONParserErr", __error_details__="expecting json object(6), but it is not"}"#, "x");
+    let broken = r#"{__error__="JSONParserErr", __error_details__="Value is string, but can't find closing '\"' symbol"}"#;
+    check_unpacked(r#"{"a":"1","_entry":"broken"#, broken, r#"{"a":"1","_entry":"broken"#);
+}
+
+#[test]
+fn what_is_parsed_from_a_replaced_line_stays() {
+    let line = r#"{"_entry":"{\"inner\":\"json\",\"n\":5}","ctr":"z"}"#;
+    assert_eq!(run(&[Ast::Unpack, json()], line).as_deref(), Some(r#"{ctr="z", inner="json", n="5"}"#));
+    assert_eq!(run(&[Ast::Decolorize, logfmt()], "l=\u{1b}[31mred\u{1b}[0m").as_deref(), Some(r#"{l="red"}"#));
+}
+
+#[test]
+fn labels_are_dropped_and_kept() {
+    let name = |name: &str| NameOrMatcher::Name(name.into());
+    let equal = |label: &str, value: &str| NameOrMatcher::Matcher(matcher(label, MatchOp::Equal, value));
+    let run_all = |stages: &[Ast], line: &str| {
+        let pipeline = pipeline(stages);
+        let stream = stream();
+        let mut pipeline = pipeline.for_stream(&stream);
+        pipeline.process(0, line.as_bytes(), &[("m", "1")]).unwrap().labels().to_string()
+    };
+    let drop = |targets| [logfmt(), Ast::Drop { targets }];
+    let keep = |targets| [logfmt(), Ast::Keep { targets }];
+    assert_eq!(run_all(&drop(vec![name("app"), name("m"), equal("x", "1")]), "x=1 y=2"), r#"{pod="p", y="2"}"#);
+    assert_eq!(run_all(&drop(vec![equal("x", "2")]), "x=1"), r#"{app="a", m="1", pod="p", x="1"}"#);
+    assert_eq!(run_all(&keep(vec![name("pod"), equal("x", "1")]), "x=1 y=2"), r#"{pod="p", x="1"}"#);
+    assert_eq!(run_all(&keep(vec![equal("x", "2")]), "x=1 y=2"), "{}");
+    let errors = vec![name("__error__"), name("__error_details__")];
+    assert_eq!(run(&[json(), Ast::Drop { targets: errors }], "x").as_deref(), Some("{}"));
+    assert_eq!(run_all(&[json(), Ast::Keep { targets: vec![name("x")] }], "x"), NO_OBJECT);
+    assert_eq!(run(&[json(), Ast::Keep { targets: vec![name("b")] }], r#"{"__error__":"mine","x":1}"#).as_deref(), Some(r#"{__error__="mine"}"#));
+}
+
+#[test]
+fn line_filters_before_the_line_changes_run_first() {
+    let filter = |text: &str| {
+        let alternatives = vec![ast::LineFilterArg::Text(text.into())];
+        Ast::LineFilter(ast::LineFilter { op: LineFilterOp::Contains, alternatives })
+    };
+    let pipeline = pipeline(&[json(), filter("a"), Ast::Unpack, filter("plain")]);
+    assert_eq!(pipeline.line_filters().len(), 1);
+    assert_eq!(pipeline.line_filters()[0].required_literal(), Some(&b"a"[..]));
+    let stream = stream();
+    let mut stream_pipeline = pipeline.for_stream(&stream);
+    assert!(stream_pipeline.process(0, br#"{"_entry":"plain","a":"1"}"#, &[]).is_some());
+    assert!(stream_pipeline.process(0, br#"{"_entry":"other","a":"plain"}"#, &[]).is_none());
+    assert!(stream_pipeline.process(0, b"other", &[]).is_none());
+}
+
+#[test]
+fn only_needed_labels_are_extracted_and_parsing_ends_with_them() {
+    let labels = |needed: &NeededLabels, stages: &[Ast], line: &str| {
+        let pipeline = Pipeline::compile(stages, None, needed, &PipelineOptions::default()).unwrap();
+        let mut pipeline = pipeline.for_stream(&LabelSet::default());
+        pipeline.process(0, line.as_bytes(), &[]).unwrap().labels().to_string()
+    };
+    let line = r#"{"x":1,"b":{"c":2,"d":3},"y":4,broken"#;
+    assert_eq!(labels(&only(&["b_c"]), &[json()], line), r#"{b_c="2"}"#);
+    assert!(labels(&only(&["b_c", "z"]), &[json()], line).contains("JSONParserErr"));
+    assert_eq!(labels(&NeededLabels::None, &[json(), logfmt(), Ast::Unpack], line), "{}");
+    assert_eq!(labels(&only(&["b"]), &[logfmt()], "a=1 b=2 c=3"), r#"{b="2"}"#);
+    assert_eq!(labels(&only(&["b"]), &[logfmt(), json()], "a=1 b=2"), r#"{b="2"}"#);
+}
+
+#[test]
+fn a_skipped_parser_is_still_checked() {
+    let stage = Ast::Regexp { pattern: "no group".into() };
+    let error = Pipeline::compile(&[stage], None, &NeededLabels::None, &PipelineOptions::default()).unwrap_err();
+    assert_eq!(error.to_string(), "parse error : invalid regexp parser: at least one named capture must be supplied");
+}
+
+#[test]
+fn formats_are_not_supported_yet() {
+    let stage = Ast::LineFormat { template: "x".into() };
+    let error = Pipeline::compile(&[stage], None, &NeededLabels::All, &PipelineOptions::default()).unwrap_err();
+    assert_eq!(error.to_string(), "`line_format` is not supported yet");
+}
+
+fn unwrap(label: &str) -> ast::Unwrap {
+    ast::Unwrap { label: label.into(), conversion: None, post_filters: Vec::new() }
+}
+
+#[test]
+fn unwrapped_labels_become_values_and_leave_the_series() {
+    let options = PipelineOptions::default();
+    let pipeline = Pipeline::compile(&[logfmt()], Some(&unwrap("v")), &NeededLabels::All, &options).unwrap();
+    let mut pipeline = pipeline.for_stream(&LabelSet::default());
+    let processed = pipeline.process(0, b"v=2.5 x=1", &[]).unwrap();
+    assert_eq!((processed.value(), processed.failure()), (Some(2.5), None));
+    assert_eq!(processed.series_labels().to_string(), r#"{x="1"}"#);
+    assert!(pipeline.process(0, b"x=1", &[]).is_none());
+    assert!(pipeline.process(0, b"v=\"\" x=1", &[]).is_none());
+    let processed = pipeline.process(0, b"v=abc", &[]).unwrap();
+    assert_eq!((processed.value(), processed.failure()), (Some(0.0), Some("SampleExtractionErr")));
+    assert_eq!(processed.series_labels().get("v"), Some("abc"));
+}
+
+#[test]
+fn filters_behind_unwrap_may_drop_its_error() {
+    let filter = ast::LabelFilter::String(matcher("__error__", MatchOp::Equal, ""));
+    let unwrap = ast::Unwrap { label: "v".into(), conversion: None, post_filters: vec![filter] };
+    let pipeline = Pipeline::compile(&[logfmt()], Some(&unwrap), &NeededLabels::All, &PipelineOptions::default()).unwrap();
+    let mut pipeline = pipeline.for_stream(&LabelSet::default());
+    assert!(pipeline.process(0, b"v=abc", &[]).is_none());
+    assert!(pipeline.process(0, b"v=1", &[]).is_some());
+}
+
+fn by(labels: &[&str]) -> Grouping {
+    Grouping { without: false, labels: labels.iter().map(|label| label.to_string()).collect() }
+}
+
+#[test]
+fn series_keys_agree_with_series_labels() {
+    let groupings = [None, Some(by(&["x", "app"])), Some(by(&[])), Some(Grouping { without: true, ..by(&["y", "pod"]) })];
+    let drop = Ast::Drop { targets: vec![NameOrMatcher::Matcher(matcher("z", MatchOp::Equal, "1")), NameOrMatcher::Name("z2".into())] };
+    let lines = ["x=1 y=2", "x=1 y=3", "y=3 x=1", "x=2", "", "app=9", "z=1", "x=\"1\"", "y=1"];
+    for grouping in groupings {
+        let pipeline = pipeline(&[logfmt(), drop.clone()]).with_grouping(grouping.as_ref());
+        let stream = stream();
+        let mut pipeline = pipeline.for_stream(&stream);
+        let mut seen: Vec<(Vec<u8>, LabelSet)> = Vec::new();
+        for line in lines {
+            let processed = pipeline.process(0, line.as_bytes(), &[]).unwrap();
+            let mut key = Vec::new();
+            processed.write_series_key(&mut key);
+            let labels = processed.series_labels();
+            if let Some(grouping) = &grouping {
+                assert_eq!(labels, processed.grouped_by(grouping), "{line}");
+            }
+            if key.is_empty() {
+                assert!(labels.iter().all(|pair| stream_has(pair)), "{line}: {labels}");
+            }
+            for (other_key, other_labels) in &seen {
+                assert!(*other_key != key || *other_labels == labels, "{line}: {labels} and {other_labels}");
+            }
+            seen.push((key, labels));
+        }
+    }
+}
+
+fn stream_has((name, value): (&str, &str)) -> bool {
+    stream().get(name) == Some(value)
+}
+
+#[test]
+fn errors_fail_a_metric_query_unless_it_asks_for_them() {
+    let run = |needed: &NeededLabels, grouping: Option<Grouping>, line: &str| {
+        let pipeline = Pipeline::compile(&[json()], None, needed, &PipelineOptions::default()).unwrap();
+        let pipeline = pipeline.with_grouping(grouping.as_ref());
+        let mut pipeline = pipeline.for_stream(&LabelSet::default());
+        let processed = pipeline.process(0, line.as_bytes(), &[]).unwrap();
+        (processed.failure().map(str::to_owned), processed.series_labels().to_string())
+    };
+    let (failure, labels) = run(&only(&["b"]), Some(by(&["b"])), r#"{"a":1,"#);
+    assert_eq!(failure.as_deref(), Some("JSONParserErr"));
+    assert!(labels.starts_with(r#"{__error__="JSONParserErr""#));
+    let (failure, labels) = run(&only(&["__error__"]), Some(by(&["__error__"])), "x");
+    assert_eq!(failure, None);
+    assert!(labels.ends_with(r#"__preserve_error__="true"}"#), "{labels}");
+    let mine = r#"{"__error__":"mine"}"#;
+    assert_eq!(run(&only(&["__error__"]), Some(by(&["__error__"])), mine).0.as_deref(), Some("mine"));
+    assert_eq!(run(&NeededLabels::All, None, mine).0.as_deref(), Some("mine"));
+    assert_eq!(run(&only(&["b"]), Some(by(&["b"])), mine).0, None);
+}
+
+#[test]
+fn metadata_can_bring_an_error() {
+    let pipeline = pipeline(&[]);
+    let mut pipeline = pipeline.for_stream(&LabelSet::default());
+    let metadata = [("__error__", "bad"), ("__error_details__", "why"), ("a", "1")];
+    let processed = pipeline.process(0, b"x", &metadata).unwrap();
+    assert_eq!(processed.error(), Some("bad"));
+    assert_eq!(processed.labels().to_string(), r#"{__error__="bad", __error_details__="why", a="1"}"#);
+}
+
+#[test]
+fn a_flood_of_names_is_forgotten_between_entries() {
+    let pipeline = pipeline(&[logfmt()]);
+    let stream = stream();
+    let mut pipeline = pipeline.for_stream(&stream);
+    for number in 0..40_000 {
+        let line = format!("key{number}=1 app=x same=2");
+        let metadata = [("m", "1")];
+        let processed = pipeline.process(0, line.as_bytes(), &metadata).unwrap();
+        assert_eq!(processed.labels().len(), 6);
+        assert_eq!(processed.labels().get(&format!("key{number}")), Some("1"));
+        assert_eq!(processed.labels().get("app_extracted"), Some("x"));
+    }
+    assert!(pipeline.labels.names.len() <= 17_000);
+}
+
+#[test]
+fn a_noop_says_so() {
+    assert!(pipeline(&[]).is_noop() && !pipeline(&[]).reads_line());
+    assert!(pipeline(&[json()]).reads_line());
+    assert!(!pipeline(&[text_filter("a", MatchOp::Equal, "b")]).reads_line());
+    let skipped = Pipeline::compile(&[json()], None, &NeededLabels::None, &PipelineOptions::default()).unwrap();
+    assert!(skipped.is_noop() && !skipped.reads_metadata());
+}

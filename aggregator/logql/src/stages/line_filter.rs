@@ -1,0 +1,169 @@
+//! Line filters: `|=`, `!=`, `|~`, `!~`, `|>`, `!>` with their `or` alternatives.
+//!
+//! A negated filter holds if none of its alternatives does. Regular expressions are searched, not anchored.
+
+use memchr::memmem::Finder;
+use regex::bytes::Regex;
+use thiserror::Error;
+
+use super::ip::{AddressRange, IpPatternError};
+use super::pattern_filter::PatternFilter;
+use super::regex::is_match;
+use crate::ast::{LineFilter, LineFilterArg, LineFilterOp};
+use crate::regex_dialect::{Anchoring, RegexError, compile};
+use crate::validate::PatternError;
+
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum LineFilterError {
+    #[error("ip: invalid operation")]
+    IpOperation,
+    #[error(transparent)]
+    Ip(#[from] IpPatternError),
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    #[error(transparent)]
+    Regex(#[from] RegexError),
+}
+
+/// A compiled line filter.
+#[derive(Debug, Clone)]
+pub struct LineMatcher {
+    alternatives: Vec<Test>,
+    is_negated: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Test {
+    Always,
+    NotEmpty,
+    Contains(Finder<'static>),
+    Regex(Regex),
+    Pattern(PatternFilter),
+    Address(AddressRange),
+}
+
+impl LineMatcher {
+    /// With `strict_loki`, `ip()` beside other alternatives is a plain text.
+    pub(crate) fn new(filter: &LineFilter, strict_loki: bool) -> Result<LineMatcher, LineFilterError> {
+        let is_chain = filter.alternatives.len() > 1;
+        let alternatives = filter.alternatives.iter().map(|argument| match argument {
+            LineFilterArg::Text(text) => Test::text(filter.op, text),
+            LineFilterArg::Ip(text) if strict_loki && is_chain => Test::text(filter.op, text),
+            LineFilterArg::Ip(pattern) => Test::address(filter.op, pattern),
+        });
+        let is_negated =
+            matches!(filter.op, LineFilterOp::NotContains | LineFilterOp::NotRegex | LineFilterOp::NotPattern);
+        Ok(LineMatcher { alternatives: alternatives.collect::<Result<_, _>>()?, is_negated })
+    }
+
+    pub fn matches(&self, line: &[u8]) -> bool {
+        self.alternatives.iter().any(|test| test.matches(line)) != self.is_negated
+    }
+
+    /// Bytes that every matching line holds; `None` if that is not known, or if lines must not hold them.
+    pub fn required_literal(&self) -> Option<&[u8]> {
+        match self.alternatives.as_slice() {
+            [Test::Contains(finder)] if !self.is_negated => Some(finder.needle()),
+            _ => None,
+        }
+    }
+}
+
+impl Test {
+    fn text(op: LineFilterOp, text: &str) -> Result<Test, LineFilterError> {
+        Ok(match op {
+            _ if text.is_empty() && !matches!(op, LineFilterOp::Pattern | LineFilterOp::NotPattern) => Test::Always,
+            LineFilterOp::Contains | LineFilterOp::NotContains => {
+                Test::Contains(Finder::new(text.as_bytes()).into_owned())
+            }
+            LineFilterOp::Regex | LineFilterOp::NotRegex => match text {
+                ".*" => Test::Always,
+                ".+" => Test::NotEmpty,
+                _ => Test::Regex(compile(text, Anchoring::Search)?),
+            },
+            LineFilterOp::Pattern | LineFilterOp::NotPattern => Test::Pattern(PatternFilter::new(text)?),
+        })
+    }
+
+    fn address(op: LineFilterOp, pattern: &str) -> Result<Test, LineFilterError> {
+        if !matches!(op, LineFilterOp::Contains | LineFilterOp::NotContains) {
+            return Err(LineFilterError::IpOperation);
+        }
+        Ok(Test::Address(AddressRange::parse(pattern)?))
+    }
+
+    fn matches(&self, line: &[u8]) -> bool {
+        match self {
+            Test::Always => true,
+            Test::NotEmpty => !line.is_empty(),
+            Test::Contains(finder) => finder.find(line).is_some(),
+            Test::Regex(regex) => is_match(regex, line),
+            Test::Pattern(pattern) => pattern.matches(line),
+            Test::Address(range) => range.is_found_in(line),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(op: LineFilterOp, texts: &[&str]) -> LineMatcher {
+        let alternatives = texts.iter().map(|text| LineFilterArg::Text(text.to_string())).collect();
+        LineMatcher::new(&LineFilter { op, alternatives }, false).unwrap()
+    }
+
+    #[test]
+    fn lines_are_kept_as_the_operator_says() {
+        use LineFilterOp::*;
+        let cases: &[(LineFilterOp, &[&str], &str, bool)] = &[
+            (Contains, &["b"], "abc", true),
+            (Contains, &["B"], "abc", false),
+            (Contains, &[""], "", true),
+            (NotContains, &["b"], "abc", false),
+            (NotContains, &[""], "abc", false),
+            (Contains, &["x", "b"], "abc", true),
+            (NotContains, &["x", "b"], "abc", false),
+            (NotContains, &["x", "y"], "abc", true),
+            (Regex, &["b."], "abc", true),
+            (Regex, &["^b"], "a\nb", false),
+            (Regex, &["i.foo"], "i\nfoo", false),
+            (Regex, &["(?s)i.foo"], "i\nfoo", true),
+            (Regex, &[".+"], "\n", true),
+            (Regex, &[".+"], "", false),
+            (Regex, &[".*"], "", true),
+            (Regex, &[""], "", true),
+            (NotRegex, &[".*"], "a", false),
+            (NotRegex, &["b", "c"], "abd", false),
+            (NotRegex, &["x", "y"], "abd", true),
+            (Pattern, &["a<_>"], "abc", true),
+            (NotPattern, &["a<_>", "b<_>"], "xbc", false),
+            (Pattern, &[""], "a", false),
+        ];
+        for (op, texts, line, expected) in cases {
+            assert_eq!(filter(*op, texts).matches(line.as_bytes()), *expected, "{op:?} {texts:?} on {line:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_plain_text_is_required() {
+        assert_eq!(filter(LineFilterOp::Contains, &["abc"]).required_literal(), Some(&b"abc"[..]));
+        assert_eq!(filter(LineFilterOp::Contains, &["a", "b"]).required_literal(), None);
+        assert_eq!(filter(LineFilterOp::NotContains, &["a"]).required_literal(), None);
+        assert_eq!(filter(LineFilterOp::Regex, &["a"]).required_literal(), None);
+    }
+
+    #[test]
+    fn an_address_in_a_chain_is_a_text_only_for_the_strict() {
+        let alternatives = vec![LineFilterArg::Text("v6".into()), LineFilterArg::Ip("10.0.0.1".into())];
+        let chain = LineFilter { op: LineFilterOp::Contains, alternatives };
+        assert!(!LineMatcher::new(&chain, false).unwrap().matches(b"10.0.0.1.5"));
+        assert!(LineMatcher::new(&chain, true).unwrap().matches(b"10.0.0.1.5"));
+    }
+
+    #[test]
+    fn addresses_are_only_contained_or_not() {
+        let filter = LineFilter { op: LineFilterOp::Regex, alternatives: vec![LineFilterArg::Ip("10.0.0.1".into())] };
+        assert_eq!(LineMatcher::new(&filter, false).unwrap_err().to_string(), "ip: invalid operation");
+    }
+}

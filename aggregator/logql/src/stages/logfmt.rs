@@ -1,0 +1,72 @@
+//! `| logfmt`: every pair of the line becomes a label; of equal names the first counts.
+//!
+//! Pairs without a value are left out unless `--keep-empty` is given. `--strict` ends at the first malformed pair
+//! and says so; otherwise malformed pairs are passed over.
+
+use super::extraction::{Extraction, ParserScratch};
+use super::logfmt_pairs::{LogfmtError, Pair, Pairs, unquote};
+use crate::pipeline::entry::Text;
+use crate::pipeline::keys::ROOT;
+
+pub(crate) const LOGFMT_ERROR: &str = "LogfmtParserErr";
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Logfmt {
+    pub(crate) strict: bool,
+    pub(crate) keep_empty: bool,
+}
+
+impl Logfmt {
+    pub(crate) fn run(self, mut extraction: Extraction<'_>, scratch: &mut ParserScratch) {
+        if extraction.labels.has_all_needed() {
+            return;
+        }
+        scratch.keys.start_line();
+        let line = extraction.line;
+        let mut pairs = Pairs::new(line);
+        loop {
+            let pair = match next_pair(&mut pairs, self.strict) {
+                Ok(Some(pair)) => pair,
+                Ok(None) => return,
+                Err(error) => return report(&mut extraction, &error),
+            };
+            if pair.value_start == pair.value_end && !self.keep_empty {
+                continue;
+            }
+            let raw = &line[pair.key_start..pair.key_end];
+            let key = extraction.key(&mut scratch.keys, ROOT, raw, raw);
+            let Some(target) = extraction.target(&scratch.keys, key) else {
+                continue;
+            };
+            let text = value_text(&mut extraction, pair);
+            extraction.labels.extract(target, text);
+            if extraction.labels.has_all_needed() {
+                return;
+            }
+        }
+    }
+}
+
+pub(crate) fn next_pair(pairs: &mut Pairs<'_>, strict: bool) -> Result<Option<Pair>, LogfmtError> {
+    if strict { pairs.next_strict().transpose() } else { Ok(pairs.next_lenient()) }
+}
+
+pub(crate) fn report(extraction: &mut Extraction<'_>, error: &LogfmtError) {
+    extraction.labels.set_parser_error(LOGFMT_ERROR, |details| details.push_str(&error.to_string()));
+}
+
+fn value_text(extraction: &mut Extraction<'_>, pair: Pair) -> Text {
+    if !pair.is_escaped {
+        return extraction.clean_range(pair.value_start, pair.value_end);
+    }
+    let line = extraction.line;
+    extraction.labels.store(|buffer| {
+        let start = buffer.len();
+        let is_valid = unquote(&line[pair.value_start..pair.value_end], buffer);
+        debug_assert!(is_valid, "the pair was checked when it was read");
+        if !super::extraction::is_clean(&buffer[start..]) {
+            let unclean = buffer.split_off(start);
+            super::extraction::append_clean(&unclean, buffer);
+        }
+    })
+}

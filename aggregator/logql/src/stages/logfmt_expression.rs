@@ -1,0 +1,134 @@
+//! `| logfmt label="key", …`: the values of given keys; the last occurrence of a key counts.
+//!
+//! Each label is first set to nothing, unless the entry has it from its stream or its metadata.
+
+use thiserror::Error;
+
+use super::extraction::{Extraction, ParserScratch, is_clean, sanitized};
+use super::logfmt::{next_pair, report};
+use super::logfmt_pairs::{Pair, Pairs, unquote};
+use crate::ast;
+use crate::literal::go_unquote;
+use crate::pipeline::entry::Text;
+use crate::pipeline::keys::ROOT;
+use crate::pipeline::names::{NameId, PipelineNames};
+
+/// Why a text is no key; displayed as the reference does.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("cannot parse expression [{key}]: {reason}")]
+pub(crate) struct KeyError {
+    key: String,
+    reason: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct LogfmtExpression {
+    strict: bool,
+    /// Labels, and the sanitised keys whose values they take.
+    labels: Vec<(NameId, NameId)>,
+}
+
+impl LogfmtExpression {
+    pub(crate) fn new(
+        strict: bool,
+        extractions: &[ast::Extraction],
+        names: &mut PipelineNames,
+    ) -> Result<LogfmtExpression, KeyError> {
+        let mut labels = Vec::with_capacity(extractions.len());
+        for extraction in extractions {
+            let key = parse_key(&extraction.path)?;
+            labels.push((names.intern(&extraction.name), names.intern(&key)));
+        }
+        Ok(LogfmtExpression { strict, labels })
+    }
+
+    pub(crate) fn run(&self, mut extraction: Extraction<'_>, scratch: &mut ParserScratch) {
+        for (label, _) in &self.labels {
+            if extraction.labels.unsuffixed_or_suffixed(*label) == *label {
+                extraction.labels.extract(*label, Text::EMPTY);
+            }
+        }
+        scratch.keys.start_line();
+        let line = extraction.line;
+        let mut pairs = Pairs::new(line);
+        loop {
+            let pair = match next_pair(&mut pairs, self.strict) {
+                Ok(Some(pair)) => pair,
+                Ok(None) => return,
+                Err(error) => return report(&mut extraction, &error),
+            };
+            let raw = &line[pair.key_start..pair.key_end];
+            let key = extraction.key(&mut scratch.keys, ROOT, raw, raw);
+            let Some(key) = scratch.keys.get(key).name else {
+                continue;
+            };
+            if !self.labels.iter().any(|(_, wanted)| *wanted == key) {
+                continue;
+            }
+            let text = value_text(&mut extraction, pair);
+            for (label, _) in self.labels.iter().filter(|(_, wanted)| *wanted == key) {
+                let target = extraction.labels.unsuffixed_or_suffixed(*label);
+                extraction.labels.extract(target, text);
+            }
+        }
+    }
+}
+
+/// A value as it is; one that cannot be shown counts as empty.
+fn value_text(extraction: &mut Extraction<'_>, pair: Pair) -> Text {
+    let line = extraction.line;
+    let raw = &line[pair.value_start..pair.value_end];
+    if pair.is_escaped {
+        return extraction.labels.store(|buffer| {
+            let start = buffer.len();
+            if !unquote(raw, buffer) || !is_clean(&buffer[start..]) {
+                buffer.truncate(start);
+            }
+        });
+    }
+    if !is_clean(raw) {
+        return Text::EMPTY;
+    }
+    extraction.range(pair.value_start, pair.value_end)
+}
+
+/// An identifier, or any key in quotes.
+fn parse_key(key: &str) -> Result<String, KeyError> {
+    let refuse = |reason: &str| Err(KeyError { key: key.to_owned(), reason: reason.to_owned() });
+    let text = key.trim();
+    if text.is_empty() {
+        return refuse("syntax error: unexpected $end, expecting STRING or KEY");
+    }
+    if text.starts_with('"') {
+        return match go_unquote(text) {
+            Some(quoted) => Ok(sanitized(quoted.as_bytes())),
+            None => refuse("invalid quoted key"),
+        };
+    }
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    match text[end..].chars().next() {
+        None => Ok(text.to_owned()),
+        Some(character) if character.is_whitespace() => refuse("syntax error: unexpected KEY"),
+        Some(character) => refuse(&format!("unexpected char {character}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_identifiers_or_quoted() {
+        assert_eq!(parse_key("a_1").unwrap(), "a_1");
+        assert_eq!(parse_key(r#""a""#).unwrap(), "a");
+        let cases = [
+            ("foo.bar", "cannot parse expression [foo.bar]: unexpected char ."),
+            ("a=b", "cannot parse expression [a=b]: unexpected char ="),
+            ("a b", "cannot parse expression [a b]: syntax error: unexpected KEY"),
+            ("", "cannot parse expression []: syntax error: unexpected $end, expecting STRING or KEY"),
+        ];
+        for (key, text) in cases {
+            assert_eq!(parse_key(key).unwrap_err().to_string(), text);
+        }
+    }
+}

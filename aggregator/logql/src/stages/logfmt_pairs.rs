@@ -1,0 +1,247 @@
+//! Pairs of a logfmt line: `key=value key="quoted \"value\"" key`.
+//!
+//! Keys and unquoted values hold bytes above space. In lenient reading a malformed pair is left out up to the next
+//! space; strict reading ends at the first one.
+
+use thiserror::Error;
+
+/// A malformed pair; positions count from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("logfmt syntax error at pos {position} : {reason}")]
+pub(crate) struct LogfmtError {
+    position: usize,
+    reason: Reason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+enum Reason {
+    #[error("unexpected '{0}'")]
+    Unexpected(char),
+    #[error("unterminated quoted value")]
+    Unterminated,
+    #[error("invalid quoted value")]
+    InvalidQuoted,
+    #[error("invalid key")]
+    InvalidKey,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pair {
+    pub(crate) key_start: usize,
+    pub(crate) key_end: usize,
+    /// Between the quotes of a quoted value.
+    pub(crate) value_start: usize,
+    pub(crate) value_end: usize,
+    pub(crate) is_escaped: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pairs<'l> {
+    line: &'l [u8],
+    at: usize,
+    /// Where unescaped values are checked.
+    unescaped: Vec<u8>,
+}
+
+impl<'l> Pairs<'l> {
+    pub(crate) fn new(line: &'l [u8]) -> Pairs<'l> {
+        Pairs { line, at: 0, unescaped: Vec::new() }
+    }
+
+    /// The next well-formed pair, past malformed ones.
+    pub(crate) fn next_lenient(&mut self) -> Option<Pair> {
+        loop {
+            match self.next_strict()? {
+                Ok(pair) => return Some(pair),
+                Err(_) => self.at = self.end_of(self.at, |byte| byte <= b' '),
+            }
+        }
+    }
+
+    /// The next pair, or what is wrong with it.
+    pub(crate) fn next_strict(&mut self) -> Option<Result<Pair, LogfmtError>> {
+        let key_start = self.end_of(self.at, |byte| byte > b' ');
+        self.at = key_start;
+        if key_start == self.line.len() {
+            return None;
+        }
+        Some(self.pair(key_start))
+    }
+
+    fn pair(&mut self, key_start: usize) -> Result<Pair, LogfmtError> {
+        let key_end = self.end_of(key_start, |byte| byte <= b' ' || byte == b'=' || byte == b'"');
+        self.at = key_end;
+        let key = &self.line[key_start..key_end];
+        let next = self.line.get(key_end).copied();
+        match next {
+            Some(b'"') => return Err(self.error(Reason::Unexpected('"'))),
+            Some(b'=') if key.is_empty() => return Err(self.error(Reason::Unexpected('='))),
+            _ if !key.is_ascii() && !super::extraction::is_clean(key) => return Err(self.error(Reason::InvalidKey)),
+            Some(b'=') => {}
+            _ => return Ok(Pair { key_start, key_end, value_start: key_end, value_end: key_end, is_escaped: false }),
+        }
+        let start = key_end + 1;
+        if self.line.get(start) == Some(&b'"') {
+            let (value_end, is_escaped) = self.quoted(start + 1)?;
+            return Ok(Pair { key_start, key_end, value_start: start + 1, value_end, is_escaped });
+        }
+        let value_end = self.end_of(start, |byte| byte <= b' ' || byte == b'=' || byte == b'"');
+        self.at = value_end;
+        match self.line.get(value_end) {
+            Some(b'=') => Err(self.error(Reason::Unexpected('='))),
+            Some(b'"') => Err(self.error(Reason::Unexpected('"'))),
+            _ => Ok(Pair { key_start, key_end, value_start: start, value_end, is_escaped: false }),
+        }
+    }
+
+    /// The end of a quoted value that begins at `start`, and whether it holds escapes.
+    fn quoted(&mut self, start: usize) -> Result<(usize, bool), LogfmtError> {
+        let Some((end, is_escaped)) = super::json_text::string_end(self.line, start) else {
+            self.at = self.line.len();
+            return Err(self.error(Reason::Unterminated));
+        };
+        self.at = end + 1;
+        if is_escaped {
+            self.unescaped.clear();
+            if !unquote(&self.line[start..end], &mut self.unescaped) {
+                return Err(self.error(Reason::InvalidQuoted));
+            }
+        }
+        Ok((end, is_escaped))
+    }
+
+    /// Index of the first byte at or after `from` for which `is_end` holds; the line's length if there is none.
+    fn end_of(&self, from: usize, is_end: impl Fn(u8) -> bool) -> usize {
+        let rest = &self.line[from..];
+        rest.iter().position(|byte| is_end(*byte)).map_or(self.line.len(), |length| from + length)
+    }
+
+    fn error(&self, reason: Reason) -> LogfmtError {
+        LogfmtError { position: self.at + 1, reason }
+    }
+}
+
+/// Appends a quoted value without its escapes, which are JSON's and `\'`. A lone half of a surrogate pair becomes
+/// a replacement character, as does each byte that is not UTF-8. False for control characters and broken escapes.
+pub(crate) fn unquote(mut text: &[u8], out: &mut Vec<u8>) -> bool {
+    if text.iter().any(|byte| *byte < b' ') {
+        return false;
+    }
+    while let Some(at) = memchr::memchr(b'\\', text) {
+        out.extend_from_slice(&text[..at]);
+        text = &text[at..];
+        let length = match text.get(1) {
+            Some(b'\'') => {
+                out.push(b'\'');
+                2
+            }
+            Some(b'u') => {
+                let Some(length) = unquote_unicode(text, out) else {
+                    return false;
+                };
+                length
+            }
+            Some(_) => {
+                if super::json_text::unescape(&text[..2], out).is_err() {
+                    return false;
+                }
+                2
+            }
+            None => return false,
+        };
+        text = &text[length..];
+    }
+    out.extend_from_slice(text);
+    true
+}
+
+fn unquote_unicode(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+    let unit = super::json_text::hexadecimal_unit(text)?;
+    let is_surrogate = (0xd800..0xe000).contains(&unit);
+    let length = if is_surrogate { 12 } else { 6 };
+    let escape = text.get(..length);
+    if escape.is_some_and(|escape| super::json_text::unescape(escape, out).is_ok()) {
+        return Some(length);
+    }
+    out.extend_from_slice("\u{fffd}".as_bytes());
+    Some(6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lenient(line: &str) -> Vec<(String, String)> {
+        let mut pairs = Pairs::new(line.as_bytes());
+        let mut found = Vec::new();
+        while let Some(pair) = pairs.next_lenient() {
+            found.push((
+                line[pair.key_start..pair.key_end].to_owned(),
+                line[pair.value_start..pair.value_end].to_owned(),
+            ));
+        }
+        found
+    }
+
+    fn strict_error(line: &str) -> Option<String> {
+        let mut pairs = Pairs::new(line.as_bytes());
+        std::iter::from_fn(|| pairs.next_strict()).find_map(Result::err).map(|error| error.to_string())
+    }
+
+    #[test]
+    fn malformed_pairs_are_left_out_in_lenient_reading() {
+        let cases: &[(&str, &[(&str, &str)])] = &[
+            ("a=1 b=\"x y\" c", &[("a", "1"), ("b", "x y"), ("c", "")]),
+            ("=novalue a=1", &[("a", "1")]),
+            ("a==b c=1", &[("c", "1")]),
+            ("a\t=1 b=2", &[("a", ""), ("b", "2")]),
+            ("key\"quoted=1 ok=2", &[("ok", "2")]),
+            ("a=1,b=2 c=3", &[("c", "3")]),
+            ("a=\"unterminated b=1", &[]),
+            ("a= b=", &[("a", ""), ("b", "")]),
+            ("a=\"x\"b=2", &[("a", "x"), ("b", "2")]),
+            ("a=\"\\q\" b=2", &[("b", "2")]),
+            ("", &[]),
+            (" \t ", &[]),
+        ];
+        for (line, expected) in cases {
+            let expected: Vec<(String, String)> =
+                expected.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            assert_eq!(lenient(line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn strict_reading_says_where_and_what() {
+        let cases = [
+            ("=novalue a=1", Some("logfmt syntax error at pos 1 : unexpected '='")),
+            ("a=\"unterminated", Some("logfmt syntax error at pos 16 : unterminated quoted value")),
+            ("{\"foo.bar\":\"1\"}", Some("logfmt syntax error at pos 2 : unexpected '\"'")),
+            ("a==b", Some("logfmt syntax error at pos 3 : unexpected '='")),
+            ("a\t=1 b=2", Some("logfmt syntax error at pos 3 : unexpected '='")),
+            ("key\"quoted=1 ok=2", Some("logfmt syntax error at pos 4 : unexpected '\"'")),
+            ("a=1,b=2", Some("logfmt syntax error at pos 6 : unexpected '='")),
+            ("a= b= c=3", None),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(strict_error(line).as_deref(), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn quoted_values_are_unescaped() {
+        let cases = [
+            (r#"esc\"aped"#, Some("esc\"aped")),
+            (r"new\nline \u00e9 \'", Some("new\nline é '")),
+            (r"\ud83d\ude00", Some("😀")),
+            (r"\ud83d!", Some("\u{fffd}!")),
+            (r"\x", None),
+            ("a\tb", None),
+        ];
+        for (text, expected) in cases {
+            let mut out = Vec::new();
+            let is_valid = unquote(text.as_bytes(), &mut out);
+            assert_eq!(is_valid.then(|| String::from_utf8(out).unwrap()).as_deref(), expected, "{text}");
+        }
+    }
+}
