@@ -1,1 +1,180 @@
-fn main() {}
+//! Replays recorded answers of Loki against a server and counts what agrees.
+//!
+//! ```text
+//! suite -> runner -> (exchange | tail) -> comparison -> score -> minimums
+//!                          client                normal_form, difference
+//! ```
+//!
+//! Prints one line per category, the first failing cases, and last `N passed, M failed`. The exit status is 0 only
+//! if every case passed or, with `--expect`, if every category reached its minimum; 1 if not; 2 if the run
+//! itself failed (no server to load into, unreadable suite).
+
+mod answer;
+mod canonical;
+mod client;
+mod comparison;
+mod data_set;
+mod difference;
+mod error_text;
+mod exchange;
+mod minimums;
+mod normal_form;
+mod placeholders;
+mod rules;
+mod runner;
+mod score;
+mod suite;
+mod tail;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+use crate::client::Client;
+use crate::minimums::Minimums;
+use crate::runner::{Outcome, Runner};
+use crate::score::Score;
+use crate::suite::{Case, load_cases};
+
+/// Replays recorded answers of Loki against a server and counts what agrees
+#[derive(Debug, Parser)]
+#[command(name = "tailwater-conformance")]
+struct Options {
+    /// Server without tenants
+    #[arg(long, default_value = "http://127.0.0.1:3100")]
+    url: String,
+    /// Server that asks for X-Scope-OrgID; without it the tenant cases are skipped
+    #[arg(long)]
+    auth_url: Option<String>,
+    /// Folder with data/ and cases/
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/suite"))]
+    suite: PathBuf,
+    /// Push the data set first and wait until it can be queried
+    #[arg(long)]
+    load: bool,
+    /// POST /flush after pushes (only Loki needs it)
+    #[arg(long)]
+    flush: bool,
+    /// Run this category only; may be given more than once
+    #[arg(long)]
+    category: Vec<String>,
+    /// Run this case only; may be given more than once
+    #[arg(long)]
+    case: Vec<String>,
+    /// Failing cases to print
+    #[arg(long, default_value_t = 10)]
+    show: usize,
+    /// Write the outcome of every case to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// File of minimums by category: they decide the exit status
+    #[arg(long, conflicts_with = "case")]
+    expect: Option<PathBuf>,
+    /// Raise the minimums in the --expect file to what passed
+    #[arg(long, requires = "expect")]
+    write_expect: bool,
+    /// Cases without steps that run at a time
+    #[arg(long, default_value_t = 4)]
+    connections: usize,
+    /// Seconds that a step of a case waits for its answer at most, whatever the case allows
+    #[arg(long, default_value_t = 600.0)]
+    longest_wait: f64,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("tailwater-conformance: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// True if the run was good enough.
+fn run(options: &Options) -> Result<bool> {
+    install_tls();
+    let cases = wanted_cases(options)?;
+    let runner = Runner {
+        server: Client::new(&options.url)?,
+        tenant_server: options.auth_url.as_deref().map(Client::new).transpose()?,
+        connections: options.connections,
+        flush: options.flush,
+        longest_wait: options.longest_wait,
+    };
+    let minimums = options.expect.as_deref().map(|path| minimums_at(path, options.write_expect)).transpose()?;
+    let outcomes = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        if options.load {
+            data_set::load(&runner.server, &options.suite, options.flush).await?;
+        }
+        anyhow::Ok(runner.run(&cases).await)
+    })?;
+    report(options, &outcomes, minimums)
+}
+
+/// Makes the TLS provider known that the HTTP client was built without; a second call changes nothing.
+fn install_tls() {
+    // An error means that a provider is installed already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
+
+fn wanted_cases(options: &Options) -> Result<Vec<Case>> {
+    let mut cases = load_cases(&options.suite)?;
+    let categories: BTreeSet<&str> = cases.iter().map(|case| case.category.as_str()).collect();
+    if let Some(unknown) = options.category.iter().find(|category| !categories.contains(category.as_str())) {
+        bail!("no category `{unknown}`; there are: {}", categories.into_iter().collect::<Vec<_>>().join(", "));
+    }
+    if let Some(unknown) = options.case.iter().find(|id| !cases.iter().any(|case| case.id == **id)) {
+        bail!("no case `{unknown}`");
+    }
+    cases.retain(|case| {
+        (options.category.is_empty() || options.category.contains(&case.category))
+            && (options.case.is_empty() || options.case.contains(&case.id))
+    });
+    if cases.is_empty() {
+        bail!("no case is in the categories given");
+    }
+    Ok(cases)
+}
+
+/// The minimums in `path`; a file that is about to be written may be missing.
+fn minimums_at(path: &Path, may_be_missing: bool) -> Result<Minimums> {
+    if may_be_missing && !path.exists() {
+        return Ok(Minimums::default());
+    }
+    Minimums::read(path)
+}
+
+fn report(options: &Options, outcomes: &[Outcome<'_>], minimums: Option<Minimums>) -> Result<bool> {
+    let score = Score::of(outcomes);
+    print!("{}{}", score.table(), score::failures(outcomes, options.show));
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&score::outcomes_json(outcomes))?;
+        std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
+    let good_enough = match (minimums, &options.expect) {
+        (Some(minimums), Some(path)) => reaches(minimums, path, options, &score)?,
+        _ => score.failed() == 0 && score.passed() > 0,
+    };
+    println!("\n{}", score.last_line());
+    Ok(good_enough)
+}
+
+/// Judges by the minimums of the categories that were asked for, and raises the file if told to.
+fn reaches(minimums: Minimums, path: &Path, options: &Options, score: &Score) -> Result<bool> {
+    let mut judged = minimums.clone();
+    judged.retain(|category| options.category.is_empty() || options.category.iter().any(|wanted| wanted == category));
+    let missed = judged.missed(score);
+    for text in &missed {
+        println!("\nbelow its minimum: {text}");
+    }
+    if options.write_expect {
+        minimums.raised(score).write(path)?;
+    }
+    Ok(missed.is_empty())
+}
