@@ -68,9 +68,9 @@ fn skip_blanks_and_comments(cursor: &mut Cursor<'_>) -> Result<(), Token> {
         let rest = cursor.rest();
         if rest.starts_with('#') || rest.starts_with("//") {
             cursor.take_while(|c| c != '\n');
-        } else if rest.starts_with("/*") {
+        } else if let Some(comment) = rest.strip_prefix("/*") {
             let position = cursor.position();
-            let Some(end) = rest[2..].find("*/") else {
+            let Some(end) = comment.find("*/") else {
                 let kind = TokenKind::Invalid("comment not terminated".to_owned());
                 return Err(Token { kind, position });
             };

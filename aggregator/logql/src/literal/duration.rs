@@ -104,14 +104,17 @@ pub fn parse_go_duration(text: &str) -> Result<i64, DurationError> {
         if whole.is_empty() && fraction.is_empty() {
             return Err(invalid());
         }
+        // Numbers too large for any unit are refused before the unit is looked at.
+        let count = if whole.is_empty() { Ok(0) } else { whole.parse::<u64>() };
+        let count = count.ok().filter(|&count| count <= 1 << 63).ok_or_else(invalid)?;
         let (name, after) = split_while(after, |c| c != '.' && !c.is_ascii_digit());
         if name.is_empty() {
             return Err(DurationError::GoMissingUnit(text.to_owned()));
         }
         let unit = go_unit(name)
             .ok_or_else(|| DurationError::GoUnknownUnit { unit: name.to_owned(), text: text.to_owned() })?;
-        let part = if whole.is_empty() { Some(0) } else { whole.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)) };
-        total = part
+        total = count
+            .checked_mul(unit)
             .and_then(|part| part.checked_add(fraction_of(fraction, unit)))
             .and_then(|part| total.checked_add(part))
             .filter(|&total| total <= 1 << 63)
@@ -247,6 +250,7 @@ mod tests {
             ("abc", "time: invalid duration \"abc\""),
             ("5", "time: missing unit in duration \"5\""),
             ("1d", "time: unknown unit \"d\" in duration \"1d\""),
+            ("12345678901234567890", "time: invalid duration \"12345678901234567890\""),
             ("9223372036854775808ns", "time: invalid duration \"9223372036854775808ns\""),
         ] {
             assert_eq!(parse_go_duration(text).expect_err(text).to_string(), message);

@@ -1,6 +1,6 @@
 //! Binary operators, their modifiers, and arithmetic between literals, which is done while parsing.
 
-use super::{Deferred, Operand, Parser};
+use super::{DeferredMetric, Operand, Parser};
 use crate::ast::{BinaryOp, BinaryOperation, GroupSide, LogExpr, MetricExpr, VectorMatching};
 use crate::error::ParseError;
 use crate::lexer::{Symbol, TokenKind, Word};
@@ -38,7 +38,7 @@ impl Parser {
     }
 
     /// Reads the operator, its modifiers and the right operand.
-    pub(super) fn binary_operation(&mut self, op: BinaryOp, left: Operand) -> Result<Deferred<MetricExpr>, ParseError> {
+    pub(super) fn binary_operation(&mut self, op: BinaryOp, left: Operand) -> Result<DeferredMetric, ParseError> {
         self.advance();
         let modifiers = self.modifiers()?;
         let minimum = if op.is_right_associative() { op.precedence() - 1 } else { op.precedence() };
@@ -69,7 +69,7 @@ impl Parser {
     }
 }
 
-fn combine(op: BinaryOp, modifiers: Modifiers, left: Operand, right: Operand) -> Deferred<MetricExpr> {
+fn combine(op: BinaryOp, modifiers: Modifiers, left: Operand, right: Operand) -> DeferredMetric {
     let left = require_metric(op, "left", left)?;
     let right = require_metric(op, "right", right)?;
     if op.is_set_operator() {
@@ -77,19 +77,14 @@ fn combine(op: BinaryOp, modifiers: Modifiers, left: Operand, right: Operand) ->
         refuse_literal(op, "right", &right)?;
     }
     let (left, right) = (left?, right?);
-    if let (MetricExpr::Literal(left), MetricExpr::Literal(right)) = (&left, &right) {
-        return Ok(MetricExpr::Literal(fold(op, *left, *right)));
+    if let (MetricExpr::Literal(left), MetricExpr::Literal(right)) = (&*left, &*right) {
+        return Ok(Box::new(MetricExpr::Literal(fold(op, *left, *right))));
     }
-    Ok(MetricExpr::Binary(BinaryOperation {
-        op,
-        return_bool: modifiers.return_bool,
-        matching: modifiers.matching,
-        left: Box::new(left),
-        right: Box::new(right),
-    }))
+    let Modifiers { return_bool, matching } = modifiers;
+    Ok(Box::new(MetricExpr::Binary(BinaryOperation { op, return_bool, matching, left, right })))
 }
 
-fn require_metric(op: BinaryOp, side: &str, operand: Operand) -> Result<Deferred<MetricExpr>, ParseError> {
+fn require_metric(op: BinaryOp, side: &str, operand: Operand) -> Result<DeferredMetric, ParseError> {
     match operand {
         Operand::Metric(metric) => Ok(metric),
         Operand::Log(log) => {
@@ -105,8 +100,8 @@ fn log_kind(log: &LogExpr) -> &'static str {
     if log.stages.is_empty() { "*syntax.MatchersExpr" } else { "*syntax.PipelineExpr" }
 }
 
-fn refuse_literal(op: BinaryOp, side: &str, metric: &Deferred<MetricExpr>) -> Result<(), ParseError> {
-    let Ok(MetricExpr::Literal(value)) = metric else { return Ok(()) };
+fn refuse_literal(op: BinaryOp, side: &str, metric: &DeferredMetric) -> Result<(), ParseError> {
+    let Some(MetricExpr::Literal(value)) = metric.as_deref().ok() else { return Ok(()) };
     Err(ParseError::semantic(format!(
         "unexpected literal for {side} leg of logical/set binary operation ({}): {value:.6}",
         op.name()

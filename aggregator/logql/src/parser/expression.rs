@@ -1,6 +1,6 @@
 //! Expressions: log queries, aggregations, functions, literals and what binary operators make of them.
 
-use super::{Deferred, Operand, Parser};
+use super::{DeferredMetric, Operand, Parser};
 use crate::ast::{
     Grouping, LabelReplace, LogExpr, MetricExpr, RangeAggregation, RangeOp, VectorAggregation, VectorOp,
 };
@@ -28,7 +28,7 @@ impl Parser {
     }
 
     /// An expression that must be a metric; the error is at what follows a log query.
-    fn metric(&mut self) -> Result<Deferred<MetricExpr>, ParseError> {
+    fn metric(&mut self) -> Result<DeferredMetric, ParseError> {
         match self.expression(0)? {
             Operand::Metric(metric) => Ok(metric),
             Operand::Log(_) => Err(self.unexpected(&[])),
@@ -45,7 +45,7 @@ impl Parser {
                     self.advance();
                     return Err(self.unexpected(&[]));
                 }
-                Ok(Operand::Log(log))
+                Ok(Operand::Log(Box::new(log)))
             }
             TokenKind::Symbol(Symbol::OpenParen) => {
                 self.advance();
@@ -63,26 +63,26 @@ impl Parser {
         }
     }
 
-    fn literal(&mut self) -> Result<Deferred<MetricExpr>, ParseError> {
+    fn literal(&mut self) -> Result<DeferredMetric, ParseError> {
         let (negative, text) = self.signed_number()?;
         Ok(match parse_go_float(&text) {
-            Ok(value) => Ok(MetricExpr::Literal(if negative { -value } else { value })),
+            Ok(value) => Ok(Box::new(MetricExpr::Literal(if negative { -value } else { value }))),
             Err(error) => Err(ParseError::semantic(format!("unable to parse literal as a float: {error}"))),
         })
     }
 
-    fn vector_literal(&mut self) -> Result<Deferred<MetricExpr>, ParseError> {
+    fn vector_literal(&mut self) -> Result<DeferredMetric, ParseError> {
         self.advance();
         self.expect_symbol(Symbol::OpenParen, &["("])?;
         let text = self.expect_number(&["NUMBER"])?;
         self.expect_symbol(Symbol::CloseParen, &[")"])?;
         Ok(match parse_go_float(&text) {
-            Ok(value) => Ok(MetricExpr::VectorLiteral(value)),
+            Ok(value) => Ok(Box::new(MetricExpr::VectorLiteral(value))),
             Err(error) => Err(ParseError::semantic(format!("unable to parse vectorExpr literal as a float: {error}"))),
         })
     }
 
-    fn range_aggregation(&mut self, op: RangeOp) -> Result<Deferred<MetricExpr>, ParseError> {
+    fn range_aggregation(&mut self, op: RangeOp) -> Result<DeferredMetric, ParseError> {
         self.advance();
         self.expect_symbol(Symbol::OpenParen, &["("])?;
         let parameter = match self.peek() {
@@ -104,10 +104,10 @@ impl Parser {
             Err(error) => return Ok(Err(error)),
         };
         let aggregation = RangeAggregation { op, parameter, range, grouping };
-        Ok(validate::check_range_aggregation(&aggregation).map(|()| MetricExpr::Range(aggregation)))
+        Ok(validate::check_range_aggregation(&aggregation).map(|()| Box::new(MetricExpr::Range(aggregation))))
     }
 
-    fn vector_aggregation(&mut self, op: VectorOp) -> Result<Deferred<MetricExpr>, ParseError> {
+    fn vector_aggregation(&mut self, op: VectorOp) -> Result<DeferredMetric, ParseError> {
         self.advance();
         let mut grouping = self.grouping()?;
         self.expect_symbol(Symbol::OpenParen, &["("])?;
@@ -153,7 +153,7 @@ impl Parser {
         Ok(labels)
     }
 
-    fn label_replace(&mut self) -> Result<Deferred<MetricExpr>, ParseError> {
+    fn label_replace(&mut self) -> Result<DeferredMetric, ParseError> {
         self.advance();
         self.expect_symbol(Symbol::OpenParen, &["("])?;
         let inner = self.metric()?;
@@ -168,11 +168,11 @@ impl Parser {
             return Ok(Err(error));
         }
         Ok(inner.and_then(validate::require_series).map(|inner| {
-            MetricExpr::LabelReplace(LabelReplace { inner: Box::new(inner), destination, replacement, source, regex })
+            Box::new(MetricExpr::LabelReplace(LabelReplace { inner, destination, replacement, source, regex }))
         }))
     }
 
-    fn variants(&mut self) -> Result<Deferred<MetricExpr>, ParseError> {
+    fn variants(&mut self) -> Result<DeferredMetric, ParseError> {
         self.advance();
         self.expect_symbol(Symbol::OpenParen, &["("])?;
         let mut metrics = vec![self.metric()?];
@@ -189,10 +189,10 @@ impl Parser {
         }
         let of = self.log_range()?;
         self.expect_symbol(Symbol::CloseParen, &[")"])?;
-        let metrics: Deferred<Vec<MetricExpr>> = metrics.into_iter().collect();
+        let metrics: Result<Vec<MetricExpr>, ParseError> = metrics.into_iter().map(|metric| Ok(*metric?)).collect();
         Ok(metrics.and_then(|metrics| {
             validate::check_selector(&of.log.selector)?;
-            Ok(MetricExpr::Variants { metrics, of })
+            Ok(Box::new(MetricExpr::Variants { metrics, of }))
         }))
     }
 }
@@ -201,10 +201,10 @@ fn vector_aggregation(
     op: VectorOp,
     parameter: Option<&str>,
     grouping: Option<Grouping>,
-    inner: Deferred<MetricExpr>,
-) -> Deferred<MetricExpr> {
+    inner: DeferredMetric,
+) -> DeferredMetric {
     let parameter = validate::vector_parameter(op, parameter)?;
     validate::check_vector_grouping(op, grouping.as_ref())?;
-    let inner = Box::new(inner.and_then(validate::require_series)?);
-    Ok(MetricExpr::Vector(VectorAggregation { op, parameter, inner, grouping }))
+    let inner = inner.and_then(validate::require_series)?;
+    Ok(Box::new(MetricExpr::Vector(VectorAggregation { op, parameter, inner, grouping })))
 }

@@ -19,7 +19,7 @@ mod stage;
 use crate::ast::{Expr, LogExpr, MetricExpr, Selector};
 use crate::error::ParseError;
 use crate::lexer::{Symbol, Token, TokenKind, Word, tokenize};
-use crate::validate::{check_selector, check_names};
+use crate::validate::{check_names, check_selector};
 
 /// Texts of this many bytes and more are refused.
 pub const MAX_QUERY_BYTES: usize = 131_072;
@@ -31,10 +31,13 @@ pub const MAX_CONNECTIVES: usize = 2_000;
 /// Grammatical, but perhaps not allowed.
 type Deferred<T> = Result<T, ParseError>;
 
+/// A metric on its way up. Boxed, to keep the frames of the descent small.
+type DeferredMetric = Deferred<Box<MetricExpr>>;
+
 /// A complete expression: a log query or a metric.
 enum Operand {
-    Log(LogExpr),
-    Metric(Deferred<MetricExpr>),
+    Log(Box<LogExpr>),
+    Metric(DeferredMetric),
 }
 
 /// Parses and validates a query. Stages are checked separately, because instant log queries are refused before
@@ -48,9 +51,9 @@ pub fn parse(text: &str) -> Result<Expr, ParseError> {
     let expression = match operand {
         Operand::Log(log) => {
             check_selector(&log.selector)?;
-            Expr::Log(log)
+            Expr::Log(*log)
         }
-        Operand::Metric(metric) => Expr::Metric(metric?),
+        Operand::Metric(metric) => Expr::Metric(*metric?),
     };
     check_names(&expression)?;
     Ok(expression)
@@ -103,7 +106,7 @@ pub fn parse_any_selector(text: &str) -> Result<Selector, SelectorError> {
     }
     match operand {
         Operand::Log(log) if log.stages.is_empty() => {
-            let expression = Expr::Log(log);
+            let expression = Expr::Log(*log);
             check_names(&expression)?;
             match expression {
                 Expr::Log(log) => Ok(log.selector),

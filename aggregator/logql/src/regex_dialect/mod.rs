@@ -7,8 +7,8 @@
 //! Invariants: the translation has the same groups in the same order. Names that Rust does not take (beginning
 //! with a digit, or used twice) are left out of it; [`Translated`] keeps them all. Compiled expressions work on
 //! bytes in Unicode mode: text that may hold invalid UTF-8 is cleaned (U+FFFD) before matching, because Go reads
-//! each invalid byte as that character. Nesting and repetition are bounded as in Go, the compiled size by
-//! [`SIZE_LIMIT`].
+//! each invalid byte as that character. Repetition is bounded as in Go, nesting at 50 groups, the
+//! compiled size by [`SIZE_LIMIT`].
 
 mod class;
 mod error;

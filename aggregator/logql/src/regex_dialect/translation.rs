@@ -3,9 +3,6 @@
 use super::{RegexError, RegexErrorKind, SIZE_LIMIT};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
-/// Levels of groups the compiler takes; the translator lets fewer through.
-const NEST_LIMIT: u32 = 4_000;
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Translated {
     /// As the user wrote it; named by errors.
@@ -30,7 +27,6 @@ impl Translated {
     pub fn compile(&self) -> Result<Regex, RegexError> {
         RegexBuilder::new(&self.pattern)
             .size_limit(SIZE_LIMIT)
-            .nest_limit(NEST_LIMIT)
             .build()
             .map_err(|_| RegexErrorKind::TooLarge.at(self.original.clone()))
     }

@@ -6,7 +6,8 @@
 use super::translation::Translated;
 use super::{RegexError, RegexErrorKind, class, escape};
 
-const MAX_NESTING: usize = 1_000;
+/// Of groups. Go allows 1000; compiling recurses, and must fit on the stack of a server thread.
+const MAX_NESTING: usize = 50;
 /// Of a single repetition and of the product of nested ones.
 const MAX_REPEAT: u64 = 1_000;
 

@@ -46,8 +46,8 @@ fn matches_empty(matcher: &Matcher) -> Result<bool, ParseError> {
 }
 
 /// A function over series is refused for a bare literal, in the words for selectors.
-pub(crate) fn require_series(inner: MetricExpr) -> Result<MetricExpr, ParseError> {
-    if matches!(inner, MetricExpr::Literal(_)) {
+pub(crate) fn require_series(inner: Box<MetricExpr>) -> Result<Box<MetricExpr>, ParseError> {
+    if matches!(*inner, MetricExpr::Literal(_)) {
         return Err(ParseError::semantic(EMPTY_COMPATIBLE));
     }
     Ok(inner)
