@@ -6,6 +6,9 @@ pub enum QueryError {
     /// 400.
     #[error("{0}")]
     Stage(#[from] tailwater_logql::pipeline::CompileError),
+    /// 400: a matcher's regular expression.
+    #[error("parse error : {0}")]
+    Matcher(#[from] tailwater_logql::matcher::MatcherError),
     /// 400: a sample carries an error that the query does not ask for.
     #[error(
         "pipeline error: '{error}' for series: '{series}'.\nUse a label filter to intentionally skip this error. (e.g | __error__!=\"{error}\").\nTo skip all potential errors you can match empty errors.(e.g __error__=\"\")\nThe label filter can also be specified after unwrap. (e.g | unwrap latency | __error__=\"\" )\n"

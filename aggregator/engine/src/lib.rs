@@ -1,14 +1,23 @@
 //! Answers questions: LogQL trees become DataFusion plans over our own scan leaf.
 //!
 //! ```text
-//! request + access → plan (streams, segments, row ranges) → LogScanExec → PipelineExec → RangeAggregateExec → answer
+//! request + access → plan (streams, parts, row ranges) → LogScanExec → PipelineExec → RangeAggregateExec → gather → answer
 //! ```
 //! [`Access`] is part of every plan: there is no way to build one without saying whose data it may touch.
 
 pub mod access;
 pub mod answer;
+mod batch;
+mod engine;
 pub mod error;
+mod gather;
+mod listing;
+mod operators;
+mod plan;
 pub mod request;
+mod scan;
+mod statistics;
 
 pub use access::Access;
+pub use engine::Engine;
 pub use error::QueryError;

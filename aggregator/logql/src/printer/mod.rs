@@ -31,7 +31,7 @@ pub(crate) fn format_compact(expression: &Expr) -> String {
 }
 
 /// Stages with a blank between each, as in error texts.
-pub(crate) fn format_stages(stages: &[Stage]) -> String {
+pub fn format_stages(stages: &[Stage]) -> String {
     compact::text(|out| compact::stages(out, stages)).trim_start().to_owned()
 }
 

@@ -1,0 +1,218 @@
+//! The engine's face: one method for each kind of question.
+//!
+//! Queries run on threads of their own, so that a heavy one delays no push; their memory comes from one pool.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion_common::DataFusionError;
+use datafusion_execution::TaskContext;
+use datafusion_execution::memory_pool::FairSpillPool;
+use datafusion_execution::runtime_env::RuntimeEnvBuilder;
+use datafusion_physical_plan::{ExecutionPlan, collect};
+use tailwater_logql::ast::{MetricExpr, Selector};
+use tailwater_logql::labels::LabelSet;
+use tailwater_logql::pipeline::PipelineOptions;
+use tailwater_storage::catalog::Catalog;
+use tokio::runtime::{Handle, Runtime};
+
+use crate::access::Access;
+use crate::answer::{IndexStatistics, LogAnswer, MetricAnswer, MetricValue, Point, Series};
+use crate::error::QueryError;
+use crate::gather;
+use crate::listing;
+use crate::operators::grid::StepGrid;
+use crate::plan::{Constant, Planner, constant};
+use crate::request::{LogRequest, MetricRequest, QueryLimits, TimeRange};
+use crate::statistics::Counters;
+
+/// Answers questions about what a catalog shows. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    catalog: Arc<Catalog>,
+    context: Arc<TaskContext>,
+    threads: Arc<QueryThreads>,
+}
+
+/// The threads that queries run on.
+#[derive(Debug)]
+struct QueryThreads {
+    runtime: Option<Runtime>,
+    count: usize,
+}
+
+impl Drop for QueryThreads {
+    fn drop(&mut self) {
+        // Not waited for: it may be dropped on an async thread.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Engine {
+    /// `memory_bytes`: what all queries together may hold. Fails if threads cannot be started.
+    pub fn new(catalog: Arc<Catalog>, memory_bytes: usize) -> Result<Self, QueryError> {
+        let pool = Arc::new(FairSpillPool::new(memory_bytes));
+        let environment = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
+        let context = TaskContext::default().with_runtime(environment);
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(count).thread_name("query").enable_all().build();
+        let runtime = runtime.map_err(|error| QueryError::Evaluation(format!("cannot start threads for queries: {error}")))?;
+        Ok(Self { catalog, context: Arc::new(context), threads: Arc::new(QueryThreads { runtime: Some(runtime), count }) })
+    }
+
+    /// Entries of a log query.
+    pub async fn logs(&self, access: &Access, request: LogRequest, limits: &QueryLimits) -> Result<LogAnswer, QueryError> {
+        let (engine, access, options) = (self.clone(), access.clone(), options(limits));
+        self.within(limits, async move {
+            let counters = Arc::new(Counters::default());
+            let started = Instant::now();
+            let planned = engine.planner(&access, options, &counters).logs(&request).await?;
+            let batches = engine.execute(planned.plan).await?;
+            let streams = gather::log_streams(&batches, &request)?;
+            let returned = streams.iter().map(|stream| stream.entries.len() as u64).sum();
+            Ok(LogAnswer { streams, statistics: counters.statistics(planned.parts, started.elapsed().as_secs_f64(), returned) })
+        })
+        .await
+    }
+
+    /// Series of a metric query.
+    pub async fn metrics(&self, access: &Access, request: MetricRequest, limits: &QueryLimits) -> Result<MetricAnswer, QueryError> {
+        let (engine, access, limits_of_query) = (self.clone(), access.clone(), limits.clone());
+        self.within(limits, async move { engine.evaluate(&access, &request, &limits_of_query).await }).await
+    }
+
+    async fn evaluate(&self, access: &Access, request: &MetricRequest, limits: &QueryLimits) -> Result<MetricAnswer, QueryError> {
+        let counters = Arc::new(Counters::default());
+        let started = Instant::now();
+        let grid = StepGrid::new(request.start, request.end, request.step);
+        if let Some(value) = constant_value(&request.expr, grid, request.start == request.end) {
+            return Ok(MetricAnswer { value, warnings: Vec::new(), statistics: counters.statistics(0, started.elapsed().as_secs_f64(), 0) });
+        }
+        let planned = self.planner(access, options(limits), &counters).metric(&request.expr, grid).await?;
+        let batches = self.execute(planned.plan).await?;
+        let mut series = gather::series(&batches, grid)?;
+        let mut warnings = Vec::new();
+        if series.len() > limits.max_series {
+            if !limits.partial_series {
+                return Err(QueryError::TooManySeries { limit: limits.max_series });
+            }
+            series.truncate(limits.max_series);
+            warnings.push(format!("maximum number of series ({}) reached for a single query; returning partial results", limits.max_series));
+        }
+        let statistics = counters.statistics(planned.parts, started.elapsed().as_secs_f64(), series.len() as u64);
+        Ok(MetricAnswer { value: MetricValue::Series(series), warnings, statistics })
+    }
+
+    /// Names of stream labels, sorted.
+    pub async fn label_names(&self, access: &Access, selector: Option<&Selector>, range: TimeRange) -> Result<Vec<String>, QueryError> {
+        listing::label_names(&self.catalog, access, selector, range)
+    }
+
+    /// Values of a stream label, sorted.
+    pub async fn label_values(
+        &self,
+        access: &Access,
+        name: &str,
+        selector: Option<&Selector>,
+        range: TimeRange,
+    ) -> Result<Vec<String>, QueryError> {
+        listing::label_values(&self.catalog, access, name, selector, range)
+    }
+
+    /// Label sets of the streams that match any of the selectors; of all streams if there is none.
+    pub async fn series(&self, access: &Access, selectors: &[Selector], range: TimeRange) -> Result<Vec<LabelSet>, QueryError> {
+        listing::series(&self.catalog, access, selectors, range)
+    }
+
+    /// How much there is to read: streams, chunks (parts), bytes and entries, each entry counted once.
+    pub async fn index_stats(&self, access: &Access, selector: &Selector, range: TimeRange) -> Result<IndexStatistics, QueryError> {
+        listing::index_stats(&self.catalog, access, selector, range).await
+    }
+
+    /// The plan of a metric or log query as text; for tests and people.
+    pub async fn explain_metric(&self, access: &Access, request: &MetricRequest, limits: &QueryLimits) -> Result<String, QueryError> {
+        let counters = Arc::new(Counters::default());
+        let grid = StepGrid::new(request.start, request.end, request.step);
+        let planned = self.planner(access, options(limits), &counters).metric(&request.expr, grid).await?;
+        Ok(explain(planned.plan.as_ref()))
+    }
+
+    /// See [`Self::explain_metric`].
+    pub async fn explain_logs(&self, access: &Access, request: &LogRequest, limits: &QueryLimits) -> Result<String, QueryError> {
+        let counters = Arc::new(Counters::default());
+        let planned = self.planner(access, options(limits), &counters).logs(request).await?;
+        Ok(explain(planned.plan.as_ref()))
+    }
+
+    fn planner<'a>(&'a self, access: &'a Access, options: PipelineOptions, counters: &Arc<Counters>) -> Planner<'a> {
+        Planner { catalog: &self.catalog, access, options, partitions: self.threads.count, counters: counters.clone() }
+    }
+
+    async fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<arrow::array::RecordBatch>, QueryError> {
+        collect(plan, self.context.clone()).await.map_err(unwrapped)
+    }
+
+    /// Runs a query on the query threads, until its deadline.
+    async fn within<T: Send + 'static>(
+        &self,
+        limits: &QueryLimits,
+        query: impl Future<Output = Result<T, QueryError>> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let runtime: &Handle = self.threads.runtime.as_ref().expect("threads run until the engine is dropped").handle();
+        let mut running = AbortOnDrop(runtime.spawn(tokio::time::timeout(limits.timeout, query)));
+        match (&mut running.0).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(QueryError::Timeout),
+            Err(error) => Err(QueryError::Evaluation(format!("the query's task ended early: {error}"))),
+        }
+    }
+}
+
+/// A client that goes away ends its query.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn options(limits: &QueryLimits) -> PipelineOptions {
+    PipelineOptions { strict_loki: limits.strict_loki }
+}
+
+fn explain(plan: &dyn ExecutionPlan) -> String {
+    datafusion_physical_plan::displayable(plan).indent(false).to_string()
+}
+
+/// Finds our own error within DataFusion's wrappings.
+fn unwrapped(error: DataFusionError) -> QueryError {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<QueryError>() {
+            Ok(ours) => *ours,
+            Err(inner) => match inner.downcast::<tailwater_storage::error::ReadError>() {
+                Ok(read) => QueryError::Storage(*read),
+                Err(inner) => QueryError::Evaluation(inner.to_string()),
+            },
+        },
+        DataFusionError::Context(_, inner) => unwrapped(*inner),
+        DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
+            Ok(inner) => unwrapped(inner),
+            Err(shared) => QueryError::Evaluation(shared.to_string()),
+        },
+        other => QueryError::Engine(other),
+    }
+}
+
+fn constant_value(expr: &MetricExpr, grid: StepGrid, is_instant: bool) -> Option<MetricValue> {
+    let value = match constant(expr)? {
+        Constant::Scalar(value) if is_instant => return Some(MetricValue::Scalar(value)),
+        Constant::Scalar(value) => Some(value),
+        Constant::Vector(value) => value,
+    };
+    let points = |value: f64| (0..grid.count).map(|step| Point { timestamp: grid.time(step), value }).collect();
+    let series = value.map(|value| Series { labels: LabelSet::default(), points: points(value) });
+    Some(MetricValue::Series(series.into_iter().collect()))
+}
