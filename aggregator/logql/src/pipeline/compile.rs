@@ -1,7 +1,8 @@
 //! From the syntax tree of a pipeline to its compiled stages.
 //!
-//! Line filters that stand before any stage that changes the line are taken out and run first. Parsers are left
-//! out, once checked, where no label is needed.
+//! Line filters move ahead of the stages before them, up to a label filter or a stage that makes another line; those
+//! that see the line as it came in are taken out and run first. Parsers are left out, once checked, where no label
+//! is needed.
 
 use thiserror::Error;
 
@@ -51,7 +52,8 @@ pub(super) fn compile(
         strict_loki: options.strict_loki,
         line_filters: Vec::new(),
         stages: Vec::new(),
-        is_line_original: true,
+        segment: 0,
+        is_changed_before_segment: false,
     };
     for index in 0..stages.len() {
         compiler.add(stages, index)?;
@@ -67,6 +69,7 @@ pub(super) fn compile(
     if *needed == NeededLabels::None {
         stages.retain(|stage| !is_parser(stage));
     }
+    let early_filters = early_filters(&stages, &names);
     let without = unwrap.iter().map(|unwrap| unwrap.label).collect();
     Ok(Pipeline {
         line_filters,
@@ -74,6 +77,7 @@ pub(super) fn compile(
         stages,
         unwrap,
         names,
+        early_filters,
         grouping: SeriesGrouping::Without(without),
     })
 }
@@ -83,7 +87,11 @@ struct Compiler {
     strict_loki: bool,
     line_filters: Vec<LineMatcher>,
     stages: Vec<Stage>,
-    is_line_original: bool,
+    /// Where the stages begin that a line filter is moved ahead of: behind the last label filter, or the last stage
+    /// that makes another line. (`decolorize` does not count: filters behind it see the colours, as in Loki.)
+    segment: usize,
+    /// Whether the line at the segment is not the one that came in.
+    is_changed_before_segment: bool,
 }
 
 impl Compiler {
@@ -93,11 +101,13 @@ impl Compiler {
         let compiled = match &stages[index] {
             ast::Stage::LineFilter(filter) => {
                 let matcher = LineMatcher::new(filter, self.strict_loki).map_err(|error| in_stage(&error))?;
-                if self.is_line_original {
+                if self.is_changed_before_segment {
+                    self.stages.insert(self.segment, Stage::LineFilter(matcher));
+                    self.segment += 1;
+                } else {
                     self.line_filters.push(matcher);
-                    return Ok(());
                 }
-                Stage::LineFilter(matcher)
+                return Ok(());
             }
             ast::Stage::Json { extractions } if extractions.is_empty() => Stage::Json,
             ast::Stage::Json { extractions } => {
@@ -130,10 +140,40 @@ impl Compiler {
             ast::Stage::Drop { targets } => Stage::Drop(Targets::new(targets, names)?),
             ast::Stage::Keep { targets } => Stage::Keep(Targets::new(targets, names)?),
         };
-        self.is_line_original &= !matches!(compiled, Stage::Unpack | Stage::Decolorize);
+        let ends_segment = matches!(compiled, Stage::LabelFilter(_) | Stage::Unpack);
         self.stages.push(compiled);
+        if ends_segment {
+            let changes = |stage: &Stage| matches!(stage, Stage::Unpack | Stage::Decolorize);
+            self.is_changed_before_segment |= self.stages[self.segment..].iter().any(changes);
+            self.segment = self.stages.len();
+        }
         Ok(())
     }
+}
+
+/// Filters on a single label, the first of each name, to be tested when a parser sets the label. Not for labels that
+/// expressions set, as those may overwrite what is tested. This shows where a label is dropped between the parser and
+/// the filter: the filter tests what the parser found, as in Loki.
+fn early_filters(stages: &[Stage], names: &PipelineNames) -> Vec<Option<LabelFilter>> {
+    let mut filters = vec![None; names.len()];
+    for filter in stages.iter().filter_map(|stage| if let Stage::LabelFilter(filter) = stage { Some(filter) } else { None }) {
+        if let Some(name) = filter.single_name()
+            && filters[name.index()].is_none()
+        {
+            filters[name.index()] = Some(filter.clone());
+        }
+    }
+    for stage in stages {
+        let overwritten: Vec<_> = match stage {
+            Stage::JsonExpression(stage) => stage.labels().collect(),
+            Stage::LogfmtExpression(stage) => stage.labels().collect(),
+            _ => continue,
+        };
+        for name in overwritten {
+            filters[name.index()] = None;
+        }
+    }
+    filters
 }
 
 fn is_parser(stage: &Stage) -> bool {

@@ -21,7 +21,7 @@ use crate::labels::LabelSet;
 use crate::needed::NeededLabels;
 use crate::stages::decolorize;
 use crate::stages::drop_keep::Targets;
-use crate::stages::extraction::{Extraction, ParserScratch};
+use crate::stages::extraction::{Extraction, ParserScratch, Verdict};
 use crate::stages::json;
 use crate::stages::json_expression::JsonExpression;
 use crate::stages::label_filter::LabelFilter;
@@ -52,6 +52,8 @@ pub struct Pipeline {
     stages: Vec<Stage>,
     unwrap: Option<Unwrap>,
     names: PipelineNames,
+    /// By name; see [`crate::stages::extraction::EarlyFilters`].
+    early_filters: Vec<Option<LabelFilter>>,
     grouping: SeriesGrouping,
     reads_metadata: bool,
 }
@@ -201,30 +203,35 @@ impl StreamPipeline<'_> {
     /// Whether the line is still the one that came in; `None` if the entry is dropped.
     fn run_stages(&mut self, input: Input<'_>) -> Option<bool> {
         let mut is_original = true;
+        let early_filters = &self.pipeline.early_filters;
         for (stage, scratch) in self.pipeline.stages.iter().zip(&mut self.scratches) {
-            let line = if is_original { input.line } else { &self.replaced };
+            let replaced = (!is_original).then_some(self.replaced.as_slice());
+            let line = replaced.unwrap_or(input.line);
             let labels = &mut self.labels;
-            let is_replaced = match stage {
-                Stage::LineFilter(filter) if !filter.matches(line) => return None,
-                Stage::LabelFilter(filter) if !filter.keeps(labels, input) => return None,
-                Stage::LineFilter(_) | Stage::LabelFilter(_) => false,
+            let (verdict, is_replaced) = match stage {
+                Stage::LineFilter(filter) => (verdict(filter.matches(line)), false),
+                Stage::LabelFilter(filter) => (verdict(filter.keeps(labels, input)), false),
                 Stage::Drop(targets) => {
                     targets.drop(labels, input);
-                    false
+                    (Verdict::Keep, false)
                 }
                 Stage::Keep(targets) => {
                     targets.keep(labels, input, &mut self.condemned);
-                    false
+                    (Verdict::Keep, false)
                 }
-                Stage::Decolorize => decolorize::run(line, &mut self.spare),
+                Stage::Decolorize => (Verdict::Keep, decolorize::run(line, &mut self.spare)),
                 Stage::Unpack => {
-                    unpack::run(Extraction::new(labels, line, is_original), scratch, &mut self.spare)
+                    let extraction = Extraction::new(labels, replaced, input, early_filters);
+                    unpack::run(extraction, scratch, &mut self.spare)
                 }
                 parser => {
-                    parser.parse(Extraction::new(labels, line, is_original), scratch, input);
-                    false
+                    let extraction = Extraction::new(labels, replaced, input, early_filters);
+                    (parser.parse(extraction, scratch, input), false)
                 }
             };
+            if verdict == Verdict::Drop {
+                return None;
+            }
             if is_replaced {
                 std::mem::swap(&mut self.replaced, &mut self.spare);
                 is_original = false;
@@ -234,17 +241,22 @@ impl StreamPipeline<'_> {
     }
 }
 
+fn verdict(is_kept: bool) -> Verdict {
+    if is_kept { Verdict::Keep } else { Verdict::Drop }
+}
+
 impl Stage {
     /// Runs the parsers that leave the line as it is.
-    fn parse(&self, extraction: Extraction<'_>, scratch: &mut ParserScratch, input: Input<'_>) {
+    fn parse(&self, extraction: Extraction<'_>, scratch: &mut ParserScratch, input: Input<'_>) -> Verdict {
         match self {
-            Stage::Json => json::run(extraction, scratch),
+            Stage::Json => return json::run(extraction, scratch),
+            Stage::Logfmt(stage) => return stage.run(extraction, scratch),
+            Stage::Regexp(stage) => return stage.run(extraction, scratch),
+            Stage::Pattern(stage) => return stage.run(extraction),
             Stage::JsonExpression(stage) => stage.run(extraction, scratch, input),
-            Stage::Logfmt(stage) => stage.run(extraction, scratch),
             Stage::LogfmtExpression(stage) => stage.run(extraction, scratch),
-            Stage::Regexp(stage) => stage.run(extraction, scratch),
-            Stage::Pattern(stage) => stage.run(extraction),
             _ => {}
         }
+        Verdict::Keep
     }
 }

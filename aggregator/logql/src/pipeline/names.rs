@@ -57,6 +57,10 @@ impl PipelineNames {
         });
         NameId(index as u32)
     }
+
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
 }
 
 /// The names of one stream.

@@ -227,7 +227,9 @@ fn a_value_that_is_no_number_keeps_the_entry_and_marks_it() {
 #[test]
 fn only_string_filters_drop_for_an_error() {
     let number = Ast::LabelFilter(greater("n", FilterValue::Number(1.0)));
-    assert!(run(&[json(), number.clone()], "no json").is_some());
+    assert!(run(&[json(), number.clone()], "no json").is_none());
+    assert!(run(&[json(), number.clone()], r#"{"n":2,"#).is_some());
+    assert!(run(&[json(), number], r#"{"n":1,"#).is_none());
     assert!(run(&[json(), text_filter("__error__", MatchOp::Equal, "")], "no json").is_none());
     assert!(run(&[json(), text_filter("__error__", MatchOp::Equal, "JSONParserErr")], "no json").is_some());
     assert!(run(&[json(), text_filter("__error_details__", MatchOp::NotEqual, "")], "no json").is_none());
@@ -323,6 +325,30 @@ fn labels_are_dropped_and_kept() {
     assert_eq!(run(&[json(), Ast::Drop { targets: errors }], "x").as_deref(), Some("{}"));
     assert_eq!(run_all(&[json(), Ast::Keep { targets: vec![name("x")] }], "x"), NO_OBJECT);
     assert_eq!(run(&[json(), Ast::Keep { targets: vec![name("b")] }], r#"{"__error__":"mine","x":1}"#).as_deref(), Some(r#"{__error__="mine"}"#));
+}
+
+#[test]
+fn a_filter_sees_what_a_parser_found_even_if_it_is_dropped_before() {
+    let drop = Ast::Drop { targets: vec![NameOrMatcher::Name("level".into())] };
+    let empty = text_filter("level", MatchOp::Equal, "");
+    assert_eq!(run(&[logfmt(), drop.clone(), empty.clone()], "level=info"), None);
+    assert_eq!(run(&[logfmt(), drop, empty], "x=1").as_deref(), Some(r#"{x="1"}"#));
+    // What an expression overwrites is tested only in its place.
+    let expression = Ast::Logfmt { strict: false, keep_empty: false, extractions: extractions(&[("a", "b")]) };
+    let filter = text_filter("a", MatchOp::Equal, "2");
+    assert_eq!(run(&[logfmt(), expression, filter], "a=1 b=2").as_deref(), Some(r#"{a="2", b="2"}"#));
+}
+
+#[test]
+fn line_filters_move_ahead_of_decolorize_up_to_a_label_filter() {
+    let filter = |text: &str| {
+        let alternatives = vec![ast::LineFilterArg::Text(text.into())];
+        Ast::LineFilter(ast::LineFilter { op: LineFilterOp::Contains, alternatives })
+    };
+    let line = "\u{1b}[31mred\u{1b}[0m text";
+    assert_eq!(run(&[Ast::Decolorize, filter("red text")], line), None);
+    let label_filter = text_filter("app", MatchOp::Equal, "a");
+    assert!(run(&[Ast::Decolorize, label_filter, filter("red text")], line).is_some());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What all parsers share: names from keys, and values as ranges of the line.
 
-use crate::pipeline::entry::{EntryLabels, Text};
+use super::label_filter::LabelFilter;
+use crate::pipeline::entry::{EntryLabels, Input, Text};
 use crate::pipeline::keys::{KeyCache, KeyIndex, ROOT};
 use crate::pipeline::names::NameId;
 
@@ -14,18 +15,62 @@ pub(crate) struct ParserScratch {
     pub(crate) captures: Option<regex::bytes::CaptureLocations>,
 }
 
+/// Whether an entry goes on after a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Keep,
+    Drop,
+}
+
+/// How a parser goes on after it has set a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    More,
+    /// All that is needed was found, or the entry is to be dropped.
+    Done(Verdict),
+}
+
+/// Label filters that test a label as soon as a parser sets it, by the number of its name.
+pub(crate) type EarlyFilters = [Option<LabelFilter>];
+
 /// A line on which a parser works, and the labels it fills.
 pub(crate) struct Extraction<'e> {
     pub(crate) labels: &'e mut EntryLabels,
     pub(crate) line: &'e [u8],
+    input: Input<'e>,
+    early_filters: &'e EarlyFilters,
     /// Whether the line is the one that came in, so that values may refer to it.
     is_original: bool,
     is_ascii: bool,
 }
 
 impl<'e> Extraction<'e> {
-    pub(crate) fn new(labels: &'e mut EntryLabels, line: &'e [u8], is_original: bool) -> Extraction<'e> {
-        Extraction { labels, line, is_original, is_ascii: line.is_ascii() }
+    /// `line` may be `None`: the parser works on the line that came in.
+    pub(crate) fn new(
+        labels: &'e mut EntryLabels,
+        line: Option<&'e [u8]>,
+        input: Input<'e>,
+        early_filters: &'e EarlyFilters,
+    ) -> Extraction<'e> {
+        let is_original = line.is_none();
+        let line = line.unwrap_or(input.line);
+        Extraction { labels, line, input, early_filters, is_original, is_ascii: line.is_ascii() }
+    }
+
+    /// The same extraction on another line.
+    pub(crate) fn with_line<'o>(&'o mut self, line: &'o [u8]) -> Extraction<'o> {
+        Extraction::new(self.labels, Some(line), self.input, self.early_filters)
+    }
+
+    /// Sets a label. An entry that a later filter will drop for it is dropped at once.
+    pub(crate) fn extract(&mut self, target: NameId, text: Text) -> Progress {
+        self.labels.extract(target, text);
+        if let Some(Some(filter)) = self.early_filters.get(target.index())
+            && !filter.keeps(self.labels, self.input)
+        {
+            return Progress::Done(Verdict::Drop);
+        }
+        if self.labels.has_all_needed() { Progress::Done(Verdict::Keep) } else { Progress::More }
     }
 
     /// A range of the line as it is.

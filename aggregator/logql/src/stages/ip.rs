@@ -89,17 +89,21 @@ fn network(address: &str, bits: &str) -> Option<AddressRange> {
     }
 }
 
-/// A digit with a dot in the next three bytes.
+/// A digit with a dot in the next three bytes, and more behind them.
 fn begins_like_v4(text: &[u8]) -> bool {
-    text[0].is_ascii_digit() && text[1..text.len().min(4)].contains(&b'.')
+    text.len() > 4 && text[0].is_ascii_digit() && text[1..4].contains(&b'.')
 }
 
-/// One to four hexadecimal digits and a colon, or two colons and a digit.
+/// One to four hexadecimal digits and a colon, or two colons and a digit. In a text of five bytes or less nothing is
+/// found, not even `::1`.
 fn begins_like_v6(text: &[u8]) -> bool {
+    if text.len() <= 5 {
+        return false;
+    }
     if let [b':', b':', digit, ..] = text {
         return digit.is_ascii_hexdigit();
     }
-    let digits = run_length(&text[..text.len().min(5)], |byte| byte.is_ascii_hexdigit());
+    let digits = run_length(&text[..5], |byte| byte.is_ascii_hexdigit());
     (1..=4).contains(&digits) && text.get(digits) == Some(&b':')
 }
 
@@ -129,6 +133,7 @@ mod tests {
             ("::/0", "10.0.0.1", false),
             ("::ffff:10.0.0.7", "::ffff:10.0.0.7 mapped", true),
             ("::1", "user from ::1 after", true),
+            ("::1", "::1", false),
             ("::/0", "", false),
         ];
         for (pattern, text, expected) in cases {

@@ -4,11 +4,10 @@
 //! names the first counts. What was found before an error stays, except what stood inside an object that is never
 //! closed. Text behind the object is not looked at. Objects nested deeper than [`MAXIMUM_DEPTH`] are skipped.
 
-use super::extraction::{Extraction, ParserScratch};
+use super::extraction::{Extraction, ParserScratch, Progress, Verdict};
 use super::json_text::{JsonError, Kind, Value, block_end, skip_blanks, string_end, unescape, value_at};
 use crate::pipeline::entry::Text;
 use crate::pipeline::keys::{KeyIndex, ROOT};
-use crate::pipeline::names::NameId;
 
 /// The error label of all that read JSON.
 pub(crate) const JSON_ERROR: &str = "JSONParserErr";
@@ -25,16 +24,20 @@ pub(crate) struct OpenObject {
     mark: usize,
 }
 
-pub(crate) fn run(extraction: Extraction<'_>, scratch: &mut ParserScratch) {
+pub(crate) fn run(extraction: Extraction<'_>, scratch: &mut ParserScratch) -> Verdict {
     if extraction.labels.has_all_needed() {
-        return;
+        return Verdict::Keep;
     }
     scratch.keys.start_line();
     scratch.open_objects.clear();
     let mut walk = Walk { extraction, scratch };
-    if let Err(error) = walk.object() {
-        let error = walk.forget_unclosed().unwrap_or(error);
-        walk.extraction.labels.set_parser_error(JSON_ERROR, |details| details.push_str(&error.to_string()));
+    match walk.object() {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            let error = walk.forget_unclosed().unwrap_or(error);
+            walk.extraction.labels.set_parser_error(JSON_ERROR, |details| details.push_str(&error.to_string()));
+            Verdict::Keep
+        }
     }
 }
 
@@ -44,7 +47,7 @@ struct Walk<'e, 's> {
 }
 
 impl Walk<'_, '_> {
-    fn object(&mut self) -> Result<(), JsonError> {
+    fn object(&mut self) -> Result<Verdict, JsonError> {
         let line = self.extraction.line;
         let start = skip_blanks(line, 0).filter(|at| line[*at] == b'{').ok_or(JsonError::Object)?;
         self.open(ROOT, start);
@@ -61,12 +64,12 @@ impl Walk<'_, '_> {
                         continue;
                     }
                     Step::Behind(next) => at = next,
-                    Step::Done => return Ok(()),
+                    Step::Done(verdict) => return Ok(verdict),
                 },
                 _ => return Err(JsonError::Object),
             }
             if self.scratch.open_objects.is_empty() {
-                return Ok(());
+                return Ok(Verdict::Keep);
             }
             at = behind_value(line, at)?;
         }
@@ -88,9 +91,9 @@ impl Walk<'_, '_> {
         if !matches!(value.kind, Kind::Null | Kind::Array | Kind::Object)
             && let Some(target) = self.extraction.target(&self.scratch.keys, key)
         {
-            self.set(target, value);
-            if self.extraction.labels.has_all_needed() {
-                return Ok(Step::Done);
+            let text = value_text(&mut self.extraction, value);
+            if let Progress::Done(verdict) = self.extraction.extract(target, text) {
+                return Ok(Step::Done(verdict));
             }
         }
         Ok(Step::Behind(value.after))
@@ -117,11 +120,6 @@ impl Walk<'_, '_> {
         self.scratch.open_objects.push(OpenObject { key, start, mark });
     }
 
-    fn set(&mut self, target: NameId, value: Value) {
-        let text = value_text(&mut self.extraction, value);
-        self.extraction.labels.extract(target, text);
-    }
-
     /// After an error: forgets what stood inside a nested object that is never closed.
     fn forget_unclosed(&mut self) -> Option<JsonError> {
         let line = self.extraction.line;
@@ -138,8 +136,8 @@ enum Step {
     Into(usize),
     /// Behind the value.
     Behind(usize),
-    /// All that is needed was found.
-    Done,
+    /// Nothing more is to be read.
+    Done(Verdict),
 }
 
 /// From behind a value to the next key or the end of the object.

@@ -31,6 +31,10 @@ impl JsonExpression {
         Ok(stage)
     }
 
+    pub(crate) fn labels(&self) -> impl Iterator<Item = NameId> {
+        self.labels.iter().copied()
+    }
+
     pub(crate) fn run(&self, extraction: Extraction<'_>, scratch: &mut ParserScratch, input: Input<'_>) {
         let Some(first) = extraction.line.first() else {
             return;

@@ -1,15 +1,15 @@
 //! Label filters: strings, numbers, durations, sizes, addresses, joined by `and` and `or`.
 //!
-//! Only string filters read the entry's error, and only they can drop an entry because of it: the others keep an
-//! entry that carries one. A value that cannot be converted keeps the entry and becomes its error. A missing label
-//! is `""` for strings and drops the entry otherwise. `and` evaluates both sides, `or` stops at the first that holds.
+//! Only string filters read the entry's error, and so only they can drop an entry because of it. A value that cannot
+//! be converted keeps the entry and becomes its error, if it has none. A missing label is `""` for strings and drops
+//! the entry otherwise. `and` evaluates both sides, `or` stops at the first that holds.
 
 use regex::bytes::Regex;
 
 use super::ip::{AddressRange, IpPatternError};
 use super::regex::is_match;
 use crate::ast::{self, CompareOp, FilterValue, MatchOp};
-use crate::literal::{parse_bytes_size, parse_go_duration, parse_go_float};
+use crate::literal::{format_bytes_size, parse_bytes_size, parse_go_duration, parse_go_float};
 use crate::pipeline::entry::{EntryLabels, Input};
 use crate::pipeline::names::{ERROR_NAME, NameId, PipelineNames};
 use crate::regex_dialect::{Anchoring, RegexError, compile};
@@ -37,6 +37,8 @@ pub(crate) enum LabelFilter {
 
 #[derive(Debug, Clone)]
 pub(crate) enum TextTest {
+    /// The empty pattern matches every value.
+    Always,
     Equals(Box<[u8]>),
     /// Anchored.
     Matches(Regex),
@@ -61,7 +63,7 @@ impl LabelFilter {
                 match *value {
                     FilterValue::Number(value) => LabelFilter::Number { name, op, value },
                     FilterValue::Duration(nanoseconds) => LabelFilter::Duration { name, op, nanoseconds },
-                    FilterValue::Bytes(bytes) => LabelFilter::Size { name, op, bytes },
+                    FilterValue::Bytes(bytes) => LabelFilter::Size { name, op, bytes: as_printed(bytes) },
                 }
             }
             ast::LabelFilter::Ip { name, negated, pattern } => LabelFilter::Address {
@@ -93,6 +95,18 @@ impl LabelFilter {
         Ok(operands)
     }
 
+    /// The label a filter without connectives tests.
+    pub(crate) fn single_name(&self) -> Option<NameId> {
+        match self {
+            LabelFilter::Text { name, .. }
+            | LabelFilter::Number { name, .. }
+            | LabelFilter::Duration { name, .. }
+            | LabelFilter::Size { name, .. }
+            | LabelFilter::Address { name, .. } => Some(*name).filter(|name| *name != ERROR_NAME),
+            LabelFilter::All(_) | LabelFilter::Any(_) => None,
+        }
+    }
+
     /// Whether the entry is kept.
     pub(crate) fn keeps(&self, labels: &mut EntryLabels, input: Input<'_>) -> bool {
         match self {
@@ -115,8 +129,9 @@ impl LabelFilter {
                 Ok(holds(Some(parsed.cmp(bytes)), *op))
             }),
             LabelFilter::Address { name, range, is_negated } => {
-                labels.error().is_some()
-                    || labels.get(*name, input).is_some_and(|value| range.is_found_in(value) != *is_negated)
+                let has_error = labels.error().is_some();
+                let test = |value| has_error || range.is_found_in(value) != *is_negated;
+                labels.get(*name, input).is_some_and(test)
             }
             LabelFilter::All(filters) => {
                 filters.iter().fold(true, |is_kept, filter| filter.keeps(labels, input) && is_kept)
@@ -131,6 +146,9 @@ impl TextTest {
         if matches!(matcher.op, MatchOp::Equal | MatchOp::NotEqual) {
             return Ok(TextTest::Equals(matcher.value.as_bytes().into()));
         }
+        if matcher.value.is_empty() {
+            return Ok(TextTest::Always);
+        }
         let regex = compile(&matcher.value, Anchoring::Matcher)?;
         let contained = strict_loki.then(|| contained_texts(&matcher.value)).flatten();
         Ok(contained.map_or(TextTest::Matches(regex), TextTest::ContainsAny))
@@ -138,6 +156,7 @@ impl TextTest {
 
     fn matches(&self, value: &[u8]) -> bool {
         match self {
+            TextTest::Always => true,
             TextTest::Equals(text) => value == &**text,
             TextTest::Matches(regex) => is_match(regex, value),
             TextTest::ContainsAny(texts) => {
@@ -145,6 +164,11 @@ impl TextTest {
             }
         }
     }
+}
+
+/// A size as it reads once printed: with two significant digits. The reference compares with that.
+fn as_printed(bytes: u64) -> u64 {
+    parse_bytes_size(&format_bytes_size(bytes)).unwrap_or(bytes)
 }
 
 /// For `x.*`, `.*x` and `.*x.*`, where `x` is plain or a group of plain alternatives: the alternatives.
@@ -160,23 +184,22 @@ fn contained_texts(pattern: &str) -> Option<Vec<Box<[u8]>>> {
     alternatives.iter().all(is_plain).then(|| alternatives.iter().map(|text| text.as_bytes().into()).collect())
 }
 
-/// Compares a converted value. A missing label drops the entry; an entry with an error is kept.
+/// Compares a converted value. A missing label drops the entry, a value that cannot be converted keeps it.
 fn compare(
     labels: &mut EntryLabels,
     input: Input<'_>,
     name: NameId,
     test: impl FnOnce(&str) -> Result<bool, String>,
 ) -> bool {
-    if labels.error().is_some() {
-        return true;
-    }
-    let Some(value) = labels.get(name, input) else {
+    let Some(value) = labels.find(name, input) else {
         return false;
     };
     match test(&String::from_utf8_lossy(value)) {
         Ok(is_kept) => is_kept,
         Err(reason) => {
-            labels.set_error(LABEL_FILTER_ERROR, |details| details.push_str(&reason));
+            if labels.error().is_none() {
+                labels.set_error(LABEL_FILTER_ERROR, |details| details.push_str(&reason));
+            }
             true
         }
     }

@@ -1,6 +1,8 @@
 //! Line filters: `|=`, `!=`, `|~`, `!~`, `|>`, `!>` with their `or` alternatives.
 //!
-//! A negated filter holds if none of its alternatives does. Regular expressions are searched, not anchored.
+//! A negated filter holds if none of its alternatives does. Regular expressions are searched, not anchored. Two
+//! forms are read as Loki reads them: of plain alternatives an empty one does not count (`a|` is `a`), and `(?i)` in
+//! front of plain alternatives compares lower case, which is not quite folding (`ſ` is no `s`).
 
 use memchr::memmem::Finder;
 use regex::bytes::Regex;
@@ -37,6 +39,7 @@ enum Test {
     Always,
     NotEmpty,
     Contains(Finder<'static>),
+    ContainsLower(LowerCase),
     Regex(Regex),
     Pattern(PatternFilter),
     Address(AddressRange),
@@ -79,10 +82,19 @@ impl Test {
             LineFilterOp::Regex | LineFilterOp::NotRegex => match text {
                 ".*" => Test::Always,
                 ".+" => Test::NotEmpty,
-                _ => Test::Regex(compile(text, Anchoring::Search)?),
+                _ => Test::regex(text)?,
             },
             LineFilterOp::Pattern | LineFilterOp::NotPattern => Test::Pattern(PatternFilter::new(text)?),
         })
+    }
+
+    fn regex(pattern: &str) -> Result<Test, RegexError> {
+        if let Some(alternatives) = pattern.strip_prefix("(?i)").and_then(plain_alternatives) {
+            let texts = alternatives.iter().map(|text| Finder::new(&lower(text)).into_owned()).collect();
+            return Ok(Test::ContainsLower(LowerCase { ascii: compile(pattern, Anchoring::Search)?, texts }));
+        }
+        let without_empty = plain_alternatives(pattern).map(|alternatives| alternatives.join("|"));
+        Ok(Test::Regex(compile(without_empty.as_deref().unwrap_or(pattern), Anchoring::Search)?))
     }
 
     fn address(op: LineFilterOp, pattern: &str) -> Result<Test, LineFilterError> {
@@ -97,11 +109,42 @@ impl Test {
             Test::Always => true,
             Test::NotEmpty => !line.is_empty(),
             Test::Contains(finder) => finder.find(line).is_some(),
+            Test::ContainsLower(lower_case) => lower_case.is_found_in(line),
             Test::Regex(regex) => is_match(regex, line),
             Test::Pattern(pattern) => pattern.matches(line),
             Test::Address(range) => range.is_found_in(line),
         }
     }
+}
+
+/// Texts to be found in any case.
+#[derive(Debug, Clone)]
+struct LowerCase {
+    /// For lines of ASCII, where folding and lower case are the same.
+    ascii: Regex,
+    texts: Vec<Finder<'static>>,
+}
+
+impl LowerCase {
+    fn is_found_in(&self, line: &[u8]) -> bool {
+        if line.is_ascii() {
+            return self.ascii.is_match(line);
+        }
+        let line = lower(&String::from_utf8_lossy(line));
+        self.texts.iter().any(|text| text.find(line.as_bytes()).is_some())
+    }
+}
+
+/// Lower case by character.
+fn lower(text: &str) -> String {
+    text.chars().filter_map(|character| character.to_lowercase().next()).collect()
+}
+
+/// The alternatives that are not empty; `None` if one of them is more than plain text, or all are empty.
+fn plain_alternatives(pattern: &str) -> Option<Vec<&str>> {
+    let is_plain = !pattern.contains(|c| r"\.+*?()[]{}^$".contains(c));
+    let alternatives: Vec<&str> = pattern.split('|').filter(|text| !text.is_empty()).collect();
+    (is_plain && !alternatives.is_empty()).then_some(alternatives)
 }
 
 #[cfg(test)]
@@ -133,6 +176,12 @@ mod tests {
             (Regex, &[".+"], "", false),
             (Regex, &[".*"], "", true),
             (Regex, &[""], "", true),
+            (Regex, &["user|"], "GET", false),
+            (NotRegex, &["user|"], "GET", true),
+            (Regex, &["us.r|"], "GET", true),
+            (Regex, &["(?i)straße|x"], "ſtraße", false),
+            (Regex, &["(?i)straße"], "STRAßE", true),
+            (Regex, &["(?i)ABC"], "xabcx", true),
             (NotRegex, &[".*"], "a", false),
             (NotRegex, &["b", "c"], "abd", false),
             (NotRegex, &["x", "y"], "abd", true),

@@ -3,7 +3,7 @@
 //! Pairs without a value are left out unless `--keep-empty` is given. `--strict` ends at the first malformed pair
 //! and says so; otherwise malformed pairs are passed over.
 
-use super::extraction::{Extraction, ParserScratch};
+use super::extraction::{Extraction, ParserScratch, Progress, Verdict};
 use super::logfmt_pairs::{LogfmtError, Pair, Pairs, unquote};
 use crate::pipeline::entry::Text;
 use crate::pipeline::keys::ROOT;
@@ -17,9 +17,9 @@ pub(crate) struct Logfmt {
 }
 
 impl Logfmt {
-    pub(crate) fn run(self, mut extraction: Extraction<'_>, scratch: &mut ParserScratch) {
+    pub(crate) fn run(self, mut extraction: Extraction<'_>, scratch: &mut ParserScratch) -> Verdict {
         if extraction.labels.has_all_needed() {
-            return;
+            return Verdict::Keep;
         }
         scratch.keys.start_line();
         let line = extraction.line;
@@ -27,8 +27,11 @@ impl Logfmt {
         loop {
             let pair = match next_pair(&mut pairs, self.strict) {
                 Ok(Some(pair)) => pair,
-                Ok(None) => return,
-                Err(error) => return report(&mut extraction, &error),
+                Ok(None) => return Verdict::Keep,
+                Err(error) => {
+                    report(&mut extraction, &error);
+                    return Verdict::Keep;
+                }
             };
             if pair.value_start == pair.value_end && !self.keep_empty {
                 continue;
@@ -39,9 +42,8 @@ impl Logfmt {
                 continue;
             };
             let text = value_text(&mut extraction, pair);
-            extraction.labels.extract(target, text);
-            if extraction.labels.has_all_needed() {
-                return;
+            if let Progress::Done(verdict) = extraction.extract(target, text) {
+                return verdict;
             }
         }
     }

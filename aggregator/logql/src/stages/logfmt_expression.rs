@@ -42,6 +42,10 @@ impl LogfmtExpression {
         Ok(LogfmtExpression { strict, labels })
     }
 
+    pub(crate) fn labels(&self) -> impl Iterator<Item = NameId> {
+        self.labels.iter().map(|(label, _)| *label)
+    }
+
     pub(crate) fn run(&self, mut extraction: Extraction<'_>, scratch: &mut ParserScratch) {
         for (label, _) in &self.labels {
             if extraction.labels.unsuffixed_or_suffixed(*label) == *label {

@@ -5,7 +5,7 @@
 
 use memchr::memmem::Finder;
 
-use super::extraction::Extraction;
+use super::extraction::{Extraction, Progress, Verdict};
 use crate::pipeline::names::{NameId, PipelineNames};
 use crate::validate::{PatternError, PatternPart, parse_pattern};
 
@@ -51,26 +51,26 @@ impl Pattern {
         Ok(stage)
     }
 
-    pub(crate) fn run(&self, mut extraction: Extraction<'_>) {
+    pub(crate) fn run(&self, mut extraction: Extraction<'_>) -> Verdict {
         let line = extraction.line;
-        if line.is_empty() || !line.starts_with(&self.leading) {
-            return;
+        if line.is_empty() || !line.starts_with(&self.leading) || extraction.labels.has_all_needed() {
+            return Verdict::Keep;
         }
         let mut start = self.leading.len();
         for capture in &self.captures {
-            if extraction.labels.has_all_needed() {
-                return;
-            }
             let found = capture.until.as_ref().and_then(|literal| Some((literal, literal.find(&line[start..])?)));
             let end = found.map_or(line.len(), |(_, length)| start + length);
             if let Some(target) = capture.label.and_then(|label| extraction.labels.extraction_target(label)) {
                 let text = extraction.range(start, end);
-                extraction.labels.extract(target, text);
+                if let Progress::Done(verdict) = extraction.extract(target, text) {
+                    return verdict;
+                }
             }
             let Some((literal, _)) = found else {
-                return;
+                break;
             };
             start = end + literal.needle().len();
         }
+        Verdict::Keep
     }
 }

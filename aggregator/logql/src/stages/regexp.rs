@@ -5,7 +5,7 @@
 use regex::bytes::Regex;
 use thiserror::Error;
 
-use super::extraction::{Extraction, ParserScratch, sanitized};
+use super::extraction::{Extraction, ParserScratch, Progress, Verdict, sanitized};
 use super::regex::{cleaned, is_utf8};
 use crate::pipeline::entry::Text;
 use crate::pipeline::names::{NameId, PipelineNames};
@@ -47,29 +47,32 @@ impl Regexp {
         Ok(Regexp { regex: translated.compile()?, groups })
     }
 
-    pub(crate) fn run(&self, mut extraction: Extraction<'_>, scratch: &mut ParserScratch) {
+    pub(crate) fn run(&self, mut extraction: Extraction<'_>, scratch: &mut ParserScratch) -> Verdict {
         if extraction.labels.has_all_needed() {
-            return;
+            return Verdict::Keep;
         }
         if is_utf8(extraction.line) {
-            self.run_on_text(&mut extraction, scratch);
+            self.run_on_text(&mut extraction, scratch)
         } else {
             let cleaned = cleaned(extraction.line);
-            self.run_on_text(&mut Extraction::new(extraction.labels, &cleaned, false), scratch);
+            self.run_on_text(&mut extraction.with_line(&cleaned), scratch)
         }
     }
 
-    fn run_on_text(&self, extraction: &mut Extraction<'_>, scratch: &mut ParserScratch) {
+    fn run_on_text(&self, extraction: &mut Extraction<'_>, scratch: &mut ParserScratch) -> Verdict {
         let locations = scratch.captures.get_or_insert_with(|| self.regex.capture_locations());
         if self.regex.captures_read(locations, extraction.line).is_none() {
-            return;
+            return Verdict::Keep;
         }
         for (group, label) in &self.groups {
             let Some(target) = extraction.labels.extraction_target(*label) else {
                 continue;
             };
             let text = locations.get(*group).map_or(Text::EMPTY, |(start, end)| extraction.range(start, end));
-            extraction.labels.extract(target, text);
+            if let Progress::Done(verdict) = extraction.extract(target, text) {
+                return verdict;
+            }
         }
+        Verdict::Keep
     }
 }

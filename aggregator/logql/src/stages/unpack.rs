@@ -4,7 +4,7 @@
 
 use thiserror::Error;
 
-use super::extraction::{Extraction, ParserScratch, append_clean, is_clean};
+use super::extraction::{Extraction, ParserScratch, Progress, Verdict, append_clean, is_clean};
 use super::json::{JSON_ERROR, append_string, value_text};
 use super::json_text::{JsonError, Kind, Value, skip_blanks, string_end, unescape, value_at};
 use crate::pipeline::keys::ROOT;
@@ -19,27 +19,32 @@ enum UnpackError {
     Json(#[from] JsonError),
 }
 
-/// Returns whether the line was replaced by what is now in `unpacked`.
-pub(crate) fn run(mut extraction: Extraction<'_>, scratch: &mut ParserScratch, unpacked: &mut Vec<u8>) -> bool {
+/// Returns what becomes of the entry, and whether its line was replaced by what is now in `unpacked`.
+pub(crate) fn run(
+    mut extraction: Extraction<'_>,
+    scratch: &mut ParserScratch,
+    unpacked: &mut Vec<u8>,
+) -> (Verdict, bool) {
     if extraction.line.is_empty() {
-        return false;
+        return (Verdict::Keep, false);
     }
     scratch.keys.start_line();
     scratch.pending.clear();
     unpacked.clear();
     match read(&mut extraction, scratch, unpacked) {
-        Ok(false) => false,
+        Ok(false) => (Verdict::Keep, false),
         Ok(true) => {
             for (target, text) in scratch.pending.drain(..) {
-                if !extraction.labels.is_extracted(target) {
-                    extraction.labels.extract(target, text);
+                let is_new = !extraction.labels.is_extracted(target);
+                if is_new && extraction.extract(target, text) == Progress::Done(Verdict::Drop) {
+                    return (Verdict::Drop, false);
                 }
             }
-            true
+            (Verdict::Keep, true)
         }
         Err(error) => {
             extraction.labels.set_parser_error(JSON_ERROR, |details| details.push_str(&error.to_string()));
-            false
+            (Verdict::Keep, false)
         }
     }
 }
