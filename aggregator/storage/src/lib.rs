@@ -5,6 +5,7 @@
 //! ```
 
 pub mod catalog;
+pub mod cluster;
 pub mod entry;
 pub mod error;
 pub mod identity;

@@ -1,0 +1,88 @@
+//! `v1/cluster.json`: the store's format version, its identity and the key its replicas know each other by. Created once.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::error::ReadError;
+use crate::store::{CreateError, Store, paths};
+
+/// The newest layout of a store that this program reads and writes.
+const FORMAT_VERSION: u32 = 1;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    pub format_version: u32,
+    pub cluster_id: String,
+    /// 32 random bytes in hexadecimal digits.
+    peer_key: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    #[error("the store has format version {found}, this program knows {FORMAT_VERSION} at most: start a newer one")]
+    FromTheFuture { found: u32 },
+    #[error("object `{}` is damaged: {reason}", paths::CLUSTER)]
+    Damaged { reason: String },
+    #[error("cannot draw random bytes for the peer key: {0}")]
+    Random(getrandom::Error),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Create(#[from] CreateError),
+}
+
+impl Cluster {
+    /// Reads the store's, or creates it; of several replicas that start at once one creates it and all read the same.
+    pub async fn open(store: &Store) -> Result<Self, ClusterError> {
+        if let Some(bytes) = store.get(paths::CLUSTER).await? {
+            return Self::parse(&bytes);
+        }
+        let mut key = [0u8; 32];
+        getrandom::fill(&mut key).map_err(ClusterError::Random)?;
+        let peer_key = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let new = Self { format_version: FORMAT_VERSION, cluster_id: Ulid::new().to_string(), peer_key };
+        let bytes = serde_json::to_vec_pretty(&new).map_err(|error| ClusterError::Damaged { reason: error.to_string() })?;
+        store.create(paths::CLUSTER, bytes.into(), PATIENCE).await?;
+        match store.get(paths::CLUSTER).await? {
+            Some(bytes) => Self::parse(&bytes),
+            None => Err(ClusterError::Damaged { reason: "it vanished after it was created".to_owned() }),
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, ClusterError> {
+        let cluster: Self = serde_json::from_slice(bytes).map_err(|error| ClusterError::Damaged { reason: error.to_string() })?;
+        if cluster.format_version > FORMAT_VERSION {
+            return Err(ClusterError::FromTheFuture { found: cluster.format_version });
+        }
+        Ok(cluster)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::memory::InMemory;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn replicas_that_start_together_agree() {
+        let store = Store::new(Arc::new(InMemory::new()), "p");
+        let (first, second) = tokio::join!(Cluster::open(&store), Cluster::open(&store));
+        let first = first.expect("opens");
+        assert_eq!(first, second.expect("opens"));
+        assert_eq!(first.peer_key.len(), 64);
+        assert_eq!(Cluster::open(&store).await.expect("opens"), first);
+    }
+
+    #[tokio::test]
+    async fn a_store_from_the_future_is_refused() {
+        let store = Store::new(Arc::new(InMemory::new()), "");
+        let text = br#"{"format_version":2,"cluster_id":"x","peer_key":""}"#;
+        store.create(paths::CLUSTER, text.as_slice().to_vec().into(), PATIENCE).await.expect("stores");
+        assert!(matches!(Cluster::open(&store).await, Err(ClusterError::FromTheFuture { found: 2 })));
+    }
+}
