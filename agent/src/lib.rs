@@ -1,1 +1,21 @@
+//! The tailwater agent: tails pod logs, labels every line, pushes batches, and moves its positions on acknowledgement.
+//!
+//! [`start`] runs it inside the caller's tokio runtime. The way of a line, top to bottom:
+//! [`discover`] finds files, [`tail`] reads them, [`parse`] makes lines of records, [`enrich`] decides labels, [`batch`] encodes,
+//! [`push`] sends, [`positions`] remembers what was acknowledged. [`agent`] puts them together and ends them in order.
 
+mod admin;
+mod agent;
+mod batch;
+pub mod config;
+mod discover;
+mod enrich;
+mod metrics;
+mod parse;
+mod positions;
+mod push;
+mod settings;
+mod tail;
+
+pub use agent::{AgentHandle, AgentError, MetricsSnapshot, StartError, start};
+pub use config::Config;

@@ -1,0 +1,391 @@
+//! Start, the parts running together, and the order of stopping.
+//!
+//! Start: lock, positions, port, receiver; each failure is one clear error. The readers begin when the receiver has said whether it is tailwater.
+//! Stop: readers stop reading and hand over what they have; lanes send it until the shutdown timeout; then positions are written. What was not
+//! acknowledged by then is not committed, and is read again at the next start. A part that fails ends the whole.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver as CommandReceiver, sync_channel};
+use std::thread::JoinHandle as ThreadHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, AdminState};
+use crate::batch::builder::{BatchBuilder, BatchLimits};
+use crate::config::{Config, MetadataMode, MetadataSource};
+use crate::discover::scanner::Scanner;
+use crate::enrich::kubernetes::{self, ConnectError};
+use crate::enrich::Enricher;
+use crate::metrics::Metrics;
+use crate::positions::keeper::{self, SharedPositions};
+use crate::positions::lock::{DataDirLock, LockError};
+use crate::positions::store::{LoadedFrom, PositionsStore};
+use crate::positions::table::PositionsTable;
+use crate::push::announce;
+use crate::push::lane::{self, BlockedState, Lane, LaneBatches};
+use crate::push::receiver::{Receiver, ReceiverError};
+use crate::tail::records::LineRules;
+use crate::tail::worker::{Command, Worker, WorkerHandle};
+
+/// Commands a worker has not taken yet.
+const COMMAND_QUEUE: usize = 1024;
+/// Batches closed and not acknowledged, all lanes together.
+const IN_FLIGHT: usize = 4;
+const MAX_READERS: usize = 4;
+
+/// Why the agent does not start. One line each, saying what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("no directory `{path}` to tail; create it, or set `pods_dir`")]
+    PodsDir { path: PathBuf },
+    #[error("cannot use data directory `{path}`; make it writable for this user, or set `data_dir`: {source}")]
+    DataDir {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("data directory `{path}` is in use by another agent; stop that one, or set another `data_dir`")]
+    Locked { path: PathBuf },
+    #[error("cannot listen on `{address}`; free the port, or set `listen`: {source}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot set up the receiver: {0}")]
+    Receiver(#[from] ReceiverError),
+    #[error("cannot set up the Kubernetes API: {0}")]
+    Kubernetes(#[from] ConnectError),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// Why a running agent ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error("a part of the agent failed: {0}")]
+    Part(String),
+}
+
+/// What the agent counted so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MetricsSnapshot {
+    /// Records read from files; lines split by the runtime count as several.
+    pub lines_read: u64,
+    pub bytes_read: u64,
+    /// Lines the receiver acknowledged.
+    pub lines_acknowledged: u64,
+    pub bytes_acknowledged: u64,
+    /// Lines deliberately not delivered.
+    pub lines_dropped: u64,
+    /// Files of which bytes may be missing.
+    pub possible_losses: u64,
+    /// Requests sent and not answered at this moment.
+    pub pushes_in_flight: u64,
+}
+
+/// A running agent.
+#[derive(Debug)]
+pub struct AgentHandle {
+    metrics: Arc<Metrics>,
+    listen: Option<SocketAddr>,
+    supervisor: JoinHandle<Result<(), AgentError>>,
+}
+
+impl AgentHandle {
+    pub fn metrics(&self) -> MetricsSnapshot {
+        let metrics = &self.metrics;
+        MetricsSnapshot {
+            lines_read: metrics.lines_read.get(),
+            bytes_read: metrics.bytes_read.get(),
+            lines_acknowledged: metrics.lines_acknowledged.get(),
+            bytes_acknowledged: metrics.bytes_acknowledged.get(),
+            lines_dropped: metrics.all_dropped_lines(),
+            possible_losses: metrics.possible_losses(),
+            pushes_in_flight: metrics.pushes_in_flight.get().try_into().unwrap_or_default(),
+        }
+    }
+
+    /// All metrics in the text format of Prometheus.
+    pub fn render_metrics(&self) -> String {
+        self.metrics.render()
+    }
+
+    /// Where `/ready` and `/metrics` are served.
+    pub fn listen_address(&self) -> Option<SocketAddr> {
+        self.listen
+    }
+
+    /// Waits for the end, which the token given to [`start`] brings.
+    pub async fn join(self) -> Result<(), AgentError> {
+        match self.supervisor.await {
+            Ok(result) => result,
+            Err(error) => Err(AgentError::Part(error.to_string())),
+        }
+    }
+}
+
+/// Starts the agent in the current tokio runtime; it runs until `shutdown` is cancelled.
+pub async fn start(config: Config, shutdown: CancellationToken) -> Result<AgentHandle, StartError> {
+    install_crypto();
+    let root = config.pods_dir.canonicalize().ok().filter(|path| path.is_dir());
+    let root = root.ok_or_else(|| StartError::PodsDir { path: config.pods_dir.clone() })?;
+    let receiver = Receiver::new(config.client.clone())?;
+    let lock = take_data_dir(&config)?;
+    let listener = config.listen.map(bind).transpose()?;
+    let listen = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let kubernetes = match (config.metadata_source, &config.kubeconfig) {
+        (MetadataSource::Auto, Some(path)) => Some(kubernetes::connect(Some(path.clone())).await?),
+        (MetadataSource::Auto, None) if config.in_cluster => Some(kubernetes::connect(None).await?),
+        _ => None,
+    };
+    let (store, loaded, source) = PositionsStore::open(&config.data_dir);
+    let metrics = Metrics::new();
+    let agent = Agent {
+        positions: SharedPositions::new(PositionsTable::load(loaded)),
+        metrics: Arc::clone(&metrics),
+        blocked: Arc::default(),
+        is_first_scan_done: Arc::default(),
+        is_full_reread: source == LoadedFrom::Damaged,
+        config,
+        root,
+        receiver,
+        lock,
+    };
+    let supervisor = tokio::spawn(agent.run(listener, kubernetes, store, shutdown));
+    Ok(AgentHandle { metrics, listen, supervisor })
+}
+
+/// Both HTTP clients take the process's default.
+fn install_crypto() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() && rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::trace!("another part of the process installed a provider first");
+    }
+}
+
+fn take_data_dir(config: &Config) -> Result<DataDirLock, StartError> {
+    let path = config.data_dir.clone();
+    std::fs::create_dir_all(&path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
+    DataDirLock::take(&path).map_err(|error| match error {
+        LockError::Held => StartError::Locked { path },
+        LockError::Io { source, .. } => StartError::DataDir { path, source },
+    })
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let fail = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(fail)?;
+    listener.set_nonblocking(true).map_err(fail)?;
+    Ok(listener)
+}
+
+struct Agent {
+    config: Config,
+    root: PathBuf,
+    receiver: Receiver,
+    positions: SharedPositions,
+    metrics: Arc<Metrics>,
+    blocked: Arc<BlockedState>,
+    is_first_scan_done: Arc<AtomicBool>,
+    is_full_reread: bool,
+    /// Held to the end.
+    lock: DataDirLock,
+}
+
+/// Threads and lanes, and how to stop them.
+struct Readers {
+    stop: Arc<AtomicBool>,
+    threads: Vec<ThreadHandle<()>>,
+    lanes: Vec<JoinHandle<()>>,
+}
+
+impl Agent {
+    async fn run(self, listener: Option<TcpListener>, kubernetes: Option<kube::Client>, store: PositionsStore, shutdown: CancellationToken) -> Result<(), AgentError> {
+        let background = CancellationToken::new();
+        let served = self.serve(listener, background.clone());
+        let keeper_stop = CancellationToken::new();
+        let kept = tokio::spawn(keeper::keep(self.positions.clone(), store, Arc::clone(&self.metrics), keeper_stop.clone()));
+        let cache = kubernetes.map(|client| {
+            let cache = Arc::new(RwLock::default());
+            let watch = kubernetes::watch(client, self.config.node_name.clone(), Arc::clone(&cache), Arc::clone(&self.metrics), background.clone());
+            tokio::spawn(watch);
+            cache
+        });
+        let mut result = Ok(());
+        let sends_metadata = tokio::select! {
+            () = shutdown.cancelled() => None,
+            sends = self.sends_metadata() => Some(sends),
+        };
+        if let Some(sends_metadata) = sends_metadata {
+            let enricher = Enricher {
+                cache,
+                wait: self.config.metadata_wait,
+                node_name: self.config.node_name.clone(),
+                external_labels: self.config.external_labels.clone(),
+                sends_metadata,
+                metrics: Arc::clone(&self.metrics),
+            };
+            match self.spawn_readers(Arc::new(enricher)) {
+                Ok(mut readers) => {
+                    result = readers.watch_over(&shutdown).await;
+                    readers.stop(self.config.shutdown_timeout).await;
+                }
+                Err(error) => result = Err(AgentError::Part(error.to_string())),
+            }
+        }
+        keeper_stop.cancel();
+        background.cancel();
+        for task in [Some(kept), served].into_iter().flatten() {
+            if let Err(error) = task.await {
+                result = Err(AgentError::Part(error.to_string()));
+            }
+        }
+        drop(self.lock);
+        result
+    }
+
+    fn serve(&self, listener: Option<TcpListener>, stop: CancellationToken) -> Option<JoinHandle<()>> {
+        let state = AdminState {
+            metrics: Arc::clone(&self.metrics),
+            positions: self.positions.clone(),
+            blocked: Arc::clone(&self.blocked),
+            is_first_scan_done: Arc::clone(&self.is_first_scan_done),
+        };
+        let listener = listener?;
+        Some(tokio::spawn(async move {
+            let serving = async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                axum::serve(listener, admin::router(state)).await
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                result = serving => if let Err(error) = result {
+                    tracing::error!(error = %error, "the HTTP server ended");
+                },
+            }
+        }))
+    }
+
+    async fn sends_metadata(&self) -> bool {
+        match self.config.metadata {
+            MetadataMode::Auto => announce::is_tailwater(&self.receiver).await,
+            MetadataMode::Standard => true,
+            MetadataMode::None => false,
+        }
+    }
+
+    fn spawn_readers(&self, enricher: Arc<Enricher>) -> Result<Readers, StartError> {
+        let count = reader_count(self.config.readers);
+        let mut readers = Readers { stop: Arc::default(), threads: Vec::new(), lanes: Vec::new() };
+        let mut handles = Vec::new();
+        let open_files = Arc::new(AtomicI64::new(0));
+        for index in 0..count {
+            let (sender, commands) = sync_channel(COMMAND_QUEUE);
+            let handle = WorkerHandle(sender);
+            // One batch is being sent in each lane; the rest waits in it.
+            let (lane_sender, batches) = lane::channel((IN_FLIGHT / count).saturating_sub(1).max(1));
+            readers.lanes.push(self.spawn_lane(handle.clone(), batches));
+            let worker = self.worker(commands, lane_sender, &enricher, &readers.stop, &open_files);
+            readers.threads.push(spawn_thread(format!("reader-{index}"), move || worker.run())?);
+            handles.push(handle);
+        }
+        let scanner = Scanner {
+            root: self.root.clone(),
+            workers: handles,
+            positions: self.positions.clone(),
+            metrics: Arc::clone(&self.metrics),
+            timing: self.config.timing.clone(),
+            is_first_scan_done: Arc::clone(&self.is_first_scan_done),
+            stop: Arc::clone(&readers.stop),
+        };
+        readers.threads.push(spawn_thread("scanner".to_owned(), move || scanner.run())?);
+        Ok(readers)
+    }
+
+    fn spawn_lane(&self, reader: WorkerHandle, batches: LaneBatches) -> JoinHandle<()> {
+        let lane = Lane {
+            receiver: self.receiver.clone(),
+            positions: self.positions.clone(),
+            metrics: Arc::clone(&self.metrics),
+            blocked: Arc::clone(&self.blocked),
+            reader,
+        };
+        tokio::spawn(lane.run(batches))
+    }
+
+    fn worker(&self, commands: CommandReceiver<Command>, lane: lane::LaneSender, enricher: &Arc<Enricher>, stop: &Arc<AtomicBool>, open_files: &Arc<AtomicI64>) -> Worker {
+        let config = &self.config;
+        let limits = BatchLimits { batch_bytes: config.client.batchsize, max_line_bytes: config.max_line_size };
+        Worker {
+            commands,
+            lane,
+            batch: BatchBuilder::new(limits),
+            metrics: Arc::clone(&self.metrics),
+            positions: self.positions.clone(),
+            enricher: Arc::clone(enricher),
+            rules: LineRules {
+                max_line_bytes: config.max_line_size,
+                max_record_bytes: config.max_record_bytes,
+                long_line: config.long_line,
+                unparsed: config.unparsed,
+            },
+            timing: config.timing.clone(),
+            batch_wait: config.client.batchwait,
+            is_full_reread: self.is_full_reread,
+            stop: Arc::clone(stop),
+            open_files: Arc::clone(open_files),
+        }
+    }
+}
+
+impl Readers {
+    /// Returns when `shutdown` comes, or with an error when a thread or lane ends before.
+    async fn watch_over(&mut self, shutdown: &CancellationToken) -> Result<(), AgentError> {
+        const LOOK_EVERY: Duration = Duration::from_millis(200);
+        while !shutdown.is_cancelled() {
+            if self.threads.iter().any(ThreadHandle::is_finished) || self.lanes.iter().any(JoinHandle::is_finished) {
+                return Err(AgentError::Part("a reader ended unexpectedly".to_owned()));
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops reading, sends what was read until `timeout`, then lets go.
+    async fn stop(mut self, timeout: Duration) {
+        self.stop.store(true, Ordering::Release);
+        let deadline = Instant::now() + timeout;
+        for lane in &mut self.lanes {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if tokio::time::timeout(left, &mut *lane).await.is_err() {
+                tracing::warn!("not everything was sent before the end; it is read again at the next start");
+                lane.abort();
+            }
+        }
+        // With the lanes gone the readers wait for nothing.
+        let joined = tokio::task::spawn_blocking(move || self.threads.into_iter().filter_map(|thread| thread.join().err()).count()).await;
+        match joined {
+            Ok(0) => {}
+            failed => tracing::error!(?failed, "threads ended by a panic"),
+        }
+    }
+}
+
+fn spawn_thread(name: String, run: impl FnOnce() + Send + 'static) -> Result<ThreadHandle<()>, StartError> {
+    std::thread::Builder::new().name(name).spawn(run).map_err(StartError::Thread)
+}
+
+fn reader_count(configured: usize) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    if configured > 0 { configured } else { processors().min(MAX_READERS) }
+}

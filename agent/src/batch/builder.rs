@@ -1,0 +1,288 @@
+//! The batch being filled by one reader thread.
+//!
+//! Each stream has a buffer into which entries are written as protobuf; finishing concatenates them into one request and compresses it.
+//! Buffers are used again, within a budget. Nothing is allocated per line.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tailwater_proto::snappy;
+use tailwater_proto::write::{EntriesBuffer, RequestBuffer, SharedMetadata, entry_length_bound};
+
+use super::Batch;
+use crate::positions::table::{Mark, Revision};
+
+/// A batch is closed at this many entries.
+const MAX_ENTRIES: usize = 65_536;
+/// Hard limit of a request before compression, in bytes.
+pub(crate) const MAX_REQUEST_BYTES: usize = 3 << 20;
+/// An invalid byte becomes the three bytes of U+FFFD.
+const WORST_EXPANSION: usize = 3;
+/// Room for keys and lengths of a stream beyond labels and metadata.
+const STREAM_OVERHEAD: usize = 32;
+/// Memory of buffers kept for the next batch, all together.
+const KEPT_BYTES: usize = 2 << 20;
+
+/// When a batch is full.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchLimits {
+    /// Bytes of lines and labels.
+    pub(crate) batch_bytes: usize,
+    /// No line is longer, in bytes.
+    pub(crate) max_line_bytes: usize,
+}
+
+/// A stream's place in the current batch; void when the batch is finished.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct StreamSlot {
+    epoch: u64,
+    index: usize,
+}
+
+#[derive(Debug)]
+struct OpenStream {
+    labels: Arc<[u8]>,
+    shared_metadata: Arc<SharedMetadata>,
+    entries: EntriesBuffer,
+}
+
+pub(crate) struct BatchBuilder {
+    limits: BatchLimits,
+    /// Starts at 1, so that a default slot is void.
+    epoch: u64,
+    streams: Vec<OpenStream>,
+    spare: Vec<EntriesBuffer>,
+    request: RequestBuffer,
+    compressed: Vec<u8>,
+    encoder: snap::raw::Encoder,
+    marks: Vec<Mark>,
+    rests_on: Revision,
+    entries: usize,
+    line_bytes: usize,
+    /// Line and label bytes, as `batchsize` counts them.
+    counted_bytes: usize,
+    encoded_bound: usize,
+    oldest: Option<Instant>,
+}
+
+impl std::fmt::Debug for BatchBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BatchBuilder").field("entries", &self.entries).field("line_bytes", &self.line_bytes).finish_non_exhaustive()
+    }
+}
+
+impl BatchBuilder {
+    pub(crate) fn new(limits: BatchLimits) -> Self {
+        Self {
+            limits,
+            epoch: 1,
+            streams: Vec::new(),
+            spare: Vec::new(),
+            request: RequestBuffer::default(),
+            compressed: Vec::new(),
+            encoder: snap::raw::Encoder::new(),
+            marks: Vec::new(),
+            rests_on: Revision::default(),
+            entries: 0,
+            line_bytes: 0,
+            counted_bytes: 0,
+            encoded_bound: 0,
+            oldest: None,
+        }
+    }
+
+    /// Whether `slot` still stands for a stream of the current batch.
+    #[inline]
+    pub(crate) fn is_open(&self, slot: StreamSlot) -> bool {
+        slot.epoch == self.epoch
+    }
+
+    /// Opens a stream in the current batch.
+    pub(crate) fn open(&mut self, labels: &Arc<[u8]>, shared_metadata: &Arc<SharedMetadata>) -> StreamSlot {
+        self.counted_bytes += labels.len();
+        self.encoded_bound += labels.len() + shared_metadata.encoded_length() + STREAM_OVERHEAD;
+        let entries = self.spare.pop().unwrap_or_default();
+        self.streams.push(OpenStream { labels: Arc::clone(labels), shared_metadata: Arc::clone(shared_metadata), entries });
+        StreamSlot { epoch: self.epoch, index: self.streams.len() - 1 }
+    }
+
+    /// Appends an entry to an open stream.
+    #[inline]
+    pub(crate) fn push(&mut self, slot: StreamSlot, timestamp: i64, line: &[u8]) {
+        self.streams[slot.index].entries.push(timestamp, line);
+        self.count(line.len(), 0);
+    }
+
+    /// Appends an entry with structured metadata of its own.
+    pub(crate) fn push_with_metadata(&mut self, slot: StreamSlot, timestamp: i64, line: &[u8], metadata: &[(&str, &str)]) {
+        let entries = &mut self.streams[slot.index].entries;
+        let before = entries.encoded_length();
+        entries.push_with_metadata(timestamp, line, metadata);
+        let more = (entries.encoded_length() - before).saturating_sub(entry_length_bound(line.len()));
+        self.count(line.len(), more);
+    }
+
+    #[inline]
+    fn count(&mut self, line_length: usize, more: usize) {
+        self.entries += 1;
+        self.line_bytes += line_length;
+        self.counted_bytes += line_length;
+        self.encoded_bound += entry_length_bound(line_length) + more;
+    }
+
+    /// Whether no further record should be added; the next line, however it expands, would still fit before that.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.counted_bytes >= self.limits.batch_bytes
+            || self.entries >= MAX_ENTRIES
+            || (self.encoded_bound + WORST_EXPANSION * self.limits.max_line_bytes > MAX_REQUEST_BYTES && self.entries > 0)
+    }
+
+    /// Whether finishing it would send or settle anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries == 0 && self.marks.is_empty()
+    }
+
+    /// Where files stand when this batch is acknowledged; later marks of a file replace earlier ones when applied in order.
+    pub(crate) fn mark(&mut self, mark: Mark) {
+        self.marks.push(mark);
+    }
+
+    /// This batch must not be sent before `revision` is on disk.
+    pub(crate) fn rest_on(&mut self, revision: Revision) {
+        self.rests_on = self.rests_on.max(revision);
+    }
+
+    /// To be called after entries were added at `now`.
+    pub(crate) fn touched(&mut self, now: Instant) {
+        if self.entries > 0 {
+            self.oldest.get_or_insert(now);
+        }
+    }
+
+    /// Age of the oldest line at `now`.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        self.oldest.map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest))
+    }
+
+    /// Closes the batch and starts the next one.
+    pub(crate) fn finish(&mut self, now: Instant) -> Batch {
+        self.request.clear();
+        for mut stream in self.streams.drain(..) {
+            if !stream.entries.is_empty() {
+                self.request.push_stream(&stream.labels, &stream.entries, &stream.shared_metadata);
+            }
+            stream.entries.clear();
+            self.spare.push(stream.entries);
+        }
+        self.keep_within_budget();
+        let body = if self.entries == 0 {
+            Bytes::new()
+        } else {
+            snappy::compress(&mut self.encoder, self.request.as_bytes(), &mut self.compressed);
+            Bytes::copy_from_slice(&self.compressed)
+        };
+        let batch = Batch {
+            body,
+            entries: self.entries as u64,
+            line_bytes: self.line_bytes as u64,
+            marks: std::mem::take(&mut self.marks),
+            rests_on: self.rests_on,
+            finished_at: now,
+        };
+        self.epoch += 1;
+        (self.entries, self.line_bytes, self.counted_bytes, self.encoded_bound) = (0, 0, 0, 0);
+        self.oldest = None;
+        batch
+    }
+
+    fn keep_within_budget(&mut self) {
+        let mut kept = 0;
+        self.spare.retain(|buffer| {
+            kept += buffer.capacity();
+            kept <= KEPT_BYTES
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tailwater_proto::read;
+
+    const LIMITS: BatchLimits = BatchLimits { batch_bytes: 1000, max_line_bytes: 256 << 10 };
+
+    fn labels(text: &str) -> Arc<[u8]> {
+        Arc::from(text.as_bytes())
+    }
+
+    fn request_of(batch: &Batch) -> Vec<u8> {
+        let mut request = Vec::new();
+        snappy::decompress(&batch.body, 64 << 20, &mut request).expect("compressed by us");
+        request
+    }
+
+    #[test]
+    fn entries_are_grouped_by_stream_in_order() {
+        let mut builder = BatchBuilder::new(LIMITS);
+        let shared = Arc::new(SharedMetadata::new([("pod_uid", "u")]));
+        let out = builder.open(&labels("{a=\"1\"}"), &shared);
+        let err = builder.open(&labels("{a=\"2\"}"), &shared);
+        builder.push(out, 1, b"one");
+        builder.push(err, 2, b"two");
+        builder.push(out, 3, b"three");
+        let batch = builder.finish(Instant::now());
+        assert_eq!((batch.entries, batch.line_bytes), (3, 11));
+        let request = request_of(&batch);
+        let streams: Vec<_> = read::streams(&request).map(Result::unwrap).collect();
+        let lines = |index: usize| streams[index].entries().map(|e| e.unwrap().line.to_vec()).collect::<Vec<_>>();
+        assert_eq!(lines(0), [b"one".to_vec(), b"three".to_vec()]);
+        assert_eq!(lines(1), [b"two".to_vec()]);
+        assert_eq!(streams[1].shared_metadata().next().unwrap().unwrap(), (&b"pod_uid"[..], &b"u"[..]));
+    }
+
+    #[test]
+    fn slots_are_void_after_the_batch_is_finished() {
+        let mut builder = BatchBuilder::new(LIMITS);
+        assert!(!builder.is_open(StreamSlot::default()));
+        let slot = builder.open(&labels("{}"), &Arc::default());
+        assert!(builder.is_open(slot));
+        builder.finish(Instant::now());
+        assert!(!builder.is_open(slot));
+    }
+
+    #[test]
+    fn full_by_bytes_by_entries_and_before_the_request_limit() {
+        let mut builder = BatchBuilder::new(LIMITS);
+        let slot = builder.open(&labels("{}"), &Arc::default());
+        builder.push(slot, 1, &[b'x'; 997]);
+        assert!(!builder.is_full());
+        builder.push(slot, 1, b"x");
+        assert!(builder.is_full());
+
+        let mut builder = BatchBuilder::new(BatchLimits { batch_bytes: usize::MAX, max_line_bytes: 10 });
+        let slot = builder.open(&labels("{}"), &Arc::default());
+        (0..MAX_ENTRIES / 2).for_each(|_| builder.push(slot, 1, b""));
+        assert!(!builder.is_full());
+        let mut builder = BatchBuilder::new(BatchLimits { batch_bytes: usize::MAX, max_line_bytes: 100_000 });
+        let slot = builder.open(&labels("{}"), &Arc::default());
+        while !builder.is_full() {
+            builder.push(slot, 1, &[b'x'; 100_000]);
+        }
+        assert!(request_of(&builder.finish(Instant::now())).len() + 3 * 100_000 <= MAX_REQUEST_BYTES + 100_064);
+    }
+
+    #[test]
+    fn marks_alone_make_a_batch_without_a_body() {
+        let mut builder = BatchBuilder::new(LIMITS);
+        assert!(builder.is_empty());
+        let entry = crate::positions::table::tests::file_entry("c", 1);
+        builder.mark(Mark { file: crate::positions::table::FileId(1), entry });
+        assert!(!builder.is_empty());
+        let batch = builder.finish(Instant::now());
+        assert!(batch.body.is_empty());
+        assert_eq!(batch.marks.len(), 1);
+        assert!(builder.is_empty());
+    }
+}

@@ -1,0 +1,26 @@
+//! Lines to requests: entries grouped by stream, cut by size, encoded once, compressed where they were read.
+//!
+//! [`builder`] is owned by one reader thread; [`split`] takes a request apart again when a receiver refuses it as a whole.
+
+pub(crate) mod builder;
+pub(crate) mod split;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::positions::table::{Mark, Revision};
+
+/// A finished request and what its acknowledgement means.
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    /// Snappy block of a push request; empty if there are only marks.
+    pub(crate) body: Bytes,
+    pub(crate) entries: u64,
+    pub(crate) line_bytes: u64,
+    /// Where files stand once everything in here is acknowledged.
+    pub(crate) marks: Vec<Mark>,
+    /// What must be on disk before this is sent.
+    pub(crate) rests_on: Revision,
+    pub(crate) finished_at: Instant,
+}

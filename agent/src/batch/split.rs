@@ -1,0 +1,126 @@
+//! Halving a request that a receiver refuses as a whole.
+//!
+//! The halves hold the same entries in the same order, with the labels and metadata they had; only who shares a request changes.
+
+use bytes::Bytes;
+use tailwater_proto::read::{self, WireError};
+use tailwater_proto::snappy::{self, SnappyError};
+use tailwater_proto::write::{EntriesBuffer, RequestBuffer, SharedMetadata};
+
+use super::builder::MAX_REQUEST_BYTES;
+
+/// A request built by this agent that cannot be read back: a bug.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SplitError {
+    #[error("cannot decompress a request of our own")]
+    Snappy(#[from] SnappyError),
+    #[error("cannot read a request of our own")]
+    Wire(#[from] WireError),
+    #[error("a request of our own holds text that is not UTF-8")]
+    Text(#[from] std::str::Utf8Error),
+}
+
+/// A part of a request: compressed bytes and how much they hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) body: Bytes,
+    pub(crate) entries: u64,
+}
+
+/// Splits `body`, a snappy block with `entries` entries, into two halves by number of entries.
+pub(crate) fn halve(body: &[u8], entries: u64) -> Result<[Part; 2], SplitError> {
+    let mut request = Vec::new();
+    // A single line may be longer than the limit and go alone.
+    snappy::decompress(body, 16 * MAX_REQUEST_BYTES, &mut request)?;
+    let middle = entries / 2;
+    Ok([part(&request, 0, middle)?, part(&request, middle, u64::MAX)?])
+}
+
+/// The entries numbered `from..to` of `request`.
+fn part(request: &[u8], from: u64, to: u64) -> Result<Part, SplitError> {
+    let mut out = RequestBuffer::default();
+    let mut buffer = EntriesBuffer::default();
+    let (mut number, mut kept) = (0, 0);
+    for stream in read::streams(request) {
+        let stream = stream?;
+        buffer.clear();
+        for entry in stream.entries() {
+            let entry = entry?;
+            if (from..to).contains(&number) {
+                let metadata = text_pairs(entry.metadata())?;
+                buffer.push_with_metadata(entry.timestamp().unwrap_or_default(), entry.line, &metadata);
+            }
+            number += 1;
+        }
+        if !buffer.is_empty() {
+            kept += buffer.count() as u64;
+            let shared = SharedMetadata::new(text_pairs(stream.shared_metadata())?);
+            out.push_stream(stream.labels()?, &buffer, &shared);
+        }
+    }
+    let mut compressed = Vec::new();
+    snappy::compress(&mut snap::raw::Encoder::new(), out.as_bytes(), &mut compressed);
+    Ok(Part { body: Bytes::from(compressed), entries: kept })
+}
+
+fn text_pairs(pairs: read::PairViews<'_>) -> Result<Vec<(&str, &str)>, SplitError> {
+    pairs
+        .map(|pair| {
+            let (name, value) = pair?;
+            Ok((std::str::from_utf8(name)?, std::str::from_utf8(value)?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Flat = Vec<(String, i64, Vec<u8>, Vec<(String, String)>)>;
+
+    fn flatten(body: &[u8]) -> Flat {
+        let mut request = Vec::new();
+        snappy::decompress(body, 1 << 24, &mut request).unwrap();
+        let mut flat = Flat::new();
+        for stream in read::streams(&request) {
+            let stream = stream.unwrap();
+            let labels = String::from_utf8(stream.labels().unwrap().to_vec()).unwrap();
+            for entry in stream.entries() {
+                let entry = entry.unwrap();
+                let own = text_pairs(entry.metadata()).unwrap();
+                let shared = text_pairs(stream.shared_metadata()).unwrap();
+                let pairs = own.into_iter().chain(shared).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+                flat.push((labels.clone(), entry.timestamp().unwrap(), entry.line.to_vec(), pairs));
+            }
+        }
+        flat
+    }
+
+    fn request(streams: &[Vec<Vec<u8>>]) -> (Vec<u8>, u64) {
+        let mut request = RequestBuffer::default();
+        let mut stamp = 0;
+        for (index, lines) in streams.iter().enumerate() {
+            let mut buffer = EntriesBuffer::default();
+            for line in lines {
+                stamp += 1;
+                buffer.push_with_metadata(stamp, line, if stamp % 3 == 0 { &[("truncated", "7")] } else { &[] });
+            }
+            request.push_stream(format!("{{s=\"{index}\"}}").as_bytes(), &buffer, &SharedMetadata::new([("pod_uid", "u")]));
+        }
+        let mut compressed = Vec::new();
+        snappy::compress(&mut snap::raw::Encoder::new(), request.as_bytes(), &mut compressed);
+        (compressed, stamp.unsigned_abs())
+    }
+
+    proptest! {
+        #[test]
+        fn the_halves_hold_the_same_entries(streams in proptest::collection::vec(proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 1..6), 1..5)) {
+            let (body, entries) = request(&streams);
+            let [first, second] = halve(&body, entries).unwrap();
+            prop_assert_eq!(first.entries, entries / 2);
+            prop_assert_eq!(first.entries + second.entries, entries);
+            prop_assert_eq!([flatten(&first.body), flatten(&second.body)].concat(), flatten(&body));
+        }
+    }
+}

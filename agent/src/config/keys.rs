@@ -1,0 +1,351 @@
+//! The table of keys. A key's text form is the same in the file, in a flag and in a variable.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Config, LongLine, MetadataMode, MetadataSource, OnClientError, Secret, Unparsed};
+
+/// Shown instead of a secret.
+const MASKED: &str = "<secret>";
+
+/// One scalar key.
+pub struct Key {
+    /// As in the file, parts joined by dots; keys of the client begin with `clients[0].`.
+    pub path: &'static str,
+    /// For the help text.
+    pub about: &'static str,
+    /// Sets it; the error says what would be right.
+    pub set: fn(&mut Config, &str) -> Result<(), String>,
+    /// Its present value; `None` if it is not set.
+    pub get: fn(&Config) -> Option<String>,
+}
+
+/// One key whose value is a mapping of names to texts.
+pub struct MapKey {
+    pub path: &'static str,
+    pub map: fn(&mut Config) -> &mut BTreeMap<String, String>,
+    pub get: fn(&Config) -> &BTreeMap<String, String>,
+    pub is_secret: bool,
+}
+
+pub const CLIENT: &str = "clients[0].";
+
+/// All scalar keys.
+pub const KEYS: &[Key] = &[
+    Key {
+        path: "data_dir",
+        about: "Directory of positions and lock",
+        set: |config, text| path(text).map(|value| config.data_dir = value),
+        get: |config| Some(config.data_dir.display().to_string()),
+    },
+    Key {
+        path: "pods_dir",
+        about: "Tree of pod logs",
+        set: |config, text| path(text).map(|value| config.pods_dir = value),
+        get: |config| Some(config.pods_dir.display().to_string()),
+    },
+    Key {
+        path: "listen",
+        about: "Address of /ready and /metrics; `none` to serve nothing",
+        set: |config, text| {
+            config.listen = match text {
+                "none" | "" => None,
+                text => {
+                    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+                    Some(full.parse().map_err(|_| "an address like `0.0.0.0:3101`, or `none`".to_owned())?)
+                }
+            };
+            Ok(())
+        },
+        get: |config| Some(config.listen.map_or("none".to_owned(), |address| address.to_string())),
+    },
+    Key {
+        path: "log_level",
+        about: "error, warn, info, debug or trace",
+        set: |config, text| {
+            one_of(text, &["error", "warn", "info", "debug", "trace"])?;
+            text.clone_into(&mut config.log_level);
+            Ok(())
+        },
+        get: |config| Some(config.log_level.clone()),
+    },
+    Key {
+        path: "node_name",
+        about: "Name of this node; by default NODE_NAME, then the host's name",
+        set: |config, text| {
+            text.clone_into(&mut config.node_name);
+            Ok(())
+        },
+        get: |config| Some(config.node_name.clone()),
+    },
+    Key {
+        path: "metadata",
+        about: "Structured metadata: auto, standard or none",
+        set: |config, text| {
+            config.metadata = match one_of(text, &["auto", "standard", "none"])? {
+                0 => MetadataMode::Auto,
+                1 => MetadataMode::Standard,
+                _ => MetadataMode::None,
+            };
+            Ok(())
+        },
+        get: |config| {
+            Some(match config.metadata {
+                MetadataMode::Auto => "auto".to_owned(),
+                MetadataMode::Standard => "standard".to_owned(),
+                MetadataMode::None => "none".to_owned(),
+            })
+        },
+    },
+    Key {
+        path: "metadata_source",
+        about: "Where pod labels come from: auto (the Kubernetes API when in a cluster) or none",
+        set: |config, text| {
+            if text == "kubelet" {
+                return Err("`auto` or `none`; `kubelet` is not supported yet".to_owned());
+            }
+            let is_auto = one_of(text, &["auto", "none"])? == 0;
+            config.metadata_source = if is_auto { MetadataSource::Auto } else { MetadataSource::None };
+            Ok(())
+        },
+        get: |config| Some(if config.metadata_source == MetadataSource::Auto { "auto" } else { "none" }.to_owned()),
+    },
+    Key {
+        path: "metadata_wait",
+        about: "How long lines of an unknown pod wait for its metadata",
+        set: |config, text| duration(text).map(|value| config.metadata_wait = value),
+        get: |config| Some(shown(config.metadata_wait)),
+    },
+    Key {
+        path: "kubeconfig",
+        about: "Outside a cluster: kubeconfig file of its API",
+        set: |config, text| path(text).map(|value| config.kubeconfig = Some(value)),
+        get: |config| config.kubeconfig.as_ref().map(|path| path.display().to_string()),
+    },
+    Key {
+        path: "format",
+        about: "Format of log files: auto or cri",
+        set: |_, text| match text {
+            "docker" | "raw" => Err(format!("`auto` or `cri`; `{text}` is not supported yet")),
+            text => one_of(text, &["auto", "cri"]).map(|_| ()),
+        },
+        get: |_| Some("cri".to_owned()),
+    },
+    Key {
+        path: "unparsed",
+        about: "Records that are not in their format: keep or drop",
+        set: |config, text| {
+            config.unparsed = if one_of(text, &["keep", "drop"])? == 0 { Unparsed::Keep } else { Unparsed::Drop };
+            Ok(())
+        },
+        get: |config| Some(if config.unparsed == Unparsed::Keep { "keep" } else { "drop" }.to_owned()),
+    },
+    Key {
+        path: "limits.max_line_size",
+        about: "Longest line, its pieces joined",
+        set: |config, text| size(text).and_then(at_least_1k).map(|value| config.max_line_size = value),
+        get: |config| Some(config.max_line_size.to_string()),
+    },
+    Key {
+        path: "limits.long_line",
+        about: "Longer lines: truncate or drop",
+        set: |config, text| {
+            if text == "split" {
+                return Err("`truncate` or `drop`; `split` is not supported yet".to_owned());
+            }
+            config.long_line = if one_of(text, &["truncate", "drop"])? == 0 { LongLine::Truncate } else { LongLine::Drop };
+            Ok(())
+        },
+        get: |config| Some(if config.long_line == LongLine::Truncate { "truncate" } else { "drop" }.to_owned()),
+    },
+    Key {
+        path: "limits.max_record_bytes",
+        about: "Longest physical line",
+        set: |config, text| size(text).and_then(at_least_1k).map(|value| config.max_record_bytes = value),
+        get: |config| Some(config.max_record_bytes.to_string()),
+    },
+    Key {
+        path: "clients[0].url",
+        about: "Push endpoint of the receiver",
+        set: |config, text| {
+            text.clone_into(&mut config.client.url);
+            Ok(())
+        },
+        get: |config| Some(config.client.url.clone()),
+    },
+    Key {
+        path: "clients[0].tenant_id",
+        about: "Tenant, sent as X-Scope-OrgID",
+        set: |config, text| {
+            config.client.tenant_id = Some(text.to_owned()).filter(|tenant| !tenant.is_empty());
+            Ok(())
+        },
+        get: |config| config.client.tenant_id.clone(),
+    },
+    Key {
+        path: "clients[0].batchwait",
+        about: "Age of the oldest line at which a batch is sent",
+        set: |config, text| duration(text).map(|value| config.client.batchwait = value),
+        get: |config| Some(shown(config.client.batchwait)),
+    },
+    Key {
+        path: "clients[0].batchsize",
+        about: "Bytes at which a batch is sent",
+        set: |config, text| size(text).and_then(at_least_1k).map(|value| config.client.batchsize = value),
+        get: |config| Some(config.client.batchsize.to_string()),
+    },
+    Key {
+        path: "clients[0].timeout",
+        about: "Longest wait for an answer",
+        set: |config, text| duration(text).map(|value| config.client.timeout = value),
+        get: |config| Some(shown(config.client.timeout)),
+    },
+    Key {
+        path: "clients[0].backoff_config.min_period",
+        about: "Bound of the first wait after a failure",
+        set: |config, text| duration(text).map(|value| config.client.backoff.min_period = value),
+        get: |config| Some(shown(config.client.backoff.min_period)),
+    },
+    Key {
+        path: "clients[0].backoff_config.max_period",
+        about: "Bound of every wait after a failure",
+        set: |config, text| duration(text).map(|value| config.client.backoff.max_period = value),
+        get: |config| Some(shown(config.client.backoff.max_period)),
+    },
+    Key {
+        path: "clients[0].backoff_config.max_retries",
+        about: "Attempts before a batch is dropped; 0 is without end",
+        set: |config, text| {
+            config.client.backoff.max_retries = text.parse().map_err(|_| "a whole number".to_owned())?;
+            Ok(())
+        },
+        get: |config| Some(config.client.backoff.max_retries.to_string()),
+    },
+    Key {
+        path: "clients[0].basic_auth.username",
+        about: "User of basic authentication",
+        set: |config, text| {
+            let password = config.client.basic_auth.take().map_or(Secret(String::new()), |(_, password)| password);
+            config.client.basic_auth = Some((text.to_owned(), password));
+            Ok(())
+        },
+        get: |config| config.client.basic_auth.as_ref().map(|(user, _)| user.clone()),
+    },
+    Key {
+        path: "clients[0].basic_auth.password",
+        about: "Password of basic authentication",
+        set: |config, text| {
+            let user = config.client.basic_auth.take().map_or(String::new(), |(user, _)| user);
+            config.client.basic_auth = Some((user, Secret(text.to_owned())));
+            Ok(())
+        },
+        get: |config| config.client.basic_auth.as_ref().map(|_| MASKED.to_owned()),
+    },
+    Key {
+        path: "clients[0].bearer_token",
+        about: "Token sent as Authorization: Bearer",
+        set: |config, text| {
+            config.client.bearer_token = Some(Secret(text.to_owned()));
+            Ok(())
+        },
+        get: |config| config.client.bearer_token.as_ref().map(|_| MASKED.to_owned()),
+    },
+    Key {
+        path: "clients[0].bearer_token_file",
+        about: "File with that token, read before every request",
+        set: |config, text| path(text).map(|value| config.client.bearer_token_file = Some(value)),
+        get: |config| config.client.bearer_token_file.as_ref().map(|path| path.display().to_string()),
+    },
+    Key {
+        path: "clients[0].on_4xx",
+        about: "Batches refused with 401, 403, 404 and the like: hold or drop",
+        set: |config, text| {
+            config.client.on_4xx = if one_of(text, &["hold", "drop"])? == 0 { OnClientError::Hold } else { OnClientError::Drop };
+            Ok(())
+        },
+        get: |config| Some(if config.client.on_4xx == OnClientError::Hold { "hold" } else { "drop" }.to_owned()),
+    },
+];
+
+/// All keys with mappings.
+pub const MAP_KEYS: &[MapKey] = &[
+    MapKey { path: "labels.external", map: |config| &mut config.external_labels, get: |config| &config.external_labels, is_secret: false },
+    MapKey { path: "clients[0].headers", map: |config| &mut config.client.headers, get: |config| &config.client.headers, is_secret: true },
+];
+
+impl Key {
+    /// `limits.max_line_size` is `limits-max-line-size`. The client's url is `push-url`; its other keys are of the file only.
+    pub fn flag(&self) -> Option<String> {
+        if self.path == "clients[0].url" {
+            return Some("push-url".to_owned());
+        }
+        (!self.path.starts_with(CLIENT)).then(|| self.path.replace(['.', '_'], "-"))
+    }
+
+    /// `limits.max_line_size` is `TAILWATER_LIMITS_MAX_LINE_SIZE`.
+    pub fn variable(&self) -> Option<String> {
+        self.flag().map(|flag| format!("TAILWATER_{}", flag.replace('-', "_").to_uppercase()))
+    }
+}
+
+/// `config` as `agent.yaml`, secrets masked.
+pub fn print(config: &Config) -> String {
+    let mut root = serde_yaml_ng::Mapping::new();
+    for key in KEYS {
+        if let Some(value) = (key.get)(config) {
+            insert(&mut root, key.path, value.into());
+        }
+    }
+    for key in MAP_KEYS {
+        let pairs = (key.get)(config).iter();
+        let shown = pairs.map(|(name, value)| (name.clone().into(), if key.is_secret { MASKED.into() } else { value.clone().into() }));
+        insert(&mut root, key.path, serde_yaml_ng::Value::Mapping(shown.collect()));
+    }
+    // `clients` is a list of one.
+    if let Some(client) = root.remove("clients[0]") {
+        root.insert("clients".into(), serde_yaml_ng::Value::Sequence(vec![client]));
+    }
+    serde_yaml_ng::to_string(&root).expect("texts and mappings are always YAML")
+}
+
+fn insert(mapping: &mut serde_yaml_ng::Mapping, path: &str, value: serde_yaml_ng::Value) {
+    match path.split_once('.') {
+        None => {
+            mapping.insert(path.into(), value);
+        }
+        Some((head, rest)) => {
+            let inner = mapping.entry(head.into()).or_insert_with(|| serde_yaml_ng::Value::Mapping(Default::default()));
+            if let Some(inner) = inner.as_mapping_mut() {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("a path".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "a duration like `500ms` or `10s`".to_owned())
+}
+
+fn shown(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string().replace(' ', "")
+}
+
+/// `256KiB`, `256kb`, `1MiB` or plain bytes.
+fn size(text: &str) -> Result<usize, String> {
+    let bytes = text.parse::<bytesize::ByteSize>().map(|size| size.as_u64()).map_err(|_| "a size like `256KiB`".to_owned())?;
+    usize::try_from(bytes).map_err(|_| "a smaller size".to_owned())
+}
+
+fn at_least_1k(bytes: usize) -> Result<usize, String> {
+    if bytes >= 1024 { Ok(bytes) } else { Err("at least `1KiB`".to_owned()) }
+}
+
+fn one_of(text: &str, values: &[&str]) -> Result<usize, String> {
+    let quoted = || values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
+    values.iter().position(|value| *value == text).ok_or_else(|| format!("one of {}", quoted()))
+}

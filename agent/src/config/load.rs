@@ -1,0 +1,257 @@
+//! Bringing file, variables and flags together.
+//!
+//! Every problem is listed, each with where it stands and what would be right; nothing is guessed. A configuration that loads is complete.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_yaml_ng::{Mapping, Value};
+
+use super::Config;
+use super::keys::{KEYS, MAP_KEYS};
+
+/// Why there is no configuration. Each problem is one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", problems.join("\n"))]
+pub struct ConfigError {
+    pub problems: Vec<String>,
+}
+
+/// Where values come from, weakest first.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub variables: BTreeMap<String, String>,
+    /// Flags by name, without dashes.
+    pub flags: BTreeMap<String, String>,
+}
+
+/// Loads a configuration for running: a receiver must be named.
+pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
+    let mut config = Config::default();
+    let mut problems = Vec::new();
+    set_from_surroundings(&mut config, &sources.variables);
+    if let Some(path) = &sources.file {
+        read_file(path, &mut config, &mut problems);
+    }
+    for key in KEYS {
+        let (Some(flag), Some(variable)) = (key.flag(), key.variable()) else { continue };
+        let from_variable = sources.variables.get(&variable).map(|value| (value, format!("variable `{variable}`")));
+        let from_flag = sources.flags.get(&flag).map(|value| (value, format!("flag `--{flag}`")));
+        if let Some((value, place)) = from_flag.or(from_variable)
+            && let Err(expected) = (key.set)(&mut config, value)
+        {
+            problems.push(format!("{place}: expected {expected}, found `{value}`"));
+        }
+    }
+    check(&config, &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+}
+
+/// What the surroundings say about node and cluster.
+fn set_from_surroundings(config: &mut Config, variables: &BTreeMap<String, String>) {
+    let is_set = |name: &str| variables.get(name).filter(|value| !value.is_empty());
+    let host = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    config.node_name = is_set("NODE_NAME").cloned().or_else(host).unwrap_or_default();
+    config.in_cluster = is_set("KUBERNETES_SERVICE_HOST").is_some();
+}
+
+fn check(config: &Config, problems: &mut Vec<String>) {
+    if config.client.url.is_empty() {
+        problems.push("no receiver: give `clients[0].url` in the file, or `--push-url http://HOST:3100/loki/api/v1/push`".to_owned());
+    }
+    if config.client.basic_auth.is_some() && (config.client.bearer_token.is_some() || config.client.bearer_token_file.is_some()) {
+        problems.push("`clients[0]`: give either `basic_auth` or a bearer token, not both".to_owned());
+    }
+}
+
+fn read_file(path: &Path, config: &mut Config, problems: &mut Vec<String>) {
+    let name = path.display();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            problems.push(format!("cannot read configuration file `{name}`: {error}"));
+            return;
+        }
+    };
+    match serde_yaml_ng::from_str::<Value>(&text) {
+        Ok(Value::Null) => {}
+        Ok(Value::Mapping(mapping)) => {
+            let mut reader = FileReader { name: name.to_string(), config, problems };
+            reader.read_mapping("", &mapping);
+        }
+        Ok(_) => problems.push(format!("`{name}`: expected keys with values")),
+        Err(error) => problems.push(format!("`{name}` is no YAML: {error}")),
+    }
+}
+
+struct FileReader<'a> {
+    name: String,
+    config: &'a mut Config,
+    problems: &'a mut Vec<String>,
+}
+
+impl FileReader<'_> {
+    fn read_mapping(&mut self, prefix: &str, mapping: &Mapping) {
+        for (key, value) in mapping {
+            let Some(key) = key.as_str() else {
+                self.problem("a key that is no text");
+                continue;
+            };
+            let path = format!("{prefix}{key}");
+            match value {
+                _ if path == "clients" => self.read_clients(value),
+                Value::Null => {}
+                _ => self.read_value(&path, value),
+            }
+        }
+    }
+
+    fn read_value(&mut self, path: &str, value: &Value) {
+        if let Some(key) = MAP_KEYS.iter().find(|key| key.path == path) {
+            self.read_text_mapping(path, value, key.map);
+        } else if let Some(key) = KEYS.iter().find(|key| key.path == path) {
+            match scalar(value) {
+                Some(text) => {
+                    if let Err(expected) = (key.set)(self.config, &text) {
+                        self.problem(&format!("`{path}`: expected {expected}, found `{text}`"));
+                    }
+                }
+                None => self.problem(&format!("`{path}`: expected a single value")),
+            }
+        } else if is_group(path) {
+            match value.as_mapping() {
+                Some(mapping) => self.read_mapping(&format!("{path}."), mapping),
+                None => self.problem(&format!("`{path}`: expected keys with values")),
+            }
+        } else {
+            self.problem(&format!("unknown key `{path}`{}", suggestion(path)));
+        }
+    }
+
+    fn read_clients(&mut self, value: &Value) {
+        let clients = value.as_sequence().map(Vec::as_slice);
+        match clients {
+            Some([Value::Mapping(client)]) => self.read_mapping("clients[0].", client),
+            Some([_, _, ..]) => self.problem("`clients`: several clients are not supported yet; give one"),
+            _ => self.problem("`clients`: expected a list with one client, like `- url: http://HOST:3100/loki/api/v1/push`"),
+        }
+    }
+
+    fn read_text_mapping(&mut self, path: &str, value: &Value, map: fn(&mut Config) -> &mut BTreeMap<String, String>) {
+        let Some(mapping) = value.as_mapping() else {
+            self.problem(&format!("`{path}`: expected names with values"));
+            return;
+        };
+        for (name, value) in mapping {
+            match (name.as_str(), scalar(value)) {
+                (Some(name), Some(value)) => {
+                    map(self.config).insert(name.to_owned(), value);
+                }
+                _ => self.problem(&format!("`{path}`: expected names with single values")),
+            }
+        }
+    }
+
+    fn problem(&mut self, what: &str) {
+        self.problems.push(format!("`{}`: {what}", self.name));
+    }
+}
+
+/// Whether some key lies below `path`.
+fn is_group(path: &str) -> bool {
+    let prefix = format!("{path}.");
+    KEYS.iter().map(|key| key.path).chain(MAP_KEYS.iter().map(|key| key.path)).any(|key| key.starts_with(&prefix))
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(value) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// The known key that shares the longest beginning, if that is most of it.
+fn suggestion(path: &str) -> String {
+    let shared = |key: &str| key.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
+    let best = KEYS.iter().map(|key| key.path).max_by_key(|key| shared(key));
+    best.filter(|key| shared(key) * 2 > path.len()).map_or(String::new(), |key| format!("; did you mean `{key}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys::print;
+    use std::time::Duration;
+
+    fn load_text(text: &str, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("agent.yaml");
+        std::fs::write(&file, text).unwrap();
+        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let sources = Sources { file: Some(file.clone()), variables: map(variables), flags: map(flags) };
+        let name = file.display().to_string();
+        load(&sources).map_err(|error| error.problems.iter().map(|problem| problem.replace(&name, "agent.yaml")).collect())
+    }
+
+    const CLIENT: &str = "clients:\n- url: http://h/loki/api/v1/push\n  batchwait: 2s\n  headers: {X-A: b}\n  backoff_config: {max_retries: 3}\n";
+
+    #[test]
+    fn flag_over_variable_over_file_over_default() {
+        let text = format!("data_dir: /file\n{CLIENT}");
+        let load_with = |variables: &[(&str, &str)], flags: &[(&str, &str)]| load_text(&text, variables, flags).unwrap();
+        assert_eq!(load_with(&[], &[]).data_dir, PathBuf::from("/file"));
+        assert_eq!(load_with(&[("TAILWATER_DATA_DIR", "/variable")], &[]).data_dir, PathBuf::from("/variable"));
+        assert_eq!(load_with(&[("TAILWATER_DATA_DIR", "/variable")], &[("data-dir", "/flag")]).data_dir, PathBuf::from("/flag"));
+        let config = load_with(&[("NODE_NAME", "n1")], &[("limits-max-line-size", "2KiB"), ("push-url", "http://other")]);
+        assert_eq!((config.node_name.as_str(), config.max_line_size, config.client.url.as_str()), ("n1", 2048, "http://other"));
+        assert_eq!((config.client.batchwait, config.client.backoff.max_retries), (Duration::from_secs(2), 3));
+        assert_eq!(config.client.headers["X-A"], "b");
+        assert_eq!(config.pods_dir, Config::default().pods_dir);
+    }
+
+    #[test]
+    fn all_problems_are_listed_at_once() {
+        let text = "data_dri: x\nlimits:\n  max_line_size: huge\n  nothing: 1\nformat: docker\nlisten: [1]\nclients:\n- url: http://h\n  ttl: 1\n";
+        assert_eq!(
+            load_text(text, &[("TAILWATER_METADATA", "some")], &[("metadata-wait", "soon")]).unwrap_err(),
+            [
+                "`agent.yaml`: unknown key `data_dri`; did you mean `data_dir`?",
+                "`agent.yaml`: `limits.max_line_size`: expected a size like `256KiB`, found `huge`",
+                "`agent.yaml`: unknown key `limits.nothing`",
+                "`agent.yaml`: `format`: expected `auto` or `cri`; `docker` is not supported yet, found `docker`",
+                "`agent.yaml`: `listen`: expected a single value",
+                "`agent.yaml`: unknown key `clients[0].ttl`; did you mean `clients[0].timeout`?",
+                "variable `TAILWATER_METADATA`: expected one of `auto`, `standard`, `none`, found `some`",
+                "flag `--metadata-wait`: expected a duration like `500ms` or `10s`, found `soon`",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_receiver_must_be_named_and_only_one() {
+        assert!(load_text("", &[], &[]).unwrap_err()[0].starts_with("no receiver: "));
+        let two = "clients:\n- url: http://a\n- url: http://b\n";
+        assert!(load_text(two, &[], &[]).unwrap_err()[0].contains("several clients are not supported yet"));
+    }
+
+    #[test]
+    fn what_is_printed_loads_again_and_shows_no_secret() {
+        let text = format!("{CLIENT}  bearer_token: hunter2\nlabels:\n  external: {{cluster: c1}}\n");
+        let printed = print(&load_text(&text, &[], &[]).unwrap());
+        assert!(!printed.contains("hunter2") && printed.contains("cluster: c1"), "{printed}");
+        let again = load_text(&printed, &[], &[]).unwrap();
+        assert_eq!(print(&again), printed);
+    }
+
+    #[test]
+    fn a_missing_file_is_one_clear_problem() {
+        let sources = Sources { file: Some(PathBuf::from("/nowhere/agent.yaml")), ..Sources::default() };
+        let problems = load(&sources).unwrap_err().problems;
+        assert!(problems[0].starts_with("cannot read configuration file `/nowhere/agent.yaml`"), "{problems:?}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Configuration: one typed struct, its defaults, and the keys under which it is written.
+//!
+//! [`keys`] is the table of keys: each one is a key of `agent.yaml`, a flag and a variable, set through one function, so that all three take the
+//! same values. [`load`] brings the sources together, flag over variable over file over default, and lists all errors at once.
+
+pub mod keys;
+pub mod load;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use crate::push::backoff::BackoffBounds;
+pub use crate::push::receiver::{ClientConfig, OnClientError, Secret};
+pub use crate::settings::Timing;
+pub use crate::tail::records::{LongLine, Unparsed};
+
+/// Whether structured metadata is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetadataMode {
+    /// To a receiver that announces itself as tailwater.
+    Auto,
+    /// To any receiver.
+    Standard,
+    None,
+}
+
+/// Where labels beyond the path come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetadataSource {
+    /// The Kubernetes API, when in a cluster or with a kubeconfig.
+    Auto,
+    /// The path alone.
+    None,
+}
+
+/// Everything the agent is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Positions and lock; the only place that is written to.
+    pub data_dir: PathBuf,
+    /// The tree of pod logs.
+    pub pods_dir: PathBuf,
+    /// Where `/ready`, `/metrics` and the like are served; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Of the program's own log; the library does not use it.
+    pub log_level: String,
+    /// Value of the label `node_name`, and which pods are watched.
+    pub node_name: String,
+    pub metadata: MetadataMode,
+    pub metadata_source: MetadataSource,
+    /// How long lines of an unknown pod wait for its metadata.
+    pub metadata_wait: Duration,
+    /// Outside a cluster: how to reach its API.
+    pub kubeconfig: Option<PathBuf>,
+    /// Labels added to every stream.
+    pub external_labels: BTreeMap<String, String>,
+    /// Bytes of a line, its pieces joined.
+    pub max_line_size: usize,
+    pub long_line: LongLine,
+    /// Bytes of one physical line.
+    pub max_record_bytes: usize,
+    pub unparsed: Unparsed,
+    pub client: ClientConfig,
+    /// How long the end may take.
+    pub shutdown_timeout: Duration,
+    /// Reader threads; 0: one for each processor, at most 4.
+    pub readers: usize,
+    /// Whether to run inside the cluster whose variables are in the environment.
+    pub in_cluster: bool,
+    pub timing: Timing,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("/var/lib/tailwater-agent"),
+            pods_dir: PathBuf::from("/var/log/pods"),
+            listen: Some(SocketAddr::from(([0, 0, 0, 0], 3101))),
+            log_level: "info".to_owned(),
+            node_name: String::new(),
+            metadata: MetadataMode::Auto,
+            metadata_source: MetadataSource::Auto,
+            metadata_wait: Duration::from_secs(5),
+            kubeconfig: None,
+            external_labels: BTreeMap::new(),
+            max_line_size: 256 << 10,
+            long_line: LongLine::Truncate,
+            max_record_bytes: 16 << 20,
+            unparsed: Unparsed::Keep,
+            client: ClientConfig::new(""),
+            shutdown_timeout: Duration::from_secs(10),
+            readers: 0,
+            in_cluster: false,
+            timing: Timing::default(),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Listings of the log tree: directories as they are, without opening a file.
+//!
+//! Only directories are descended into and only regular files are listed; a FIFO, a device, a symlink or a directory with a log file's name is
+//! counted by reason. A directory that vanishes while it is listed is an empty one.
+
+use std::fs::{self, DirEntry, FileType};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::paths::{LogFileName, PodDirectory};
+use crate::positions::table::ContainerPath;
+
+/// A regular file with a log file's name.
+#[derive(Debug, Clone)]
+pub(crate) struct SeenFile {
+    /// Its name as it stands in the directory.
+    pub(crate) text: String,
+    pub(crate) name: LogFileName,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    pub(crate) modified: SystemTime,
+}
+
+/// What a container's directory holds.
+#[derive(Debug, Clone)]
+pub(crate) struct ContainerListing {
+    pub(crate) path: ContainerPath,
+    pub(crate) directory: PathBuf,
+    pub(crate) pod: PodDirectory,
+    pub(crate) container: String,
+    pub(crate) files: Vec<SeenFile>,
+    /// The directory itself is not there any more.
+    pub(crate) is_gone: bool,
+}
+
+/// Names that are not read, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Ignored {
+    pub(crate) symlinks: i64,
+    pub(crate) not_regular: i64,
+    pub(crate) bad_pod_names: i64,
+    pub(crate) unreadable: i64,
+}
+
+/// A pod's directory that splits into its three parts.
+#[derive(Debug, Clone)]
+pub(crate) struct SeenPod {
+    pub(crate) directory: PathBuf,
+    pub(crate) name: String,
+    pub(crate) pod: PodDirectory,
+}
+
+/// The pod directories below `root`.
+pub(crate) fn pods(root: &Path, ignored: &mut Ignored) -> io::Result<Vec<SeenPod>> {
+    let mut pods = Vec::new();
+    for (entry, kind) in entries(root)? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if kind.is_symlink() {
+            ignored.symlinks += 1;
+        } else if kind.is_dir() {
+            match PodDirectory::parse(&name) {
+                Some(pod) => pods.push(SeenPod { directory: entry.path(), name, pod }),
+                None => ignored.bad_pod_names += 1,
+            }
+        }
+    }
+    Ok(pods)
+}
+
+/// The container directories of `pod`, with their names.
+pub(crate) fn containers(pod: &SeenPod, ignored: &mut Ignored) -> io::Result<Vec<(PathBuf, String)>> {
+    let mut containers = Vec::new();
+    for (entry, kind) in entries(&pod.directory)? {
+        if kind.is_symlink() {
+            ignored.symlinks += 1;
+        } else if kind.is_dir() {
+            containers.push((entry.path(), entry.file_name().to_string_lossy().into_owned()));
+        }
+    }
+    Ok(containers)
+}
+
+/// The files of the container directory `directory` of `pod`.
+pub(crate) fn container(pod: &SeenPod, directory: PathBuf, container: String, ignored: &mut Ignored) -> io::Result<ContainerListing> {
+    let mut listing = ContainerListing {
+        path: format!("{}/{container}", pod.name),
+        pod: pod.pod.clone(),
+        container,
+        files: Vec::new(),
+        is_gone: false,
+        directory,
+    };
+    // A symlink in its place is not followed.
+    let is_directory = fs::symlink_metadata(&listing.directory).is_ok_and(|metadata| metadata.is_dir());
+    if !is_directory {
+        listing.is_gone = true;
+        return Ok(listing);
+    }
+    for (entry, kind) in entries(&listing.directory)? {
+        let text = entry.file_name().to_string_lossy().into_owned();
+        let Some(name) = LogFileName::parse(&text) else { continue };
+        if kind.is_symlink() {
+            ignored.symlinks += 1;
+        } else if kind.is_dir() || kind.is_fifo() || !kind.is_file() {
+            ignored.not_regular += 1;
+        } else if let Ok(metadata) = entry.metadata() {
+            listing.files.push(SeenFile {
+                text,
+                name,
+                device: metadata.dev(),
+                inode: metadata.ino(),
+                size: metadata.len(),
+                modified: metadata.modified()?,
+            });
+        }
+    }
+    Ok(listing)
+}
+
+/// Entries with their kinds; those that vanish meanwhile are left out, and so is a directory that is not there.
+fn entries(directory: &Path) -> io::Result<Vec<(DirEntry, FileType)>> {
+    let listed = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed?,
+    };
+    let mut entries = Vec::new();
+    for entry in listed {
+        let entry = entry?;
+        if let Ok(kind) = entry.file_type() {
+            entries.push((entry, kind));
+        }
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    #[test]
+    fn hostile_names_are_counted_and_not_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("ns_pod_uid/app");
+        fs::create_dir_all(&directory).unwrap();
+        fs::create_dir(root.path().join("no-underscores")).unwrap();
+        fs::write(directory.join("0.log"), b"x").unwrap();
+        fs::write(directory.join("0.log.tmp"), b"x").unwrap();
+        symlink("/etc/passwd", directory.join("1.log")).unwrap();
+        mkfifo(&directory.join("2.log"), Mode::S_IRUSR).unwrap();
+        fs::create_dir(directory.join("3.log")).unwrap();
+        symlink("/etc", root.path().join("ns_link_uid")).unwrap();
+        symlink("/etc", root.path().join("ns_pod_uid/link")).unwrap();
+
+        let mut ignored = Ignored::default();
+        let pods = pods(root.path(), &mut ignored).unwrap();
+        assert_eq!(pods.len(), 1);
+        let mut containers = containers(&pods[0], &mut ignored).unwrap();
+        assert_eq!(containers.len(), 1);
+        let (path, name) = containers.remove(0);
+        let listing = container(&pods[0], path, name, &mut ignored).unwrap();
+        assert_eq!(listing.path, "ns_pod_uid/app");
+        assert_eq!(listing.files.iter().map(|file| file.text.as_str()).collect::<Vec<_>>(), ["0.log"]);
+        assert_eq!(ignored, Ignored { symlinks: 3, not_regular: 2, bad_pod_names: 1, unreadable: 0 });
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_is_an_empty_listing() {
+        let pod = SeenPod {
+            directory: PathBuf::from("/nowhere/a_b_c"),
+            name: "a_b_c".to_owned(),
+            pod: PodDirectory::parse("a_b_c").unwrap(),
+        };
+        let listing = container(&pod, pod.directory.join("x"), "x".to_owned(), &mut Ignored::default()).unwrap();
+        assert!(listing.is_gone && listing.files.is_empty());
+    }
+}

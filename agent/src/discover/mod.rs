@@ -1,0 +1,9 @@
+//! What exists below the root: scans of the tree, and watches of its directories that say where to look sooner.
+//!
+//! Either alone is enough in the end. [`listing`] reads directories, [`paths`] their names, [`watch`] wraps inotify; [`scanner`] is the thread
+//! that runs both and tells the workers. Files are never opened here, symlinks never followed below the root.
+
+pub(crate) mod listing;
+pub(crate) mod paths;
+pub(crate) mod scanner;
+pub(crate) mod watch;

@@ -1,0 +1,85 @@
+//! Names of the pod-log tree: `<namespace>_<pod>_<uid>/<container>/<n>.log[.<stamp>[.gz]]`.
+//!
+//! Names are hints for order; the inode decides what a file is. Anything else in the tree is not ours.
+
+/// A pod's directory, taken apart at its first and last underscore.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PodDirectory {
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+    /// The pod's UID, or the kubelet's config hash of a static pod.
+    pub(crate) uid: String,
+}
+
+impl PodDirectory {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let (namespace, rest) = name.split_once('_')?;
+        let (pod, uid) = rest.rsplit_once('_')?;
+        let is_named = !namespace.is_empty() && !pod.is_empty() && !uid.is_empty();
+        is_named.then(|| Self { namespace: namespace.to_owned(), pod: pod.to_owned(), uid: uid.to_owned() })
+    }
+}
+
+/// Where a file of an instance stands, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum FileRole {
+    /// `<n>.log.YYYYMMDD-HHMMSS`, with that stamp.
+    Rotated(String),
+    /// `<n>.log`.
+    Live,
+}
+
+/// A file name of a container directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LogFileName {
+    /// The container's restart count.
+    pub(crate) instance: u32,
+    pub(crate) role: FileRole,
+    pub(crate) is_compressed: bool,
+}
+
+impl LogFileName {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let (number, rest) = name.split_once('.')?;
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        let instance = number.parse().ok().filter(|_| is_number)?;
+        let rest = rest.strip_prefix("log")?;
+        if rest.is_empty() {
+            return Some(Self { instance, role: FileRole::Live, is_compressed: false });
+        }
+        let stamp = rest.strip_prefix('.')?;
+        let (stamp, is_compressed) = stamp.strip_suffix(".gz").map_or((stamp, false), |stamp| (stamp, true));
+        is_rotation_stamp(stamp).then(|| Self { instance, role: FileRole::Rotated(stamp.to_owned()), is_compressed })
+    }
+}
+
+/// `YYYYMMDD-HHMMSS`.
+fn is_rotation_stamp(stamp: &str) -> bool {
+    stamp.len() == 15 && stamp.bytes().enumerate().all(|(index, byte)| if index == 8 { byte == b'-' } else { byte.is_ascii_digit() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pod_directories_split_at_first_and_last_underscore() {
+        let parsed = PodDirectory::parse("kube-system_coredns-5d4_0a1b-2c").expect("three parts");
+        assert_eq!((&*parsed.namespace, &*parsed.pod, &*parsed.uid), ("kube-system", "coredns-5d4", "0a1b-2c"));
+        for name in ["", "a", "a_b", "_b_c", "a__c", "a_b_"] {
+            assert_eq!(PodDirectory::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn file_names_and_their_order() {
+        let parse = |name| LogFileName::parse(name);
+        let names = ["0.log.20261121-090000", "0.log.20261121-090001", "0.log", "1.log.20261120-000000", "1.log"];
+        let parsed: Vec<_> = names.iter().map(|name| parse(name).expect("a log file")).collect();
+        assert!(parsed.is_sorted());
+        assert!(parse("0.log.20261121-090000.gz").expect("compressed").is_compressed);
+        for name in ["0.log.tmp", "0.log.20261121-090000.tmp", "a.log", "+1.log", ".log", "0.log.1", "0.logs", "99999999999.log", "0"] {
+            assert_eq!(parse(name), None, "{name}");
+        }
+    }
+}

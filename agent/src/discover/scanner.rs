@@ -1,0 +1,276 @@
+//! The thread that knows the tree: a full scan at start and every interval, single directories when a watch says so.
+//!
+//! Each container directory belongs to one worker, chosen by a hash of its path. A newly watched directory is listed after its watch exists, so that
+//! nothing made before it is missed. If watching fails, scans come more often and a gauge says so.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::listing::{self, ContainerListing, Ignored, SeenPod};
+use super::paths::{LogFileName, PodDirectory};
+use super::watch::{Change, DirectoryWatches};
+use crate::metrics::{Metrics, PossibleLoss};
+use crate::positions::keeper::SharedPositions;
+use crate::positions::table::ContainerPath;
+use crate::settings::Timing;
+use crate::tail::worker::{Command, WorkerHandle};
+
+/// Changes told and not yet looked at.
+const CHANGE_QUEUE: usize = 4096;
+/// At most this long between two looks at the flags.
+const MAX_WAIT: Duration = Duration::from_millis(500);
+
+pub(crate) struct Scanner {
+    pub(crate) root: PathBuf,
+    pub(crate) workers: Vec<WorkerHandle>,
+    pub(crate) positions: SharedPositions,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) timing: Timing,
+    pub(crate) is_first_scan_done: Arc<AtomicBool>,
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+struct Running {
+    scanner: Scanner,
+    watches: Option<DirectoryWatches>,
+    changes: Receiver<Change>,
+    /// Directories of containers that were told to workers.
+    known: BTreeMap<ContainerPath, (SeenPod, PathBuf, String)>,
+    next_scan: Instant,
+}
+
+impl Scanner {
+    /// Runs until `stop` is set.
+    pub(crate) fn run(self) {
+        let (sender, changes) = sync_channel(CHANGE_QUEUE);
+        let watches = if self.timing.watch_directories { DirectoryWatches::new(sender).ok() } else { None };
+        let mut running = Running { watches, changes, known: BTreeMap::new(), next_scan: Instant::now(), scanner: self };
+        while !running.scanner.stop.load(Ordering::Acquire) {
+            running.step();
+        }
+    }
+}
+
+impl Running {
+    fn step(&mut self) {
+        let now = Instant::now();
+        if self.watches.as_ref().is_some_and(DirectoryWatches::take_must_rescan) {
+            self.scanner.metrics.inotify_overflow.inc();
+            self.next_scan = now;
+        }
+        if now >= self.next_scan {
+            self.scan();
+            return;
+        }
+        let wait = self.next_scan.saturating_duration_since(now).min(MAX_WAIT);
+        match self.changes.recv_timeout(wait) {
+            Ok(first) => self.look_at_changes(first),
+            Err(RecvTimeoutError::Timeout) => {}
+            // No watcher: the timeout above does not wait.
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
+        }
+    }
+
+    fn scan(&mut self) {
+        let started = Instant::now();
+        let mut ignored = Ignored::default();
+        let mut is_watching = self.watch(&self.scanner.root.clone());
+        let mut seen = BTreeSet::new();
+        match listing::pods(&self.scanner.root, &mut ignored) {
+            Ok(pods) => {
+                for pod in pods {
+                    is_watching &= self.list_pod(&pod, &mut seen, &mut ignored);
+                }
+            }
+            Err(error) => self.unreadable(&self.scanner.root.clone(), &error, &mut ignored),
+        }
+        self.tell_gone(&seen);
+        self.forget_gone_watches();
+        if !self.scanner.is_first_scan_done.swap(true, Ordering::AcqRel) {
+            self.count_missing_containers(&seen);
+        }
+        let metrics = &self.scanner.metrics;
+        metrics.watch_degraded.set(i64::from(!is_watching));
+        metrics.scan_seconds.set(started.elapsed().as_secs_f64());
+        metrics.ignored_files("symlink", ignored.symlinks);
+        metrics.ignored_files("not_regular", ignored.not_regular);
+        metrics.ignored_files("pod_directory_name", ignored.bad_pod_names);
+        metrics.ignored_files("unreadable", ignored.unreadable);
+        let timing = &self.scanner.timing;
+        self.next_scan = Instant::now() + if is_watching { timing.scan_interval } else { timing.degraded_scan_interval };
+    }
+
+    /// Lists a pod's containers and tells their workers. Returns whether all directories are watched.
+    fn list_pod(&mut self, pod: &SeenPod, seen: &mut BTreeSet<ContainerPath>, ignored: &mut Ignored) -> bool {
+        let mut is_watching = self.watch(&pod.directory);
+        match listing::containers(pod, ignored) {
+            Ok(containers) => {
+                for (directory, container) in containers {
+                    is_watching &= self.watch(&directory);
+                    self.list_container(pod, directory, container, seen, ignored);
+                }
+            }
+            Err(error) => self.unreadable(&pod.directory, &error, ignored),
+        }
+        is_watching
+    }
+
+    fn list_container(&mut self, pod: &SeenPod, directory: PathBuf, container: String, seen: &mut BTreeSet<ContainerPath>, ignored: &mut Ignored) {
+        match listing::container(pod, directory.clone(), container, ignored) {
+            Ok(listing) => {
+                if !listing.is_gone {
+                    seen.insert(listing.path.clone());
+                    self.known.insert(listing.path.clone(), (pod.clone(), directory, listing.container.clone()));
+                }
+                self.tell(listing);
+            }
+            Err(error) => self.unreadable(&directory, &error, ignored),
+        }
+    }
+
+    fn tell(&self, listing: ContainerListing) {
+        let worker = worker_of(&listing.path, self.scanner.workers.len());
+        self.scanner.workers[worker].send(Command::Listing(Box::new(listing)));
+    }
+
+    /// Containers that were known and are not there any more.
+    fn tell_gone(&mut self, seen: &BTreeSet<ContainerPath>) {
+        let gone: Vec<_> = self.known.keys().filter(|path| !seen.contains(*path)).cloned().collect();
+        for path in gone {
+            let Some((pod, directory, container)) = self.known.remove(&path) else { continue };
+            // It may have come back, or be unreadable for now: the listing says.
+            if let Ok(listing) = listing::container(&pod, directory.clone(), container.clone(), &mut Ignored::default()) {
+                if !listing.is_gone {
+                    self.known.insert(path, (pod, directory, container));
+                }
+                self.tell(listing);
+            }
+        }
+    }
+
+    fn look_at_changes(&mut self, first: Change) {
+        let mut directories = BTreeSet::new();
+        let mut changes = vec![first];
+        changes.extend(self.changes.try_iter().take(CHANGE_QUEUE));
+        for change in changes {
+            if change.is_close {
+                self.tell_closed(&change.path);
+            }
+            directories.extend(self.directory_to_list(&change.path));
+        }
+        let mut seen = BTreeSet::new();
+        let mut ignored = Ignored::default();
+        for directory in directories {
+            self.list_again(&directory, &mut seen, &mut ignored);
+        }
+    }
+
+    /// The pod or container directory in which `path` changed something; the root asks for a scan.
+    fn directory_to_list(&mut self, path: &Path) -> Option<PathBuf> {
+        let below = path.strip_prefix(&self.scanner.root).ok()?;
+        match below.components().count() {
+            0 => {
+                self.next_scan = Instant::now();
+                None
+            }
+            // A pod's or a container's own directory came or went.
+            1 | 2 => Some(path.to_owned()),
+            _ => path.parent().map(Path::to_owned),
+        }
+    }
+
+    fn list_again(&mut self, directory: &Path, seen: &mut BTreeSet<ContainerPath>, ignored: &mut Ignored) {
+        let Ok(below) = directory.strip_prefix(&self.scanner.root) else { return };
+        let names: Vec<String> = below.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+        let is_directory = directory.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+        if !is_directory && let Some(watches) = &mut self.watches {
+            watches.forget(directory);
+        }
+        let Some((name, rest)) = names.split_first() else { return };
+        let Some(parsed) = PodDirectory::parse(name) else { return };
+        let pod = SeenPod { directory: self.scanner.root.join(name), name: name.clone(), pod: parsed };
+        match rest.first() {
+            None if is_directory => {
+                self.list_pod(&pod, seen, ignored);
+            }
+            None => self.next_scan = Instant::now(),
+            Some(container) => {
+                let path = format!("{}/{container}", pod.name);
+                if is_directory {
+                    self.watch(directory);
+                } else if self.known.remove(&path).is_none() {
+                    return;
+                }
+                self.list_container(&pod, directory.to_owned(), container.clone(), seen, ignored);
+            }
+        }
+    }
+
+    /// A writer closed a file: its worker may take it as final.
+    fn tell_closed(&self, path: &Path) {
+        let is_log = path.file_name().is_some_and(|name| LogFileName::parse(&name.to_string_lossy()).is_some());
+        let container = path.parent().and_then(|parent| parent.strip_prefix(&self.scanner.root).ok());
+        let (Some(container), true) = (container, is_log) else { return };
+        if let Ok(metadata) = path.symlink_metadata() {
+            use std::os::unix::fs::MetadataExt;
+            let container = container.to_string_lossy().into_owned();
+            let worker = worker_of(&container, self.scanner.workers.len());
+            let closed = Command::Closed { container, device: metadata.dev(), inode: metadata.ino(), size: metadata.len() };
+            self.scanner.workers[worker].send(closed);
+        }
+    }
+
+    /// Watches a directory; `false` if that cannot be done.
+    fn watch(&mut self, directory: &Path) -> bool {
+        let Some(watches) = &mut self.watches else { return false };
+        match watches.watch(directory) {
+            Ok(_) => true,
+            // Gone already.
+            Err(_) if !directory.exists() => true,
+            Err(error) => {
+                tracing::debug!(directory = %directory.display(), error = %error, "directory not watched");
+                false
+            }
+        }
+    }
+
+    fn forget_gone_watches(&mut self) {
+        let Some(watches) = &mut self.watches else { return };
+        let gone: HashSet<PathBuf> = watches.watched().filter(|path| !path.is_dir()).cloned().collect();
+        gone.iter().for_each(|path| watches.forget(path));
+    }
+
+    /// After the first scan: containers of the checkpoint that are not there at all.
+    fn count_missing_containers(&self, seen: &BTreeSet<ContainerPath>) {
+        let mut positions = self.scanner.positions.lock();
+        for container in positions.containers() {
+            if seen.contains(&container) {
+                continue;
+            }
+            for (file, entry) in positions.files_of(&container) {
+                positions.vanished(file, Instant::now());
+                if !entry.progress.is_finished {
+                    self.scanner.metrics.possible_loss(PossibleLoss::RotatedAway);
+                    tracing::warn!(container, file = entry.name, "a log file that was not known as finished is gone; lines may be missing");
+                }
+            }
+        }
+    }
+
+    fn unreadable(&self, directory: &Path, error: &std::io::Error, ignored: &mut Ignored) {
+        ignored.unreadable += 1;
+        self.scanner.metrics.read_errors.inc();
+        tracing::warn!(directory = %directory.display(), error = %error, "directory not readable");
+    }
+}
+
+/// Which of `workers` reads a container.
+fn worker_of(path: &str, workers: usize) -> usize {
+    usize::try_from(xxh3_64(path.as_bytes()) % workers as u64).expect("smaller than a count of workers")
+}

@@ -1,0 +1,159 @@
+//! The two watches: pods of this node, and uid of namespaces (metadata only).
+//!
+//! Watch errors back off with jitter inside `kube` and are counted; what was known stays in use. The cache is the only thing written here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, ResourceExt};
+use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
+
+use super::pods::{ContainerIdentity, PodCache, PodRecord};
+use crate::metrics::Metrics;
+
+const CONFIG_HASH: &str = "kubernetes.io/config.hash";
+const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// Why no watch can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("cannot read the kubeconfig `{path}`; give the path of a readable kubeconfig")]
+    Kubeconfig {
+        path: PathBuf,
+        #[source]
+        source: Box<kube::config::KubeconfigError>,
+    },
+    #[error("cannot use the cluster's service account; set `metadata_source: none` to run without the Kubernetes API")]
+    InCluster(#[source] kube::config::InClusterError),
+    #[error("cannot make a client for the Kubernetes API")]
+    Client(#[source] Box<kube::Error>),
+}
+
+/// A client from `kubeconfig`, or from the service account of the pod this runs in. Nothing is sent yet.
+pub(crate) async fn connect(kubeconfig: Option<PathBuf>) -> Result<Client, ConnectError> {
+    let config = match kubeconfig {
+        Some(path) => {
+            let fail = |source| ConnectError::Kubeconfig { path: path.clone(), source: Box::new(source) };
+            let read = Kubeconfig::read_from(&path).map_err(fail)?;
+            kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.map_err(fail)?
+        }
+        None => kube::Config::incluster().map_err(ConnectError::InCluster)?,
+    };
+    Client::try_from(config).map_err(|source| ConnectError::Client(Box::new(source)))
+}
+
+/// Keeps `cache` up to date until `stop`.
+pub(crate) async fn watch(client: Client, node_name: String, cache: Arc<RwLock<PodCache>>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    let pods = watcher::watcher(Api::<Pod>::all(client.clone()), watcher::Config::default().fields(&format!("spec.nodeName={node_name}")));
+    let namespaces = watcher::watcher(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default());
+    let mut listed = Vec::new();
+    let pods = consume(pods.default_backoff(), &metrics, |event| apply_pod(event, &cache, &mut listed));
+    let namespaces = consume(namespaces.default_backoff(), &metrics, |event| match event {
+        Event::Apply(namespace) | Event::InitApply(namespace) => {
+            cache.write().set_namespace(&namespace.name_any(), &namespace.uid().unwrap_or_default());
+        }
+        Event::Delete(_) | Event::Init | Event::InitDone => {}
+    });
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = futures::future::join(pods, namespaces) => {}
+    }
+}
+
+async fn consume<K>(events: impl Stream<Item = Result<Event<K>, watcher::Error>>, metrics: &Metrics, mut apply: impl FnMut(Event<K>)) {
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => apply(event),
+            Err(error) => {
+                metrics.kube_watch_errors.inc();
+                tracing::warn!(error = %error, "watch of the kubernetes api failed; what is known stays in use");
+            }
+        }
+    }
+}
+
+fn apply_pod(event: Event<Pod>, cache: &RwLock<PodCache>, listed: &mut Vec<PodRecord>) {
+    match event {
+        Event::Apply(pod) => cache.write().apply(pod_record(&pod)),
+        Event::Delete(pod) => cache.write().delete(&pod_record(&pod), Instant::now()),
+        Event::Init => listed.clear(),
+        Event::InitApply(pod) => {
+            let record = pod_record(&pod);
+            listed.push(record.clone());
+            cache.write().apply(record);
+        }
+        Event::InitDone => cache.write().keep_only(&std::mem::take(listed), Instant::now()),
+    }
+}
+
+fn pod_record(pod: &Pod) -> PodRecord {
+    let annotations = pod.annotations();
+    let is_mirror = annotations.contains_key(CONFIG_MIRROR);
+    let controller = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let status = pod.status.as_ref();
+    let statuses = status.into_iter().flat_map(|status| {
+        [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses].into_iter().flatten().flatten()
+    });
+    PodRecord {
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        config_hash: annotations.get(CONFIG_HASH).filter(|_| is_mirror).cloned(),
+        labels: pod.labels().clone(),
+        // A static pod is owned by its node, which says nothing about the application.
+        controller: controller.filter(|owner| owner.kind != "Node").map(|owner| owner.name.clone()),
+        containers: statuses.flat_map(identities).collect(),
+    }
+}
+
+/// The running instance, and the one before it.
+fn identities(status: &ContainerStatus) -> Vec<ContainerIdentity> {
+    let Ok(number) = u32::try_from(status.restart_count) else { return Vec::new() };
+    let identity = |number: u32, id: &String| ContainerIdentity { container: status.name.clone(), number, id: id.clone() };
+    let terminated = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    let before = terminated.and_then(|terminated| terminated.container_id.as_ref()).zip(number.checked_sub(1));
+    let running = status.container_id.as_ref().filter(|id| !id.is_empty()).map(|id| identity(number, id));
+    running.into_iter().chain(before.map(|(id, number)| identity(number, id))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(json: serde_json::Value) -> PodRecord {
+        pod_record(&serde_json::from_value(json).expect("a pod"))
+    }
+
+    #[test]
+    fn what_is_kept_of_a_pod() {
+        let record = pod(serde_json::json!({
+            "metadata": {"namespace": "n", "name": "p", "uid": "u", "labels": {"app": "web"},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-6d4cf56db8", "uid": "x", "controller": true}]},
+            "status": {"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 2, "containerID": "containerd://b",
+                "lastState": {"terminated": {"exitCode": 1, "containerID": "containerd://a"}}}]}
+        }));
+        assert_eq!(record.controller.as_deref(), Some("web-6d4cf56db8"));
+        let ids: Vec<_> = record.containers.iter().map(|identity| (identity.number, identity.id.as_str())).collect();
+        assert_eq!(ids, [(2, "containerd://b"), (1, "containerd://a")]);
+        assert_eq!(record.config_hash, None);
+    }
+
+    #[test]
+    fn a_mirror_pod_is_known_by_its_config_hash_and_not_by_its_node() {
+        let record = pod(serde_json::json!({
+            "metadata": {"namespace": "kube-system", "name": "etcd-a", "uid": "u",
+                "annotations": {CONFIG_HASH: "abc", CONFIG_MIRROR: "abc"},
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "x", "controller": true}]}
+        }));
+        assert_eq!((record.config_hash.as_deref(), record.controller), (Some("abc"), None));
+    }
+}

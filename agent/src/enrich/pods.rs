@@ -1,0 +1,157 @@
+//! What the watches told of this node's pods and of namespaces, reduced to what labels and metadata need.
+//!
+//! A deleted pod stays known for a while, since its files are read after it is gone. Static pods are kept under their config hash, which is what
+//! their directory is named after. A pod of the same name with another uid is another pod.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use crate::discover::paths::PodDirectory;
+
+const DELETED_KEPT: Duration = Duration::from_secs(600);
+
+/// What is known of one container instance's pod.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct PodFacts {
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Name of the owner that controls the pod.
+    pub(crate) controller: Option<String>,
+    pub(crate) namespace_uid: Option<String>,
+    pub(crate) container_id: Option<String>,
+}
+
+impl PodFacts {
+    /// Nothing more is expected from the API.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.namespace_uid.is_some() && self.container_id.is_some()
+    }
+}
+
+/// One instance of a container as the pod's status names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ContainerIdentity {
+    pub(crate) container: String,
+    pub(crate) number: u32,
+    pub(crate) id: String,
+}
+
+/// A pod as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct PodRecord {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    /// Of a static pod: what its directory is named after.
+    pub(crate) config_hash: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) controller: Option<String>,
+    pub(crate) containers: Vec<ContainerIdentity>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct PodCache {
+    /// By uid, and a static pod by its config hash.
+    pods: HashMap<String, PodRecord>,
+    deleted: HashMap<String, Instant>,
+    namespace_uids: HashMap<String, String>,
+}
+
+impl PodCache {
+    pub(crate) fn apply(&mut self, pod: PodRecord) {
+        let key = pod.config_hash.clone().unwrap_or_else(|| pod.uid.clone());
+        self.deleted.remove(&key);
+        self.pods.insert(key, pod);
+    }
+
+    /// The pod is gone; it is forgotten a while later.
+    pub(crate) fn delete(&mut self, pod: &PodRecord, now: Instant) {
+        let key = pod.config_hash.as_ref().unwrap_or(&pod.uid);
+        self.deleted.insert(key.clone(), now);
+        let expired: Vec<_> = self.deleted.iter().filter(|(_, since)| now.saturating_duration_since(**since) > DELETED_KEPT).map(|(key, _)| key.clone()).collect();
+        for key in expired {
+            self.deleted.remove(&key);
+            self.pods.remove(&key);
+        }
+    }
+
+    /// After a new list: pods that it does not name are gone.
+    pub(crate) fn keep_only(&mut self, listed: &[PodRecord], now: Instant) {
+        let is_listed = |pod: &PodRecord| listed.iter().any(|other| other.uid == pod.uid);
+        let gone: Vec<_> = self.pods.values().filter(|pod| !is_listed(pod)).cloned().collect();
+        gone.iter().for_each(|pod| self.delete(pod, now));
+    }
+
+    pub(crate) fn set_namespace(&mut self, name: &str, uid: &str) {
+        self.namespace_uids.insert(name.to_owned(), uid.to_owned());
+    }
+
+    /// What is known of an instance, if its pod is known.
+    pub(crate) fn facts(&self, pod: &PodDirectory, container: &str, number: u32) -> Option<PodFacts> {
+        let record = self.pods.get(&pod.uid).filter(|record| record.namespace == pod.namespace && record.name == pod.pod)?;
+        let identity = record.containers.iter().find(|identity| identity.container == container && identity.number == number);
+        Some(PodFacts {
+            labels: record.labels.clone(),
+            controller: record.controller.clone(),
+            namespace_uid: self.namespace_uids.get(&pod.namespace).cloned(),
+            container_id: identity.map(|identity| identity.id.clone()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(uid: &str) -> PodDirectory {
+        PodDirectory { namespace: "n".to_owned(), pod: "p".to_owned(), uid: uid.to_owned() }
+    }
+
+    fn pod(uid: &str, config_hash: Option<&str>) -> PodRecord {
+        PodRecord {
+            namespace: "n".to_owned(),
+            name: "p".to_owned(),
+            uid: uid.to_owned(),
+            config_hash: config_hash.map(str::to_owned),
+            containers: vec![ContainerIdentity { container: "c".to_owned(), number: 1, id: "containerd://1".to_owned() }],
+            ..PodRecord::default()
+        }
+    }
+
+    #[test]
+    fn a_pod_recreated_with_the_same_name_is_another_pod() {
+        let mut cache = PodCache::default();
+        cache.apply(pod("old", None));
+        assert!(cache.facts(&directory("old"), "c", 1).is_some());
+        assert_eq!(cache.facts(&directory("new"), "c", 1), None);
+    }
+
+    #[test]
+    fn a_static_pod_is_found_by_its_config_hash() {
+        let mut cache = PodCache::default();
+        cache.apply(pod("mirror-uid", Some("hash")));
+        assert!(cache.facts(&directory("hash"), "c", 1).is_some());
+    }
+
+    #[test]
+    fn facts_are_complete_with_namespace_and_container_of_that_instance() {
+        let mut cache = PodCache::default();
+        cache.apply(pod("u", None));
+        assert!(!cache.facts(&directory("u"), "c", 1).unwrap().is_complete());
+        cache.set_namespace("n", "ns-uid");
+        assert!(cache.facts(&directory("u"), "c", 1).unwrap().is_complete());
+        assert_eq!(cache.facts(&directory("u"), "c", 0).unwrap().container_id, None);
+    }
+
+    #[test]
+    fn a_deleted_pod_stays_known_for_a_while() {
+        let mut cache = PodCache::default();
+        cache.apply(pod("u", None));
+        let now = Instant::now();
+        cache.keep_only(&[], now);
+        assert!(cache.facts(&directory("u"), "c", 1).is_some());
+        cache.apply(pod("v", None));
+        cache.keep_only(&[], now + DELETED_KEPT + Duration::from_secs(1));
+        assert_eq!(cache.facts(&directory("u"), "c", 1), None);
+        assert!(cache.facts(&directory("v"), "c", 1).is_some());
+    }
+}

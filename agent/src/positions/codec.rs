@@ -1,0 +1,244 @@
+//! The positions file as bytes.
+//!
+//! ```text
+//! {"crc32c":"89abcdef","body":{"version":1,"generation":7,"files":[...],"instances":[...]}}\n
+//! ```
+//! The checksum covers the bytes of the body, version and generation included. The frame is compared byte by byte, so one flipped bit
+//! anywhere makes the file unreadable, and an unreadable file is only ever replaced, never repaired.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::table::{FileEntry, InstanceEntry, InstanceKey, LabelSet, Positions, Progress, TimerCut};
+use crate::parse::cri::OutputStream;
+use crate::tail::fingerprint::Fingerprint;
+
+const VERSION: u32 = 1;
+const HEAD: &[u8] = b"{\"crc32c\":\"";
+const MIDDLE: &[u8] = b"\",\"body\":";
+const TAIL: &[u8] = b"}\n";
+
+/// Why a positions file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DecodeError {
+    #[error("it is cut or damaged")]
+    Frame,
+    #[error("its checksum is `{stored}`, its content has `{computed}`")]
+    Checksum { stored: String, computed: String },
+    #[error("its content is not understood")]
+    Body(#[source] serde_json::Error),
+    #[error("it has version `{version}`, this program knows `{VERSION}`")]
+    Version { version: u32 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    version: u32,
+    generation: u64,
+    files: Vec<StoredFile>,
+    instances: Vec<StoredInstance>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredFile {
+    container: String,
+    instance: u32,
+    name: String,
+    device: u64,
+    inode: u64,
+    fingerprint: StoredFingerprint,
+    offset: u64,
+    last_stamp: Option<i64>,
+    last_stream: String,
+    finished: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    cuts: Vec<StoredCut>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredFingerprint {
+    length: usize,
+    hash: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredCut {
+    offset: u64,
+    stream: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredInstance {
+    container: String,
+    instance: u32,
+    first_stamp: i64,
+    label_sets: Vec<StoredLabelSet>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredLabelSet {
+    from_offset: u64,
+    labels: BTreeMap<String, String>,
+    metadata: Option<BTreeMap<String, String>>,
+}
+
+/// `positions` as the bytes of a file, with its generation.
+pub(crate) fn encode(positions: &Positions, generation: u64) -> Vec<u8> {
+    let body = Body {
+        version: VERSION,
+        generation,
+        files: positions.files.iter().map(stored_file).collect(),
+        instances: positions.instances.iter().map(stored_instance).collect(),
+    };
+    let body = serde_json::to_vec(&body).expect("maps with text keys, numbers and text are always JSON");
+    let mut bytes = Vec::with_capacity(body.len() + 64);
+    bytes.extend_from_slice(HEAD);
+    bytes.extend_from_slice(checksum(&body).as_bytes());
+    bytes.extend_from_slice(MIDDLE);
+    bytes.extend_from_slice(&body);
+    bytes.extend_from_slice(TAIL);
+    bytes
+}
+
+/// Reads what [`encode`] wrote; any other bytes are an error.
+pub(crate) fn decode(bytes: &[u8]) -> Result<(Positions, u64), DecodeError> {
+    let rest = bytes.strip_prefix(HEAD).ok_or(DecodeError::Frame)?;
+    let (stored, rest) = rest.split_at_checked(8).ok_or(DecodeError::Frame)?;
+    let body = rest.strip_prefix(MIDDLE).and_then(|rest| rest.strip_suffix(TAIL)).ok_or(DecodeError::Frame)?;
+    let computed = checksum(body);
+    if stored != computed.as_bytes() {
+        return Err(DecodeError::Checksum { stored: String::from_utf8_lossy(stored).into_owned(), computed });
+    }
+    let version = serde_json::from_slice::<VersionOnly>(body).map_err(DecodeError::Body)?.version;
+    if version != VERSION {
+        return Err(DecodeError::Version { version });
+    }
+    let body: Body = serde_json::from_slice(body).map_err(DecodeError::Body)?;
+    let files = body.files.into_iter().map(file_entry).collect::<Option<_>>().ok_or(DecodeError::Frame)?;
+    Ok((Positions { files, instances: body.instances.into_iter().map(instance_entry).collect() }, body.generation))
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: u32,
+}
+
+fn checksum(body: &[u8]) -> String {
+    format!("{:08x}", crc32c::crc32c(body))
+}
+
+fn stored_file(entry: &FileEntry) -> StoredFile {
+    let cut = |cut: &TimerCut| StoredCut { offset: cut.offset, stream: cut.stream.name().to_owned() };
+    StoredFile {
+        container: entry.instance.container.clone(),
+        instance: entry.instance.number,
+        name: entry.name.clone(),
+        device: entry.device,
+        inode: entry.inode,
+        fingerprint: StoredFingerprint { length: entry.fingerprint.length, hash: entry.fingerprint.hash },
+        offset: entry.progress.offset,
+        last_stamp: entry.progress.last_stamp,
+        last_stream: entry.progress.last_stream.name().to_owned(),
+        finished: entry.progress.is_finished,
+        cuts: entry.cuts.iter().map(cut).collect(),
+    }
+}
+
+fn file_entry(stored: StoredFile) -> Option<FileEntry> {
+    let cut = |cut: StoredCut| Some(TimerCut { offset: cut.offset, stream: OutputStream::from_name(&cut.stream)? });
+    Some(FileEntry {
+        instance: InstanceKey { container: stored.container, number: stored.instance },
+        name: stored.name,
+        device: stored.device,
+        inode: stored.inode,
+        fingerprint: Fingerprint { length: stored.fingerprint.length, hash: stored.fingerprint.hash },
+        progress: Progress {
+            offset: stored.offset,
+            last_stamp: stored.last_stamp,
+            last_stream: OutputStream::from_name(&stored.last_stream)?,
+            is_finished: stored.finished,
+        },
+        cuts: stored.cuts.into_iter().map(cut).collect::<Option<_>>()?,
+    })
+}
+
+fn stored_instance((key, entry): (&InstanceKey, &InstanceEntry)) -> StoredInstance {
+    let label_set = |set: &LabelSet| StoredLabelSet {
+        from_offset: set.from_offset,
+        labels: set.labels.clone(),
+        metadata: set.metadata.clone(),
+    };
+    StoredInstance {
+        container: key.container.clone(),
+        instance: key.number,
+        first_stamp: entry.first_stamp,
+        label_sets: entry.label_sets.iter().map(label_set).collect(),
+    }
+}
+
+fn instance_entry(stored: StoredInstance) -> (InstanceKey, InstanceEntry) {
+    let label_set = |set: StoredLabelSet| LabelSet { from_offset: set.from_offset, labels: set.labels, metadata: set.metadata };
+    let key = InstanceKey { container: stored.container, number: stored.instance };
+    let label_sets = stored.label_sets.into_iter().map(label_set).collect();
+    (key, InstanceEntry { label_sets, first_stamp: stored.first_stamp })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::positions::table::tests::file_entry as plain_entry;
+    use proptest::prelude::*;
+
+    pub(crate) fn sample() -> Positions {
+        let mut file = plain_entry("ns_pod_uid/app", 1234);
+        file.cuts = vec![TimerCut { offset: 2000, stream: OutputStream::Stderr }];
+        let set = LabelSet {
+            from_offset: 0,
+            labels: BTreeMap::from([("namespace".to_owned(), "n\"s".to_owned())]),
+            metadata: Some(BTreeMap::from([("pod_uid".to_owned(), "u".to_owned())])),
+        };
+        let instances = BTreeMap::from([(file.instance.clone(), InstanceEntry { label_sets: vec![set], first_stamp: 99 })]);
+        Positions { files: vec![file], instances }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let (positions, generation) = decode(&encode(&sample(), 7)).expect("written by us");
+        assert_eq!((positions, generation), (sample(), 7));
+    }
+
+    #[test]
+    fn a_file_cut_at_any_byte_is_refused() {
+        let bytes = encode(&sample(), 7);
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length]).is_err(), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_refused() {
+        let bytes = encode(&sample(), 7);
+        for index in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[index] ^= 1 << bit;
+                assert!(decode(&damaged).is_err(), "byte {index}, bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_from_the_future_is_refused_by_its_version() {
+        let body = br#"{"version":2,"generation":1,"streams":[]}"#;
+        let bytes = [HEAD, checksum(body).as_bytes(), MIDDLE, body, TAIL].concat();
+        assert!(matches!(decode(&bytes), Err(DecodeError::Version { version: 2 })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(decode(&bytes).is_err());
+        }
+    }
+}

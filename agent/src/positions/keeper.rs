@@ -1,0 +1,206 @@
+//! When positions are written: the table shared by all, and the task that makes it durable.
+//!
+//! Written every ten seconds when changed, within a second after a file is finished, before a push that rests on a new decision (one write
+//! for all that wait), and at the end. A refusing disk is counted and logged, never fatal: those who wait go on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::store::PositionsStore;
+use super::table::{PositionsTable, Revision};
+use crate::metrics::Metrics;
+
+const WRITE_INTERVAL: Duration = Duration::from_secs(10);
+const WRITE_SOON: Duration = Duration::from_secs(1);
+/// How long entries of files that are gone are kept.
+const VANISHED_KEPT: Duration = Duration::from_secs(600);
+
+/// The table and the ways to ask for a write.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedPositions(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    table: Mutex<PositionsTable>,
+    /// The highest revision somebody waits for.
+    wanted: watch::Sender<Revision>,
+    /// The highest revision that was written, or that the disk refused.
+    settled: watch::Sender<Revision>,
+    soon: Notify,
+}
+
+impl SharedPositions {
+    pub(crate) fn new(table: PositionsTable) -> Self {
+        let shared = Shared {
+            table: Mutex::new(table),
+            wanted: watch::Sender::default(),
+            settled: watch::Sender::default(),
+            soon: Notify::new(),
+        };
+        Self(Arc::new(shared))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, PositionsTable> {
+        self.0.table.lock()
+    }
+
+    /// Returns when `revision` is on disk, or the disk refused it.
+    pub(crate) async fn ensure_durable(&self, revision: Revision) {
+        let mut settled = self.0.settled.subscribe();
+        if *settled.borrow_and_update() >= revision {
+            return;
+        }
+        self.0.wanted.send_if_modified(|wanted| {
+            let is_higher = revision > *wanted;
+            *wanted = revision.max(*wanted);
+            is_higher
+        });
+        // The keeper outlives the senders; should it be gone, nothing can become durable any more.
+        if settled.wait_for(|settled| *settled >= revision).await.is_err() {
+            tracing::warn!("positions are no longer written");
+        }
+    }
+
+    /// Asks for a write within a second.
+    pub(crate) fn write_soon(&self) {
+        self.0.soon.notify_one();
+    }
+}
+
+/// Writes positions until `stop`, then once more.
+pub(crate) async fn keep(shared: SharedPositions, store: PositionsStore, metrics: Arc<Metrics>, stop: CancellationToken) {
+    let mut keeper = Keeper { wanted: shared.0.wanted.subscribe(), shared, store: Some(store), metrics, written: Revision::default() };
+    while !stop.is_cancelled() {
+        keeper.step(&stop).await;
+    }
+    keeper.write().await;
+}
+
+struct Keeper {
+    shared: SharedPositions,
+    wanted: watch::Receiver<Revision>,
+    /// Absent only while a write has it.
+    store: Option<PositionsStore>,
+    metrics: Arc<Metrics>,
+    written: Revision,
+}
+
+impl Keeper {
+    async fn step(&mut self, stop: &CancellationToken) {
+        // Somebody may have waited since before this task looked for the first time.
+        if *self.wanted.borrow_and_update() > *self.shared.0.settled.borrow() {
+            self.write().await;
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = self.wanted.changed() => {}
+            () = self.shared.0.soon.notified() => self.wait_a_moment(stop).await,
+            () = tokio::time::sleep(WRITE_INTERVAL) => self.forget_vanished(),
+        }
+        let is_wanted = *self.wanted.borrow_and_update() > *self.shared.0.settled.borrow();
+        if is_wanted || self.shared.lock().revision() > self.written {
+            self.write().await;
+        }
+    }
+
+    /// Gathers what else comes within a second, unless somebody waits for a write.
+    async fn wait_a_moment(&mut self, stop: &CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = self.wanted.changed() => {}
+            () = tokio::time::sleep(WRITE_SOON) => {}
+        }
+    }
+
+    fn forget_vanished(&self) {
+        if let Some(horizon) = Instant::now().checked_sub(VANISHED_KEPT) {
+            self.shared.lock().forget_vanished(horizon);
+        }
+    }
+
+    async fn write(&mut self) {
+        let (positions, revision) = {
+            let table = self.shared.lock();
+            (table.snapshot(), table.revision())
+        };
+        let Some(mut store) = self.store.take() else { return };
+        let written = tokio::task::spawn_blocking(move || {
+            let result = store.write(&positions);
+            (store, result)
+        })
+        .await;
+        match written {
+            Ok((store, result)) => {
+                self.store = Some(store);
+                match result {
+                    Ok(()) => self.written = revision,
+                    Err(error) => {
+                        self.metrics.positions_write_errors.inc();
+                        tracing::warn!(error = %error, "cannot write positions; they stay in memory");
+                    }
+                }
+            }
+            Err(error) => tracing::error!(error = %error, "the writer of positions failed"),
+        }
+        self.shared.0.settled.send_replace(revision);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::positions::table::tests::file_entry;
+    use crate::positions::table::{InstanceEntry, Positions};
+
+    fn decide(shared: &SharedPositions) -> Revision {
+        let entry = InstanceEntry { label_sets: Vec::new(), first_stamp: 1 };
+        shared.lock().decide_instance(file_entry("c", 0).instance, entry)
+    }
+
+    #[tokio::test]
+    async fn a_decision_is_on_disk_when_ensure_durable_returns() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = SharedPositions::new(PositionsTable::default());
+        let stop = CancellationToken::new();
+        let (store, ..) = PositionsStore::open(directory.path());
+        let task = tokio::spawn(keep(shared.clone(), store, Metrics::new(), stop.clone()));
+        let revision = decide(&shared);
+        shared.ensure_durable(revision).await;
+        assert_eq!(PositionsStore::open(directory.path()).1.instances.len(), 1);
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_refusing_disk_lets_those_who_wait_go_on_and_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, ..) = PositionsStore::open(&directory.path().join("gone"));
+        let shared = SharedPositions::new(PositionsTable::default());
+        let stop = CancellationToken::new();
+        let metrics = Metrics::new();
+        let task = tokio::spawn(keep(shared.clone(), store, metrics.clone(), stop.clone()));
+        let revision = decide(&shared);
+        shared.ensure_durable(revision).await;
+        assert!(metrics.positions_write_errors.get() > 0);
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_last_state_is_written_at_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, positions, _) = PositionsStore::open(directory.path());
+        assert_eq!(positions, Positions::default());
+        let shared = SharedPositions::new(PositionsTable::default());
+        decide(&shared);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        keep(shared, store, Metrics::new(), stop).await;
+        assert_eq!(PositionsStore::open(directory.path()).1.instances.len(), 1);
+    }
+}

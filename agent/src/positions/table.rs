@@ -1,0 +1,272 @@
+//! The table of positions: files with their acknowledged offsets, instances with their labels.
+//!
+//! Workers add decisions and look entries up; the sender moves offsets when a batch is acknowledged. Each change raises `revision`;
+//! a decision's revision must be durable before the first push that rests on it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use crate::parse::cri::OutputStream;
+use crate::tail::fingerprint::Fingerprint;
+
+/// A file as this process knows it; never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct FileId(pub(crate) u64);
+
+/// Counts changes of the table. What is durable is told as a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Revision(pub(crate) u64);
+
+/// A container's directory below the root: `<pod directory>/<container>`.
+pub(crate) type ContainerPath = String;
+
+/// One run of a container: its directory and restart count.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct InstanceKey {
+    pub(crate) container: ContainerPath,
+    pub(crate) number: u32,
+}
+
+/// Labels and metadata of an instance from a record boundary on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct LabelSet {
+    /// Counted from the start of the instance's first file.
+    pub(crate) from_offset: u64,
+    /// Without `stream`, which each record brings.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// `None`: no metadata was sent, since the receiver did not announce itself.
+    pub(crate) metadata: Option<BTreeMap<String, String>>,
+}
+
+/// What was decided for an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InstanceEntry {
+    /// In the order of their offsets; the last one that began counts.
+    pub(crate) label_sets: Vec<LabelSet>,
+    /// For a record without stamp at the very beginning: the first file's time of change when it was first seen, in nanoseconds.
+    pub(crate) first_stamp: i64,
+}
+
+/// A pending line ended by time: after every record that ends at or before `offset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TimerCut {
+    pub(crate) offset: u64,
+    pub(crate) stream: OutputStream,
+}
+
+/// How far a file is acknowledged, and what its next record depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Uncompressed bytes; a record boundary with no pending line.
+    pub(crate) offset: u64,
+    pub(crate) last_stamp: Option<i64>,
+    /// Of the last record, for those that name none.
+    pub(crate) last_stream: OutputStream,
+    pub(crate) is_finished: bool,
+}
+
+impl Progress {
+    pub(crate) fn start(last_stamp: Option<i64>) -> Self {
+        Self { offset: 0, last_stamp, last_stream: OutputStream::Stdout, is_finished: false }
+    }
+}
+
+/// What is known of one file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FileEntry {
+    pub(crate) instance: InstanceKey,
+    /// Its last known name; a hint.
+    pub(crate) name: String,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) progress: Progress,
+    pub(crate) cuts: Vec<TimerCut>,
+}
+
+/// Moves one file's progress once a batch is acknowledged.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    pub(crate) file: FileId,
+    pub(crate) entry: FileEntry,
+}
+
+/// All that is written to the positions file.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Positions {
+    pub(crate) files: Vec<FileEntry>,
+    pub(crate) instances: BTreeMap<InstanceKey, InstanceEntry>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct PositionsTable {
+    files: HashMap<FileId, FileEntry>,
+    instances: HashMap<InstanceKey, InstanceEntry>,
+    /// Since when an entry's file is gone.
+    vanished: HashMap<FileId, Instant>,
+    next_file: u64,
+    revision: Revision,
+}
+
+impl PositionsTable {
+    pub(crate) fn load(positions: Positions) -> Self {
+        let mut table = Self { instances: positions.instances.into_iter().collect(), ..Self::default() };
+        for entry in positions.files {
+            let file = table.new_file();
+            table.files.insert(file, entry);
+        }
+        table
+    }
+
+    pub(crate) fn new_file(&mut self) -> FileId {
+        self.next_file += 1;
+        FileId(self.next_file)
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub(crate) fn instance(&self, key: &InstanceKey) -> Option<&InstanceEntry> {
+        self.instances.get(key)
+    }
+
+    /// Entries of a container's files, by number of first insertion.
+    pub(crate) fn files_of(&self, container: &str) -> Vec<(FileId, FileEntry)> {
+        let of_container = self.files.iter().filter(|(_, entry)| entry.instance.container == container);
+        let mut files: Vec<_> = of_container.map(|(file, entry)| (*file, entry.clone())).collect();
+        files.sort_by_key(|(file, _)| *file);
+        files
+    }
+
+    pub(crate) fn containers(&self) -> std::collections::BTreeSet<ContainerPath> {
+        self.files.values().map(|entry| entry.instance.container.clone()).collect()
+    }
+
+    /// Records labels and first stamp of an instance. Returns the revision that must be durable before its first push.
+    pub(crate) fn decide_instance(&mut self, key: InstanceKey, entry: InstanceEntry) -> Revision {
+        self.instances.insert(key, entry);
+        self.changed()
+    }
+
+    /// Records a timer cut of a file, with `entry` for a file of which nothing was acknowledged yet.
+    pub(crate) fn decide_cut(&mut self, file: FileId, cut: TimerCut, entry: FileEntry) -> Revision {
+        self.files.entry(file).or_insert(entry).cuts.push(cut);
+        self.changed()
+    }
+
+    /// Records that a file was truncated: `old` is no more, `new` begins as `entry` says.
+    pub(crate) fn decide_truncation(&mut self, old: FileId, new: FileId, entry: FileEntry) -> Revision {
+        self.files.remove(&old);
+        self.files.insert(new, entry);
+        self.changed()
+    }
+
+    /// Moves a file's progress. Marks of one file come in order.
+    pub(crate) fn acknowledge(&mut self, mark: &Mark) {
+        let entry = self.files.entry(mark.file).or_insert_with(|| mark.entry.clone());
+        let cuts = std::mem::take(&mut entry.cuts);
+        *entry = mark.entry.clone();
+        entry.cuts = cuts.into_iter().filter(|cut| cut.offset > mark.entry.progress.offset).collect();
+        if entry.progress.is_finished {
+            entry.cuts.clear();
+        }
+        self.changed();
+    }
+
+    /// Forgets files that vanished before `horizon`, and instances without files.
+    pub(crate) fn forget_vanished(&mut self, horizon: Instant) {
+        let expired: Vec<_> = self.vanished.iter().filter(|(_, since)| **since <= horizon).map(|(file, _)| *file).collect();
+        for file in &expired {
+            self.vanished.remove(file);
+            if let Some(entry) = self.files.remove(file) {
+                let is_last = !self.files.values().any(|other| other.instance == entry.instance);
+                if is_last {
+                    self.instances.remove(&entry.instance);
+                }
+            }
+        }
+        if !expired.is_empty() {
+            self.changed();
+        }
+    }
+
+    /// The file is gone since `now`, unless that was known.
+    pub(crate) fn vanished(&mut self, file: FileId, now: Instant) {
+        self.vanished.entry(file).or_insert(now);
+    }
+
+    pub(crate) fn seen_again(&mut self, file: FileId) {
+        self.vanished.remove(&file);
+    }
+
+    pub(crate) fn snapshot(&self) -> Positions {
+        let mut files: Vec<_> = self.files.iter().collect();
+        files.sort_by_key(|(file, _)| **file);
+        Positions {
+            files: files.into_iter().map(|(_, entry)| entry.clone()).collect(),
+            instances: self.instances.iter().map(|(key, entry)| (key.clone(), entry.clone())).collect(),
+        }
+    }
+
+    fn changed(&mut self) -> Revision {
+        self.revision.0 += 1;
+        self.revision
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    pub(crate) fn file_entry(container: &str, offset: u64) -> FileEntry {
+        FileEntry {
+            instance: InstanceKey { container: container.to_owned(), number: 0 },
+            name: "0.log".to_owned(),
+            device: 1,
+            inode: 2,
+            fingerprint: Fingerprint { length: 256, hash: 0xfeed_beef },
+            progress: Progress { offset, ..Progress::start(Some(5)) },
+            cuts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn cuts_behind_the_acknowledged_offset_are_forgotten() {
+        let mut table = PositionsTable::default();
+        let file = table.new_file();
+        for offset in [10, 20] {
+            table.decide_cut(file, TimerCut { offset, stream: OutputStream::Stderr }, file_entry("c", 0));
+        }
+        table.acknowledge(&Mark { file, entry: file_entry("c", 10) });
+        let (_, entry) = table.files_of("c").remove(0);
+        assert_eq!(entry.cuts, [TimerCut { offset: 20, stream: OutputStream::Stderr }]);
+        assert_eq!(entry.progress.offset, 10);
+    }
+
+    #[test]
+    fn decisions_and_acknowledgements_raise_the_revision() {
+        let mut table = PositionsTable::default();
+        let file = table.new_file();
+        let before = table.revision();
+        table.acknowledge(&Mark { file, entry: file_entry("c", 10) });
+        assert!(table.revision() > before);
+    }
+
+    #[test]
+    fn a_vanished_file_is_kept_until_the_horizon_and_takes_its_instance_along() {
+        let mut table = PositionsTable::default();
+        let file = table.new_file();
+        let entry = file_entry("c", 10);
+        table.decide_instance(entry.instance.clone(), InstanceEntry { label_sets: Vec::new(), first_stamp: 0 });
+        table.acknowledge(&Mark { file, entry });
+        let now = Instant::now();
+        table.vanished(file, now);
+        table.forget_vanished(now.checked_sub(Duration::from_secs(1)).unwrap());
+        assert_eq!(table.snapshot().files.len(), 1);
+        table.forget_vanished(now);
+        assert_eq!(table.snapshot(), Positions::default());
+    }
+}

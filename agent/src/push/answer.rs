@@ -1,0 +1,78 @@
+//! What a receiver's answer means for the batch: one table for all statuses.
+
+use std::time::Duration;
+
+/// What to do after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All entries are stored.
+    Acknowledged,
+    /// The same entries again, later.
+    Retry,
+    /// Too large as a whole: again in halves.
+    TooLarge,
+    /// Some entries are refused for good, the others stand.
+    Refused,
+    /// Configuration or access is wrong: hold everything, try again slowly.
+    Blocked,
+}
+
+/// The verdict of a status. Redirects were followed before, as far as they are allowed.
+pub(crate) fn verdict(status: u16) -> Verdict {
+    match status {
+        200..=299 => Verdict::Acknowledged,
+        408 | 429 | 500 | 502 | 503 | 504 | 507 => Verdict::Retry,
+        413 => Verdict::TooLarge,
+        400 | 422 => Verdict::Refused,
+        500..=599 => Verdict::Retry,
+        _ => Verdict::Blocked,
+    }
+}
+
+/// How many entries a refusal names: the sum of every `total ignored: i out of n`. `None` if it names no count.
+pub(crate) fn ignored_entries(body: &str) -> Option<u64> {
+    let counts = body.split("total ignored: ").skip(1).filter_map(|rest| {
+        let digits = rest.split(|character: char| !character.is_ascii_digit()).next()?;
+        digits.parse::<u64>().ok()
+    });
+    counts.reduce(|sum, count| sum.saturating_add(count))
+}
+
+/// The wait a receiver asks for, in its `Retry-After` of whole seconds.
+pub(crate) fn retry_after(header: &str) -> Option<Duration> {
+    header.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_of_statuses() {
+        for (statuses, expected) in [
+            (&[200, 204, 202][..], Verdict::Acknowledged),
+            (&[408, 429, 500, 502, 503, 504, 507, 599][..], Verdict::Retry),
+            (&[413][..], Verdict::TooLarge),
+            (&[400, 422][..], Verdict::Refused),
+            (&[401, 403, 404, 405, 415, 301, 302][..], Verdict::Blocked),
+        ] {
+            for status in statuses {
+                assert_eq!(verdict(*status), expected, "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn counts_are_taken_from_the_text() {
+        let body = "entry with timestamp 1 ignored, reason: 'x',\nuser 'T', total ignored: 3 out of 10 for stream: {a=\"b\"}\n\
+            user 'T', total ignored: 1 out of 1 for stream: {a=\"c\"}";
+        assert_eq!(ignored_entries(body), Some(4));
+        assert_eq!(ignored_entries("couldn't parse labels"), None);
+    }
+
+    #[test]
+    fn retry_after_in_seconds() {
+        assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+    }
+}

@@ -1,0 +1,273 @@
+//! One lane: the batches of one reader thread, sent one after another.
+//!
+//! Streams belong to one reader, so one request at a time keeps their order; as many lanes as readers send at once. A batch leaves the lane
+//! acknowledged, or with its refused entries counted; then its marks move positions, and not before. A batch is tried again without end unless the
+//! configuration says otherwise; at shutdown the lane is simply dropped, and nothing was committed that was not acknowledged.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::answer::{self, Verdict};
+use super::backoff::{Backoff, random};
+use super::receiver::{Answer, OnClientError, Receiver};
+use crate::batch::Batch;
+use crate::batch::split::{self, Part};
+use crate::metrics::{DropReason, Metrics, PushOutcome};
+use crate::positions::keeper::SharedPositions;
+use crate::tail::worker::WorkerHandle;
+
+/// A wait a receiver asks for is honoured up to this.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+/// Blocked for longer than this, the agent is not ready.
+const BLOCKED_TOLERATED: Duration = Duration::from_secs(60);
+
+/// Since when receivers refuse for a reason of configuration or access.
+#[derive(Debug, Default)]
+pub(crate) struct BlockedState(Mutex<Option<(u16, Instant)>>);
+
+impl BlockedState {
+    fn set(&self, status: u16, now: Instant) {
+        let mut state = self.0.lock();
+        let since = state.map_or(now, |(_, since)| since);
+        *state = Some((status, since));
+    }
+
+    /// Forgets it; returns the status that blocked.
+    fn clear(&self) -> Option<u16> {
+        self.0.lock().take().map(|(status, _)| status)
+    }
+
+    /// The status that blocks for longer than is tolerated.
+    pub(crate) fn blocked_for_long(&self, now: Instant) -> Option<u16> {
+        self.0.lock().filter(|(_, since)| now.saturating_duration_since(*since) >= BLOCKED_TOLERATED).map(|(status, _)| status)
+    }
+}
+
+/// The reader's end.
+#[derive(Debug)]
+pub(crate) struct LaneSender {
+    batches: mpsc::Sender<Batch>,
+    /// Handed over and not yet settled.
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl LaneSender {
+    /// Nothing is handed over that is not settled.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) == 0
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.batches.capacity() > 0
+    }
+
+    /// Hands a batch over, or gives it back if there is no room.
+    pub(crate) fn try_send(&self, batch: Batch) -> Result<(), Batch> {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.batches.try_send(batch).map_err(|refused| {
+            self.in_flight.fetch_sub(1, Ordering::AcqRel);
+            refused.into_inner()
+        })
+    }
+
+    /// Waits for room; once the lane has ended, what it did not take stays unacknowledged.
+    pub(crate) fn send_at_end(&self, batch: Batch) {
+        if self.batches.blocking_send(batch).is_err() {
+            tracing::debug!("a batch was not sent before the end; its lines are read again at the next start");
+        }
+    }
+}
+
+/// The sending end.
+pub(crate) struct Lane {
+    pub(crate) receiver: Receiver,
+    pub(crate) positions: SharedPositions,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) blocked: Arc<BlockedState>,
+    pub(crate) reader: WorkerHandle,
+}
+
+/// A lane that holds `room` batches besides the one being sent.
+pub(crate) fn channel(room: usize) -> (LaneSender, LaneBatches) {
+    let (sender, batches) = mpsc::channel(room);
+    let in_flight = Arc::new(AtomicUsize::new(0));
+    (LaneSender { batches: sender, in_flight: Arc::clone(&in_flight) }, LaneBatches { batches, in_flight })
+}
+
+pub(crate) struct LaneBatches {
+    batches: mpsc::Receiver<Batch>,
+    in_flight: Arc<AtomicUsize>,
+}
+
+/// How an attempt at a part ended.
+enum Settled {
+    Acknowledged,
+    /// Entries that will never be stored.
+    Dropped(u64),
+    /// The receiver refused the part without saying how much of it.
+    RefusedWhole,
+    TooLarge,
+}
+
+impl Lane {
+    /// Sends until the reader has ended and everything is settled.
+    pub(crate) async fn run(self, mut incoming: LaneBatches) {
+        while let Some(batch) = incoming.batches.recv().await {
+            self.reader.wake();
+            self.settle(batch).await;
+            // Saturating: batches handed over at the end are not counted.
+            incoming.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| Some(count.saturating_sub(1))).ok();
+            self.reader.wake();
+        }
+    }
+
+    async fn settle(&self, batch: Batch) {
+        self.positions.ensure_durable(batch.rests_on).await;
+        let dropped = if batch.body.is_empty() { 0 } else { self.deliver(Part { body: batch.body.clone(), entries: batch.entries }).await };
+        if dropped > 0 {
+            self.metrics.dropped_lines(DropReason::IngesterError, dropped);
+        }
+        self.metrics.lines_acknowledged.inc_by(batch.entries - dropped.min(batch.entries));
+        self.metrics.bytes_acknowledged.inc_by(batch.line_bytes);
+        tracing::trace!(entries = batch.entries, dropped, since_closed = ?batch.finished_at.elapsed(), "batch settled");
+        let has_finished = batch.marks.iter().any(|mark| mark.entry.progress.is_finished);
+        {
+            let mut positions = self.positions.lock();
+            batch.marks.iter().for_each(|mark| positions.acknowledge(mark));
+        }
+        if has_finished {
+            self.positions.write_soon();
+        }
+    }
+
+    /// Delivers a request, in parts if need be. Returns the entries that were refused for good.
+    async fn deliver(&self, whole: Part) -> u64 {
+        let mut dropped = 0;
+        // Parts in order, with whether a refusal has been bisected.
+        let mut parts = vec![(whole, false)];
+        while let Some((part, is_bisected)) = parts.pop() {
+            let settled = self.attempt_until_settled(&part).await;
+            let is_split = match settled {
+                Settled::Acknowledged => continue,
+                Settled::Dropped(entries) => {
+                    dropped += entries.min(part.entries);
+                    continue;
+                }
+                Settled::RefusedWhole => !is_bisected && part.entries > 1,
+                Settled::TooLarge => part.entries > 1,
+            };
+            let bisected = is_bisected || matches!(settled, Settled::RefusedWhole);
+            match is_split.then(|| split::halve(&part.body, part.entries)) {
+                Some(Ok([first, second])) => {
+                    parts.push((second, bisected));
+                    parts.push((first, bisected));
+                }
+                Some(Err(error)) => {
+                    tracing::error!(error = %error, "request not split; its entries are dropped");
+                    dropped += part.entries;
+                }
+                None => dropped += part.entries,
+            }
+        }
+        dropped
+    }
+
+    async fn attempt_until_settled(&self, part: &Part) -> Settled {
+        let mut backoff = Backoff::new(self.receiver.config.backoff);
+        loop {
+            let wait = match self.attempt(&part.body).await {
+                Some(answer) => match self.judge(&answer, part) {
+                    Ok(settled) => return settled,
+                    Err(wait) => wait,
+                },
+                None => None,
+            };
+            if backoff.is_exhausted() {
+                tracing::warn!(entries = part.entries, "attempts used up; entries dropped");
+                return Settled::Dropped(part.entries);
+            }
+            let own_wait = backoff.next_wait(random());
+            tokio::time::sleep(wait.unwrap_or_default().max(own_wait)).await;
+        }
+    }
+
+    async fn attempt(&self, body: &Bytes) -> Option<Answer> {
+        self.metrics.pushes_in_flight.inc();
+        let answered = self.receiver.push(body.clone()).await;
+        self.metrics.pushes_in_flight.dec();
+        match answered {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.metrics.push_request(PushOutcome::Retried);
+                tracing::warn!(url = %self.receiver.url, error = %error, "no answer to a push; trying again");
+                None
+            }
+        }
+    }
+
+    /// What an answer means for a part: settled, or the wait before the next attempt.
+    fn judge(&self, answer: &Answer, part: &Part) -> Result<Settled, Option<Duration>> {
+        let verdict = answer::verdict(answer.status);
+        if verdict != Verdict::Blocked
+            && let Some(status) = self.blocked.clear()
+        {
+            self.metrics.blocked(status, false);
+        }
+        match verdict {
+            Verdict::Acknowledged => {
+                self.metrics.push_request(PushOutcome::Acknowledged);
+                self.metrics.sent_bytes.inc_by(part.body.len() as u64);
+                Ok(Settled::Acknowledged)
+            }
+            Verdict::Retry => {
+                self.metrics.push_request(PushOutcome::Retried);
+                tracing::warn!(status = answer.status, answer = answer.body.trim_end(), "push not taken; trying again");
+                Err(answer.retry_after.map(|wait| wait.min(RETRY_AFTER_MAX)))
+            }
+            Verdict::TooLarge => {
+                self.metrics.push_request(PushOutcome::Refused);
+                Ok(Settled::TooLarge)
+            }
+            Verdict::Refused => {
+                self.metrics.push_request(PushOutcome::Refused);
+                tracing::warn!(status = answer.status, answer = answer.body.trim_end(), "receiver refused entries");
+                Ok(answer::ignored_entries(&answer.body).map_or(Settled::RefusedWhole, Settled::Dropped))
+            }
+            Verdict::Blocked => self.judge_blocked(answer, part),
+        }
+    }
+
+    fn judge_blocked(&self, answer: &Answer, part: &Part) -> Result<Settled, Option<Duration>> {
+        self.metrics.push_request(PushOutcome::Blocked);
+        if self.receiver.config.on_4xx == OnClientError::Drop {
+            return Ok(Settled::Dropped(part.entries));
+        }
+        self.blocked.set(answer.status, Instant::now());
+        self.metrics.blocked(answer.status, true);
+        tracing::warn!(status = answer.status, url = %self.receiver.url, answer = answer.body.trim_end(),
+            "receiver refuses this agent; lines are kept, check `clients[0].url` and its credentials");
+        Err(Some(self.receiver.config.backoff.max_period))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocked_is_told_only_after_a_minute_and_forgotten_on_success() {
+        let state = BlockedState::default();
+        let start = Instant::now();
+        state.set(404, start);
+        state.set(403, start + Duration::from_secs(50));
+        assert_eq!(state.blocked_for_long(start + Duration::from_secs(59)), None);
+        assert_eq!(state.blocked_for_long(start + Duration::from_secs(60)), Some(403));
+        assert_eq!(state.clear(), Some(403));
+        assert_eq!(state.blocked_for_long(start + Duration::from_secs(600)), None);
+    }
+}

@@ -1,0 +1,12 @@
+//! Batches to the receiver, in order, until they are acknowledged.
+//!
+//! [`lane`] sends the batches of one reader thread one after another, which keeps the order within every stream; [`receiver`] makes the requests;
+//! [`answer`] says what an answer means, [`backoff`] how long to wait, [`announce`] asks once whether the receiver is one of ours.
+//!
+//! Invariants: a retry holds the same entries; what a batch's marks say is true only after a 2xx, or after its refused entries were counted.
+
+pub(crate) mod announce;
+pub(crate) mod answer;
+pub(crate) mod backoff;
+pub(crate) mod lane;
+pub(crate) mod receiver;

@@ -1,0 +1,208 @@
+//! One receiver: where it is, how we show who we are, and how a request looks.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use reqwest::redirect;
+use reqwest::{Client, RequestBuilder, Url};
+
+use super::answer;
+use super::backoff::BackoffBounds;
+
+/// A connection lives at most this long, so that load spreads and names are resolved again.
+const CONNECTION_LIFE: Duration = Duration::from_secs(300);
+/// How much of an answer is read.
+const ANSWER_BYTES: usize = 64 << 10;
+
+/// A value that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// What to do with batches a receiver refuses with 401, 403, 404 and the like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnClientError {
+    /// Keep them and try again slowly.
+    Hold,
+    /// Drop and count them.
+    Drop,
+}
+
+/// Where and how to push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// The push endpoint.
+    pub url: String,
+    /// Sent as `X-Scope-OrgID`.
+    pub tenant_id: Option<String>,
+    /// Age of the oldest line at which a batch is closed.
+    pub batchwait: Duration,
+    /// Bytes of lines and labels at which a batch is closed.
+    pub batchsize: usize,
+    /// Of a whole request.
+    pub timeout: Duration,
+    pub backoff: BackoffBounds,
+    pub headers: BTreeMap<String, String>,
+    pub basic_auth: Option<(String, Secret)>,
+    pub bearer_token: Option<Secret>,
+    /// Read before every request, so that a new token is used at once.
+    pub bearer_token_file: Option<PathBuf>,
+    pub on_4xx: OnClientError,
+}
+
+impl ClientConfig {
+    /// Pushes to `url`, everything else by default.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            tenant_id: None,
+            batchwait: Duration::from_millis(100),
+            batchsize: 1 << 20,
+            timeout: Duration::from_secs(30),
+            backoff: BackoffBounds::default(),
+            headers: BTreeMap::new(),
+            basic_auth: None,
+            bearer_token: None,
+            bearer_token_file: None,
+            on_4xx: OnClientError::Hold,
+        }
+    }
+}
+
+/// Why a receiver cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiverError {
+    #[error("`clients[0].url` is `{url}`, which is no http(s) URL; give one like `http://tailwater:3100/loki/api/v1/push`")]
+    Url { url: String },
+    #[error("header `{name}` cannot be sent; correct `clients[0].headers`")]
+    Header { name: String },
+    #[error("cannot make an HTTP client")]
+    Client(#[source] reqwest::Error),
+}
+
+/// An answer, or none.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    /// The beginning of the body; only of answers that are not 2xx.
+    pub(crate) body: String,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Receiver {
+    client: Client,
+    pub(crate) url: Url,
+    pub(crate) config: Arc<ClientConfig>,
+}
+
+impl Receiver {
+    pub(crate) fn new(config: ClientConfig) -> Result<Self, ReceiverError> {
+        let wrong_url = || ReceiverError::Url { url: config.url.clone() };
+        let url: Url = config.url.parse().map_err(|_| wrong_url())?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(wrong_url());
+        }
+        let host = url.host_str().map(str::to_owned);
+        let same_host = redirect::Policy::custom(move |attempt| {
+            let is_same = attempt.url().host_str() == host.as_deref();
+            if is_same && attempt.previous().len() < 5 { attempt.follow() } else { attempt.stop() }
+        });
+        let client = Client::builder()
+            .default_headers(headers(&config)?)
+            .timeout(config.timeout)
+            .redirect(same_host)
+            .pool_idle_timeout(CONNECTION_LIFE)
+            .tcp_nodelay(true)
+            .build()
+            .map_err(ReceiverError::Client)?;
+        Ok(Self { client, url, config: Arc::new(config) })
+    }
+
+    /// Sends one request. An error means that no answer came.
+    pub(crate) async fn push(&self, body: Bytes) -> Result<Answer, reqwest::Error> {
+        let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf").body(body);
+        let mut response = self.authorize(request).await.send().await?;
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(answer::retry_after);
+        let mut body = Vec::new();
+        // Read to its end, so that the connection is used again.
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = ANSWER_BYTES.saturating_sub(body.len());
+            if room == 0 {
+                break;
+            }
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        }
+        Ok(Answer { status, retry_after, body: String::from_utf8_lossy(&body).into_owned() })
+    }
+
+    /// Asks `GET /ready`. Returns the status, and whether the receiver announces itself as tailwater.
+    pub(crate) async fn ask_ready(&self) -> Result<(u16, bool), reqwest::Error> {
+        let mut url = self.url.clone();
+        url.set_path("/ready");
+        url.set_query(None);
+        let response = self.authorize(self.client.get(url)).await.send().await?;
+        Ok((response.status().as_u16(), response.headers().contains_key("x-tailwater-version")))
+    }
+
+    async fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
+        if let Some((user, password)) = &self.config.basic_auth {
+            return request.basic_auth(user, Some(&password.0));
+        }
+        let token = match &self.config.bearer_token_file {
+            Some(path) => match tokio::fs::read_to_string(path).await {
+                Ok(token) => Some(token.trim().to_owned()),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), error = %error, "cannot read the bearer token");
+                    None
+                }
+            },
+            None => self.config.bearer_token.as_ref().map(|token| token.0.clone()),
+        };
+        let bearer = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
+        match bearer {
+            Some(mut value) => {
+                value.set_sensitive(true);
+                request.header(AUTHORIZATION, value)
+            }
+            None => request,
+        }
+    }
+}
+
+fn headers(config: &ClientConfig) -> Result<HeaderMap, ReceiverError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tailwater-agent/", env!("CARGO_PKG_VERSION"))));
+    let tenant = config.tenant_id.as_ref().map(|tenant| ("x-scope-orgid", tenant.as_str()));
+    let own = config.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in own.chain(tenant) {
+        let wrong = || ReceiverError::Header { name: name.to_owned() };
+        let header = HeaderName::try_from(name).map_err(|_| wrong())?;
+        headers.insert(header, HeaderValue::try_from(value).map_err(|_| wrong())?);
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let mut config = ClientConfig::new("http://h/push");
+        config.basic_auth = Some(("user".to_owned(), Secret("hunter2".to_owned())));
+        config.bearer_token = Some(Secret("token-x".to_owned()));
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("token-x"), "{shown}");
+    }
+}

@@ -1,0 +1,36 @@
+//! Constants of the agent's pace. Not configurable; tests of the library shorten some.
+
+use std::time::Duration;
+
+/// How often, how long.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    /// Between two full scans of the tree.
+    pub scan_interval: Duration,
+    /// The same while directories cannot be watched.
+    pub degraded_scan_interval: Duration,
+    /// Between two looks at a busy file.
+    pub poll_min: Duration,
+    /// Between two looks at an idle file.
+    pub poll_max: Duration,
+    /// How long a rotated file stands at its end before it is final.
+    pub rotate_grace: Duration,
+    /// How long a split line waits for its end.
+    pub partial_idle: Duration,
+    /// Whether directories are watched at all; scans alone are enough to be correct.
+    pub watch_directories: bool,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            scan_interval: Duration::from_secs(10),
+            degraded_scan_interval: Duration::from_secs(1),
+            poll_min: Duration::from_millis(50),
+            poll_max: Duration::from_millis(250),
+            rotate_grace: Duration::from_secs(5),
+            partial_idle: Duration::from_secs(60),
+            watch_directories: true,
+        }
+    }
+}

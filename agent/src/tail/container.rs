@@ -1,0 +1,455 @@
+//! One container's files, in the order in which they are read: instances by number, rotated files by age, the live one last.
+//!
+//! Only the front file is read. It gives way to the next when it is final and drained; state passes from file to file within an instance
+//! and starts anew with the next one. A file that grows after it was final is read on its own, with the stamps that followed its end.
+//! Positions name the clean point: files that lie wholly before it are finished.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tailwater_proto::write::SharedMetadata;
+
+use super::counts::ReadCounts;
+use super::file::{ReadEnd, TailFile};
+use super::outlet::Outlet;
+use super::records::{LineRules, RecordSink};
+use super::state::{CleanPoint, LineState};
+use crate::batch::builder::BatchBuilder;
+use crate::discover::paths::PodDirectory;
+use crate::enrich::{Enricher, InstanceQuestion, labels};
+use crate::metrics::{Metrics, PossibleLoss};
+use crate::parse::cri::OutputStream;
+use crate::positions::keeper::SharedPositions;
+use crate::positions::table::{ContainerPath, FileEntry, FileId, InstanceEntry, InstanceKey, Mark, Progress, TimerCut};
+use crate::settings::Timing;
+use crate::tail::fingerprint::Fingerprint;
+
+/// Bytes a container may read in one turn.
+const READ_QUANTUM: u64 = 1 << 20;
+/// How long a file without a name stands at its end before it is taken as final.
+const UNLINKED_GRACE: Duration = Duration::from_secs(1);
+
+/// What a container needs from its worker.
+pub(crate) struct ReadContext<'a> {
+    pub(crate) buffer: &'a mut [u8],
+    pub(crate) batch: &'a mut BatchBuilder,
+    pub(crate) counts: &'a mut ReadCounts,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) positions: &'a SharedPositions,
+    pub(crate) enricher: &'a Enricher,
+    pub(crate) rules: LineRules,
+    pub(crate) timing: &'a Timing,
+    pub(crate) now: Instant,
+}
+
+/// What a turn did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Idle,
+    /// Something was read; more may be there.
+    Progress,
+    BatchFull,
+}
+
+/// A file that was read to its end.
+#[derive(Debug)]
+pub(crate) struct FinishedFile {
+    pub(crate) id: FileId,
+    pub(crate) entry: FileEntry,
+    pub(crate) size: u64,
+    pub(crate) modified: Option<SystemTime>,
+}
+
+/// A finished file that grew, with its own state.
+#[derive(Debug)]
+pub(crate) struct LateFile {
+    pub(crate) file: TailFile,
+    pub(crate) state: LineState,
+}
+
+#[derive(Debug)]
+pub(crate) struct ContainerTail {
+    pub(crate) path: ContainerPath,
+    pub(crate) directory: PathBuf,
+    pub(crate) pod: PodDirectory,
+    pub(crate) container: String,
+    /// Unread files, oldest first; the front one is being read.
+    pub(crate) files: VecDeque<TailFile>,
+    pub(crate) late: Vec<LateFile>,
+    pub(crate) finished: Vec<FinishedFile>,
+    /// Entries of the checkpoint not yet found on disk.
+    pub(crate) remembered: Vec<(FileId, FileEntry)>,
+    /// Compressed files by device and inode, each looked at once.
+    pub(crate) compressed: HashMap<(u64, u64), Option<Fingerprint>>,
+    pub(crate) is_listed: bool,
+    /// Gone from the tree.
+    pub(crate) is_gone: bool,
+    pub(crate) next_turn: Instant,
+    pub(crate) poll_interval: Duration,
+    state: Option<(u32, LineState)>,
+    entered: Option<FileId>,
+    /// Drained files of which the end is not yet before the clean point.
+    passed: Vec<Passed>,
+    outlets: BTreeMap<u32, Outlet>,
+    waiting_since: Option<Instant>,
+    last_marked: Option<CleanPoint>,
+    late_marks: Vec<Mark>,
+    pub(crate) is_in_batch: bool,
+}
+
+#[derive(Debug)]
+struct Passed {
+    id: FileId,
+    entry: FileEntry,
+}
+
+impl ContainerTail {
+    pub(crate) fn new(path: ContainerPath, directory: PathBuf, pod: PodDirectory, container: String, remembered: Vec<(FileId, FileEntry)>, now: Instant) -> Self {
+        Self {
+            path,
+            directory,
+            pod,
+            container,
+            files: VecDeque::new(),
+            late: Vec::new(),
+            finished: Vec::new(),
+            remembered,
+            compressed: HashMap::new(),
+            is_listed: false,
+            is_gone: false,
+            next_turn: now,
+            poll_interval: Duration::ZERO,
+            state: None,
+            entered: None,
+            passed: Vec::new(),
+            outlets: BTreeMap::new(),
+            waiting_since: None,
+            last_marked: None,
+            late_marks: Vec::new(),
+            is_in_batch: false,
+        }
+    }
+
+    /// Whether nothing of it is left to do.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_gone && self.files.is_empty() && self.late.is_empty() && !self.is_in_batch
+    }
+
+    pub(crate) fn open_files(&self) -> usize {
+        self.files.len() + self.late.len()
+    }
+
+    /// Reads what is there, within the quantum.
+    pub(crate) fn turn(&mut self, context: &mut ReadContext<'_>) -> io::Result<Turn> {
+        let mut has_progress = false;
+        while !self.files.is_empty() {
+            if !self.enter_front(context) {
+                break;
+            }
+            let end = self.read_front(context)?;
+            has_progress |= end.has_progress;
+            if end.is_batch_full {
+                return Ok(Turn::BatchFull);
+            }
+            if !end.is_at_end || !self.leave_front_if_final(context)? {
+                break;
+            }
+            has_progress = true;
+        }
+        self.cut_idle_lines(context);
+        for index in (0..self.late.len()).rev() {
+            match self.read_late(index, context)? {
+                Turn::BatchFull => return Ok(Turn::BatchFull),
+                turn => has_progress |= turn == Turn::Progress,
+            }
+        }
+        Ok(if has_progress { Turn::Progress } else { Turn::Idle })
+    }
+
+    /// Makes state and labels ready for the front file. Returns whether it may be read.
+    fn enter_front(&mut self, context: &mut ReadContext<'_>) -> bool {
+        let is_only_one = self.files.len() == 1;
+        let Some(front) = self.files.front_mut() else { return false };
+        if self.entered == Some(front.id) {
+            return true;
+        }
+        // An error shows again when it is read.
+        let is_empty = front.size == 0 && !front.look(context.now).is_ok_and(|look| look.has_news);
+        if is_empty && front.links > 0 && is_only_one {
+            // Nothing to read, nothing to decide: what labels need may become known meanwhile.
+            return false;
+        }
+        let (id, instance, start, first_stamp) = (front.id, front.parsed_name.instance, front.start, front.modified_nanos());
+        if !self.ensure_outlet(instance, first_stamp, context) {
+            return false;
+        }
+        match &mut self.state {
+            Some((current, state)) if *current == instance && start.offset == 0 => state.last_stream = OutputStream::Stdout,
+            state => *state = Some((instance, LineState::at(&start))),
+        }
+        self.entered = Some(id);
+        true
+    }
+
+    /// Decides an instance's labels, or takes those of the checkpoint. `false` while its lines should wait.
+    fn ensure_outlet(&mut self, instance: u32, first_stamp: i64, context: &mut ReadContext<'_>) -> bool {
+        if self.outlets.contains_key(&instance) {
+            return true;
+        }
+        let key = InstanceKey { container: self.path.clone(), number: instance };
+        let recorded = context.positions.lock().instance(&key).cloned();
+        let entry = match recorded {
+            Some(entry) => entry,
+            None => {
+                let since = *self.waiting_since.get_or_insert(context.now);
+                let waited = context.now.saturating_duration_since(since);
+                let question = InstanceQuestion { pod: &self.pod, container: &self.container, number: instance, waited };
+                let Some(set) = context.enricher.decide(question) else { return false };
+                let entry = InstanceEntry { label_sets: vec![set], first_stamp };
+                let revision = context.positions.lock().decide_instance(key, entry.clone());
+                context.batch.rest_on(revision);
+                entry
+            }
+        };
+        self.waiting_since = None;
+        self.outlets.insert(instance, outlet(&entry, context.enricher.sends_metadata));
+        true
+    }
+
+    fn read_front(&mut self, context: &mut ReadContext<'_>) -> io::Result<FrontRead> {
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return Ok(FrontRead::default()) };
+        let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+        let look = front.look(context.now)?;
+        let offset_before = front.offset;
+        let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
+        let mut end = if look.has_shrunk {
+            ReadEnd::Truncated
+        } else if look.has_news || !front.cuts.is_empty() {
+            front.read(context.buffer, READ_QUANTUM, &mut sink)?
+        } else {
+            ReadEnd::EndOfFile
+        };
+        while end == ReadEnd::AtCut {
+            apply_cut(front, &mut sink);
+            end = front.read(context.buffer, READ_QUANTUM, &mut sink)?;
+        }
+        let has_progress = front.offset != offset_before;
+        if end == ReadEnd::Truncated {
+            self.begin_truncated_anew(context)?;
+            return Ok(FrontRead { has_progress: true, ..FrontRead::default() });
+        }
+        self.is_in_batch |= has_progress;
+        Ok(FrontRead { has_progress, is_batch_full: end == ReadEnd::BatchFull, is_at_end: end == ReadEnd::EndOfFile })
+    }
+
+    /// The front file shrank or begins otherwise: what was read is sent, then its content is read as another file's.
+    fn begin_truncated_anew(&mut self, context: &mut ReadContext<'_>) -> io::Result<()> {
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return Ok(()) };
+        let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+        context.metrics.truncated.inc();
+        let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
+        flush_all(front, &mut sink);
+        self.is_in_batch = true;
+        let is_same_file = front.look(context.now)?.has_shrunk && front.begins_as_before()?;
+        if is_same_file {
+            front.go_back_to(front.size);
+            return Ok(());
+        }
+        context.metrics.possible_loss(PossibleLoss::Truncated);
+        tracing::warn!(container = self.path, file = front.name, "log file was truncated; lines may be missing");
+        let start = Progress::start(state.stamps.last_given());
+        let old = front.id;
+        let new = context.positions.lock().new_file();
+        front.begin_anew(new, start)?;
+        let entry = front.entry(&self.path, start);
+        context.batch.rest_on(context.positions.lock().decide_truncation(old, new, entry));
+        self.entered = Some(new);
+        state.last_stream = OutputStream::Stdout;
+        Ok(())
+    }
+
+    /// The front file stands at its end: goes on to the next if nothing more can come.
+    fn leave_front_if_final(&mut self, context: &mut ReadContext<'_>) -> io::Result<bool> {
+        if !self.is_front_final(context) {
+            return Ok(false);
+        }
+        let next_instance = self.files.get(1).map(|next| next.parsed_name.instance);
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return Ok(false) };
+        let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+        let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
+        front.read_unfinished_record(context.buffer, &mut sink)?;
+        let is_instance_over = next_instance != Some(*instance);
+        if is_instance_over && state.has_pending() {
+            cut_pending(front, &self.path, state, outlet, context);
+        }
+        let state = &self.state.as_ref().expect("it was there a moment ago").1;
+        let front = self.files.pop_front().expect("it was there a moment ago");
+        let progress = Progress { is_finished: true, ..state.progress_at(front.offset) };
+        let entry = front.entry(&self.path, progress);
+        self.passed.push(Passed { id: front.id, entry: entry.clone() });
+        self.finished.push(FinishedFile { id: front.id, entry, size: front.size, modified: Some(front.modified()) });
+        if is_instance_over {
+            self.state = None;
+        }
+        if next_instance.is_some() {
+            context.metrics.rotations.inc();
+        }
+        self.entered = None;
+        self.is_in_batch = true;
+        context.positions.write_soon();
+        Ok(true)
+    }
+
+    fn is_front_final(&mut self, context: &ReadContext<'_>) -> bool {
+        let successor_has_data = self.files.get_mut(1).is_some_and(|next| next.look(context.now).is_ok() && next.size > 0);
+        let has_successor = self.files.len() > 1;
+        let Some(front) = self.files.front() else { return false };
+        if !front.is_drained() {
+            return false;
+        }
+        let is_unlinked = front.links == 0 && front.watched_unchanged_for(context.now) >= UNLINKED_GRACE.min(context.timing.rotate_grace);
+        let is_closed = has_successor && front.is_closed();
+        let is_old = successor_has_data && front.unchanged_for(context.now) >= context.timing.rotate_grace;
+        is_unlinked || is_closed || is_old
+    }
+
+    /// Ends pending lines of an instance whose files did not grow for long.
+    fn cut_idle_lines(&mut self, context: &mut ReadContext<'_>) {
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return };
+        let is_idle = state.has_pending() && front.is_drained() && front.watched_unchanged_for(context.now) >= context.timing.partial_idle;
+        if !is_idle {
+            return;
+        }
+        let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+        let lines = state.pending.iter().flatten().count() as u64;
+        context.metrics.partial_idle.inc_by(lines);
+        cut_pending(front, &self.path, state, outlet, context);
+        self.is_in_batch = true;
+    }
+
+    /// Reads a finished file that grew.
+    fn read_late(&mut self, index: usize, context: &mut ReadContext<'_>) -> io::Result<Turn> {
+        let instance = self.late[index].file.parsed_name.instance;
+        let first_stamp = self.late[index].file.modified_nanos();
+        if !self.ensure_outlet(instance, first_stamp, context) {
+            return Ok(Turn::Idle);
+        }
+        let outlet = self.outlets.get_mut(&instance).expect("made a moment ago");
+        let LateFile { file, state } = &mut self.late[index];
+        let look = file.look(context.now)?;
+        let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
+        let end = if look.has_news { file.read(context.buffer, READ_QUANTUM, &mut sink)? } else { ReadEnd::EndOfFile };
+        if look.has_news {
+            self.is_in_batch = true;
+        }
+        let is_over = end == ReadEnd::EndOfFile && (file.links == 0 || file.unchanged_for(context.now) >= context.timing.rotate_grace);
+        if is_over || end == ReadEnd::Truncated {
+            if state.has_pending() {
+                cut_pending(file, &self.path, state, outlet, context);
+            }
+            let LateFile { file, state } = self.late.swap_remove(index);
+            let progress = Progress { is_finished: true, ..state.progress_at(file.offset) };
+            let entry = file.entry(&self.path, progress);
+            self.late_marks.push(Mark { file: file.id, entry: entry.clone() });
+            self.finished.push(FinishedFile { id: file.id, entry, size: file.size, modified: Some(file.modified()) });
+            self.is_in_batch = true;
+        }
+        Ok(match end {
+            ReadEnd::BatchFull => Turn::BatchFull,
+            _ if look.has_news => Turn::Progress,
+            _ => Turn::Idle,
+        })
+    }
+
+    /// Puts into the batch where the container's files stand now.
+    pub(crate) fn add_marks(&mut self, batch: &mut BatchBuilder) {
+        self.is_in_batch = false;
+        let clean = self.clean_point();
+        let first_open = clean.and_then(|clean| self.passed.iter().position(|passed| passed.id == clean.file));
+        for passed in self.passed.drain(..first_open.unwrap_or(self.passed.len())) {
+            batch.mark(Mark { file: passed.id, entry: passed.entry });
+        }
+        if let Some(clean) = clean.filter(|clean| Some(*clean) != self.last_marked) {
+            if let Some(entry) = self.entry_of(clean) {
+                batch.mark(Mark { file: clean.file, entry });
+            }
+            self.last_marked = Some(clean);
+        }
+        self.late_marks.drain(..).for_each(|mark| batch.mark(mark));
+        for late in &self.late {
+            let clean = late.state.frozen.map_or_else(|| late.state.progress_at(late.file.offset), |frozen| frozen.progress);
+            let progress = Progress { is_finished: true, ..clean };
+            batch.mark(Mark { file: late.file.id, entry: late.file.entry(&self.path, progress) });
+        }
+    }
+
+    /// The latest place from which everything after it can be read again.
+    fn clean_point(&self) -> Option<CleanPoint> {
+        let (_, state) = self.state.as_ref()?;
+        if let Some(frozen) = state.frozen {
+            return Some(frozen);
+        }
+        let front = self.files.front().filter(|front| self.entered == Some(front.id))?;
+        Some(CleanPoint { file: front.id, progress: state.progress_at(front.offset) })
+    }
+
+    fn entry_of(&self, clean: CleanPoint) -> Option<FileEntry> {
+        if let Some(passed) = self.passed.iter().find(|passed| passed.id == clean.file) {
+            return Some(FileEntry { progress: clean.progress, ..passed.entry.clone() });
+        }
+        let front = self.files.front().filter(|front| front.id == clean.file)?;
+        // A file without a whole record has no identity worth keeping.
+        (clean.progress.offset > 0).then(|| front.entry(&self.path, clean.progress))
+    }
+}
+
+#[derive(Debug, Default)]
+struct FrontRead {
+    has_progress: bool,
+    is_batch_full: bool,
+    is_at_end: bool,
+}
+
+/// Ends, as recorded in the checkpoint, the pending line of a stream.
+fn apply_cut(file: &mut TailFile, sink: &mut RecordSink<'_>) {
+    if let Some(cut) = file.cuts.pop_front() {
+        let mut stamp_reader = Default::default();
+        sink.reader(file.id, &mut stamp_reader).flush_pending(cut.stream);
+    }
+}
+
+fn flush_all(file: &TailFile, sink: &mut RecordSink<'_>) {
+    let mut stamp_reader = Default::default();
+    for stream in OutputStream::ALL {
+        sink.reader(file.id, &mut stamp_reader).flush_pending(stream);
+    }
+}
+
+/// Ends pending lines where `file` stands, which no byte decides: recorded before anything that rests on it is sent.
+fn cut_pending(file: &TailFile, path: &str, state: &mut LineState, outlet: &mut Outlet, context: &mut ReadContext<'_>) {
+    for stream in OutputStream::ALL {
+        if state.pending[stream.index()].is_some() {
+            let cut = TimerCut { offset: file.offset, stream };
+            let revision = context.positions.lock().decide_cut(file.id, cut, file.entry(path, file.start));
+            context.batch.rest_on(revision);
+        }
+    }
+    let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
+    flush_all(file, &mut sink);
+}
+
+/// Renders an instance's labels for the wire.
+fn outlet(entry: &InstanceEntry, sends_metadata: bool) -> Outlet {
+    let set = entry.label_sets.last().cloned().unwrap_or_default();
+    let rendered = OutputStream::ALL.map(|stream| {
+        let mut labels = set.labels.clone();
+        labels.insert("stream".to_owned(), stream.name().to_owned());
+        Arc::from(labels::canonical_text(&labels).into_bytes())
+    });
+    let metadata = set.metadata.filter(|_| sends_metadata);
+    let shared = metadata.map(|metadata| SharedMetadata::new(metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))));
+    Outlet::new(rendered, shared, entry.first_stamp)
+}

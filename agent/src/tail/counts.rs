@@ -1,0 +1,35 @@
+//! What a reader counts while it reads: plain integers, added to the metrics once a look.
+
+use crate::metrics::{DropReason, Metrics};
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct ReadCounts {
+    pub(crate) lines: u64,
+    pub(crate) bytes: u64,
+    pub(crate) clock_steps: u64,
+    pub(crate) invalid_utf8: u64,
+    pub(crate) parse_errors: u64,
+    pub(crate) unparsed_dropped: u64,
+    pub(crate) truncated_lines: u64,
+    pub(crate) too_long_dropped: u64,
+    pub(crate) nul_bytes: u64,
+}
+
+impl ReadCounts {
+    /// Adds all to `metrics` and starts anew.
+    pub(crate) fn publish(&mut self, metrics: &Metrics) {
+        let counts = std::mem::take(self);
+        metrics.lines_read.inc_by(counts.lines);
+        metrics.bytes_read.inc_by(counts.bytes);
+        if counts == (Self { lines: counts.lines, bytes: counts.bytes, ..Self::default() }) {
+            return;
+        }
+        metrics.clock_steps.inc_by(counts.clock_steps);
+        metrics.invalid_utf8.inc_by(counts.invalid_utf8);
+        metrics.parse_errors(counts.parse_errors);
+        metrics.dropped_lines(DropReason::Unparsed, counts.unparsed_dropped);
+        metrics.truncated_lines(counts.truncated_lines);
+        metrics.dropped_lines(DropReason::LineTooLong, counts.too_long_dropped);
+        metrics.discarded_nul_bytes(counts.nul_bytes);
+    }
+}

@@ -1,0 +1,351 @@
+//! One log file by its descriptor: what it looks like now, and its bytes as records.
+//!
+//! A look compares size, link count and head with what was there before; a file that shrank or begins otherwise was truncated. Bytes are
+//! read into the worker's buffer; the tail of an incomplete record stays in the file and is read again, unless it is longer than the
+//! buffer: then its head is held, bounded by the line limit, and the rest only counted while its newline is looked for.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::fcntl::OFlag;
+
+use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
+use super::records::{RecordSink, leading_nul};
+use crate::discover::paths::LogFileName;
+use crate::parse::time::StampReader;
+use crate::positions::table::{FileEntry, FileId, InstanceKey, Progress, TimerCut};
+
+/// Longest header of a record, generously.
+const RECORD_HEAD_BYTES: usize = 256;
+
+/// Why a name in the log tree is not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("it is not a regular file")]
+    NotRegular,
+    #[error("cannot open it")]
+    Io(#[from] io::Error),
+}
+
+/// Opens `path` if it is a regular file and no symlink. Never blocks, whatever is there.
+pub(crate) fn open_regular(path: &Path) -> Result<File, OpenError> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(OpenError::NotRegular) }
+}
+
+/// A record longer than the buffer, of which the head is held.
+#[derive(Debug)]
+struct LongRecord {
+    head: Vec<u8>,
+    /// How much of it is held at most.
+    limit: usize,
+    /// Bytes seen, held or not.
+    length: u64,
+}
+
+impl LongRecord {
+    fn unread(&self) -> u64 {
+        self.length - self.head.len() as u64
+    }
+}
+
+/// Why reading stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadEnd {
+    /// All whole records were read.
+    EndOfFile,
+    /// The turn's share of bytes is used up.
+    Quantum,
+    BatchFull,
+    /// A pending line is to be ended here before reading on.
+    AtCut,
+    /// The file is not what it was.
+    Truncated,
+}
+
+/// What a look saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) has_shrunk: bool,
+    /// There are bytes that were not looked at before.
+    pub(crate) has_news: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct TailFile {
+    pub(crate) id: FileId,
+    file: File,
+    /// As last seen under the root; a hint.
+    pub(crate) name: String,
+    pub(crate) parsed_name: LogFileName,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) fingerprint: Fingerprint,
+    /// Where reading of it begins in this process.
+    pub(crate) start: Progress,
+    /// Start of the next record.
+    pub(crate) offset: u64,
+    pub(crate) cuts: VecDeque<TimerCut>,
+    long_record: Option<LongRecord>,
+    /// Up to here it was looked at; an incomplete record at the end is not read again before the file grows.
+    looked_at: u64,
+    pub(crate) size: u64,
+    pub(crate) links: u64,
+    modified: SystemTime,
+    /// Its size when a writer last closed it.
+    pub(crate) closed_at: Option<u64>,
+    last_growth: Instant,
+    stamp_reader: StampReader,
+}
+
+impl TailFile {
+    pub(crate) fn new(id: FileId, file: File, name: &str, parsed_name: LogFileName, start: Progress, now: Instant) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let fingerprint = Fingerprint::of(Head::read(&file)?.as_bytes());
+        Ok(Self {
+            id,
+            name: name.to_owned(),
+            parsed_name,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            fingerprint,
+            offset: start.offset,
+            looked_at: start.offset,
+            start,
+            cuts: VecDeque::new(),
+            long_record: None,
+            size: metadata.len(),
+            links: metadata.nlink(),
+            modified: metadata.modified()?,
+            closed_at: None,
+            last_growth: now,
+            stamp_reader: StampReader::default(),
+            file,
+        })
+    }
+
+    /// Its time of last change, nanoseconds since the epoch.
+    pub(crate) fn modified_nanos(&self) -> i64 {
+        let since_epoch = self.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn modified(&self) -> SystemTime {
+        self.modified
+    }
+
+    pub(crate) fn entry(&self, container: &str, progress: Progress) -> FileEntry {
+        FileEntry {
+            instance: InstanceKey { container: container.to_owned(), number: self.parsed_name.instance },
+            name: self.name.clone(),
+            device: self.device,
+            inode: self.inode,
+            fingerprint: self.fingerprint,
+            progress,
+            cuts: Vec::new(),
+        }
+    }
+
+    /// Looks at size, links and times.
+    pub(crate) fn look(&mut self, now: Instant) -> io::Result<Look> {
+        let metadata = self.file.metadata()?;
+        let size = metadata.len();
+        if size != self.size {
+            self.last_growth = now;
+        }
+        self.size = size;
+        self.links = metadata.nlink();
+        self.modified = metadata.modified()?;
+        Ok(Look { has_shrunk: size < self.seen_to(), has_news: size > self.looked_at })
+    }
+
+    /// For how long it has stood as it is.
+    pub(crate) fn unchanged_for(&self, now: Instant) -> Duration {
+        let watched = now.saturating_duration_since(self.last_growth);
+        let by_its_time = SystemTime::now().duration_since(self.modified).unwrap_or_default();
+        watched.max(by_its_time)
+    }
+
+    /// How long this process saw it unchanged.
+    pub(crate) fn watched_unchanged_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.last_growth)
+    }
+
+    /// Whether nobody wrote to it since a writer closed it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed_at == Some(self.size)
+    }
+
+    /// Everything up to the size last seen was looked at.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.looked_at >= self.size
+    }
+
+    fn seen_to(&self) -> u64 {
+        self.offset + self.long_record.as_ref().map_or(0, |record| record.length)
+    }
+
+    /// Reads whole records into `sink` until one of the reasons to stop; at most about `quantum` bytes.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], quantum: u64, sink: &mut RecordSink<'_>) -> io::Result<ReadEnd> {
+        let mut taken = 0;
+        loop {
+            let from = self.seen_to();
+            let to_cut = self.cuts.front().map_or(u64::MAX, |cut| cut.offset.saturating_sub(from));
+            if to_cut == 0 {
+                return Ok(ReadEnd::AtCut);
+            }
+            if taken >= quantum {
+                return Ok(ReadEnd::Quantum);
+            }
+            let wanted = usize::try_from(to_cut).unwrap_or(usize::MAX).min(buffer.len());
+            let count = read_at(&self.file, &mut buffer[..wanted], from)?;
+            if count == 0 {
+                self.looked_at = self.looked_at.max(from);
+                return Ok(ReadEnd::EndOfFile);
+            }
+            if !self.head_is_as_before()? {
+                return Ok(ReadEnd::Truncated);
+            }
+            taken += count as u64;
+            self.looked_at = from + count as u64;
+            self.take_chunk(&buffer[..count], wanted, sink);
+            if sink.batch.is_full() {
+                return Ok(ReadEnd::BatchFull);
+            }
+            if count < wanted && self.looked_at == from + count as u64 {
+                return Ok(ReadEnd::EndOfFile);
+            }
+        }
+    }
+
+    /// Takes the records of `chunk`, which was read where [`Self::seen_to`] stands.
+    fn take_chunk(&mut self, chunk: &[u8], wanted: usize, sink: &mut RecordSink<'_>) {
+        if let Some(long) = self.long_record.take() {
+            self.take_more_of(long, chunk, sink);
+            return;
+        }
+        let taken = sink.reader(self.id, &mut self.stamp_reader).read_chunk(chunk, self.offset);
+        self.offset += taken as u64;
+        if taken == 0 && chunk.len() == wanted {
+            self.begin_long_record(chunk, sink);
+        } else if sink.batch.is_full() {
+            self.looked_at = self.offset;
+        }
+    }
+
+    fn take_more_of(&mut self, mut long: LongRecord, chunk: &[u8], sink: &mut RecordSink<'_>) {
+        let newline = memchr::memchr(b'\n', chunk);
+        let part = &chunk[..newline.unwrap_or(chunk.len())];
+        let room = long.limit - long.head.len();
+        long.head.extend_from_slice(&part[..part.len().min(room)]);
+        long.length += part.len() as u64;
+        if newline.is_none() {
+            self.long_record = Some(long);
+            return;
+        }
+        sink.reader(self.id, &mut self.stamp_reader).read_long_record(&long.head, long.unread(), self.offset);
+        self.offset += long.length + 1;
+        // What follows in the chunk is read again from the new offset.
+        self.looked_at = self.offset;
+    }
+
+    /// A full buffer without a newline: skips NUL bytes, or holds the head of a record.
+    fn begin_long_record(&mut self, chunk: &[u8], sink: &mut RecordSink<'_>) {
+        let nul = leading_nul(chunk);
+        if nul > 0 {
+            self.offset += nul as u64;
+            sink.counts.nul_bytes += nul as u64;
+            return;
+        }
+        let limit = sink.rules.max_line_bytes.min(sink.rules.max_record_bytes) + RECORD_HEAD_BYTES;
+        let mut head = Vec::with_capacity(limit);
+        head.extend_from_slice(&chunk[..chunk.len().min(limit)]);
+        self.long_record = Some(LongRecord { head, limit, length: chunk.len() as u64 });
+    }
+
+    /// Reads what stands at the end without a newline; for a file that will not grow.
+    pub(crate) fn read_unfinished_record(&mut self, buffer: &mut [u8], sink: &mut RecordSink<'_>) -> io::Result<()> {
+        let long = match self.long_record.take() {
+            Some(long) => long,
+            None => {
+                let count = read_at(&self.file, buffer, self.offset)?;
+                LongRecord { head: buffer[..count].to_vec(), limit: count, length: count as u64 }
+            }
+        };
+        if long.length > 0 {
+            sink.reader(self.id, &mut self.stamp_reader).read_long_record(&long.head, long.unread(), self.offset);
+            self.offset += long.length;
+            self.looked_at = self.offset;
+        }
+        Ok(())
+    }
+
+    fn head_is_as_before(&mut self) -> io::Result<bool> {
+        let head = Head::read(&self.file)?;
+        let is_same = self.fingerprint.length == 0 || self.fingerprint.matches(head.as_bytes());
+        if is_same && self.fingerprint.length < COVERED_MAX {
+            self.fingerprint = Fingerprint::of(head.as_bytes());
+        }
+        Ok(is_same)
+    }
+
+    /// Whether a shrunk file still begins as it did.
+    pub(crate) fn begins_as_before(&self) -> io::Result<bool> {
+        Ok(self.size > 0 && self.fingerprint.matches(Head::read(&self.file)?.as_bytes()))
+    }
+
+    /// Goes on from `offset` of the same content.
+    pub(crate) fn go_back_to(&mut self, offset: u64) {
+        self.offset = offset;
+        self.looked_at = offset;
+        self.long_record = None;
+    }
+
+    /// Begins anew as another file: its content was replaced.
+    pub(crate) fn begin_anew(&mut self, id: FileId, start: Progress) -> io::Result<()> {
+        self.id = id;
+        self.start = start;
+        self.fingerprint = Fingerprint::of(Head::read(&self.file)?.as_bytes());
+        self.cuts.clear();
+        self.closed_at = None;
+        self.go_back_to(0);
+        Ok(())
+    }
+}
+
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_regular_files_are_opened_and_nothing_blocks() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        std::fs::write(path("file"), b"x").unwrap();
+        symlink(path("file"), path("link")).unwrap();
+        mkfifo(&path("fifo"), Mode::S_IRUSR).unwrap();
+        std::fs::create_dir(path("directory")).unwrap();
+        assert!(open_regular(&path("file")).is_ok());
+        assert!(matches!(open_regular(&path("link")), Err(OpenError::Io(_))));
+        assert!(matches!(open_regular(&path("fifo")), Err(OpenError::NotRegular)));
+        assert!(matches!(open_regular(&path("directory")), Err(OpenError::NotRegular)));
+        assert!(matches!(open_regular(Path::new("/dev/null")), Err(OpenError::NotRegular)));
+    }
+}

@@ -1,0 +1,18 @@
+//! Bytes of log files to entries of batches, on plain threads.
+//!
+//! [`worker`] is one reader thread with its share of containers and its batch; [`container`] is one container's files in the order in which
+//! they are read; [`file`] holds one descriptor; [`records`] turns a chunk of bytes into entries, [`state`] being what carries over from one record
+//! to the next; [`outlet`] is where an instance's entries go.
+//!
+//! Invariants: a file is read by descriptor, never by name; a newer file of a container is not read before the older is final and drained;
+//! what is emitted depends only on the files' bytes and on what is in the checkpoint.
+
+pub(crate) mod container;
+pub(crate) mod counts;
+pub(crate) mod file;
+pub(crate) mod fingerprint;
+pub(crate) mod outlet;
+pub(crate) mod reconcile;
+pub(crate) mod records;
+pub(crate) mod state;
+pub(crate) mod worker;

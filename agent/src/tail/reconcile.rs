@@ -1,0 +1,230 @@
+//! Bringing a container's files in line with what its directory holds now.
+//!
+//! Identity is device, inode and head: a file held open keeps its inode, so there the number is enough; for files closed or only remembered
+//! the head decides as well. New files are newer than all that were known, since those were seen first; among themselves they are ordered by
+//! instance and rotation stamp, the live one last.
+
+use std::fs::File;
+use std::io::Read;
+use std::time::Instant;
+
+use flate2::read::MultiGzDecoder;
+
+use super::container::{ContainerTail, FinishedFile, LateFile};
+use super::file::{OpenError, TailFile, open_regular};
+use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
+use super::state::LineState;
+use crate::discover::listing::{ContainerListing, SeenFile};
+use crate::metrics::{Metrics, PossibleLoss};
+use crate::positions::keeper::SharedPositions;
+use crate::positions::table::{FileEntry, FileId, Progress};
+
+/// What reconciling needs besides the container.
+pub(crate) struct ReconcileContext<'a> {
+    pub(crate) positions: &'a SharedPositions,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) now: Instant,
+    /// Whether positions were lost, so that files are read again.
+    pub(crate) is_full_reread: bool,
+}
+
+impl ContainerTail {
+    /// Takes in a listing of the container's directory. Returns whether anything is to be read soon.
+    pub(crate) fn reconcile(&mut self, listing: &ContainerListing, context: &ReconcileContext<'_>) -> bool {
+        self.is_gone = listing.is_gone;
+        let mut has_news = false;
+        let plain = || listing.files.iter().filter(|file| !file.name.is_compressed);
+        let mut unknown: Vec<&SeenFile> = plain().filter(|seen| !self.know_held_file(seen)).collect();
+        unknown.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut taken: Vec<(u64, u64)> = Vec::new();
+        for seen in unknown {
+            // Two names of one inode: one reader.
+            if taken.contains(&(seen.device, seen.inode)) || self.is_finished_and_unchanged(seen, context) {
+                continue;
+            }
+            taken.push((seen.device, seen.inode));
+            match self.take(seen, context) {
+                Ok(()) => has_news = true,
+                // Gone again, or replaced by something else: the next listing tells.
+                Err(error) => tracing::debug!(path = %self.directory.join(&seen.text).display(), error = %error, "log file not opened"),
+            }
+        }
+        self.look_at_compressed(listing, context);
+        self.forget_unlisted(listing, context);
+        if !self.is_listed {
+            self.is_listed = true;
+            self.count_missing(context);
+        }
+        has_news
+    }
+
+    /// A file held open keeps its inode; only its name may be new.
+    fn know_held_file(&mut self, seen: &SeenFile) -> bool {
+        let late = self.late.iter_mut().map(|late| &mut late.file);
+        let held = self.files.iter_mut().chain(late).find(|file| (file.device, file.inode) == (seen.device, seen.inode));
+        let Some(file) = held else { return false };
+        if file.name != seen.text {
+            file.name.clone_from(&seen.text);
+            file.parsed_name = seen.name.clone();
+        }
+        true
+    }
+
+    fn is_finished_and_unchanged(&mut self, seen: &SeenFile, context: &ReconcileContext<'_>) -> bool {
+        let is_it = |file: &&mut FinishedFile| {
+            (file.entry.device, file.entry.inode, file.size, file.modified) == (seen.device, seen.inode, seen.size, Some(seen.modified))
+        };
+        let Some(file) = self.finished.iter_mut().find(is_it) else { return false };
+        file.entry.name.clone_from(&seen.text);
+        context.positions.lock().seen_again(file.id);
+        true
+    }
+
+    /// Opens a file that is not held: finished and grown, remembered, or new.
+    fn take(&mut self, seen: &SeenFile, context: &ReconcileContext<'_>) -> Result<(), OpenError> {
+        let handle = open_regular(&self.directory.join(&seen.text))?;
+        let head = Head::read(&handle)?;
+        let new = |id: FileId, handle: File, start: Progress| TailFile::new(id, handle, &seen.text, seen.name.clone(), start, context.now);
+        if let Some(index) = self.finished.iter().position(|file| is_same(&file.entry, seen, head.as_bytes())) {
+            let finished = self.finished.swap_remove(index);
+            let file = new(finished.id, handle, finished.entry.progress)?;
+            self.take_finished(file, finished.entry, seen, context);
+            return Ok(());
+        }
+        if let Some(index) = self.find_remembered(seen, head.as_bytes()) {
+            let (id, entry) = self.remembered.swap_remove(index);
+            context.positions.lock().seen_again(id);
+            let mut file = new(id, handle, entry.progress)?;
+            if entry.progress.is_finished {
+                self.take_finished(file, entry, seen, context);
+            } else {
+                file.cuts = entry.cuts.into();
+                self.enqueue(file);
+            }
+            return Ok(());
+        }
+        if context.is_full_reread {
+            context.metrics.full_reread.inc();
+        }
+        let start = Progress::start(self.last_stamp_before(seen));
+        let id = context.positions.lock().new_file();
+        self.enqueue(new(id, handle, start)?);
+        Ok(())
+    }
+
+    /// A finished file: left alone, or read on if it grew.
+    fn take_finished(&mut self, mut file: TailFile, entry: FileEntry, seen: &SeenFile, context: &ReconcileContext<'_>) {
+        if seen.size <= entry.progress.offset {
+            self.finished.push(FinishedFile { id: file.id, entry, size: seen.size, modified: Some(seen.modified) });
+            return;
+        }
+        context.metrics.late_growth.inc();
+        let state = LineState::at(&entry.progress);
+        file.cuts = entry.cuts.into();
+        self.late.push(LateFile { file, state });
+    }
+
+    fn find_remembered(&self, seen: &SeenFile, head: &[u8]) -> Option<usize> {
+        let by_inode = self.remembered.iter().position(|(_, entry)| is_same(entry, seen, head));
+        // After a reboot or on another disk: the whole head and the container must do.
+        by_inode.or_else(|| {
+            let is_same_content = |entry: &FileEntry| {
+                entry.fingerprint.length == COVERED_MAX && entry.fingerprint.matches(head) && seen.size >= entry.progress.offset && entry.instance.number == seen.name.instance
+            };
+            self.remembered.iter().position(|(_, entry)| is_same_content(entry))
+        })
+    }
+
+    /// The stamp that the instance's last finished or vanished file ended with.
+    fn last_stamp_before(&self, seen: &SeenFile) -> Option<i64> {
+        let finished = self.finished.iter().map(|file| (file.id, &file.entry));
+        let remembered = self.remembered.iter().map(|(id, entry)| (*id, entry));
+        let of_instance = finished.chain(remembered).filter(|(_, entry)| entry.instance.number == seen.name.instance);
+        of_instance.max_by_key(|(id, _)| *id).and_then(|(_, entry)| entry.progress.last_stamp)
+    }
+
+    /// Behind all files of its instance, before those of later ones; never before the one being read.
+    fn enqueue(&mut self, file: TailFile) {
+        let place = self.files.iter().position(|other| other.parsed_name.instance > file.parsed_name.instance);
+        match place {
+            Some(0) if self.is_listed => self.files.insert(1, file),
+            Some(index) => self.files.insert(index, file),
+            None => self.files.push_back(file),
+        }
+    }
+
+    /// Compressed files are not read. Those whose content was not read before they were compressed are counted.
+    fn look_at_compressed(&mut self, listing: &ContainerListing, context: &ReconcileContext<'_>) {
+        let compressed = || listing.files.iter().filter(|file| file.name.is_compressed);
+        self.compressed.retain(|key, _| compressed().any(|seen| (seen.device, seen.inode) == *key));
+        for seen in compressed() {
+            let key = (seen.device, seen.inode);
+            if self.compressed.contains_key(&key) {
+                continue;
+            }
+            let fingerprint = compressed_fingerprint(&self.directory.join(&seen.text));
+            self.compressed.insert(key, fingerprint);
+            if fingerprint.is_some_and(|fingerprint| self.was_read(fingerprint)) {
+                continue;
+            }
+            context.metrics.possible_loss(PossibleLoss::Compressed);
+            tracing::warn!(container = self.path, file = seen.text, "compressed log file was not read before it was compressed; its lines are missing");
+            // The gap is counted; its remembered file is not missed once more.
+            self.remembered.retain(|(_, entry)| Some(entry.fingerprint) != fingerprint);
+        }
+    }
+
+    /// Whether a file beginning like this is read or being read.
+    fn was_read(&self, fingerprint: Fingerprint) -> bool {
+        let is_it = |other: Fingerprint| other == fingerprint;
+        self.files.iter().any(|file| is_it(file.fingerprint))
+            || self.late.iter().any(|late| is_it(late.file.fingerprint))
+            || self.finished.iter().any(|file| is_it(file.entry.fingerprint))
+            || self.remembered.iter().any(|(_, entry)| is_it(entry.fingerprint) && entry.progress.is_finished)
+    }
+
+    /// Finished files that are gone, plain and compressed, leave with the checkpoint's entries.
+    fn forget_unlisted(&mut self, listing: &ContainerListing, context: &ReconcileContext<'_>) {
+        let compressed = &self.compressed;
+        let is_there = |entry: &FileEntry| {
+            listing.files.iter().any(|seen| (seen.device, seen.inode) == (entry.device, entry.inode))
+                || compressed.values().any(|fingerprint| *fingerprint == Some(entry.fingerprint))
+        };
+        let gone: Vec<FileId> = self.finished.iter().filter(|file| !is_there(&file.entry)).map(|file| file.id).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let mut positions = context.positions.lock();
+        gone.iter().for_each(|file| positions.vanished(*file, context.now));
+        // The latest stays, for the last stamp it gave.
+        let latest = self.finished.iter().map(|file| file.id).max();
+        self.finished.retain(|file| !gone.contains(&file.id) || Some(file.id) == latest);
+    }
+
+    /// After the first listing: what the checkpoint names and the directory does not hold is lost, unless it was finished.
+    fn count_missing(&mut self, context: &ReconcileContext<'_>) {
+        for (id, entry) in &self.remembered {
+            let is_compressed = self.compressed.values().any(|fingerprint| *fingerprint == Some(entry.fingerprint));
+            if !is_compressed {
+                context.positions.lock().vanished(*id, context.now);
+            }
+            if !entry.progress.is_finished {
+                context.metrics.possible_loss(PossibleLoss::RotatedAway);
+                tracing::warn!(container = self.path, file = entry.name, "a log file that was not read to its end is gone; lines may be missing");
+            }
+        }
+    }
+}
+
+/// Whether a file seen now is the one of an entry.
+fn is_same(entry: &FileEntry, seen: &SeenFile, head: &[u8]) -> bool {
+    (entry.device, entry.inode) == (seen.device, seen.inode) && seen.size >= entry.progress.offset && entry.fingerprint.matches(head)
+}
+
+/// Of the decompressed content; `None` if it cannot be read.
+fn compressed_fingerprint(path: &std::path::Path) -> Option<Fingerprint> {
+    let file = open_regular(path).ok()?;
+    let mut head = Vec::with_capacity(COVERED_MAX);
+    MultiGzDecoder::new(file).take(COVERED_MAX as u64).read_to_end(&mut head).ok()?;
+    Some(Fingerprint::of(&head))
+}

@@ -1,0 +1,76 @@
+//! What one record leaves for the next: stamps, pending pieces, and the last point from which everything could be read again.
+//!
+//! The *clean point* is the latest record boundary with no pending line. Reading from there with its last stamp repeats everything
+//! after it exactly, so it is the only kind of place a checkpoint may name. While pieces are pending it stays where the oldest of an
+//! unbroken chain of pending lines began, even if lines of the other stream were sent meanwhile: those are sent again, the same.
+
+use crate::parse::cri::OutputStream;
+use crate::parse::pieces::PendingLine;
+use crate::parse::stamps::StampGiver;
+use crate::positions::table::{FileId, Progress};
+
+/// A place in a file, and the state a reader had there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CleanPoint {
+    pub(crate) file: FileId,
+    pub(crate) progress: Progress,
+}
+
+/// State of one instance between two records.
+#[derive(Debug)]
+pub(crate) struct LineState {
+    pub(crate) stamps: StampGiver,
+    /// Of the last record, for those that name none.
+    pub(crate) last_stream: OutputStream,
+    pub(crate) pending: [Option<PendingLine>; 2],
+    /// Where the clean point stands while something is pending.
+    pub(crate) frozen: Option<CleanPoint>,
+}
+
+impl LineState {
+    /// At the start of an instance, or at a clean point of it.
+    pub(crate) fn at(progress: &Progress) -> Self {
+        Self {
+            stamps: StampGiver::after(progress.last_stamp),
+            last_stream: progress.last_stream,
+            pending: [None, None],
+            frozen: None,
+        }
+    }
+
+    /// The state as a checkpoint at `offset`.
+    pub(crate) fn progress_at(&self, offset: u64) -> Progress {
+        Progress { offset, last_stamp: self.stamps.last_given(), last_stream: self.last_stream, is_finished: false }
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        self.pending.iter().any(Option::is_some)
+    }
+
+    /// Takes the pending line of `stream`, and unfreezes the clean point if it was the last one.
+    pub(crate) fn take_pending(&mut self, stream: OutputStream) -> Option<PendingLine> {
+        let line = self.pending[stream.index()].take();
+        if !self.has_pending() {
+            self.frozen = None;
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clean_point_stays_until_nothing_is_pending() {
+        let mut state = LineState::at(&Progress::start(Some(7)));
+        let frozen = CleanPoint { file: FileId(1), progress: state.progress_at(100) };
+        state.frozen = Some(frozen);
+        state.pending = [Some(PendingLine::new(10)), Some(PendingLine::new(10))];
+        state.take_pending(OutputStream::Stdout);
+        assert_eq!(state.frozen, Some(frozen));
+        state.take_pending(OutputStream::Stderr);
+        assert_eq!(state.frozen, None);
+        assert_eq!(state.progress_at(5).last_stamp, Some(7));
+    }
+}

@@ -1,0 +1,318 @@
+//! One reader thread: its containers, its batch, its lane to the receiver.
+//!
+//! A step takes commands, gives every container that is due one turn, and hands the batch over when it is full, when its oldest line is
+//! old enough, or at once when no request is in flight. With all lanes busy and the batch full nothing is read: the files are the
+//! buffer. Commands are taken even then, so that files are held open before they vanish.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use super::container::{ContainerTail, ReadContext, Turn};
+use super::counts::ReadCounts;
+use super::reconcile::ReconcileContext;
+use super::records::LineRules;
+use crate::batch::Batch;
+use crate::batch::builder::BatchBuilder;
+use crate::discover::listing::ContainerListing;
+use crate::enrich::Enricher;
+use crate::metrics::Metrics;
+use crate::positions::keeper::SharedPositions;
+use crate::positions::table::ContainerPath;
+use crate::push::lane::LaneSender;
+use crate::settings::Timing;
+
+/// Bytes read at once.
+pub(crate) const BUFFER_BYTES: usize = 256 << 10;
+/// Wait after a failed read, and its limit.
+const ERROR_WAIT: Duration = Duration::from_secs(1);
+const ERROR_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// What others tell a worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Listing(Box<ContainerListing>),
+    /// A writer closed a file, then of `size` bytes.
+    Closed { container: ContainerPath, device: u64, inode: u64, size: u64 },
+    /// The lane has room again.
+    LaneFree,
+}
+
+/// Where commands for a worker go.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerHandle(pub(crate) SyncSender<Command>);
+
+impl WorkerHandle {
+    /// Waits for room; a worker that has ended needs no commands.
+    pub(crate) fn send(&self, command: Command) {
+        if self.0.send(command).is_err() {
+            tracing::trace!("worker has ended");
+        }
+    }
+
+    /// Tells it that its lane has room; a worker with a full queue wakes up anyway.
+    pub(crate) fn wake(&self) {
+        if self.0.try_send(Command::LaneFree).is_err() {
+            tracing::trace!("worker is busy or has ended");
+        }
+    }
+}
+
+/// What a worker is made of.
+pub(crate) struct Worker {
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) lane: LaneSender,
+    pub(crate) batch: BatchBuilder,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) positions: SharedPositions,
+    pub(crate) enricher: Arc<Enricher>,
+    pub(crate) rules: LineRules,
+    pub(crate) timing: Timing,
+    pub(crate) batch_wait: Duration,
+    pub(crate) is_full_reread: bool,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) open_files: Arc<std::sync::atomic::AtomicI64>,
+}
+
+struct Running {
+    worker: Worker,
+    buffer: Vec<u8>,
+    counts: ReadCounts,
+    containers: Vec<ContainerTail>,
+    by_path: HashMap<ContainerPath, usize>,
+    /// Finished and not yet taken by the lane.
+    outbox: Option<Batch>,
+    own_open_files: i64,
+    /// Where the next round begins, after a batch was full in the middle of one.
+    next_container: usize,
+}
+
+impl Worker {
+    /// Reads until `stop` is set and what was read is handed over.
+    pub(crate) fn run(self) {
+        let mut running = Running {
+            buffer: vec![0; BUFFER_BYTES],
+            counts: ReadCounts::default(),
+            containers: Vec::new(),
+            by_path: HashMap::new(),
+            outbox: None,
+            own_open_files: 0,
+            next_container: 0,
+            worker: self,
+        };
+        while !running.worker.stop.load(Ordering::Acquire) {
+            running.step();
+        }
+        running.hand_over_the_rest();
+    }
+}
+
+impl Running {
+    fn step(&mut self) {
+        let mut now = Instant::now();
+        self.hand_over_outbox();
+        if self.outbox.is_none() {
+            self.read_round(now);
+            now = Instant::now();
+            self.close_batch_if_due(now);
+            self.hand_over_outbox();
+            self.remove_ended();
+        }
+        self.publish_open_files();
+        let wait = self.until_next_turn(now);
+        match self.worker.commands.recv_timeout(wait) {
+            Ok(command) => {
+                self.obey(command);
+                while let Ok(command) = self.worker.commands.try_recv() {
+                    self.obey(command);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(wait),
+        }
+    }
+
+    /// One turn for every container that is due, until the batch is full.
+    fn read_round(&mut self, now: Instant) {
+        let count = self.containers.len();
+        for step in 0..count {
+            let index = (self.next_container + step) % count;
+            if self.containers[index].next_turn > now {
+                continue;
+            }
+            if self.turn(index, now) == Turn::BatchFull {
+                self.next_container = index;
+                self.close_batch(Instant::now());
+                self.hand_over_outbox();
+                if self.outbox.is_some() {
+                    break;
+                }
+            }
+        }
+        self.counts.publish(&self.worker.metrics);
+    }
+
+    fn turn(&mut self, index: usize, now: Instant) -> Turn {
+        let worker = &mut self.worker;
+        let mut context = ReadContext {
+            buffer: &mut self.buffer,
+            batch: &mut worker.batch,
+            counts: &mut self.counts,
+            metrics: &worker.metrics,
+            positions: &worker.positions,
+            enricher: &worker.enricher,
+            rules: worker.rules,
+            timing: &worker.timing,
+            now,
+        };
+        let container = &mut self.containers[index];
+        let turn = container.turn(&mut context);
+        worker.batch.touched(now);
+        let timing = &worker.timing;
+        match turn {
+            Ok(Turn::Idle) => {
+                container.poll_interval = (container.poll_interval * 2).clamp(timing.poll_min, timing.poll_max);
+                container.next_turn = now + container.poll_interval;
+                Turn::Idle
+            }
+            Ok(turn) => {
+                container.poll_interval = timing.poll_min;
+                container.next_turn = now;
+                turn
+            }
+            Err(error) => {
+                worker.metrics.read_errors.inc();
+                tracing::warn!(container = container.path, error = %error, "cannot read a log file; trying again");
+                container.poll_interval = (container.poll_interval * 2).clamp(ERROR_WAIT, ERROR_WAIT_MAX);
+                container.next_turn = now + container.poll_interval;
+                Turn::Idle
+            }
+        }
+    }
+
+    fn close_batch_if_due(&mut self, now: Instant) {
+        let has_marks = self.containers.iter().any(|container| container.is_in_batch);
+        if self.outbox.is_some() || (!has_marks && self.worker.batch.is_empty()) {
+            return;
+        }
+        // While the lane has no room the batch goes on filling.
+        let is_old = self.worker.batch.age(now) >= self.worker.batch_wait && self.worker.lane.has_room();
+        if self.worker.lane.is_idle() || is_old {
+            self.close_batch(now);
+        }
+    }
+
+    fn close_batch(&mut self, now: Instant) {
+        for container in self.containers.iter_mut().filter(|container| container.is_in_batch) {
+            container.add_marks(&mut self.worker.batch);
+        }
+        if !self.worker.batch.is_empty() {
+            self.outbox = Some(self.worker.batch.finish(now));
+        }
+    }
+
+    fn hand_over_outbox(&mut self) {
+        if let Some(batch) = self.outbox.take() {
+            self.outbox = self.worker.lane.try_send(batch).err();
+        }
+    }
+
+    fn until_next_turn(&self, now: Instant) -> Duration {
+        if self.outbox.is_some() {
+            return self.worker.timing.poll_max;
+        }
+        let next = self.containers.iter().map(|container| container.next_turn.saturating_duration_since(now)).min();
+        let wait = next.unwrap_or(self.worker.timing.poll_max).min(self.worker.timing.poll_max);
+        if self.worker.batch.is_empty() { wait } else { wait.min(self.worker.batch_wait.saturating_sub(self.worker.batch.age(now))) }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Listing(listing) => self.take_listing(&listing),
+            Command::Closed { container, device, inode, size } => self.note_closed(&container, (device, inode), size),
+            Command::LaneFree => {}
+        }
+    }
+
+    fn take_listing(&mut self, listing: &ContainerListing) {
+        let now = Instant::now();
+        let index = match self.by_path.get(&listing.path) {
+            Some(index) => *index,
+            None if listing.is_gone => return,
+            None => self.add_container(listing, now),
+        };
+        let context = ReconcileContext {
+            positions: &self.worker.positions,
+            metrics: &self.worker.metrics,
+            now,
+            is_full_reread: self.worker.is_full_reread,
+        };
+        let container = &mut self.containers[index];
+        if container.reconcile(listing, &context) {
+            container.poll_interval = self.worker.timing.poll_min;
+            container.next_turn = now;
+        }
+        if container.is_over() {
+            self.remove_ended();
+        }
+    }
+
+    fn add_container(&mut self, listing: &ContainerListing, now: Instant) -> usize {
+        let remembered = self.worker.positions.lock().files_of(&listing.path);
+        let (pod, container) = (listing.pod.clone(), listing.container.clone());
+        let tail = ContainerTail::new(listing.path.clone(), listing.directory.clone(), pod, container, remembered, now);
+        self.containers.push(tail);
+        let index = self.containers.len() - 1;
+        self.by_path.insert(listing.path.clone(), index);
+        index
+    }
+
+    fn note_closed(&mut self, container: &str, identity: (u64, u64), size: u64) {
+        let Some(index) = self.by_path.get(container) else { return };
+        let container = &mut self.containers[*index];
+        for file in container.files.iter_mut().filter(|file| (file.device, file.inode) == identity) {
+            file.closed_at = Some(size);
+            container.next_turn = Instant::now();
+        }
+    }
+
+    fn remove_ended(&mut self) {
+        if !self.containers.iter().any(ContainerTail::is_over) {
+            return;
+        }
+        let now = Instant::now();
+        let (ended, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.containers).into_iter().partition(ContainerTail::is_over);
+        let mut positions = self.worker.positions.lock();
+        for container in ended {
+            container.finished.iter().for_each(|file| positions.vanished(file.id, now));
+        }
+        self.containers = rest;
+        self.by_path = self.containers.iter().enumerate().map(|(index, container)| (container.path.clone(), index)).collect();
+        self.next_container = 0;
+    }
+
+    fn publish_open_files(&mut self) {
+        let open: usize = self.containers.iter().map(ContainerTail::open_files).sum();
+        let open = i64::try_from(open).unwrap_or(i64::MAX);
+        let change = open - self.own_open_files;
+        if change != 0 {
+            self.own_open_files = open;
+            let all = self.worker.open_files.fetch_add(change, Ordering::AcqRel) + change;
+            self.worker.metrics.open_files.set(all);
+        }
+    }
+
+    /// At the end: what was read goes out without waiting, as far as the lane takes it.
+    fn hand_over_the_rest(mut self) {
+        self.counts.publish(&self.worker.metrics);
+        if let Some(batch) = self.outbox.take() {
+            self.worker.lane.send_at_end(batch);
+        }
+        self.close_batch(Instant::now());
+        if let Some(batch) = self.outbox.take() {
+            self.worker.lane.send_at_end(batch);
+        }
+    }
+}

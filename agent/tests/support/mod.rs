@@ -1,0 +1,344 @@
+//! A recording receiver, a writer that behaves like a runtime under a kubelet, and waiting with a deadline.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use parking_lot::Mutex;
+use tailwater_agent::config::Timing;
+use tailwater_agent::{AgentHandle, Config, start};
+use tailwater_proto::{read, snappy};
+use tokio_util::sync::CancellationToken;
+
+/// One stored line with all that makes its identity.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub labels: String,
+    pub timestamp: i64,
+    pub line: String,
+    pub metadata: Vec<(String, String)>,
+}
+
+/// What the receiver does with the next pushes.
+pub type Behaviour = Box<dyn FnMut(u64) -> Reaction + Send>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    Store,
+    /// Stores after a wait.
+    Delay(Duration),
+    /// Stores and closes the connection without an answer.
+    LoseAnswer,
+    /// Stores nothing and answers with this status.
+    Refuse(u16),
+}
+
+#[derive(Default)]
+struct Recorded {
+    entries: Vec<Entry>,
+    behaviour: Option<Behaviour>,
+    pushes: u64,
+    headers: Vec<HeaderMap>,
+    refused_lines: Option<String>,
+}
+
+#[derive(Clone)]
+pub struct Recorder {
+    recorded: Arc<Mutex<Recorded>>,
+    is_tailwater: bool,
+    pub address: SocketAddr,
+}
+
+impl Recorder {
+    pub async fn start(is_tailwater: bool) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let recorder = Self { recorded: Arc::default(), is_tailwater, address: listener.local_addr().unwrap() };
+        let router = Router::new().route("/ready", get(ready)).route("/loki/api/v1/push", post(push)).with_state(recorder.clone());
+        tokio::spawn(async move { axum::serve(listener, router.layer(axum::extract::DefaultBodyLimit::disable())).await.unwrap() });
+        recorder
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/loki/api/v1/push", self.address)
+    }
+
+    pub fn behave(&self, behaviour: impl FnMut(u64) -> Reaction + Send + 'static) {
+        self.recorded.lock().behaviour = Some(Box::new(behaviour));
+    }
+
+    /// Answers 400 to every request that holds a line with `text`, storing nothing of it.
+    pub fn refuse_lines_with(&self, text: &str) {
+        self.recorded.lock().refused_lines = Some(text.to_owned());
+    }
+
+    /// Everything stored, in order of arrival, repeated pushes included.
+    pub fn all(&self) -> Vec<Entry> {
+        self.recorded.lock().entries.clone()
+    }
+
+    /// One of identical entries.
+    pub fn stored(&self) -> BTreeSet<Entry> {
+        self.recorded.lock().entries.iter().cloned().collect()
+    }
+
+    pub fn pushes(&self) -> u64 {
+        self.recorded.lock().pushes
+    }
+
+    pub fn last_headers(&self) -> HeaderMap {
+        self.recorded.lock().headers.last().cloned().unwrap_or_default()
+    }
+
+    /// Lines by stream in the order of their stamps, one of identical entries.
+    pub fn lines(&self) -> BTreeMap<String, Vec<String>> {
+        let mut streams: BTreeMap<String, Vec<(i64, String)>> = BTreeMap::new();
+        for entry in self.stored() {
+            streams.entry(label(&entry.labels, "container") + "/" + &label(&entry.labels, "stream")).or_default().push((entry.timestamp, entry.line));
+        }
+        streams
+            .into_iter()
+            .map(|(stream, mut lines)| {
+                lines.sort_by_key(|(timestamp, _)| *timestamp);
+                (stream, lines.into_iter().map(|(_, line)| line).collect())
+            })
+            .collect()
+    }
+
+    pub fn count(&self) -> usize {
+        self.stored().len()
+    }
+
+    /// Waits until `count` distinct entries are stored.
+    pub async fn wait_for(&self, count: usize) {
+        wait_until(&format!("{count} entries"), || self.count() >= count, || format!("{} entries", self.count())).await;
+    }
+}
+
+pub fn label(labels: &str, name: &str) -> String {
+    let marker = format!("{name}=\"");
+    let rest = labels.split(&marker).nth(1).unwrap_or_else(|| panic!("no label {name} in {labels}"));
+    rest.split('"').next().unwrap().to_owned()
+}
+
+pub async fn wait_until(what: &str, mut is_so: impl FnMut() -> bool, state: impl Fn() -> String) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "still waiting for {what}; there is: {}", state());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn ready(State(recorder): State<Recorder>) -> Response {
+    if recorder.is_tailwater { ([("x-tailwater-version", "1")], "ready\n").into_response() } else { "ready\n".into_response() }
+}
+
+async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes) -> Response {
+    let reaction = {
+        let mut recorded = recorder.recorded.lock();
+        recorded.pushes += 1;
+        recorded.headers.push(headers);
+        let number = recorded.pushes;
+        recorded.behaviour.as_mut().map_or(Reaction::Store, |behave| behave(number))
+    };
+    let entries = decode(&body);
+    match reaction {
+        Reaction::Refuse(status) => return StatusCode::from_u16(status).unwrap().into_response(),
+        Reaction::Delay(wait) => tokio::time::sleep(wait).await,
+        Reaction::Store | Reaction::LoseAnswer => {}
+    }
+    {
+        let mut recorded = recorder.recorded.lock();
+        if let Some(text) = &recorded.refused_lines
+            && entries.iter().any(|entry| entry.line.contains(text))
+        {
+            return (StatusCode::BAD_REQUEST, "couldn't parse labels").into_response();
+        }
+        recorded.entries.extend(entries);
+    }
+    if reaction == Reaction::LoseAnswer {
+        // The handler's panic closes the connection without an answer.
+        std::panic::resume_unwind(Box::new("answer lost on purpose"));
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// The entries of a push, shared metadata added to each.
+fn decode(body: &[u8]) -> Vec<Entry> {
+    let mut request = Vec::new();
+    snappy::decompress(body, 64 << 20, &mut request).expect("a snappy block");
+    assert!(request.len() <= 3 << 20, "a request of {} bytes", request.len());
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("valid UTF-8");
+    let mut entries = Vec::new();
+    for stream in read::streams(&request) {
+        let stream = stream.unwrap();
+        let labels = text(stream.labels().unwrap());
+        let shared: Vec<_> = stream.shared_metadata().map(|pair| pair.map(|(n, v)| (text(n), text(v))).unwrap()).collect();
+        for entry in stream.entries() {
+            let entry = entry.unwrap();
+            let mut metadata: Vec<_> = entry.metadata().map(|pair| pair.map(|(n, v)| (text(n), text(v))).unwrap()).collect();
+            metadata.extend(shared.iter().cloned());
+            metadata.sort();
+            entries.push(Entry { labels: labels.clone(), timestamp: entry.timestamp().unwrap(), line: text(entry.line), metadata });
+        }
+    }
+    entries
+}
+
+/// A tree of pod logs and a data directory.
+pub struct Node {
+    directory: tempfile::TempDir,
+}
+
+impl Node {
+    pub fn new() -> Self {
+        let node = Self { directory: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(node.pods()).unwrap();
+        node
+    }
+
+    pub fn pods(&self) -> PathBuf {
+        self.directory.path().join("pods")
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    pub fn container(&self, name: &str) -> Container {
+        Container::new(self.pods().join(format!("shop_web-1_uid-1/{name}")))
+    }
+
+    /// A configuration with a short grace, so that tests need not wait for it.
+    pub fn config(&self, url: &str) -> Config {
+        let mut config = Config {
+            pods_dir: self.pods(),
+            data_dir: self.data(),
+            listen: None,
+            node_name: "node-a".to_owned(),
+            readers: 2,
+            timing: Timing { rotate_grace: Duration::from_millis(500), scan_interval: Duration::from_millis(500), ..Timing::default() },
+            ..Config::default()
+        };
+        config.client.url = url.to_owned();
+        config.client.backoff.min_period = Duration::from_millis(10);
+        config.client.backoff.max_period = Duration::from_millis(100);
+        config
+    }
+}
+
+pub struct Agent {
+    pub handle: AgentHandle,
+    stop: CancellationToken,
+}
+
+impl Agent {
+    pub async fn start(config: Config) -> Self {
+        let stop = CancellationToken::new();
+        let handle = start(config, stop.clone()).await.expect("the agent starts");
+        Self { handle, stop }
+    }
+
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.handle.join().await.expect("the agent ends cleanly");
+    }
+}
+
+static CLOCK: AtomicU64 = AtomicU64::new(0);
+
+/// A container's log as containerd writes and the kubelet rotates it.
+pub struct Container {
+    pub directory: PathBuf,
+    file: Option<File>,
+    instance: u32,
+    rotations: u32,
+    pub nanos: u64,
+}
+
+impl Container {
+    fn new(directory: PathBuf) -> Self {
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut container = Self { directory, file: None, instance: 0, rotations: 0, nanos: CLOCK.fetch_add(1, Ordering::Relaxed) };
+        container.reopen();
+        container
+    }
+
+    pub fn live(&self) -> PathBuf {
+        self.directory.join(format!("{}.log", self.instance))
+    }
+
+    pub fn stamp(&mut self) -> String {
+        self.nanos += 1_000;
+        format!("2026-11-21T09:{:02}:{:02}.{:09}Z", self.nanos / 60_000_000_000 % 60, self.nanos / 1_000_000_000 % 60, self.nanos % 1_000_000_000)
+    }
+
+    pub fn write(&mut self, stream: &str, tag: &str, text: &str) {
+        let record = format!("{} {stream} {tag} {text}\n", self.stamp());
+        self.raw(record.as_bytes());
+    }
+
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.file.as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
+    pub fn line(&mut self, text: &str) {
+        self.write("stdout", "F", text);
+    }
+
+    pub fn lines(&mut self, numbers: std::ops::Range<usize>) {
+        for number in numbers {
+            self.line(&format!("line {number}"));
+        }
+    }
+
+    /// Renames the live file; the writer goes on into it.
+    pub fn rename(&mut self) -> PathBuf {
+        self.rotations += 1;
+        let rotated = self.directory.join(format!("{}.log.20261121-{:06}", self.instance, self.rotations));
+        std::fs::rename(self.live(), &rotated).unwrap();
+        rotated
+    }
+
+    /// Opens the live name; the file before is closed after that.
+    pub fn reopen(&mut self) {
+        let file = OpenOptions::new().create(true).append(true).open(self.live()).unwrap();
+        self.file = Some(file);
+    }
+
+    pub fn rotate(&mut self) -> PathBuf {
+        let rotated = self.rename();
+        self.reopen();
+        rotated
+    }
+
+    pub fn restart(&mut self) {
+        self.instance += 1;
+        self.rotations = 0;
+        self.reopen();
+    }
+}
+
+pub fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|number| format!("line {number}")).collect()
+}
+
+pub fn gzip(path: &Path) {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&std::fs::read(path).unwrap()).unwrap();
+    let mut name = path.as_os_str().to_owned();
+    name.push(".gz");
+    std::fs::write(name, encoder.finish().unwrap()).unwrap();
+    std::fs::remove_file(path).unwrap();
+}
