@@ -175,11 +175,16 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// The known key that shares the longest beginning, if that is most of it.
+/// The known key that shares most of its beginning and end with `path`.
 fn suggestion(path: &str) -> String {
-    let shared = |key: &str| key.bytes().zip(path.bytes()).take_while(|(a, b)| a == b).count();
+    let same = |(a, b): &(u8, u8)| a == b;
+    let shared = |key: &str| {
+        let beginning = key.bytes().zip(path.bytes()).take_while(same).count();
+        let end = key.bytes().rev().zip(path.bytes().rev()).take_while(same).count();
+        (beginning + end).min(path.len())
+    };
     let best = KEYS.iter().map(|key| key.path).max_by_key(|key| shared(key));
-    best.filter(|key| shared(key) * 2 > path.len()).map_or(String::new(), |key| format!("; did you mean `{key}`?"))
+    best.filter(|key| shared(key) * 3 > path.len() * 2).map_or(String::new(), |key| format!("; did you mean `{key}`?"))
 }
 
 #[cfg(test)]

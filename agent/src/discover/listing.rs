@@ -36,6 +36,17 @@ pub(crate) struct ContainerListing {
     pub(crate) is_gone: bool,
 }
 
+/// Names of files with their devices and inodes, sorted.
+pub(crate) type Identities = Vec<(String, u64, u64)>;
+
+impl ContainerListing {
+    pub(crate) fn identities(&self) -> Identities {
+        let mut identities: Identities = self.files.iter().map(|file| (file.text.clone(), file.device, file.inode)).collect();
+        identities.sort();
+        identities
+    }
+}
+
 /// Names that are not read, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Ignored {
@@ -43,6 +54,15 @@ pub(crate) struct Ignored {
     pub(crate) not_regular: i64,
     pub(crate) bad_pod_names: i64,
     pub(crate) unreadable: i64,
+}
+
+impl Ignored {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.symlinks += other.symlinks;
+        self.not_regular += other.not_regular;
+        self.bad_pod_names += other.bad_pod_names;
+        self.unreadable += other.unreadable;
+    }
 }
 
 /// A pod's directory that splits into its three parts.

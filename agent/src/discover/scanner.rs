@@ -3,7 +3,7 @@
 //! Each container directory belongs to one worker, chosen by a hash of its path. A newly watched directory is listed after its watch exists, so that
 //! nothing made before it is missed. If watching fails, scans come more often and a gauge says so.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::listing::{self, ContainerListing, Ignored, SeenPod};
+use super::listing::{self, ContainerListing, Identities, Ignored, SeenPod};
 use super::paths::{LogFileName, PodDirectory};
 use super::watch::{Change, DirectoryWatches};
 use crate::metrics::{Metrics, PossibleLoss};
@@ -42,6 +42,8 @@ struct Running {
     changes: Receiver<Change>,
     /// Directories of containers that were told to workers.
     known: BTreeMap<ContainerPath, (SeenPod, PathBuf, String)>,
+    /// Names and identities last told of each container.
+    told: HashMap<ContainerPath, Identities>,
     next_scan: Instant,
 }
 
@@ -50,7 +52,7 @@ impl Scanner {
     pub(crate) fn run(self) {
         let (sender, changes) = sync_channel(CHANGE_QUEUE);
         let watches = if self.timing.watch_directories { DirectoryWatches::new(sender).ok() } else { None };
-        let mut running = Running { watches, changes, known: BTreeMap::new(), next_scan: Instant::now(), scanner: self };
+        let mut running = Running { watches, changes, known: BTreeMap::new(), told: HashMap::new(), next_scan: Instant::now(), scanner: self };
         while !running.scanner.stop.load(Ordering::Acquire) {
             running.step();
         }
@@ -122,7 +124,7 @@ impl Running {
     }
 
     fn list_container(&mut self, pod: &SeenPod, directory: PathBuf, container: String, seen: &mut BTreeSet<ContainerPath>, ignored: &mut Ignored) {
-        match listing::container(pod, directory.clone(), container, ignored) {
+        match self.settled_listing(pod, &directory, &container, ignored) {
             Ok(listing) => {
                 if !listing.is_gone {
                     seen.insert(listing.path.clone());
@@ -132,6 +134,26 @@ impl Running {
             }
             Err(error) => self.unreadable(&directory, &error, ignored),
         }
+    }
+
+    /// A listing made while nothing was renamed: a file may be missed that is renamed while its directory is read, and then a newer one be
+    /// taken for the oldest. So a listing that says anything new must be seen twice in a row.
+    fn settled_listing(&mut self, pod: &SeenPod, directory: &Path, container: &str, ignored: &mut Ignored) -> std::io::Result<ContainerListing> {
+        const TRIES: usize = 20;
+        let path = format!("{}/{container}", pod.name);
+        let mut before = self.told.get(&path).cloned().unwrap_or_default();
+        for attempt in 1.. {
+            let mut ignored_here = Ignored::default();
+            let listing = listing::container(pod, directory.to_owned(), container.to_owned(), &mut ignored_here)?;
+            let now = listing.identities();
+            if now == before || attempt == TRIES {
+                ignored.add(ignored_here);
+                self.told.insert(path, now);
+                return Ok(listing);
+            }
+            before = now;
+        }
+        unreachable!("the loop above ends by returning")
     }
 
     fn tell(&self, listing: ContainerListing) {
@@ -144,6 +166,7 @@ impl Running {
         let gone: Vec<_> = self.known.keys().filter(|path| !seen.contains(*path)).cloned().collect();
         for path in gone {
             let Some((pod, directory, container)) = self.known.remove(&path) else { continue };
+            self.told.remove(&path);
             // It may have come back, or be unreadable for now: the listing says.
             if let Ok(listing) = listing::container(&pod, directory.clone(), container.clone(), &mut Ignored::default()) {
                 if !listing.is_gone {

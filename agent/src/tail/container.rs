@@ -63,6 +63,16 @@ pub(crate) struct FinishedFile {
     pub(crate) modified: Option<SystemTime>,
 }
 
+/// A compressed rotated file as it was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CompressedFile {
+    /// Of its decompressed content; `None` if that cannot be read.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) size: u64,
+    /// Its lines were counted as possibly lost.
+    pub(crate) is_counted: bool,
+}
+
 /// A finished file that grew, with its own state.
 #[derive(Debug)]
 pub(crate) struct LateFile {
@@ -82,8 +92,8 @@ pub(crate) struct ContainerTail {
     pub(crate) finished: Vec<FinishedFile>,
     /// Entries of the checkpoint not yet found on disk.
     pub(crate) remembered: Vec<(FileId, FileEntry)>,
-    /// Compressed files by device and inode, each looked at once.
-    pub(crate) compressed: HashMap<(u64, u64), Option<Fingerprint>>,
+    /// Compressed files by device and inode.
+    pub(crate) compressed: HashMap<(u64, u64), CompressedFile>,
     pub(crate) is_listed: bool,
     /// Gone from the tree.
     pub(crate) is_gone: bool,

@@ -27,6 +27,8 @@ const RECORD_HEAD_BYTES: usize = 256;
 pub(crate) enum OpenError {
     #[error("it is not a regular file")]
     NotRegular,
+    #[error("another file has its name now")]
+    Renamed,
     #[error("cannot open it")]
     Io(#[from] io::Error),
 }

@@ -6,11 +6,12 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::time::Instant;
 
 use flate2::read::MultiGzDecoder;
 
-use super::container::{ContainerTail, FinishedFile, LateFile};
+use super::container::{CompressedFile, ContainerTail, FinishedFile, LateFile};
 use super::file::{OpenError, TailFile, open_regular};
 use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
 use super::state::LineState;
@@ -37,6 +38,7 @@ impl ContainerTail {
         let mut unknown: Vec<&SeenFile> = plain().filter(|seen| !self.know_held_file(seen)).collect();
         unknown.sort_by(|a, b| a.name.cmp(&b.name));
         let mut taken: Vec<(u64, u64)> = Vec::new();
+        let mut is_stale = false;
         for seen in unknown {
             // Two names of one inode: one reader.
             if taken.contains(&(seen.device, seen.inode)) || self.is_finished_and_unchanged(seen, context) {
@@ -45,9 +47,16 @@ impl ContainerTail {
             taken.push((seen.device, seen.inode));
             match self.take(seen, context) {
                 Ok(()) => has_news = true,
-                // Gone again, or replaced by something else: the next listing tells.
-                Err(error) => tracing::debug!(path = %self.directory.join(&seen.text).display(), error = %error, "log file not opened"),
+                // Renamed or gone since it was listed. What came after it must not be taken before it: the next listing tells.
+                Err(error) => {
+                    tracing::debug!(path = %self.directory.join(&seen.text).display(), error = %error, "log file not opened");
+                    is_stale = true;
+                    break;
+                }
             }
+        }
+        if is_stale {
+            return has_news;
         }
         self.look_at_compressed(listing, context);
         self.forget_unlisted(listing, context);
@@ -83,6 +92,10 @@ impl ContainerTail {
     /// Opens a file that is not held: finished and grown, remembered, or new.
     fn take(&mut self, seen: &SeenFile, context: &ReconcileContext<'_>) -> Result<(), OpenError> {
         let handle = open_regular(&self.directory.join(&seen.text))?;
+        let metadata = handle.metadata()?;
+        if (metadata.dev(), metadata.ino()) != (seen.device, seen.inode) {
+            return Err(OpenError::Renamed);
+        }
         let head = Head::read(&handle)?;
         let new = |id: FileId, handle: File, start: Progress| TailFile::new(id, handle, &seen.text, seen.name.clone(), start, context.now);
         if let Some(index) = self.finished.iter().position(|file| is_same(&file.entry, seen, head.as_bytes())) {
@@ -159,12 +172,15 @@ impl ContainerTail {
         self.compressed.retain(|key, _| compressed().any(|seen| (seen.device, seen.inode) == *key));
         for seen in compressed() {
             let key = (seen.device, seen.inode);
-            if self.compressed.contains_key(&key) {
+            if self.compressed.get(&key).is_some_and(|known| known.fingerprint.is_some() || known.is_counted) {
                 continue;
             }
             let fingerprint = compressed_fingerprint(&self.directory.join(&seen.text));
-            self.compressed.insert(key, fingerprint);
-            if fingerprint.is_some_and(|fingerprint| self.was_read(fingerprint)) {
+            // One that cannot be read may be half written: only if it stays as it is it is given up.
+            let is_settled = fingerprint.is_some() || self.compressed.get(&key).is_some_and(|known| known.size == seen.size);
+            let is_known = fingerprint.is_some_and(|fingerprint| self.was_read(fingerprint));
+            self.compressed.insert(key, CompressedFile { fingerprint, size: seen.size, is_counted: is_settled && !is_known });
+            if !is_settled || is_known {
                 continue;
             }
             context.metrics.possible_loss(PossibleLoss::Compressed);
@@ -188,7 +204,7 @@ impl ContainerTail {
         let compressed = &self.compressed;
         let is_there = |entry: &FileEntry| {
             listing.files.iter().any(|seen| (seen.device, seen.inode) == (entry.device, entry.inode))
-                || compressed.values().any(|fingerprint| *fingerprint == Some(entry.fingerprint))
+                || compressed.values().any(|file| file.fingerprint == Some(entry.fingerprint))
         };
         let gone: Vec<FileId> = self.finished.iter().filter(|file| !is_there(&file.entry)).map(|file| file.id).collect();
         if gone.is_empty() {
@@ -204,7 +220,7 @@ impl ContainerTail {
     /// After the first listing: what the checkpoint names and the directory does not hold is lost, unless it was finished.
     fn count_missing(&mut self, context: &ReconcileContext<'_>) {
         for (id, entry) in &self.remembered {
-            let is_compressed = self.compressed.values().any(|fingerprint| *fingerprint == Some(entry.fingerprint));
+            let is_compressed = self.compressed.values().any(|file| file.fingerprint == Some(entry.fingerprint));
             if !is_compressed {
                 context.positions.lock().vanished(*id, context.now);
             }

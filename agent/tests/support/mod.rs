@@ -50,6 +50,7 @@ struct Recorded {
     entries: Vec<Entry>,
     behaviour: Option<Behaviour>,
     pushes: u64,
+    answered: u64,
     headers: Vec<HeaderMap>,
     refused_lines: Option<String>,
 }
@@ -95,6 +96,12 @@ impl Recorder {
 
     pub fn pushes(&self) -> u64 {
         self.recorded.lock().pushes
+    }
+
+    /// Pushes received of which the sender has no answer yet.
+    pub fn unanswered(&self) -> u64 {
+        let recorded = self.recorded.lock();
+        recorded.pushes - recorded.answered
     }
 
     pub fn last_headers(&self) -> HeaderMap {
@@ -144,7 +151,17 @@ async fn ready(State(recorder): State<Recorder>) -> Response {
     if recorder.is_tailwater { ([("x-tailwater-version", "1")], "ready\n").into_response() } else { "ready\n".into_response() }
 }
 
+/// Counts a push as answered, however its handling ends.
+struct Answered(Recorder);
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.0.recorded.lock().answered += 1;
+    }
+}
+
 async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes) -> Response {
+    let _answered = Answered(recorder.clone());
     let reaction = {
         let mut recorded = recorder.recorded.lock();
         recorded.pushes += 1;
@@ -337,8 +354,8 @@ pub fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
 pub fn gzip(path: &Path) {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(&std::fs::read(path).unwrap()).unwrap();
-    let mut name = path.as_os_str().to_owned();
-    name.push(".gz");
-    std::fs::write(name, encoder.finish().unwrap()).unwrap();
+    let named = |suffix: &str| PathBuf::from(format!("{}.{suffix}", path.display()));
+    std::fs::write(named("tmp"), encoder.finish().unwrap()).unwrap();
+    std::fs::rename(named("tmp"), named("gz")).unwrap();
     std::fs::remove_file(path).unwrap();
 }
