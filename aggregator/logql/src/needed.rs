@@ -5,9 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ast::{
-    Grouping, LabelFilter, LabelFormatSource, LogRange, RangeAggregation, RangeOp, Stage, VectorAggregation, VectorOp,
-};
+use crate::ast::{Grouping, LabelFilter, LabelFormatSource, LogRange, RangeAggregation, RangeOp, Stage, VectorAggregation, VectorOp};
 
 /// Suffix of extracted labels whose own name is taken by the stream or by structured metadata.
 pub(crate) const EXTRACTED_SUFFIX: &str = "_extracted";
@@ -37,8 +35,7 @@ pub fn needed_labels(range: &RangeAggregation, above: Option<&VectorAggregation>
     if names.is_empty() {
         return NeededLabels::None;
     }
-    let unsuffixed: Vec<String> =
-        names.iter().filter_map(|name| name.strip_suffix(EXTRACTED_SUFFIX)).map(str::to_owned).collect();
+    let unsuffixed: Vec<String> = names.iter().filter_map(|name| name.strip_suffix(EXTRACTED_SUFFIX)).map(str::to_owned).collect();
     names.extend(unsuffixed);
     NeededLabels::Only(names)
 }
@@ -56,10 +53,7 @@ pub fn sample_grouping<'a>(range: &'a RangeAggregation, above: Option<&'a Vector
 
 /// Summing over series commutes with these.
 fn is_additive(op: RangeOp) -> bool {
-    matches!(
-        op,
-        RangeOp::Rate | RangeOp::CountOverTime | RangeOp::BytesRate | RangeOp::BytesOverTime | RangeOp::SumOverTime
-    )
+    matches!(op, RangeOp::Rate | RangeOp::CountOverTime | RangeOp::BytesRate | RangeOp::BytesOverTime | RangeOp::SumOverTime)
 }
 
 fn collect_from_range(range: &LogRange, names: &mut BTreeSet<String>) {
@@ -99,14 +93,13 @@ fn collect_from_filter(filter: &LabelFilter, names: &mut BTreeSet<String>) {
 fn has_template(stages: &[Stage]) -> bool {
     stages.iter().any(|stage| match stage {
         Stage::LineFormat { .. } => true,
-        Stage::LabelFormat { formats } => {
-            formats.iter().any(|format| matches!(format.source, LabelFormatSource::Template(_)))
-        }
+        Stage::LabelFormat { formats } => formats.iter().any(|format| matches!(format.source, LabelFormatSource::Template(_))),
         _ => false,
     })
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::ast::{LogExpr, MatchOp, Matcher, MetricExpr, Selector};

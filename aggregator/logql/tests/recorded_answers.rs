@@ -4,6 +4,8 @@
 //! or by category. What a store adds on push (`service_name`, `detected_level`) is taken from the answers.
 //! Skipped, with a printed line, where the suite is not there.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
@@ -34,9 +36,12 @@ const SERVICE_LABELS: [&str; 13] = [
     "k8s_job_name",
 ];
 
+/// Time, line and metadata.
+type Entry = (i64, String, Vec<(String, String)>);
+
 struct Stored {
     labels: LabelSet,
-    entries: Vec<(i64, String, Vec<(String, String)>)>,
+    entries: Vec<Entry>,
 }
 
 fn suite() -> Option<PathBuf> {
@@ -94,9 +99,8 @@ fn stored(suite: &std::path::Path, levels: &HashMap<(String, String), String>) -
             let pod = labels.get("pod").cloned().unwrap_or_default();
             let service = SERVICE_LABELS.iter().find_map(|name| labels.get(*name)).cloned();
             labels.entry("service_name".into()).or_insert(service.unwrap_or("unknown_service".into()));
-            let stored = streams
-                .entry(labels.clone())
-                .or_insert_with(|| Stored { labels: LabelSet::from_pairs(&labels), entries: Vec::new() });
+            let stored =
+                streams.entry(labels.clone()).or_insert_with(|| Stored { labels: LabelSet::from_pairs(&labels), entries: Vec::new() });
             for entry in stream["values"].as_array().unwrap() {
                 let time = entry[0].as_str().unwrap();
                 let mut metadata = text_map(&entry[2]);
@@ -142,8 +146,7 @@ fn run(
     let log = parse_log(query).unwrap_or_else(|error| panic!("{query}: {error}"));
     let options = PipelineOptions { strict_loki };
     let pipeline = Pipeline::compile(&log.stages, None, &NeededLabels::All, &options)?;
-    let matchers: Vec<_> =
-        log.selector.matchers.iter().map(|matcher| StreamMatcher::new(matcher).unwrap()).collect();
+    let matchers: Vec<_> = log.selector.matchers.iter().map(|matcher| StreamMatcher::new(matcher).unwrap()).collect();
     let mut shown = Vec::new();
     for stream in streams {
         if !matchers.iter().all(|matcher| matcher.matches(stream.labels.get(matcher.name()).unwrap_or_default())) {
@@ -151,8 +154,7 @@ fn run(
         }
         let mut pipeline = pipeline.for_stream(&stream.labels);
         for (time, line, metadata) in stream.entries.iter().filter(|(time, ..)| range.contains(time)) {
-            let metadata: Vec<(&str, &str)> =
-                metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let metadata: Vec<(&str, &str)> = metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let Some(processed) = pipeline.process(*time, line.as_bytes(), &metadata) else {
                 continue;
             };
@@ -200,9 +202,7 @@ fn differing(strict_loki: bool) -> BTreeMap<String, String> {
     let streams = stored(&suite, &levels(&cases));
     let mut passed: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for case in &cases {
-        let (Some(query), Some(start), Some(end)) =
-            (case["params"]["query"].as_str(), time(case, "start"), time(case, "end"))
-        else {
+        let (Some(query), Some(start), Some(end)) = (case["params"]["query"].as_str(), time(case, "start"), time(case, "end")) else {
             continue;
         };
         let is_answered = case["expect"]["body"]["data"]["resultType"] == "streams";
@@ -213,9 +213,7 @@ fn differing(strict_loki: bool) -> BTreeMap<String, String> {
         if !is_ours || !is_answered || !is_plain || is_tie || case["path"] != "/loki/api/v1/query_range" {
             continue;
         }
-        let is_categorized = case["headers"]
-            .as_object()
-            .is_some_and(|headers| headers.values().any(|value| value == "categorize-labels"));
+        let is_categorized = case["headers"].as_object().is_some_and(|headers| headers.values().any(|value| value == "categorize-labels"));
         let mut expected = expected(case, is_categorized);
         let mut shown = match run(query, &streams, start..end, is_categorized, strict_loki) {
             Ok(shown) => shown,

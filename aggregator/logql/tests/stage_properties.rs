@@ -1,5 +1,7 @@
 //! Stages against slow and simple readings of the same lines.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -43,10 +45,7 @@ fn json_value() -> BoxedStrategy<Value> {
         text.prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 32, 5, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            json_object(inner).prop_map(Value::from),
-        ]
+        prop_oneof![prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from), json_object(inner).prop_map(Value::from),]
     })
     .boxed()
 }

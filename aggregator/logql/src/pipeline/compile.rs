@@ -60,9 +60,10 @@ pub(super) fn compile(
     }
     let Compiler { mut names, strict_loki, line_filters, mut stages, .. } = compiler;
     let unwrap = match unwrap {
-        Some(unwrap) => Some(Unwrap::new(unwrap, &mut names, strict_loki).map_err(|(index, error)| {
-            label_filter_error(&[ast::Stage::LabelFilter(unwrap.post_filters[index].clone())], 0, error)
-        })?),
+        Some(unwrap) => Some(
+            Unwrap::new(unwrap, &mut names, strict_loki)
+                .map_err(|(index, error)| label_filter_error(&[ast::Stage::LabelFilter(unwrap.post_filters[index].clone())], 0, error))?,
+        ),
         None => None,
     };
     let reads_labels = unwrap.is_some() || stages.iter().any(|stage| matches!(stage, Stage::LabelFilter(_)));

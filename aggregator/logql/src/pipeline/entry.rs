@@ -182,8 +182,11 @@ impl EntryLabels {
         let marks = self.marks_mut(target);
         let is_first = marks.extracted != epoch;
         marks.extracted = epoch;
-        if is_first && self.names.is_needed(target) {
-            self.still_needed = self.still_needed.map(|count| count.saturating_sub(1));
+        if let Some(count) = &mut self.still_needed
+            && is_first
+            && self.names.is_needed(target)
+        {
+            *count = count.saturating_sub(1);
         }
     }
 
@@ -200,19 +203,19 @@ impl EntryLabels {
         let epoch = self.epoch;
         let position = self.parsed.len() as u32;
         let marks = self.marks_mut(id);
-        if marks.metadata == epoch {
-            marks.metadata = 0;
-            let index = marks.metadata_index as usize;
-            self.metadata[index].is_alive = false;
+        let before = *marks;
+        marks.metadata = 0;
+        if before.parsed != epoch {
+            marks.parsed = epoch;
+            marks.parsed_index = position;
         }
-        let marks = self.marks_mut(id);
-        if marks.parsed == epoch {
-            let index = marks.parsed_index as usize;
-            self.parsed[index].text = text;
+        if before.metadata == epoch {
+            self.metadata[before.metadata_index as usize].is_alive = false;
+        }
+        if before.parsed == epoch {
+            self.parsed[before.parsed_index as usize].text = text;
             return;
         }
-        marks.parsed = epoch;
-        marks.parsed_index = position;
         self.parsed.push(Pair { name: id, text, is_alive: true });
     }
 

@@ -44,14 +44,7 @@ impl Default for KeyCache {
 
 impl Key {
     fn root() -> Key {
-        Key {
-            raw: Box::default(),
-            parent: KeyIndex::MAX,
-            followed_by: ROOT,
-            joined: Box::default(),
-            name: None,
-            is_parent_of_needed: true,
-        }
+        Key { raw: Box::default(), parent: KeyIndex::MAX, followed_by: ROOT, joined: Box::default(), name: None, is_parent_of_needed: true }
     }
 }
 

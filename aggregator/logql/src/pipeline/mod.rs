@@ -14,6 +14,7 @@ pub(crate) mod keys;
 pub(crate) mod names;
 mod processed;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use crate::ast::{self, Grouping};
@@ -166,12 +167,7 @@ pub struct StreamPipeline<'p> {
 
 impl StreamPipeline<'_> {
     /// Runs every stage over one entry; `None` if it is dropped. `timestamp` is in nanoseconds.
-    pub fn process<'a>(
-        &'a mut self,
-        timestamp: i64,
-        line: &'a [u8],
-        metadata: &'a [(&'a str, &'a str)],
-    ) -> Option<Processed<'a>> {
+    pub fn process<'a>(&'a mut self, timestamp: i64, line: &'a [u8], metadata: &'a [(&'a str, &'a str)]) -> Option<Processed<'a>> {
         if !self.pipeline.line_filters.iter().all(|filter| filter.matches(line)) {
             return None;
         }
@@ -179,12 +175,7 @@ impl StreamPipeline<'_> {
     }
 
     /// The same for an entry that is known to pass [`Pipeline::line_filters`].
-    pub fn process_filtered<'a>(
-        &'a mut self,
-        timestamp: i64,
-        line: &'a [u8],
-        metadata: &'a [(&'a str, &'a str)],
-    ) -> Option<Processed<'a>> {
+    pub fn process_filtered<'a>(&'a mut self, timestamp: i64, line: &'a [u8], metadata: &'a [(&'a str, &'a str)]) -> Option<Processed<'a>> {
         let input = Input { line, metadata };
         if self.labels.start(input, &mut self.metadata_names) {
             for scratch in &mut self.scratches {

@@ -5,6 +5,7 @@
 //! lines bring more than [`MAXIMUM_NAMES`] names, everything but the first ones is forgotten between two entries.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use crate::labels::LabelSet;
 use crate::needed::{EXTRACTED_SUFFIX, NeededLabels};
@@ -35,7 +36,8 @@ struct Name {
 #[derive(Debug, Clone)]
 pub(crate) struct PipelineNames {
     names: Vec<Box<str>>,
-    needed: NeededLabels,
+    /// `None`: every name is needed.
+    needed: Option<Arc<BTreeSet<String>>>,
 }
 
 /// `__error__`, which has the first number in every table.
@@ -46,7 +48,12 @@ pub(crate) const ERROR_NAME: NameId = NameId(0);
 
 impl PipelineNames {
     pub(crate) fn new(needed: &NeededLabels) -> PipelineNames {
-        PipelineNames { names: vec![ERROR_LABEL.into()], needed: needed.clone() }
+        let needed = match needed {
+            NeededLabels::All => None,
+            NeededLabels::None => Some(Arc::default()),
+            NeededLabels::Only(needed) => Some(Arc::new(needed.clone())),
+        };
+        PipelineNames { names: vec![ERROR_LABEL.into()], needed }
     }
 
     pub(crate) fn intern(&mut self, text: &str) -> NameId {
@@ -70,7 +77,7 @@ pub(crate) struct NameTable {
     by_text: HashMap<Box<str>, NameId>,
     stream: LabelSet,
     /// `None`: every name is needed.
-    needed: Option<BTreeSet<String>>,
+    needed: Option<Arc<BTreeSet<String>>>,
     /// How many names came from the pipeline and the stream.
     fixed: usize,
     stream_names: Vec<NameId>,
@@ -78,16 +85,11 @@ pub(crate) struct NameTable {
 
 impl NameTable {
     pub(crate) fn new(names: &PipelineNames, stream: &LabelSet) -> NameTable {
-        let needed = match &names.needed {
-            NeededLabels::All => None,
-            NeededLabels::None => Some(BTreeSet::new()),
-            NeededLabels::Only(needed) => Some(needed.clone()),
-        };
         let mut table = NameTable {
             names: Vec::with_capacity(names.names.len()),
             by_text: HashMap::new(),
             stream: stream.clone(),
-            needed,
+            needed: names.needed.clone(),
             fixed: 0,
             stream_names: Vec::with_capacity(stream.len()),
         };
@@ -161,7 +163,7 @@ impl NameTable {
 
     /// How many names parsers have to find before they may stop; `None` if they may not.
     pub(crate) fn needed_count(&self) -> Option<usize> {
-        self.needed.as_ref().map(BTreeSet::len)
+        self.needed.as_ref().map(|needed| needed.len())
     }
 
     /// Whether the query asks for errors: it groups by them or filters on them.

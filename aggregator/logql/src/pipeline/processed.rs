@@ -77,11 +77,7 @@ impl Processed<'_> {
     /// The same labels by where they come from.
     pub fn categorized(&self) -> CategorizedLabels {
         let is_stream_whole = self.labels.names.stream_names().all(|name| self.labels.is_stream_label_shown(name));
-        let stream = if is_stream_whole {
-            self.labels.names.stream().clone()
-        } else {
-            LabelSet::from_pairs(self.stream_pairs())
-        };
+        let stream = if is_stream_whole { self.labels.names.stream().clone() } else { LabelSet::from_pairs(self.stream_pairs()) };
         let parsed = self.labels.parsed().map(|pair| self.texts(pair));
         let errors = self.error_pairs().map(|(name, value)| (name, Cow::Borrowed(value)));
         CategorizedLabels {

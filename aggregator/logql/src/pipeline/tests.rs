@@ -79,8 +79,14 @@ fn json_flattens_objects_and_keeps_what_stands_before_an_error() {
             (r#" {"a":3} "#, r#"{a="3"}"#),
             (r#"{"with \"q\"":1," ":2,"":3,"1x":4}"#, r#"{_1x="4", with__q_="1"}"#),
             (r#"{"a":1,"#, r#"{__error__="JSONParserErr", __error_details__="Value is array, but can't find closing ']' symbol", a="1"}"#),
-            (r#"{"a":1,"b":{"c":2"#, r#"{__error__="JSONParserErr", __error_details__="Value looks like object, but can't find closing '}' symbol", a="1"}"#),
-            (r#"{"a":1,"b":{"c":2 x}}"#, r#"{__error__="JSONParserErr", __error_details__="Value looks like object, but can't find closing '}' symbol", a="1", b_c="2"}"#),
+            (
+                r#"{"a":1,"b":{"c":2"#,
+                r#"{__error__="JSONParserErr", __error_details__="Value looks like object, but can't find closing '}' symbol", a="1"}"#,
+            ),
+            (
+                r#"{"a":1,"b":{"c":2 x}}"#,
+                r#"{__error__="JSONParserErr", __error_details__="Value looks like object, but can't find closing '}' symbol", a="1", b_c="2"}"#,
+            ),
             (r#"{"a":"x"#, r#"{__error__="JSONParserErr", __error_details__="Value is string, but can't find closing '\"' symbol"}"#),
             ("not json", NO_OBJECT),
             ("[1,2,3]", NO_OBJECT),
@@ -125,10 +131,16 @@ fn json_paths_are_followed() {
             ("42", bare_error),
             (r#" {"a":3} "#, bare_error),
             ("", "{}"),
-            (r#"{"a":"broken"#, r#"{__error__="JSONParserErr", __error_details__="Value is string, but can't find closing '\"' symbol", x=""}"#),
+            (
+                r#"{"a":"broken"#,
+                r#"{__error__="JSONParserErr", __error_details__="Value is string, but can't find closing '\"' symbol", x=""}"#,
+            ),
         ],
     );
-    check(&[stage(&[("x", "a[1].b"), ("y", r#"["c d"]"#)])], &[(r#"{"a":[{"b":1},{"b":"t\"wo"}],"c d":true}"#, r#"{x="t\"wo", y="true"}"#)]);
+    check(
+        &[stage(&[("x", "a[1].b"), ("y", r#"["c d"]"#)])],
+        &[(r#"{"a":[{"b":1},{"b":"t\"wo"}],"c d":true}"#, r#"{x="t\"wo", y="true"}"#)],
+    );
     check(&[stage(&[("x", "[0]")])], &[("[1,2,3]", r#"{x="1"}"#), ("[]", r#"{x=""}"#)]);
     check(
         &[stage(&[("x", "a"), ("x", "b")])],
@@ -155,14 +167,15 @@ fn logfmt_takes_the_first_of_equal_names() {
     let keep_empty = Ast::Logfmt { strict: false, keep_empty: true, extractions: Vec::new() };
     check(&[keep_empty], &[("a= b c=3", r#"{a="", b="", c="3"}"#)]);
     let strict = Ast::Logfmt { strict: true, keep_empty: false, extractions: Vec::new() };
-    check(&[strict], &[("a=1 b==2 c=3", r#"{__error__="LogfmtParserErr", __error_details__="logfmt syntax error at pos 7 : unexpected '='", a="1"}"#)]);
+    check(
+        &[strict],
+        &[("a=1 b==2 c=3", r#"{__error__="LogfmtParserErr", __error_details__="logfmt syntax error at pos 7 : unexpected '='", a="1"}"#)],
+    );
 }
 
 #[test]
 fn logfmt_expressions_take_the_last() {
-    let stage = |pairs: &[(&str, &str)]| {
-        [Ast::Logfmt { strict: false, keep_empty: false, extractions: extractions(pairs) }]
-    };
+    let stage = |pairs: &[(&str, &str)]| [Ast::Logfmt { strict: false, keep_empty: false, extractions: extractions(pairs) }];
     check(&stage(&[("k", "k")]), &[("k=1 k=2", r#"{k="2"}"#), ("k=1 k=", r#"{k=""}"#), ("x", r#"{k=""}"#)]);
     check(&stage(&[("app", "app"), ("x", "foo_bar")]), &[("app=i foo.bar=1", r#"{app_extracted="i", x="1"}"#)]);
     check(&stage(&[("x", "k"), ("y", "k")]), &[("k=1", r#"{x="1", y="1"}"#)]);
@@ -251,9 +264,7 @@ fn and_looks_at_both_sides_and_or_stops() {
 
 #[test]
 fn addresses_in_labels_are_tested() {
-    let stage = |negated| {
-        [logfmt(), Ast::LabelFilter(ast::LabelFilter::Ip { name: "ip".into(), negated, pattern: "10.0.0.0/8".into() })]
-    };
+    let stage = |negated| [logfmt(), Ast::LabelFilter(ast::LabelFilter::Ip { name: "ip".into(), negated, pattern: "10.0.0.0/8".into() })];
     assert!(run(&stage(false), "ip=10.1.2.3").is_some() && run(&stage(true), "ip=10.1.2.3").is_none());
     assert!(run(&stage(false), "ip=nope").is_none() && run(&stage(true), "ip=nope").is_some());
     assert!(run(&stage(false), "x=1").is_none() && run(&stage(true), "x=1").is_none());
@@ -262,10 +273,7 @@ fn addresses_in_labels_are_tested() {
 #[test]
 fn patterns_capture_up_to_the_first_literal() {
     let stage = |pattern: &str| [Ast::Pattern { pattern: pattern.into() }];
-    check(
-        &stage("<ip> - <user> [<_>] <rest>"),
-        &[("10.0.0.1 - ana [now] GET /", r#"{ip="10.0.0.1", rest="GET /", user="ana"}"#)],
-    );
+    check(&stage("<ip> - <user> [<_>] <rest>"), &[("10.0.0.1 - ana [now] GET /", r#"{ip="10.0.0.1", rest="GET /", user="ana"}"#)]);
     check(&stage("<a>/<b>"), &[("x/y/z", r#"{a="x", b="y/z"}"#), ("no slash", r#"{a="no slash"}"#), ("", "{}")]);
     check(&stage("user <u> "), &[("user ana x", r#"{u="ana"}"#), ("a user ana x", "{}")]);
     check(&stage("<a> <b>"), &[(" padded", r#"{a="", b="padded"}"#)]);
@@ -324,7 +332,10 @@ fn labels_are_dropped_and_kept() {
     let errors = vec![name("__error__"), name("__error_details__")];
     assert_eq!(run(&[json(), Ast::Drop { targets: errors }], "x").as_deref(), Some("{}"));
     assert_eq!(run_all(&[json(), Ast::Keep { targets: vec![name("x")] }], "x"), NO_OBJECT);
-    assert_eq!(run(&[json(), Ast::Keep { targets: vec![name("b")] }], r#"{"__error__":"mine","x":1}"#).as_deref(), Some(r#"{__error__="mine"}"#));
+    assert_eq!(
+        run(&[json(), Ast::Keep { targets: vec![name("b")] }], r#"{"__error__":"mine","x":1}"#).as_deref(),
+        Some(r#"{__error__="mine"}"#)
+    );
 }
 
 #[test]
@@ -448,7 +459,7 @@ fn series_keys_agree_with_series_labels() {
                 assert_eq!(labels, processed.grouped_by(grouping), "{line}");
             }
             if key.is_empty() {
-                assert!(labels.iter().all(|pair| stream_has(pair)), "{line}: {labels}");
+                assert!(labels.iter().all(stream_has), "{line}: {labels}");
             }
             for (other_key, other_labels) in &seen {
                 assert!(*other_key != key || *other_labels == labels, "{line}: {labels} and {other_labels}");

@@ -12,6 +12,7 @@ pub(crate) struct ParserScratch {
     pub(crate) open_objects: Vec<super::json::OpenObject>,
     pub(crate) pending: Vec<(NameId, Text)>,
     pub(crate) found: Vec<bool>,
+    pub(crate) unescaped: Vec<u8>,
     pub(crate) captures: Option<regex::bytes::CaptureLocations>,
 }
 
@@ -112,10 +113,7 @@ impl<'e> Extraction<'e> {
 
 /// Whether a value can be shown as it is.
 pub(crate) fn is_clean(value: &[u8]) -> bool {
-    match std::str::from_utf8(value) {
-        Ok(text) => text.is_ascii() || !text.contains(char::REPLACEMENT_CHARACTER),
-        Err(_) => false,
-    }
+    value.is_ascii() || std::str::from_utf8(value).is_ok_and(|text| !text.contains(char::REPLACEMENT_CHARACTER))
 }
 
 /// Appends a value with a space for each byte that is not UTF-8 and for each replacement character.

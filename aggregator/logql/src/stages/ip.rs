@@ -73,18 +73,12 @@ fn network(address: &str, bits: &str) -> Option<AddressRange> {
         IpAddr::V4(address) => {
             let mask = u32::MAX.checked_shr(bits).unwrap_or(0);
             let first = address.to_bits() & !mask;
-            (bits <= 32).then(|| AddressRange {
-                first: Ipv4Addr::from_bits(first).into(),
-                last: Ipv4Addr::from_bits(first | mask).into(),
-            })
+            (bits <= 32).then(|| AddressRange { first: Ipv4Addr::from_bits(first).into(), last: Ipv4Addr::from_bits(first | mask).into() })
         }
         IpAddr::V6(address) => {
             let mask = u128::MAX.checked_shr(bits).unwrap_or(0);
             let first = address.to_bits() & !mask;
-            (bits <= 128).then(|| AddressRange {
-                first: Ipv6Addr::from_bits(first).into(),
-                last: Ipv6Addr::from_bits(first | mask).into(),
-            })
+            (bits <= 128).then(|| AddressRange { first: Ipv6Addr::from_bits(first).into(), last: Ipv6Addr::from_bits(first | mask).into() })
         }
     }
 }
@@ -112,6 +106,7 @@ fn run_length(text: &[u8], accept: impl Fn(u8) -> bool) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -144,8 +139,7 @@ mod tests {
 
     #[test]
     fn other_patterns_are_refused() {
-        for pattern in ["", "nope", "10.0.0", "300.1.2.3", "10.0.0.0/40", "10.0.0.0/08", "10.0.0.9-10.0.0.1", "::1-1.2.3.4"]
-        {
+        for pattern in ["", "nope", "10.0.0", "300.1.2.3", "10.0.0.0/40", "10.0.0.0/08", "10.0.0.9-10.0.0.1", "::1-1.2.3.4"] {
             let error = AddressRange::parse(pattern).unwrap_err();
             assert_eq!(error.to_string(), format!("ip: invalid pattern: \"{pattern}\""));
         }

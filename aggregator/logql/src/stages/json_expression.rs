@@ -19,10 +19,7 @@ pub(crate) struct JsonExpression {
 }
 
 impl JsonExpression {
-    pub(crate) fn new(
-        extractions: &[ast::Extraction],
-        names: &mut PipelineNames,
-    ) -> Result<JsonExpression, PathError> {
+    pub(crate) fn new(extractions: &[ast::Extraction], names: &mut PipelineNames) -> Result<JsonExpression, PathError> {
         let mut stage = JsonExpression { labels: Vec::new(), paths: PathTree::default() };
         for (index, extraction) in extractions.iter().enumerate() {
             stage.paths.insert(&parse_path(&extraction.path)?, index);

@@ -113,9 +113,7 @@ impl Tokens<'_> {
                 let digits = self.take_while(|c| c.is_ascii_digit());
                 digits.parse().map_or(Token::End, Token::Index)
             }
-            'a'..='z' | 'A'..='Z' | '_' => {
-                Token::Field(self.take_while(|c| c.is_ascii_alphanumeric() || c == '_').as_bytes().to_vec())
-            }
+            'a'..='z' | 'A'..='Z' | '_' => Token::Field(self.take_while(|c| c.is_ascii_alphanumeric() || c == '_').as_bytes().to_vec()),
             other => Token::Unknown(other),
         }
     }
@@ -172,6 +170,7 @@ fn child<'t, K: PartialEq + Clone>(children: &'t mut Vec<(K, PathTree)>, key: &K
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -176,6 +176,7 @@ pub(crate) fn hexadecimal_unit(text: &[u8]) -> Option<u32> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -47,11 +47,7 @@ pub(crate) enum TextTest {
 }
 
 impl LabelFilter {
-    pub(crate) fn new(
-        filter: &ast::LabelFilter,
-        names: &mut PipelineNames,
-        strict_loki: bool,
-    ) -> Result<LabelFilter, LabelFilterError> {
+    pub(crate) fn new(filter: &ast::LabelFilter, names: &mut PipelineNames, strict_loki: bool) -> Result<LabelFilter, LabelFilterError> {
         Ok(match filter {
             ast::LabelFilter::String(matcher) => LabelFilter::Text {
                 name: names.intern(&matcher.name),
@@ -66,11 +62,9 @@ impl LabelFilter {
                     FilterValue::Bytes(bytes) => LabelFilter::Size { name, op, bytes: as_printed(bytes) },
                 }
             }
-            ast::LabelFilter::Ip { name, negated, pattern } => LabelFilter::Address {
-                name: names.intern(name),
-                range: AddressRange::parse(pattern)?,
-                is_negated: *negated,
-            },
+            ast::LabelFilter::Ip { name, negated, pattern } => {
+                LabelFilter::Address { name: names.intern(name), range: AddressRange::parse(pattern)?, is_negated: *negated }
+            }
             ast::LabelFilter::And { .. } => LabelFilter::All(Self::operands(filter, true, names, strict_loki)?),
             ast::LabelFilter::Or { .. } => LabelFilter::Any(Self::operands(filter, false, names, strict_loki)?),
         })
@@ -134,7 +128,12 @@ impl LabelFilter {
                 labels.get(*name, input).is_some_and(test)
             }
             LabelFilter::All(filters) => {
-                filters.iter().fold(true, |is_kept, filter| filter.keeps(labels, input) && is_kept)
+                let mut is_kept = true;
+                for filter in filters {
+                    // Each is asked, as each may set the error.
+                    is_kept &= filter.keeps(labels, input);
+                }
+                is_kept
             }
             LabelFilter::Any(filters) => filters.iter().any(|filter| filter.keeps(labels, input)),
         }
@@ -159,9 +158,7 @@ impl TextTest {
             TextTest::Always => true,
             TextTest::Equals(text) => value == &**text,
             TextTest::Matches(regex) => is_match(regex, value),
-            TextTest::ContainsAny(texts) => {
-                texts.iter().any(|text| memchr::memmem::find(value, text).is_some())
-            }
+            TextTest::ContainsAny(texts) => texts.iter().any(|text| memchr::memmem::find(value, text).is_some()),
         }
     }
 }
@@ -185,12 +182,7 @@ fn contained_texts(pattern: &str) -> Option<Vec<Box<[u8]>>> {
 }
 
 /// Compares a converted value. A missing label drops the entry, a value that cannot be converted keeps it.
-fn compare(
-    labels: &mut EntryLabels,
-    input: Input<'_>,
-    name: NameId,
-    test: impl FnOnce(&str) -> Result<bool, String>,
-) -> bool {
+fn compare(labels: &mut EntryLabels, input: Input<'_>, name: NameId, test: impl FnOnce(&str) -> Result<bool, String>) -> bool {
     let Some(value) = labels.find(name, input) else {
         return false;
     };

@@ -38,7 +38,7 @@ pub struct LineMatcher {
 enum Test {
     Always,
     NotEmpty,
-    Contains(Finder<'static>),
+    Contains(Box<Finder<'static>>),
     ContainsLower(LowerCase),
     Regex(Regex),
     Pattern(PatternFilter),
@@ -54,8 +54,7 @@ impl LineMatcher {
             LineFilterArg::Ip(text) if strict_loki && is_chain => Test::text(filter.op, text),
             LineFilterArg::Ip(pattern) => Test::address(filter.op, pattern),
         });
-        let is_negated =
-            matches!(filter.op, LineFilterOp::NotContains | LineFilterOp::NotRegex | LineFilterOp::NotPattern);
+        let is_negated = matches!(filter.op, LineFilterOp::NotContains | LineFilterOp::NotRegex | LineFilterOp::NotPattern);
         Ok(LineMatcher { alternatives: alternatives.collect::<Result<_, _>>()?, is_negated })
     }
 
@@ -76,9 +75,7 @@ impl Test {
     fn text(op: LineFilterOp, text: &str) -> Result<Test, LineFilterError> {
         Ok(match op {
             _ if text.is_empty() && !matches!(op, LineFilterOp::Pattern | LineFilterOp::NotPattern) => Test::Always,
-            LineFilterOp::Contains | LineFilterOp::NotContains => {
-                Test::Contains(Finder::new(text.as_bytes()).into_owned())
-            }
+            LineFilterOp::Contains | LineFilterOp::NotContains => Test::Contains(Box::new(Finder::new(text.as_bytes()).into_owned())),
             LineFilterOp::Regex | LineFilterOp::NotRegex => match text {
                 ".*" => Test::Always,
                 ".+" => Test::NotEmpty,
@@ -148,6 +145,7 @@ fn plain_alternatives(pattern: &str) -> Option<Vec<&str>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -21,9 +21,10 @@ impl Logfmt {
         if extraction.labels.has_all_needed() {
             return Verdict::Keep;
         }
-        scratch.keys.start_line();
+        let ParserScratch { keys, unescaped, .. } = scratch;
+        keys.start_line();
         let line = extraction.line;
-        let mut pairs = Pairs::new(line);
+        let mut pairs = Pairs::new(line, unescaped);
         loop {
             let pair = match next_pair(&mut pairs, self.strict) {
                 Ok(Some(pair)) => pair,
@@ -37,8 +38,8 @@ impl Logfmt {
                 continue;
             }
             let raw = &line[pair.key_start..pair.key_end];
-            let key = extraction.key(&mut scratch.keys, ROOT, raw, raw);
-            let Some(target) = extraction.target(&scratch.keys, key) else {
+            let key = extraction.key(keys, ROOT, raw, raw);
+            let Some(target) = extraction.target(keys, key) else {
                 continue;
             };
             let text = value_text(&mut extraction, pair);

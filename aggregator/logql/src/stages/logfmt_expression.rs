@@ -29,11 +29,7 @@ pub(crate) struct LogfmtExpression {
 }
 
 impl LogfmtExpression {
-    pub(crate) fn new(
-        strict: bool,
-        extractions: &[ast::Extraction],
-        names: &mut PipelineNames,
-    ) -> Result<LogfmtExpression, KeyError> {
+    pub(crate) fn new(strict: bool, extractions: &[ast::Extraction], names: &mut PipelineNames) -> Result<LogfmtExpression, KeyError> {
         let mut labels = Vec::with_capacity(extractions.len());
         for extraction in extractions {
             let key = parse_key(&extraction.path)?;
@@ -52,9 +48,10 @@ impl LogfmtExpression {
                 extraction.labels.extract(*label, Text::EMPTY);
             }
         }
-        scratch.keys.start_line();
+        let ParserScratch { keys, unescaped, .. } = scratch;
+        keys.start_line();
         let line = extraction.line;
-        let mut pairs = Pairs::new(line);
+        let mut pairs = Pairs::new(line, unescaped);
         loop {
             let pair = match next_pair(&mut pairs, self.strict) {
                 Ok(Some(pair)) => pair,
@@ -62,8 +59,8 @@ impl LogfmtExpression {
                 Err(error) => return report(&mut extraction, &error),
             };
             let raw = &line[pair.key_start..pair.key_end];
-            let key = extraction.key(&mut scratch.keys, ROOT, raw, raw);
-            let Some(key) = scratch.keys.get(key).name else {
+            let key = extraction.key(keys, ROOT, raw, raw);
+            let Some(key) = keys.get(key).name else {
                 continue;
             };
             if !self.labels.iter().any(|(_, wanted)| *wanted == key) {
@@ -118,6 +115,7 @@ fn parse_key(key: &str) -> Result<String, KeyError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

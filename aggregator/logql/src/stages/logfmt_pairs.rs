@@ -40,12 +40,12 @@ pub(crate) struct Pairs<'l> {
     line: &'l [u8],
     at: usize,
     /// Where unescaped values are checked.
-    unescaped: Vec<u8>,
+    unescaped: &'l mut Vec<u8>,
 }
 
 impl<'l> Pairs<'l> {
-    pub(crate) fn new(line: &'l [u8]) -> Pairs<'l> {
-        Pairs { line, at: 0, unescaped: Vec::new() }
+    pub(crate) fn new(line: &'l [u8], unescaped: &'l mut Vec<u8>) -> Pairs<'l> {
+        Pairs { line, at: 0, unescaped }
     }
 
     /// The next well-formed pair, past malformed ones.
@@ -103,7 +103,7 @@ impl<'l> Pairs<'l> {
         self.at = end + 1;
         if is_escaped {
             self.unescaped.clear();
-            if !unquote(&self.line[start..end], &mut self.unescaped) {
+            if !unquote(&self.line[start..end], self.unescaped) {
                 return Err(self.error(Reason::InvalidQuoted));
             }
         }
@@ -168,23 +168,23 @@ fn unquote_unicode(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     fn lenient(line: &str) -> Vec<(String, String)> {
-        let mut pairs = Pairs::new(line.as_bytes());
+        let mut unescaped = Vec::new();
+        let mut pairs = Pairs::new(line.as_bytes(), &mut unescaped);
         let mut found = Vec::new();
         while let Some(pair) = pairs.next_lenient() {
-            found.push((
-                line[pair.key_start..pair.key_end].to_owned(),
-                line[pair.value_start..pair.value_end].to_owned(),
-            ));
+            found.push((line[pair.key_start..pair.key_end].to_owned(), line[pair.value_start..pair.value_end].to_owned()));
         }
         found
     }
 
     fn strict_error(line: &str) -> Option<String> {
-        let mut pairs = Pairs::new(line.as_bytes());
+        let mut unescaped = Vec::new();
+        let mut pairs = Pairs::new(line.as_bytes(), &mut unescaped);
         std::iter::from_fn(|| pairs.next_strict()).find_map(Result::err).map(|error| error.to_string())
     }
 
@@ -205,8 +205,7 @@ mod tests {
             (" \t ", &[]),
         ];
         for (line, expected) in cases {
-            let expected: Vec<(String, String)> =
-                expected.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            let expected: Vec<(String, String)> = expected.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
             assert_eq!(lenient(line), expected, "{line:?}");
         }
     }

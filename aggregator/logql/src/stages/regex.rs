@@ -27,6 +27,7 @@ pub(crate) fn cleaned(text: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::regex_dialect::{Anchoring, compile};

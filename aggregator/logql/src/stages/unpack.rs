@@ -20,11 +20,7 @@ enum UnpackError {
 }
 
 /// Returns what becomes of the entry, and whether its line was replaced by what is now in `unpacked`.
-pub(crate) fn run(
-    mut extraction: Extraction<'_>,
-    scratch: &mut ParserScratch,
-    unpacked: &mut Vec<u8>,
-) -> (Verdict, bool) {
+pub(crate) fn run(mut extraction: Extraction<'_>, scratch: &mut ParserScratch, unpacked: &mut Vec<u8>) -> (Verdict, bool) {
     if extraction.line.is_empty() {
         return (Verdict::Keep, false);
     }
@@ -50,11 +46,7 @@ pub(crate) fn run(
 }
 
 /// Reads the object; true if it is packed.
-fn read(
-    extraction: &mut Extraction<'_>,
-    scratch: &mut ParserScratch,
-    unpacked: &mut Vec<u8>,
-) -> Result<bool, UnpackError> {
+fn read(extraction: &mut Extraction<'_>, scratch: &mut ParserScratch, unpacked: &mut Vec<u8>) -> Result<bool, UnpackError> {
     let line = extraction.line;
     if line[0] != b'{' {
         return Err(UnpackError::NoObject);

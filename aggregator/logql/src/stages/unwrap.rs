@@ -19,11 +19,7 @@ pub(crate) struct Unwrap {
 }
 
 impl Unwrap {
-    pub(crate) fn new(
-        unwrap: &ast::Unwrap,
-        names: &mut PipelineNames,
-        strict_loki: bool,
-    ) -> Result<Unwrap, (usize, LabelFilterError)> {
+    pub(crate) fn new(unwrap: &ast::Unwrap, names: &mut PipelineNames, strict_loki: bool) -> Result<Unwrap, (usize, LabelFilterError)> {
         let mut post_filters = Vec::with_capacity(unwrap.post_filters.len());
         for (index, filter) in unwrap.post_filters.iter().enumerate() {
             post_filters.push(LabelFilter::new(filter, names, strict_loki).map_err(|error| (index, error))?);
@@ -46,12 +42,8 @@ impl Unwrap {
 fn convert(text: &str, conversion: Option<Conversion>) -> Result<f64, String> {
     match conversion {
         None => number(text),
-        Some(Conversion::Bytes) => {
-            parse_bytes_size(text).map(|bytes| bytes as f64).map_err(|error| error.to_string())
-        }
-        Some(Conversion::Duration | Conversion::DurationSeconds) => {
-            parse_go_duration(text).map(seconds).map_err(|error| error.to_string())
-        }
+        Some(Conversion::Bytes) => parse_bytes_size(text).map(|bytes| bytes as f64).map_err(|error| error.to_string()),
+        Some(Conversion::Duration | Conversion::DurationSeconds) => parse_go_duration(text).map(seconds).map_err(|error| error.to_string()),
     }
 }
 
@@ -61,6 +53,7 @@ fn seconds(nanoseconds: i64) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
