@@ -1,1 +1,20 @@
+//! The aggregator: pushes in, durable segments and answers to LogQL out.
+//!
+//! ```text
+//! main → cli → config → server → wiring (store, catalog, ingester, engine)
+//!                              → http (push → ingest;  query, labels, series, stats → engine;  status, admin)
+//! ```
 
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod ingest;
+pub mod lifecycle;
+pub mod limits;
+pub mod logging;
+pub mod memory;
+pub mod metrics;
+pub mod server;
+pub mod signals;
+pub mod wiring;

@@ -1,0 +1,115 @@
+//! The command line: subcommands, and a flag for every scalar key of the configuration.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::NonEmptyStringValueParser, value_parser};
+
+use crate::config::key::{Key, Kind};
+use crate::config::load::{LoadError, load};
+use crate::config::merge::Merged;
+
+/// What was asked for.
+#[derive(Debug)]
+pub enum Invocation {
+    Serve(ConfigSource),
+}
+
+/// Where the configuration comes from and what is to be done with it.
+#[derive(Debug, Default)]
+pub struct ConfigSource {
+    pub file: Option<PathBuf>,
+    pub flags: Vec<(&'static Key, String)>,
+    /// Say whether the configuration is right and end.
+    pub check: bool,
+    /// Print the configuration and end.
+    pub print: bool,
+}
+
+impl ConfigSource {
+    /// Merges file, process variables and flags.
+    pub fn load(&self) -> Result<Merged, LoadError> {
+        load(self.file.as_deref(), |name| std::env::var(name).ok(), &self.flags)
+    }
+}
+
+/// Reads the command line; help, version and mistakes come back as the error to print.
+pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Invocation, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    match matches.subcommand() {
+        Some(("serve", matches)) => Ok(Invocation::Serve(config_source(matches))),
+        _ => unreachable!("clap requires one of the subcommands above"),
+    }
+}
+
+fn command() -> Command {
+    Command::new("tailwater-aggregator")
+        .about("Makes pushed logs durable on object storage and answers LogQL on Loki's HTTP API")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(with_config(Command::new("serve").about("Runs the aggregator")))
+}
+
+/// Adds the flags of the configuration to a subcommand.
+pub fn with_config(command: Command) -> Command {
+    let file = Arg::new("config").long("config").value_name("FILE").value_parser(value_parser!(PathBuf)).help("Configuration file (YAML)");
+    let check = Arg::new("check-config").long("check-config").action(ArgAction::SetTrue).help("Check the configuration and end");
+    let print = Arg::new("print-config").long("print-config").action(ArgAction::SetTrue).help("Print the whole configuration and end");
+    command.arg(file).arg(check).arg(print).args(Key::scalars().map(flag))
+}
+
+/// The flag of a key. Its texts live as long as the program, which makes them once.
+fn flag(key: &'static Key) -> Arg {
+    let help = format!("Key `{}`, variable {}", key.name, key.variable());
+    let arg = Arg::new(key.name)
+        .long(&*key.flag().leak())
+        .value_name(key.kind.placeholder())
+        .value_parser(NonEmptyStringValueParser::new())
+        .hide_short_help(key.name.starts_with("limits."))
+        .help(&*help.leak());
+    match key.kind {
+        Kind::Boolean => arg.num_args(0..=1).default_missing_value("true"),
+        Kind::Text => arg.value_parser(value_parser!(String)),
+        _ => arg,
+    }
+}
+
+/// The configuration that a subcommand's flags describe.
+pub fn config_source(matches: &ArgMatches) -> ConfigSource {
+    let given = |key: &'static Key| matches.get_one::<String>(key.name).map(|text| (key, text.clone()));
+    ConfigSource {
+        file: matches.get_one::<PathBuf>("config").cloned(),
+        flags: Key::scalars().filter_map(given).collect(),
+        check: matches.get_flag("check-config"),
+        print: matches.get_flag("print-config"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(arguments: &[&str]) -> ConfigSource {
+        let all = ["tailwater-aggregator", "serve"].iter().chain(arguments);
+        let Invocation::Serve(source) = parse(all).expect("arguments");
+        source
+    }
+
+    #[test]
+    fn every_scalar_key_is_a_flag() {
+        let source = source(&["--config", "a.yaml", "--storage-s3-bucket", "logs", "--strict-loki", "--flush-interval=1s", "--storage-prefix="]);
+        assert_eq!(source.file, Some(PathBuf::from("a.yaml")));
+        let mut flags: Vec<(&str, &str)> = source.flags.iter().map(|(key, text)| (key.name, text.as_str())).collect();
+        flags.sort_unstable();
+        assert_eq!(flags, [("flush_interval", "1s"), ("storage.prefix", ""), ("storage.s3.bucket", "logs"), ("strict_loki", "true")]);
+        command().debug_assert();
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for arguments in [["tailwater-aggregator", "sirve"].as_slice(), &["tailwater-aggregator", "serve", "--nosuch", "1"], &["tailwater-aggregator"]] {
+            assert!(parse(arguments).is_err(), "{arguments:?}");
+        }
+    }
+}

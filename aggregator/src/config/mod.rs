@@ -1,0 +1,237 @@
+//! The configuration: one file, every scalar of it also a flag and a variable, all mistakes told at once.
+//!
+//! ```text
+//! defaults < FILE (--config) < TAILWATER_… variables < flags      merged as a tree of keys (`merge.rs`)
+//!   → each leaf checked against the table of keys (`key.rs`)      → Config (serde, unknown fields denied)
+//! ```
+//! Nothing here touches the network or the store: `--check-config` runs exactly this.
+
+pub mod key;
+pub mod load;
+pub mod merge;
+pub mod size;
+pub mod span;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::size::ByteSize;
+use crate::config::span::Span;
+use crate::limits::{Limits, TenantLimits};
+
+/// `aggregator.yaml`. The defaults are in the `Default` implementations below.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address of the HTTP server.
+    pub listen: SocketAddr,
+    pub log_level: LogLevel,
+    pub log_format: LogFormat,
+    /// Bytes that ingest and queries may use together; 0: three quarters of what the machine or the container has.
+    pub memory_limit: ByteSize,
+    pub storage: Storage,
+    /// How long a push waits for others to share its segment.
+    pub flush_interval: Span,
+    /// A segment is written when so many bytes of lines wait, however short the interval was.
+    pub segment_bytes: ByteSize,
+    /// How long a push may wait for its segment to be durable before it is answered 503.
+    pub ack_timeout: Span,
+    /// How often the store is asked for segments of other replicas.
+    pub discover_interval: Span,
+    pub limits: Limits,
+    /// Limits of single tenants: only what differs from `limits` is written.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub overrides: BTreeMap<String, Limits>,
+    /// Behave as Loki where its own users call it a bug: its rate limits and age limits, the refusal of entries too far behind.
+    pub strict_loki: bool,
+    pub tenancy: Tenancy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 3100)),
+            log_level: LogLevel::Info,
+            log_format: LogFormat::Logfmt,
+            memory_limit: ByteSize::bytes(0),
+            storage: Storage::default(),
+            flush_interval: Span::milliseconds(100),
+            segment_bytes: ByteSize::mebibytes(8),
+            ack_timeout: Span::seconds(8),
+            discover_interval: Span::seconds(2),
+            limits: Limits::default(),
+            overrides: BTreeMap::new(),
+            strict_loki: false,
+            tenancy: Tenancy::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    #[serde(rename = "type")]
+    pub kind: StorageKind,
+    /// Keys of all objects begin with it.
+    pub prefix: String,
+    pub filesystem: Filesystem,
+    pub s3: S3,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { kind: StorageKind::Filesystem, prefix: String::new(), filesystem: Filesystem::default(), s3: S3::default() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StorageKind {
+    Filesystem,
+    S3,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filesystem {
+    /// The folder of all objects.
+    pub path: PathBuf,
+}
+
+impl Default for Filesystem {
+    fn default() -> Self {
+        Self { path: PathBuf::from("./tailwater-data") }
+    }
+}
+
+/// Credentials come from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct S3 {
+    /// URL of the server; empty: AWS.
+    pub endpoint: String,
+    pub region: String,
+    pub bucket: String,
+    /// The bucket in the path of the URL instead of the host's name, as MinIO wants it.
+    pub force_path_style: bool,
+    /// Allow plain HTTP.
+    pub insecure: bool,
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            region: "us-east-1".to_owned(),
+            bucket: String::new(),
+            force_path_style: false,
+            insecure: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tenancy {
+    /// Read the tenant from `X-Scope-OrgID`; otherwise all data is of the tenant `default`.
+    pub enabled: bool,
+    /// The tenant of everything where tenancy is off.
+    pub default: String,
+    /// Allow `X-Scope-OrgID: a|b` in queries.
+    pub multi_tenant_queries: bool,
+}
+
+impl Default for Tenancy {
+    fn default() -> Self {
+        Self { enabled: false, default: "fake".to_owned(), multi_tenant_queries: false }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl LogLevel {
+    pub const NAMES: &'static [&'static str] = &["error", "warn", "info", "debug", "trace"];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace].into_iter().find(|level| level.as_str() == text)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Logfmt,
+    Json,
+}
+
+impl LogFormat {
+    pub const NAMES: &'static [&'static str] = &["logfmt", "json"];
+}
+
+impl Config {
+    /// The limits of every tenant, resolved.
+    pub fn tenant_limits(&self) -> TenantLimits {
+        TenantLimits::new(self.limits.clone(), self.overrides.clone(), self.strict_loki, self.tenancy.enabled)
+    }
+
+    /// The configuration as YAML. It holds no secrets but what a URL may carry, which is masked.
+    pub fn to_yaml(&self) -> String {
+        let mut shown = self.clone();
+        shown.storage.s3.endpoint = masked(&shown.storage.s3.endpoint);
+        serde_yaml_ng::to_string(&shown).expect("a configuration is made of scalars, lists and maps with text keys")
+    }
+}
+
+/// A URL without its user and password.
+fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let host_end = rest.find('/').unwrap_or(rest.len());
+    match rest[..host_end].rfind('@') {
+        Some(at) => format!("{scheme}://<masked>@{}", &rest[at + 1..]),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        let config = Config::default();
+        let read: Config = serde_yaml_ng::from_str(&config.to_yaml()).expect("printed configuration");
+        assert_eq!(read, config);
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_printed() {
+        for (url, expected) in [
+            ("http://user:secret@minio:9000/x@y", "http://<masked>@minio:9000/x@y"),
+            ("http://minio:9000", "http://minio:9000"),
+            ("", ""),
+        ] {
+            assert_eq!(masked(url), expected);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Every status and text of a refusal: the one place that turns errors into answers.
+//!
+//! Bodies are plain text, the bare message, marked `nosniff`; only `format_query` answers its errors as JSON, in its own
+//! file. Clients and dashboards search for these texts.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tailwater_engine::QueryError;
+use tailwater_logql::{ParseError, SelectorError};
+
+use crate::http::range::ParameterError;
+use crate::http::tenant::TenantError;
+use crate::ingest::body::BodyError;
+use crate::ingest::decode::PushRefused;
+use crate::ingest::rate::RateExceeded;
+
+/// Why a request is not answered as asked. Display is the body of the answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error("404 page not found\n")]
+    UnknownPath,
+    #[error("")]
+    MethodNotAllowed,
+    #[error("{text}")]
+    BadRequest { text: String },
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// `prefix` is what Loki puts before it on reading paths.
+    #[error("{prefix}{error}")]
+    Tenant { prefix: &'static str, error: TenantError },
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    #[error("0 matchers in group: {{}}")]
+    EmptyMatcherGroup,
+    #[error("log queries are not supported as an instant query type, please change your query to a range query type")]
+    InstantLogQuery,
+    /// Labels and series of a range that ends before it begins.
+    #[error("merging responses requires at least one response")]
+    NothingToMerge,
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error(transparent)]
+    Push(#[from] PushRefused),
+    /// Some entries were refused; the others are stored.
+    #[error("{texts}")]
+    EntriesRefused { texts: String },
+    #[error(transparent)]
+    Rate(#[from] RateExceeded),
+    #[error("memory for pushes is used up, send again later")]
+    OverBudget { retry_after: Duration },
+    #[error("cannot store at the moment: {reason}")]
+    Unavailable { reason: String, retry_after: Duration },
+    #[error("{reason}")]
+    NotReady { reason: String },
+    #[error("the request was cut off")]
+    RequestCut,
+    #[error("the request did not arrive in time")]
+    RequestTimeout,
+    #[error("{what} failed")]
+    Internal { what: &'static str },
+}
+
+impl ApiError {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Tenant { error: TenantError::Missing, .. } => StatusCode::UNAUTHORIZED,
+            Self::BadRequest { .. }
+            | Self::Parameter(_)
+            | Self::Tenant { .. }
+            | Self::Parse(_)
+            | Self::Selector(_)
+            | Self::EmptyMatcherGroup
+            | Self::InstantLogQuery
+            | Self::EntriesRefused { .. }
+            | Self::RequestCut => StatusCode::BAD_REQUEST,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Query(error) => query_status(error),
+            Self::Push(refused) => push_status(refused),
+            Self::Rate(_) | Self::OverBudget { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable { .. } | Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NothingToMerge | Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::OverBudget { retry_after } | Self::Unavailable { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+}
+
+fn query_status(error: &QueryError) -> StatusCode {
+    match error {
+        QueryError::Stage(_) | QueryError::Matcher(_) | QueryError::Pipeline { .. } | QueryError::TooManySeries { .. } | QueryError::NotSupported { .. } => {
+            StatusCode::BAD_REQUEST
+        }
+        QueryError::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        QueryError::Evaluation(_) | QueryError::Storage(_) | QueryError::Engine(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn push_status(refused: &PushRefused) -> StatusCode {
+    match refused {
+        PushRefused::NoStreams => StatusCode::UNPROCESSABLE_ENTITY,
+        PushRefused::BatchTooLarge { .. }
+        | PushRefused::Body(BodyError::Received { .. } | BodyError::Decompressed { .. } | BodyError::Ratio { .. }) => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        PushRefused::Body(_) | PushRefused::Wire(_) | PushRefused::Json(_) | PushRefused::Labels(_) => StatusCode::BAD_REQUEST,
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), error = ?self, "request failed");
+        } else {
+            tracing::debug!(status = status.as_u16(), error = ?self, "request refused");
+        }
+        let mut response = (status, self.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let Some(wait) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tailwater_storage::entry::TenantId;
+
+    #[test]
+    fn every_error_has_lokis_status_and_text() {
+        let second = Duration::from_secs(1);
+        let pipeline = QueryError::Pipeline { error: "JSONParserErr".to_owned(), series: "{a=\"b\"}".to_owned() };
+        let rate = RateExceeded { tenant: TenantId::new("t"), limit: 1, lines: 2, bytes: 3 };
+        for (error, status, text) in [
+            (ApiError::UnknownPath, 404, "404 page not found\n"),
+            (ApiError::MethodNotAllowed, 405, ""),
+            (ApiError::Tenant { prefix: "", error: TenantError::Missing }, 401, "no org id\n"),
+            (
+                ApiError::Tenant { prefix: "p: ", error: TenantError::Character { tenant: "a/b".to_owned(), character: '/' } },
+                400,
+                "p: tenant ID 'a/b' contains unsupported character '/'",
+            ),
+            (ApiError::Parameter(ParameterError::Limit), 400, "limit must be a positive value"),
+            (ApiError::Parse(ParseError::semantic("x")), 400, "parse error : x"),
+            (ApiError::Selector(SelectorError::NotASelector), 400, "only label matchers are supported"),
+            (ApiError::EmptyMatcherGroup, 400, "0 matchers in group: {}"),
+            (
+                ApiError::InstantLogQuery,
+                400,
+                "log queries are not supported as an instant query type, please change your query to a range query type",
+            ),
+            (ApiError::NothingToMerge, 500, "merging responses requires at least one response"),
+            (
+                ApiError::Query(pipeline),
+                400,
+                "pipeline error: 'JSONParserErr' for series: '{a=\"b\"}'.\nUse a label filter to intentionally skip this error. \
+                 (e.g | __error__!=\"JSONParserErr\").\nTo skip all potential errors you can match empty errors.(e.g __error__=\"\")\n\
+                 The label filter can also be specified after unwrap. (e.g | unwrap latency | __error__=\"\" )\n",
+            ),
+            (
+                ApiError::Query(QueryError::TooManySeries { limit: 500 }),
+                400,
+                "maximum number of series (500) reached for a single query; consider reducing query cardinality by adding more specific \
+                 stream selectors, reducing the time range, or aggregating results with functions like sum(), count() or topk()",
+            ),
+            (
+                ApiError::Query(QueryError::Timeout),
+                504,
+                "request timed out, decrease the duration of the request or add more label matchers (prefer exact match over regex match) \
+                 to reduce the amount of data processed",
+            ),
+            (ApiError::Query(QueryError::NotSupported { what: "topk".to_owned() }), 400, "topk is not supported yet"),
+            (ApiError::Query(QueryError::Evaluation("many-to-many".to_owned())), 500, "many-to-many"),
+            (ApiError::Push(PushRefused::NoStreams), 422, "error at least one valid stream is required for ingestion"),
+            (ApiError::Push(PushRefused::Body(BodyError::NoMediaType)), 400, "mime: no media type"),
+            (ApiError::Push(PushRefused::Body(BodyError::Snappy)), 400, "snappy: corrupt input"),
+            (
+                ApiError::Push(PushRefused::Body(BodyError::Received { limit: 5 })),
+                413,
+                "request body too large: more than 5 bytes received, send smaller batches",
+            ),
+            (ApiError::EntriesRefused { texts: "a\nb".to_owned() }, 400, "a\nb"),
+            (
+                ApiError::Rate(rate),
+                429,
+                "ingestion rate limit exceeded for user t (limit: 1 bytes/sec) while attempting to ingest '2' lines totaling '3' bytes, \
+                 reduce log volume or contact your Loki administrator to see if the limit can be increased",
+            ),
+            (ApiError::OverBudget { retry_after: second }, 429, "memory for pushes is used up, send again later"),
+            (
+                ApiError::Unavailable { reason: "timeout".to_owned(), retry_after: second },
+                503,
+                "cannot store at the moment: timeout",
+            ),
+            (ApiError::NotReady { reason: "starting".to_owned() }, 503, "starting"),
+        ] {
+            assert_eq!((error.status().as_u16(), error.to_string().as_str()), (status, text));
+        }
+    }
+
+    #[test]
+    fn answers_are_plain_text_and_say_when_to_retry() {
+        let response = ApiError::OverBudget { retry_after: Duration::from_millis(200) }.into_response();
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(header(header::CONTENT_TYPE), Some("text/plain; charset=utf-8"));
+        assert_eq!(header(header::X_CONTENT_TYPE_OPTIONS), Some("nosniff"));
+        assert_eq!(header(header::RETRY_AFTER), Some("1"));
+    }
+}

@@ -1,0 +1,191 @@
+//! `POST /loki/api/v1/push`: 204 once the entries are durable.
+//!
+//! The body is counted against a memory budget while it arrives, decoded off the async threads by a bounded number of tasks, and
+//! handed to the ingester, whose answer is ours. Entries that break a limit are refused after the others are stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use futures::StreamExt;
+use tailwater_storage::entry::TenantId;
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::config::Tenancy;
+use crate::http::error::ApiError;
+use crate::http::writing;
+use crate::ingest::body::{BodyError, MAX_RECEIVED, Wrapping};
+use crate::ingest::buffer::{Ingester, PushFailed};
+use crate::ingest::decode::PushRefused;
+use crate::ingest::intake::{Accepted, Intake};
+use crate::ingest::rate::RateLimiter;
+use crate::limits::{Limits, TenantLimits};
+use crate::memory::{MemoryBudget, Reservation};
+use crate::metrics::{DiscardLabels, Metrics};
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// When to come again after the budget was full.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the push endpoint works with. Cheap to clone.
+#[derive(Clone)]
+pub struct PushState {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    tenancy: Tenancy,
+    limits: TenantLimits,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    intake: Intake,
+    rates: RateLimiter,
+    /// Bytes of requests, as received and as decoded.
+    budget: MemoryBudget,
+    /// Requests decoded at once.
+    decoders: Semaphore,
+    ingester: Ingester,
+}
+
+/// What [`PushState::new`] takes.
+pub struct PushParts {
+    pub tenancy: Tenancy,
+    pub limits: TenantLimits,
+    pub is_strict: bool,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    /// Bytes that requests may hold while they are received and decoded.
+    pub budget_bytes: usize,
+    pub ingester: Ingester,
+}
+
+impl PushState {
+    pub fn new(parts: PushParts) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let budget = MemoryBudget::new(parts.budget_bytes, parts.metrics.budget("push", parts.budget_bytes));
+        let shared = Shared {
+            tenancy: parts.tenancy,
+            limits: parts.limits,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            intake: Intake::new(parts.is_strict),
+            rates: RateLimiter::default(),
+            budget,
+            decoders: Semaphore::new(2 * cores),
+            ingester: parts.ingester,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+pub fn routes(state: PushState) -> Router {
+    Router::new().route("/loki/api/v1/push", writing(push)).route("/api/prom/push", writing(push)).with_state(state)
+}
+
+async fn push(State(state): State<PushState>, headers: HeaderMap, body: Body) -> Result<StatusCode, ApiError> {
+    let shared = &state.shared;
+    let tenant = shared.tenancy.writer(&headers)?;
+    let wrapping = wrapping(&headers)?;
+    let mut reservation = shared.budget.reservation();
+    let received = receive(body, &mut reservation).await?;
+    let (accepted, reservation) = decode(&state, tenant.clone(), wrapping, received, reservation).await?;
+    let Accepted { batch, metadata_bytes, invalid_bytes, rejections, newest } = accepted;
+    let (lines, bytes) = (batch.entries(), batch.line_bytes() as u64 + metadata_bytes);
+    let counters = &shared.metrics;
+    for (reason, lines, bytes) in rejections.counts() {
+        count_discarded(counters, &tenant, reason.as_str(), *lines, *bytes);
+    }
+    if lines > 0 {
+        shared.take_rate(&tenant, lines, bytes)?;
+        drop(reservation);
+        shared.ingester.push(batch).await?;
+        shared.intake.record_durable(&tenant, &newest);
+        let labels = Metrics::tenant(&tenant);
+        counters.received_lines.get_or_create(&labels).inc_by(lines as u64);
+        counters.received_bytes.get_or_create(&labels).inc_by(bytes);
+        if invalid_bytes > 0 {
+            counters.replaced_bytes.get_or_create(&labels).inc_by(invalid_bytes);
+        }
+    }
+    if rejections.is_empty() { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::EntriesRefused { texts: rejections.to_string() }) }
+}
+
+fn wrapping(headers: &HeaderMap) -> Result<Wrapping, ApiError> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    Ok(Wrapping::of_headers(text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING)).map_err(PushRefused::from)?)
+}
+
+/// The whole body, as long as it is not too large, too slow, or more than memory is there for.
+async fn receive(body: Body, reservation: &mut Reservation) -> Result<Vec<u8>, ApiError> {
+    let reading = async {
+        let mut received = Vec::new();
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| ApiError::RequestCut)?;
+            if received.len() + chunk.len() > MAX_RECEIVED {
+                return Err(PushRefused::from(BodyError::Received { limit: MAX_RECEIVED }).into());
+            }
+            if !reservation.grow(chunk.len()) {
+                return Err(ApiError::OverBudget { retry_after: RETRY_AFTER });
+            }
+            received.extend_from_slice(&chunk);
+        }
+        Ok(received)
+    };
+    tokio::time::timeout(BODY_TIMEOUT, reading).await.unwrap_or(Err(ApiError::RequestTimeout))
+}
+
+/// Decompresses, walks and validates on a thread where that may take its time.
+async fn decode(
+    state: &PushState,
+    tenant: TenantId,
+    wrapping: Wrapping,
+    received: Vec<u8>,
+    mut reservation: Reservation,
+) -> Result<(Accepted, Reservation), ApiError> {
+    let permit = state.shared.decoders.acquire().await.expect("the semaphore is never closed");
+    let task_state = state.clone();
+    let decoding = tokio::task::spawn_blocking(move || {
+        let shared = &task_state.shared;
+        let request = wrapping.unwrap(received).map_err(PushRefused::from)?;
+        if !reservation.grow(2 * request.len()) {
+            return Err(ApiError::OverBudget { retry_after: RETRY_AFTER });
+        }
+        let limits: Arc<Limits> = shared.limits.of(&tenant);
+        let accepted = shared.intake.accept(&tenant, &limits, shared.clock.now(), wrapping.format, &request)?;
+        Ok((accepted, reservation))
+    });
+    let decoded = decoding.await.unwrap_or(Err(ApiError::Internal { what: "decoding the push" }));
+    drop(permit);
+    decoded
+}
+
+impl Shared {
+    fn take_rate(&self, tenant: &TenantId, lines: usize, bytes: u64) -> Result<(), ApiError> {
+        let Some(rate) = self.limits.of(tenant).ingestion_rate() else { return Ok(()) };
+        self.rates.take(tenant, rate, lines, bytes, self.clock.now()).map_err(|exceeded| {
+            count_discarded(&self.metrics, tenant, "rate_limited", lines as u64, bytes);
+            ApiError::Rate(exceeded)
+        })
+    }
+}
+
+fn count_discarded(metrics: &Metrics, tenant: &TenantId, reason: &'static str, lines: u64, bytes: u64) {
+    let labels = DiscardLabels { tenant: tenant.to_string(), reason };
+    metrics.discarded_lines.get_or_create(&labels).inc_by(lines);
+    metrics.discarded_bytes.get_or_create(&labels).inc_by(bytes);
+}
+
+impl From<PushFailed> for ApiError {
+    fn from(failed: PushFailed) -> Self {
+        match failed {
+            PushFailed::Unavailable { reason, retry_after } => Self::Unavailable { reason, retry_after },
+            PushFailed::OverBudget { retry_after, .. } => Self::OverBudget { retry_after },
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! What of a push may be stored: the decoders hand over its streams and entries one by one, a [`PushBatch`] comes out.
+//!
+//! Invariants:
+//! 1. An entry that breaks a limit is refused with Loki's text; the others of the request are stored all the same.
+//! 2. A stream whose labels cannot be read refuses the whole request, as does a batch that would outgrow [`MAX_BATCH_BYTES`].
+//! 3. Streams without entries cost nothing; a stream named twice is one stream.
+//! 4. Identity is of what was pushed: derived `service_name` and `detected_level` are kept apart.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tailwater_storage::entry::{Metadata, MetadataHandle, PushBatch, StreamEntries, StreamId, TenantId};
+use tailwater_storage::pairs::Pairs;
+
+use crate::ingest::decode::PushRefused;
+use crate::ingest::discover::{DETECTED_LEVEL, DetectedLevel, detected_level};
+use crate::ingest::level::{Level, level_of_line};
+use crate::ingest::metadata::{Pair, sanitised_name, valid_text};
+use crate::ingest::newest::{NewestStamps, WINDOW_NANOSECONDS, newest_of};
+use crate::ingest::rejection::{Rejection, Rejections};
+use crate::ingest::stamp::Stamp;
+use crate::ingest::stream::{KnownStream, StreamCache, StreamRefused};
+use crate::limits::Limits;
+
+/// Bytes that the decoded form of one request may hold.
+pub const MAX_BATCH_BYTES: usize = 256 << 20;
+
+/// A stream without entries, in memory.
+const STREAM_OVERHEAD: usize = 640;
+
+/// What all pushes share.
+#[derive(Debug, Default)]
+pub struct Intake {
+    streams: StreamCache,
+    newest: NewestStamps,
+    levels: Levels,
+    is_strict: bool,
+}
+
+impl Intake {
+    /// `is_strict`: behave as Loki, refuse entries too far behind.
+    pub fn new(is_strict: bool) -> Self {
+        Self { is_strict, ..Self::default() }
+    }
+
+    /// Begins a batch of one tenant at a time (nanoseconds since the epoch).
+    pub(crate) fn begin<'a>(&'a self, tenant: &'a TenantId, limits: &'a Limits, now: i64) -> BatchBuilder<'a> {
+        BatchBuilder {
+            intake: self,
+            tenant,
+            limits,
+            oldest: limits.oldest_acceptable(now),
+            newest: limits.newest_acceptable(now),
+            open: Vec::new(),
+            places: HashMap::new(),
+            current: Current::None,
+            shared: Vec::new(),
+            own: Vec::new(),
+            rejections: Rejections::default(),
+            bytes: 0,
+            metadata_bytes: 0,
+            invalid_bytes: 0,
+            streams_seen: 0,
+        }
+    }
+
+    /// To be called with the stamps of a batch once it is durable.
+    pub(crate) fn record_durable(&self, tenant: &TenantId, newest: &[(StreamId, i64)]) {
+        self.newest.record(tenant, newest);
+    }
+}
+
+/// `detected_level` pairs of the known levels, made once.
+#[derive(Debug)]
+struct Levels([Pairs; Level::COUNT]);
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self(Level::ALL.map(|level| Pairs::from_pairs([(DETECTED_LEVEL, level.as_str())])))
+    }
+}
+
+/// What came of a push.
+#[derive(Debug)]
+pub struct Accepted {
+    pub batch: PushBatch,
+    /// Bytes of names and values of structured metadata.
+    pub metadata_bytes: u64,
+    /// Bytes that were no UTF-8 and became U+FFFD.
+    pub invalid_bytes: u64,
+    pub(crate) rejections: Rejections,
+    /// For [`Intake::record_durable`]; empty unless strict.
+    pub(crate) newest: Vec<(StreamId, i64)>,
+}
+
+/// Takes the streams and entries of one request.
+pub(crate) struct BatchBuilder<'a> {
+    intake: &'a Intake,
+    tenant: &'a TenantId,
+    limits: &'a Limits,
+    oldest: i64,
+    newest: i64,
+    open: Vec<OpenStream>,
+    places: HashMap<StreamId, usize>,
+    current: Current,
+    /// Pairs for every entry of the current stream.
+    shared: Vec<(String, String)>,
+    /// Pairs of the entry that comes next.
+    own: Vec<(String, String)>,
+    rejections: Rejections,
+    bytes: usize,
+    metadata_bytes: u64,
+    invalid_bytes: u64,
+    streams_seen: u64,
+}
+
+#[derive(Debug)]
+enum Current {
+    None,
+    /// Its entries are refused for this.
+    Refused(Rejection),
+    Open(usize),
+}
+
+struct OpenStream {
+    known: Arc<KnownStream>,
+    entries: StreamEntries,
+    /// Metadata of entries that bring none of their own, by level of their line.
+    plain: [Option<MetadataHandle>; Level::COUNT],
+    behind: Option<Behind>,
+}
+
+/// The window of entries that are not too far behind.
+struct Behind {
+    newest: i64,
+    ignored: usize,
+    total: usize,
+}
+
+impl BatchBuilder<'_> {
+    /// Was there any stream at all, with entries or not?
+    pub(crate) fn has_streams(&self) -> bool {
+        self.streams_seen > 0
+    }
+
+    /// Counts a stream; those without entries need no more than that.
+    pub(crate) fn see_stream(&mut self) {
+        self.streams_seen += 1;
+    }
+
+    /// The entries that follow belong to the stream of these labels.
+    pub(crate) fn stream(&mut self, label_text: &[u8]) -> Result<(), PushRefused> {
+        self.shared.clear();
+        self.own.clear();
+        let text = valid_text(label_text, &mut self.invalid_bytes);
+        self.current = match self.intake.streams.stream(self.tenant, &text, self.limits) {
+            Ok(known) => Current::Open(self.place(known)?),
+            Err(StreamRefused::Limit(rejection)) => Current::Refused(rejection),
+            Err(StreamRefused::Text(error)) => return Err(PushRefused::Labels(error)),
+        };
+        Ok(())
+    }
+
+    fn place(&mut self, known: Arc<KnownStream>) -> Result<usize, PushRefused> {
+        let id = known.labels.id();
+        if let Some(&place) = self.places.get(&id) {
+            self.open[place].plain = [None; Level::COUNT];
+            return Ok(place);
+        }
+        self.grow(STREAM_OVERHEAD)?;
+        let behind = self.intake.is_strict.then(|| {
+            let newest = self.intake.newest.of(self.tenant, id).unwrap_or(i64::MIN);
+            Behind { newest, ignored: 0, total: 0 }
+        });
+        let entries = StreamEntries::new(Arc::clone(&known.labels));
+        self.open.push(OpenStream { known, entries, plain: [None; Level::COUNT], behind });
+        self.places.insert(id, self.open.len() - 1);
+        Ok(self.open.len() - 1)
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), PushRefused> {
+        self.bytes += bytes;
+        if self.bytes > MAX_BATCH_BYTES {
+            return Err(PushRefused::BatchTooLarge { limit: MAX_BATCH_BYTES });
+        }
+        Ok(())
+    }
+
+    /// A pair for every entry of the current stream that has none of its name.
+    pub(crate) fn shared_pair(&mut self, name: &[u8], value: &[u8]) -> Result<(), PushRefused> {
+        self.grow(name.len() + value.len() + 48)?;
+        let pair = self.pair(name, value);
+        self.shared.extend(pair);
+        Ok(())
+    }
+
+    /// A pair of the entry that comes next.
+    pub(crate) fn own_pair(&mut self, name: &[u8], value: &[u8]) -> Result<(), PushRefused> {
+        self.grow(name.len() + value.len() + 48)?;
+        let pair = self.pair(name, value);
+        self.own.extend(pair);
+        Ok(())
+    }
+
+    /// A pair without a name cannot be asked for and is dropped.
+    fn pair(&mut self, name: &[u8], value: &[u8]) -> Option<(String, String)> {
+        let name = sanitised_name(name);
+        let value = valid_text(value, &mut self.invalid_bytes);
+        (!name.is_empty()).then(|| (name.into_owned(), value.into_owned()))
+    }
+
+    /// An entry of the current stream. `seconds` and `nanos` are as pushed.
+    pub(crate) fn entry(&mut self, seconds: i64, nanos: i32, line: &[u8]) -> Result<(), PushRefused> {
+        self.grow(line.len() + 32)?;
+        let place = match &self.current {
+            Current::Open(place) => *place,
+            Current::Refused(rejection) => {
+                self.rejections.add(rejection.clone(), 1, line.len() as u64);
+                self.own.clear();
+                return Ok(());
+            }
+            Current::None => unreachable!("decoders name the stream before its entries"),
+        };
+        if let Err(rejection) = self.checked_entry(place, seconds, nanos, line) {
+            self.rejections.add(rejection, 1, line.len() as u64);
+        }
+        self.own.clear();
+        Ok(())
+    }
+
+    fn checked_entry(&mut self, place: usize, seconds: i64, nanos: i32, line: &[u8]) -> Result<(), Rejection> {
+        let timestamp = self.check_timestamp(place, seconds, nanos)?;
+        let line = self.check_line(place, line)?;
+        self.check_metadata(place)?;
+        self.check_behind(place, timestamp)?;
+        let line = valid_text(line, &mut self.invalid_bytes);
+        let handle = self.metadata_handle(place, line.as_bytes());
+        self.open[place].entries.push(timestamp, &line, handle);
+        Ok(())
+    }
+
+    fn text_of(&self, place: usize) -> String {
+        self.open[place].known.labels.stored().canonical_text()
+    }
+
+    fn check_timestamp(&self, place: usize, seconds: i64, nanos: i32) -> Result<i64, Rejection> {
+        let whole = seconds.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(i64::from(nanos)));
+        let in_second = (0..1_000_000_000).contains(&nanos);
+        let Some(timestamp) = whole.filter(|_| in_second) else {
+            return Err(Rejection::OutOfRange { stream: self.text_of(place), seconds, nanos });
+        };
+        if timestamp < self.oldest {
+            let (stream, oldest) = (self.text_of(place), Stamp(self.oldest));
+            return Err(Rejection::TooOld { stream, timestamp: Stamp(timestamp), oldest });
+        }
+        if timestamp > self.newest {
+            return Err(Rejection::TooNew { stream: self.text_of(place), timestamp: Stamp(timestamp) });
+        }
+        Ok(timestamp)
+    }
+
+    fn check_line<'l>(&self, place: usize, line: &'l [u8]) -> Result<&'l [u8], Rejection> {
+        let limit = self.limits.max_line_size;
+        if limit.as_u64() == 0 || line.len() as u64 <= limit.as_u64() {
+            return Ok(line);
+        }
+        if self.limits.max_line_size_truncate {
+            return Ok(&line[..limit.as_usize()]);
+        }
+        Err(Rejection::LineTooLong { stream: self.text_of(place), limit: limit.as_u64(), length: line.len() })
+    }
+
+    fn check_metadata(&self, place: usize) -> Result<(), Rejection> {
+        if self.own.is_empty() && self.shared.is_empty() {
+            return Ok(());
+        }
+        if !self.limits.allow_structured_metadata {
+            return Err(Rejection::MetadataDisallowed { stream: self.text_of(place) });
+        }
+        let pairs = || self.own.iter().chain(&self.shared);
+        let size: usize = pairs().map(|(name, value)| name.len() + value.len()).sum();
+        let limit = self.limits.max_structured_metadata_size.as_u64();
+        if limit > 0 && size as u64 > limit {
+            return Err(Rejection::MetadataTooLarge { stream: self.text_of(place), size, limit });
+        }
+        let (count, limit) = (pairs().count(), self.limits.max_structured_metadata_entries_count);
+        if limit > 0 && count > limit {
+            return Err(Rejection::MetadataTooMany { stream: self.text_of(place), count, limit });
+        }
+        Ok(())
+    }
+
+    fn check_behind(&mut self, place: usize, timestamp: i64) -> Result<(), Rejection> {
+        let Some(behind) = &mut self.open[place].behind else { return Ok(()) };
+        behind.total += 1;
+        let oldest = behind.newest.saturating_sub(WINDOW_NANOSECONDS);
+        if timestamp >= oldest {
+            behind.newest = behind.newest.max(timestamp);
+            return Ok(());
+        }
+        behind.ignored += 1;
+        Err(Rejection::TooFarBehind { timestamp: Stamp(timestamp), oldest: Stamp(oldest) })
+    }
+
+    /// The metadata of the next entry; most entries of a stream share a few sets.
+    fn metadata_handle(&mut self, place: usize, line: &[u8]) -> MetadataHandle {
+        let size: usize = self.own.iter().chain(&self.shared).map(|(name, value)| name.len() + value.len()).sum();
+        self.metadata_bytes += size as u64;
+        if !self.limits.discover_log_levels {
+            let pushed = merged(&self.own, &self.shared);
+            return self.open[place].entries.intern(Metadata { pushed, derived: Pairs::default() });
+        }
+        if !self.own.is_empty() || self.open[place].known.level.is_some() {
+            return self.levelled_handle(place, line);
+        }
+        let level = level_of_line(line);
+        if let Some(handle) = self.open[place].plain[level as usize] {
+            return handle;
+        }
+        let handle = self.levelled_handle(place, line);
+        self.open[place].plain[level as usize] = Some(handle);
+        handle
+    }
+
+    fn levelled_handle(&mut self, place: usize, line: &[u8]) -> MetadataHandle {
+        let stream = &mut self.open[place];
+        let all: Vec<Pair<'_>> =
+            self.own.iter().chain(&self.shared).map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
+        let level = detected_level(stream.known.level.as_ref(), &all, line);
+        let pushed = merged(&self.own, &self.shared);
+        let derived = match &level {
+            level if pushed.get(DETECTED_LEVEL) == Some(level.as_str()) => Pairs::default(),
+            DetectedLevel::Known(level) => self.intake.levels.0[*level as usize].clone(),
+            DetectedLevel::Verbatim(word) => Pairs::from_pairs([(DETECTED_LEVEL, word)]),
+        };
+        stream.entries.intern(Metadata { pushed, derived })
+    }
+
+    pub(crate) fn finish(mut self) -> Accepted {
+        for stream in &self.open {
+            let Some(Behind { ignored, total, .. }) = stream.behind.as_ref().filter(|behind| behind.ignored > 0) else { continue };
+            let text = Rejection::IgnoredOfStream {
+                tenant: self.tenant.to_string(),
+                ignored: *ignored,
+                total: *total,
+                stream: stream.known.labels.stored().canonical_text(),
+            };
+            self.rejections.add(text, 0, 0);
+        }
+        let streams = self.open.into_iter().map(|stream| stream.entries).filter(|entries| !entries.is_empty()).collect();
+        let batch = PushBatch { tenant: self.tenant.clone(), streams };
+        let newest = if self.intake.is_strict { newest_of(&batch) } else { Vec::new() };
+        Accepted {
+            batch,
+            metadata_bytes: self.metadata_bytes,
+            invalid_bytes: self.invalid_bytes,
+            rejections: self.rejections,
+            newest,
+        }
+    }
+}
+
+/// The entry's own pairs and those of the stream whose names it has not.
+fn merged(own: &[(String, String)], shared: &[(String, String)]) -> Pairs {
+    if own.is_empty() && shared.is_empty() {
+        return Pairs::default();
+    }
+    Pairs::from_pairs(shared.iter().chain(own).map(|(name, value)| (name, value)))
+}

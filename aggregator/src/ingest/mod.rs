@@ -1,0 +1,24 @@
+//! The way of a push, from its bytes to the buffer whose flush makes it durable.
+//!
+//! ```text
+//! body (http/push) → decode | json → intake: streams, limits, levels → PushBatch → buffer → flush → 2xx
+//! ```
+//! Everything up to the [`PushBatch`](tailwater_storage::entry::PushBatch) is pure: bytes, limits and a time in, a batch and
+//! refusals out. The request is walked where it lies; what it can make us allocate is bounded by [`intake::MAX_BATCH_BYTES`].
+
+pub mod body;
+pub mod buffer;
+pub mod decode;
+mod discover;
+pub mod flush;
+pub mod intake;
+pub mod json;
+mod label_text;
+mod level;
+pub(crate) use level::LEVEL_NAMES;
+mod metadata;
+mod newest;
+pub mod rate;
+mod rejection;
+mod stamp;
+mod stream;

@@ -1,0 +1,246 @@
+//! Limits per tenant, under Loki's names: what may be pushed, what a query may ask.
+//!
+//! `limits` of the configuration holds for every tenant; `overrides.<tenant>` changes single ones. They are resolved
+//! once at start; a look-up is one hash.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tailwater_storage::entry::TenantId;
+
+use crate::config::size::ByteSize;
+use crate::config::span::Span;
+
+/// The limits of one tenant. Names and defaults are Loki's, but for `reject_old_samples` (lines of any age are taken) and
+/// the ingestion rate (off where tenancy is off), unless `strict_loki` is set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Megabytes a second that a tenant may push; 0: no limit. Not set: 4 with tenancy or `strict_loki`, else no limit.
+    pub ingestion_rate_mb: Option<f64>,
+    /// Megabytes that may come at once. Not set: 6.
+    pub ingestion_burst_size_mb: Option<f64>,
+    /// Bytes of one line; 0: no limit.
+    pub max_line_size: ByteSize,
+    /// Cut longer lines instead of refusing them.
+    pub max_line_size_truncate: bool,
+    pub max_label_name_length: usize,
+    pub max_label_value_length: usize,
+    /// `service_name` is not counted.
+    pub max_label_names_per_series: usize,
+    /// Refuse entries older than `reject_old_samples_max_age`. Not set: only with `strict_loki`.
+    pub reject_old_samples: Option<bool>,
+    pub reject_old_samples_max_age: Span,
+    /// How far ahead of the clock an entry may be.
+    pub creation_grace_period: Span,
+    pub allow_structured_metadata: bool,
+    /// Bytes of names and values of one entry's metadata; 0: no limit.
+    pub max_structured_metadata_size: ByteSize,
+    /// Pairs of one entry's metadata; 0: no limit.
+    pub max_structured_metadata_entries_count: usize,
+    /// Derive `detected_level`.
+    pub discover_log_levels: bool,
+    /// Labels that name the service, most preferred first; empty: no `service_name` is derived.
+    pub discover_service_name: Vec<String>,
+    /// Largest `limit` of a log query; 0: no limit.
+    pub max_entries_limit_per_query: usize,
+    /// Longest range of a query; 0: no limit.
+    pub max_query_length: Span,
+    /// Longest `[range]` of a metric query; 0: no limit.
+    pub max_query_range: Span,
+    /// Distinct series of an answer.
+    pub max_query_series: usize,
+    /// How far back a query may look; 0: no limit.
+    pub max_query_lookback: Span,
+    pub max_streams_matchers_per_query: usize,
+    pub query_timeout: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const SERVICE_NAMES: [&str; 13] = [
+            "service",
+            "app",
+            "application",
+            "app_name",
+            "name",
+            "app_kubernetes_io_name",
+            "container",
+            "container_name",
+            "k8s_container_name",
+            "component",
+            "workload",
+            "job",
+            "k8s_job_name",
+        ];
+        Self {
+            ingestion_rate_mb: None,
+            ingestion_burst_size_mb: None,
+            max_line_size: ByteSize::kibibytes(256),
+            max_line_size_truncate: false,
+            max_label_name_length: 1024,
+            max_label_value_length: 2048,
+            max_label_names_per_series: 15,
+            reject_old_samples: None,
+            reject_old_samples_max_age: Span::hours(7 * 24),
+            creation_grace_period: Span::minutes(10),
+            allow_structured_metadata: true,
+            max_structured_metadata_size: ByteSize::kibibytes(64),
+            max_structured_metadata_entries_count: 128,
+            discover_log_levels: true,
+            discover_service_name: SERVICE_NAMES.map(str::to_owned).to_vec(),
+            max_entries_limit_per_query: 5000,
+            max_query_length: Span::hours(721),
+            max_query_range: Span::ZERO,
+            max_query_series: 500,
+            max_query_lookback: Span::ZERO,
+            max_streams_matchers_per_query: 1000,
+            query_timeout: Span::minutes(1),
+        }
+    }
+}
+
+/// Bytes a second and at once that a tenant may push.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IngestionRate {
+    pub bytes_per_second: f64,
+    pub burst_bytes: f64,
+}
+
+const LOKI_RATE_MB: f64 = 4.0;
+const LOKI_BURST_MB: f64 = 6.0;
+const MEGABYTE: f64 = 1_048_576.0;
+
+impl Limits {
+    /// Names of Loki's limits that mean nothing here, or nothing yet: they are accepted, with a warning.
+    pub(crate) const WITHOUT_EFFECT: [&str; 40] = [
+        "allow_deletes",
+        "blocked_queries",
+        "cardinality_limit",
+        "deletion_mode",
+        "enforced_labels",
+        "increment_duplicate_timestamp",
+        "index_gateway_shard_size",
+        "ingestion_partitions_tenant_shard_size",
+        "ingestion_rate_strategy",
+        "log_level_fields",
+        "log_level_from_json_max_depth",
+        "max_cache_freshness_per_query",
+        "max_chunks_per_query",
+        "max_concurrent_tail_requests",
+        "max_global_streams_per_user",
+        "max_metadata_cache_freshness",
+        "max_querier_bytes_read",
+        "max_queriers_per_tenant",
+        "max_query_bytes_read",
+        "max_query_capacity",
+        "max_query_parallelism",
+        "max_stats_cache_freshness",
+        "max_streams_per_user",
+        "metric_aggregation_enabled",
+        "min_sharding_lookback",
+        "otlp_config",
+        "pattern_persistence_enabled",
+        "per_stream_rate_limit",
+        "per_stream_rate_limit_burst",
+        "query_ready_index_num_days",
+        "required_labels",
+        "retention_period",
+        "retention_stream",
+        "shard_streams",
+        "split_metadata_queries_by_interval",
+        "split_queries_by_interval",
+        "tsdb_max_query_parallelism",
+        "unordered_writes",
+        "volume_enabled",
+        "volume_max_series",
+    ];
+
+    /// Fills in what depends on the mode; after this the optional limits are set.
+    fn resolved(mut self, is_strict: bool, has_tenants: bool) -> Self {
+        self.reject_old_samples.get_or_insert(is_strict);
+        let rate = if is_strict || has_tenants { LOKI_RATE_MB } else { 0.0 };
+        self.ingestion_rate_mb.get_or_insert(rate);
+        self.ingestion_burst_size_mb.get_or_insert(LOKI_BURST_MB);
+        self
+    }
+
+    /// `None`: no limit.
+    pub(crate) fn ingestion_rate(&self) -> Option<IngestionRate> {
+        let rate = self.ingestion_rate_mb.filter(|rate| *rate > 0.0)?;
+        let burst = self.ingestion_burst_size_mb.unwrap_or(LOKI_BURST_MB);
+        Some(IngestionRate { bytes_per_second: rate * MEGABYTE, burst_bytes: burst * MEGABYTE })
+    }
+
+    /// The oldest stamp that is taken at a time, nanoseconds since the epoch.
+    pub(crate) fn oldest_acceptable(&self, now: i64) -> i64 {
+        match self.reject_old_samples {
+            Some(true) => now.saturating_sub(self.reject_old_samples_max_age.nanoseconds()),
+            _ => i64::MIN,
+        }
+    }
+
+    /// The newest stamp that is taken at a time.
+    pub(crate) fn newest_acceptable(&self, now: i64) -> i64 {
+        now.saturating_add(self.creation_grace_period.nanoseconds())
+    }
+}
+
+/// The limits of every tenant.
+#[derive(Debug, Clone)]
+pub struct TenantLimits {
+    common: Arc<Limits>,
+    overrides: HashMap<String, Arc<Limits>>,
+}
+
+impl TenantLimits {
+    /// `overrides` are whole limits already: the common ones with the tenant's own on top.
+    pub fn new(common: Limits, overrides: BTreeMap<String, Limits>, is_strict: bool, has_tenants: bool) -> Self {
+        let resolved = |limits: Limits| Arc::new(limits.resolved(is_strict, has_tenants));
+        Self {
+            common: resolved(common),
+            overrides: overrides.into_iter().map(|(tenant, limits)| (tenant, resolved(limits))).collect(),
+        }
+    }
+
+    pub fn of(&self, tenant: &TenantId) -> Arc<Limits> {
+        Arc::clone(self.overrides.get(tenant.as_str()).unwrap_or(&self.common))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_off_without_tenancy_unless_set_or_strict() {
+        for (set, is_strict, has_tenants, expected) in [
+            (None, false, false, None),
+            (None, true, false, Some(4.0)),
+            (None, false, true, Some(4.0)),
+            (Some(1.0), false, false, Some(1.0)),
+            (Some(0.0), true, true, None),
+        ] {
+            let limits = Limits { ingestion_rate_mb: set, ..Limits::default() }.resolved(is_strict, has_tenants);
+            let expected = expected.map(|rate| IngestionRate { bytes_per_second: rate * MEGABYTE, burst_bytes: 6.0 * MEGABYTE });
+            assert_eq!(limits.ingestion_rate(), expected);
+        }
+    }
+
+    #[test]
+    fn lines_of_any_age_are_taken_unless_strict() {
+        let resolved = |is_strict| Limits::default().resolved(is_strict, false);
+        assert_eq!(resolved(false).oldest_acceptable(1), i64::MIN);
+        assert_eq!(resolved(true).oldest_acceptable(0), -7 * 24 * 3600 * 1_000_000_000);
+        assert_eq!(resolved(false).newest_acceptable(0), 600_000_000_000);
+    }
+
+    #[test]
+    fn a_tenant_without_overrides_has_the_common_limits() {
+        let own = Limits { max_line_size: ByteSize::bytes(256), ..Limits::default() };
+        let limits = TenantLimits::new(Limits::default(), BTreeMap::from([("strict".to_owned(), own)]), false, true);
+        assert_eq!(limits.of(&TenantId::new("strict")).max_line_size, ByteSize::bytes(256));
+        assert_eq!(limits.of(&TenantId::new("other")).max_line_size, ByteSize::kibibytes(256));
+    }
+}

@@ -1,0 +1,168 @@
+//! The server: bound, wired, answering, and stopped in an order that loses nothing.
+//!
+//! Stopping: `/ready` says 503; requests are served while endpoints settle; the open buffer is flushed, which
+//! acknowledges what waits; no new connections; running requests get what is left of [`Grace::total`]; the parts end.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::http;
+use crate::http::admin::AdminState;
+use crate::http::push::{PushParts, PushState};
+use crate::http::query::ReadState;
+use crate::http::status::StatusState;
+use crate::lifecycle::Lifecycle;
+use crate::logging::LogLevelControl;
+use crate::memory;
+use crate::metrics::Metrics;
+use crate::wiring::{Parts, WiringError};
+
+/// Why there is no server. Display is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("cannot listen on `{address}`: the address is in use; stop the other program or set `listen` to another one")]
+    AddressInUse { address: SocketAddr },
+    #[error("cannot listen on `{address}`: {source}; set `listen` to an address of this machine")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Wiring(#[from] WiringError),
+    #[error("the HTTP server failed: {0}")]
+    Http(std::io::Error),
+}
+
+/// How long stopping may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Grace {
+    /// Requests are still served so long, until nobody sends more.
+    pub settle: Duration,
+    /// All of it.
+    pub total: Duration,
+}
+
+impl Grace {
+    /// Behind a Service, whose endpoints take a while to notice.
+    pub const CLUSTER: Grace = Grace { settle: Duration::from_secs(3), total: Duration::from_secs(10) };
+    /// Alone on a machine.
+    pub const ALONE: Grace = Grace { settle: Duration::ZERO, total: Duration::from_secs(10) };
+}
+
+/// Share of the memory limit for requests that are received and decoded, in percent.
+const PUSH_SHARE: u64 = 10;
+
+/// Bound and ready to answer.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+    parts: Parts,
+    lifecycle: Lifecycle,
+}
+
+impl Server {
+    /// Binds the address, opens the store and puts the endpoints together.
+    pub async fn start(config: Config, log_level: LogLevelControl) -> Result<Self, ServeError> {
+        let (listener, address) = bind(config.listen).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let parts = Parts::start(&config, Arc::clone(&clock)).await?;
+        let lifecycle = Lifecycle::default();
+        let router = endpoints(config, clock, log_level, &parts, lifecycle.clone());
+        Ok(Self { listener, address, router, parts, lifecycle })
+    }
+
+    /// Where it listens, with the port that was chosen if none was given.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop` is cancelled, then stops in order.
+    pub async fn run(self, stop: CancellationToken, grace: Grace) -> Result<(), ServeError> {
+        let closing = CancellationToken::new();
+        let listener = self.listener.tap_io(|connection| {
+            if let Err(error) = connection.set_nodelay(true) {
+                tracing::debug!(%error, "a connection keeps its delay");
+            }
+        });
+        let serving = axum::serve(listener, self.router).with_graceful_shutdown(closing.clone().cancelled_owned());
+        let mut serving = std::pin::pin!(serving.into_future());
+        tracing::info!(address = %self.address, "listening");
+        tokio::select! {
+            ended = &mut serving => ended.map_err(ServeError::Http)?,
+            () = stop.cancelled() => {}
+        }
+        tracing::info!("stopping");
+        let deadline = Instant::now() + grace.total;
+        self.lifecycle.stop();
+        let settling = async {
+            sleep(grace.settle).await;
+            if let Err(error) = self.parts.ingester.flush().await {
+                tracing::warn!(%error, "the last entries were not stored and are not acknowledged");
+            }
+        };
+        tokio::select! {
+            ended = &mut serving => ended.map_err(ServeError::Http)?,
+            _ = timeout_at(deadline, settling) => {}
+        }
+        closing.cancel();
+        if timeout_at(deadline, &mut serving).await.is_err() {
+            tracing::warn!("requests were still running and are cut off");
+        }
+        self.parts.stop().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let listen_error = |source: std::io::Error| match source.kind() {
+        ErrorKind::AddrInUse => ServeError::AddressInUse { address },
+        _ => ServeError::Listen { address, source },
+    };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let bound = listener.local_addr().map_err(listen_error)?;
+    Ok((listener, bound))
+}
+
+/// Every endpoint, with what it works with.
+fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLevelControl, parts: &Parts, lifecycle: Lifecycle) -> Router {
+    let metrics = Arc::new(Metrics::default());
+    let limits = config.tenant_limits();
+    let memory = memory::limit(config.memory_limit);
+    let push = PushState::new(PushParts {
+        tenancy: config.tenancy.clone(),
+        limits: limits.clone(),
+        is_strict: config.strict_loki,
+        clock: Arc::clone(&clock),
+        metrics: Arc::clone(&metrics),
+        budget_bytes: usize::try_from(memory / 100 * PUSH_SHARE).unwrap_or(usize::MAX),
+        ingester: parts.ingester.clone(),
+    });
+    let read = ReadState {
+        tenancy: Arc::new(config.tenancy.clone()),
+        limits: limits.clone(),
+        is_strict: config.strict_loki,
+        clock,
+        engine: parts.engine.clone(),
+    };
+    let admin = AdminState { lifecycle, ingester: parts.ingester.clone(), store_contact: parts.store_contact.clone() };
+    let status = StatusState { config: Arc::new(config), limits, metrics: Arc::clone(&metrics), log_level };
+    let families = [
+        http::push::routes(push),
+        http::query::routes(read.clone()),
+        http::labels::routes(read.clone()),
+        http::series::routes(read.clone()),
+        http::stats::routes(read),
+        http::status::routes(status),
+        http::admin::routes(admin),
+    ];
+    http::router(families, metrics)
+}

@@ -1,0 +1,144 @@
+//! Puts the parts together, in the order in which a line meets them: store, catalog, ingest, engine.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tailwater_engine::{Engine, QueryError};
+use tailwater_storage::catalog::Catalog;
+use tailwater_storage::cluster::{Cluster, ClusterError};
+use tailwater_storage::error::ReadError;
+use tailwater_storage::store::{self, OpenError, ProbeError, S3Options, StoreOptions};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::{Config, StorageKind};
+use crate::ingest::buffer::{IngestOptions, Ingester};
+use crate::lifecycle::StoreContact;
+use crate::memory;
+
+/// Shares of the memory limit, in percent.
+const INGEST_SHARE: usize = 25;
+const QUERY_SHARE: usize = 35;
+const RECENT_SHARE: usize = 15;
+
+/// How often long work at the start tells where it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The running parts behind the HTTP surface.
+pub struct Parts {
+    pub catalog: Arc<Catalog>,
+    pub ingester: Ingester,
+    pub engine: Engine,
+    pub store_contact: StoreContact,
+    background: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// Why the program cannot start on this store.
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error("cannot read what is stored: {0}")]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Engine(#[from] QueryError),
+}
+
+impl Parts {
+    /// Opens the store, checks it, finds what is in it, and starts the tasks behind it.
+    pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, WiringError> {
+        let store = store::open(&store_options(config), &config.storage.prefix)?;
+        store.probe().await?;
+        let cluster = Cluster::open(&store).await?;
+        let memory = usize::try_from(memory::limit(config.memory_limit)).unwrap_or(usize::MAX);
+        let catalog = Arc::new(Catalog::new(store, share(memory, RECENT_SHARE)));
+        let found = discover_all(&catalog).await?;
+        tracing::info!(cluster = %cluster.cluster_id, segments = found, "store opened");
+        let options = IngestOptions {
+            flush_interval: config.flush_interval.duration(),
+            segment_bytes: config.segment_bytes.as_usize(),
+            ack_timeout: config.ack_timeout.duration(),
+            budget_bytes: share(memory, INGEST_SHARE),
+        };
+        let ingester = Ingester::start(catalog.clone(), clock, options);
+        let engine = Engine::new(catalog.clone(), share(memory, QUERY_SHARE))?;
+        let (background, stopping) = (TaskTracker::new(), CancellationToken::new());
+        let store_contact = StoreContact::default();
+        let interval = config.discover_interval.duration();
+        background.spawn(keep_discovering(catalog.clone(), interval, store_contact.clone(), stopping.clone()));
+        background.close();
+        Ok(Self { catalog, ingester, engine, store_contact, background, stopping })
+    }
+
+    /// Stores what waits and ends the tasks. To be called once no more requests come.
+    pub async fn stop(&self) {
+        self.ingester.stop().await;
+        self.stopping.cancel();
+        self.background.wait().await;
+    }
+}
+
+fn store_options(config: &Config) -> StoreOptions {
+    let storage = &config.storage;
+    match storage.kind {
+        StorageKind::Filesystem => StoreOptions::Folder { path: storage.filesystem.path.clone() },
+        StorageKind::S3 => StoreOptions::S3(S3Options {
+            endpoint: storage.s3.endpoint.clone(),
+            region: storage.s3.region.clone(),
+            bucket: storage.s3.bucket.clone(),
+            force_path_style: storage.s3.force_path_style,
+            insecure: storage.s3.insecure,
+        }),
+    }
+}
+
+async fn discover_all(catalog: &Catalog) -> Result<usize, ReadError> {
+    let told = parking_lot::Mutex::new(Instant::now());
+    catalog
+        .discover(|done, total| {
+            let mut told = told.lock();
+            if told.elapsed() >= PROGRESS_INTERVAL {
+                *told = Instant::now();
+                tracing::info!(done, total, "reading the footers of stored segments");
+            }
+        })
+        .await
+}
+
+/// Looks for segments of other replicas.
+async fn keep_discovering(catalog: Arc<Catalog>, interval: Duration, contact: StoreContact, stopping: CancellationToken) {
+    let mut is_failing = false;
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+        let found = catalog.discover(|_, _| ()).await;
+        if found.is_ok() {
+            contact.answered();
+        }
+        match found {
+            Ok(_) if is_failing => {
+                is_failing = false;
+                tracing::info!("the store can be listed again");
+            }
+            Ok(_) => {}
+            // One line for the change of state, not one for each attempt.
+            Err(error) if !is_failing => {
+                is_failing = true;
+                tracing::warn!(%error, "cannot list the store; segments of other replicas appear late");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn share(memory: usize, percent: usize) -> usize {
+    memory / 100 * percent
+}
