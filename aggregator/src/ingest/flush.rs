@@ -231,7 +231,7 @@ mod tests {
         fresh.snapshot(&TenantId::new("t")).iter().map(|part| part.table().rows()).sum()
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn pushes_that_come_together_share_a_segment_and_are_durable_when_answered() {
         let (ingester, catalog) = ingester(options());
         let (first, second) = tokio::join!(ingester.push(push(1)), ingester.push(push(2)));
@@ -241,14 +241,14 @@ mod tests {
         assert_eq!(ingester.statistics().segments_stored.load(Ordering::Relaxed), 1);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_full_buffer_does_not_wait_for_the_interval() {
         let (ingester, catalog) = ingester(IngestOptions { segment_bytes: 1, flush_interval: Duration::from_secs(3600), ..options() });
         assert_eq!(tokio::time::timeout(Duration::from_secs(60), ingester.push(push(1))).await, Ok(Ok(())));
         assert_eq!(stored_rows(&catalog).await, 1);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn stopping_stores_what_waits() {
         let (ingester, catalog) = ingester(IngestOptions { flush_interval: Duration::from_secs(3600), ..options() });
         let waiting = tokio::spawn({
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(stored_rows(&catalog).await, 1);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_flush_on_demand_answers_when_all_is_stored() {
         let (ingester, catalog) = ingester(IngestOptions { flush_interval: Duration::from_secs(3600), ..options() });
         let pushing = tokio::spawn({
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(ingester.flush().await, Ok(()));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn over_the_budget_is_refused_and_nothing_of_it_is_kept() {
         let (ingester, _) = ingester(IngestOptions { budget_bytes: 1, flush_interval: Duration::from_secs(3600), ..options() });
         let first = tokio::spawn({
@@ -296,12 +296,13 @@ mod tests {
         assert_eq!(first.await.expect("no panic"), Ok(()));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_store_that_fails_is_told_and_the_writer_name_given_up() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = tailwater_storage::store::open(&tailwater_storage::store::StoreOptions::Folder { path: folder.path().to_owned() }, "");
         let catalog = Arc::new(Catalog::new(store.expect("opens"), 1 << 20));
-        let ingester = Ingester::start(catalog.clone(), Arc::new(SystemClock), options());
+        let impatient = IngestOptions { ack_timeout: Duration::from_secs(1), ..options() };
+        let ingester = Ingester::start(catalog.clone(), Arc::new(SystemClock), impatient);
         assert_eq!(ingester.push(push(1)).await, Ok(()));
         // The folder of segments turns into a file: nothing can be stored below it.
         let segments = folder.path().join("v1").join("seg");
