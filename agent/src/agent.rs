@@ -8,7 +8,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver as CommandReceiver, sync_channel};
 use std::thread::JoinHandle as ThreadHandle;
 use std::time::{Duration, Instant};
@@ -199,6 +199,13 @@ struct Agent {
     lock: DataDirLock,
 }
 
+/// What all readers count together.
+#[derive(Debug, Default)]
+struct Totals {
+    open_files: Arc<AtomicI64>,
+    pending_bytes: Arc<AtomicUsize>,
+}
+
 /// Threads and lanes, and how to stop them.
 struct Readers {
     stop: Arc<AtomicBool>,
@@ -285,14 +292,14 @@ impl Agent {
         let count = reader_count(self.config.readers);
         let mut readers = Readers { stop: Arc::default(), threads: Vec::new(), lanes: Vec::new() };
         let mut handles = Vec::new();
-        let open_files = Arc::new(AtomicI64::new(0));
+        let totals = Totals::default();
         for index in 0..count {
             let (sender, commands) = sync_channel(COMMAND_QUEUE);
             let handle = WorkerHandle(sender);
             // One batch is being sent in each lane; the rest waits in it.
             let (lane_sender, batches) = lane::channel((IN_FLIGHT / count).saturating_sub(1).max(1));
             readers.lanes.push(self.spawn_lane(handle.clone(), batches));
-            let worker = self.worker(commands, lane_sender, &enricher, &readers.stop, &open_files);
+            let worker = self.worker(commands, lane_sender, &enricher, &readers.stop, &totals);
             readers.threads.push(spawn_thread(format!("reader-{index}"), move || worker.run())?);
             handles.push(handle);
         }
@@ -320,7 +327,7 @@ impl Agent {
         tokio::spawn(lane.run(batches))
     }
 
-    fn worker(&self, commands: CommandReceiver<Command>, lane: lane::LaneSender, enricher: &Arc<Enricher>, stop: &Arc<AtomicBool>, open_files: &Arc<AtomicI64>) -> Worker {
+    fn worker(&self, commands: CommandReceiver<Command>, lane: lane::LaneSender, enricher: &Arc<Enricher>, stop: &Arc<AtomicBool>, totals: &Totals) -> Worker {
         let config = &self.config;
         let limits = BatchLimits { batch_bytes: config.client.batchsize, max_line_bytes: config.max_line_size };
         Worker {
@@ -340,7 +347,8 @@ impl Agent {
             batch_wait: config.client.batchwait,
             is_full_reread: self.is_full_reread,
             stop: Arc::clone(stop),
-            open_files: Arc::clone(open_files),
+            open_files: Arc::clone(&totals.open_files),
+            pending_bytes: Arc::clone(&totals.pending_bytes),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a wrong start says: one clear line, what is wrong and what to do, and a code that is not zero.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

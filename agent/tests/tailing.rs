@@ -1,5 +1,7 @@
 //! The agent on a tree that changes as a kubelet changes it: every line once, in order, with its labels.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod support;
 
 use std::os::unix::fs::symlink;
@@ -219,11 +221,12 @@ async fn a_deleted_pod_is_read_to_its_end_and_its_files_are_let_go() {
     for pod in 0..5 {
         let mut container = node.container(&format!("short-{pod}"));
         container.lines(0..3);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // Its descriptor is held from now on.
+        recorder.wait_for(pod * 6 + 3).await;
         container.lines(3..6);
         std::fs::remove_dir_all(&container.directory).unwrap();
+        recorder.wait_for(pod * 6 + 6).await;
     }
-    recorder.wait_for(30).await;
     let is_let_go = || agent.handle.render_metrics().contains("tailwater_agent_open_files 0\n");
     wait_until("closed files", is_let_go, || agent.handle.render_metrics()).await;
     assert_eq!(agent.handle.metrics().possible_losses, 0);
@@ -379,5 +382,34 @@ async fn many_containers_with_a_slow_receiver_stay_exact() {
     assert_eq!(lines.len(), 20);
     assert!(lines.values().all(|lines| *lines == numbered(0..1000)));
     assert_eq!(recorder.all().len(), 20_000);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_unfinished_long_lines_are_shortened_together_and_the_same_after_a_restart() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut config = node.config(&recorder.url());
+    config.readers = 1;
+    let mut containers: Vec<_> = (0..50).map(|number| node.container(&format!("c{number}"))).collect();
+    for container in &mut containers {
+        for _ in 0..14 {
+            container.write("stdout", "P", &"x".repeat(16 << 10));
+        }
+        container.write("stderr", "F", "read");
+    }
+    let agent = Agent::start(config.clone()).await;
+    recorder.wait_for(50).await;
+    agent.stop().await;
+    let agent = Agent::start(config).await;
+    for container in &mut containers {
+        container.write("stdout", "F", "end");
+    }
+    recorder.wait_for(100).await;
+    let lengths: Vec<_> = recorder.lines().values().flatten().filter(|line| *line != "read").map(String::len).collect();
+    let shortened = lengths.iter().filter(|length| **length < 17 << 10).count();
+    assert_eq!(lengths.len(), 50);
+    assert!((10..30).contains(&shortened), "{shortened} of 50 lines of 224 KiB were shortened to bring them to 8 MiB");
+    let metrics = agent.handle.render_metrics();
+    assert!(metrics.contains(&format!("tailwater_agent_mutated_lines_total{{reason=\"line_too_long\"}} {shortened}")), "{metrics}");
     agent.stop().await;
 }

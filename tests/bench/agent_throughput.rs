@@ -1,1 +1,182 @@
-fn main() {}
+//! How much the agent does with one second of CPU, and how much memory it takes for it.
+//!
+//! `cargo bench -p tailwater-agent --bench agent_throughput -- TREE` runs the agent over a tree of CRI logs against a sink in another process
+//! that answers 204 at once, and prints lines per CPU second (user and system of this process), peak memory, and two yardsticks over the same
+//! bytes in the same run: finding the newlines, and compressing. Without TREE it only says how it is called.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use nix::sys::resource::{UsageWho, getrusage};
+use tailwater_agent::config::MetadataSource;
+use tailwater_agent::{Config, start};
+use tokio_util::sync::CancellationToken;
+
+const CHUNK_BYTES: usize = 256 << 10;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.first().map(String::as_str) {
+        Some("--sink") => serve_sink(),
+        Some(tree) => measure(Path::new(tree)),
+        None => {
+            println!("skipped: give a tree of CRI logs, `cargo bench -p tailwater-agent --bench agent_throughput -- TREE`");
+            Ok(())
+        }
+    }
+}
+
+/// What reading the tree takes at least.
+struct Yardstick {
+    bytes: u64,
+    lines: u64,
+    cpu: Duration,
+}
+
+fn measure(tree: &Path) -> Result<()> {
+    let mut files = Vec::new();
+    collect_files(tree, &mut files)?;
+    let newlines = walk(&files, |chunk| memchr::memchr_iter(b'\n', chunk).count() as u64)?;
+    println!("tree: {} files, {:.1} MB, {} records", files.len(), newlines.bytes as f64 / 1e6, newlines.lines);
+
+    let (read, sent, elapsed, cpu, peak) = run_agent(tree, newlines.lines)?;
+    let seconds = cpu.as_secs_f64();
+    println!("agent: {read} records read, {sent} lines acknowledged in {:.2} s, {seconds:.2} CPU s", elapsed.as_secs_f64());
+    println!("agent: {:.0} lines and {:.0} MB per CPU second", sent as f64 / seconds, newlines.bytes as f64 / 1e6 / seconds);
+    println!("agent: peak memory {:.1} MiB", peak as f64 / 1024.0);
+
+    let mut encoder = snap::raw::Encoder::new();
+    let mut compressed = vec![0; snap::raw::max_compress_len(CHUNK_BYTES)];
+    let snappy = walk(&files, |chunk| encoder.compress(chunk, &mut compressed).map_or(0, |length| length as u64))?;
+    for (name, yardstick) in [("read and find newlines", &newlines), ("read and compress (snappy)", &snappy)] {
+        let cpu = yardstick.cpu.as_secs_f64();
+        println!("yardstick: {name}: {cpu:.2} CPU s; the agent takes {:.1} times that", seconds / cpu);
+    }
+    Ok(())
+}
+
+/// Runs the agent until everything is acknowledged: records read, lines acknowledged, time, CPU, peak memory in KiB.
+fn run_agent(tree: &Path, records: u64) -> Result<(u64, u64, Duration, Duration, u64)> {
+    let mut sink = Sink::spawn()?;
+    let data = std::env::temp_dir().join(format!("agent-throughput-{}", std::process::id()));
+    let mut config = Config { pods_dir: tree.to_owned(), data_dir: data.clone(), listen: None, metadata_source: MetadataSource::None, ..Config::default() };
+    config.client.url = format!("http://{}/loki/api/v1/push", sink.address()?);
+    config.node_name = "bench".to_owned();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let (began, cpu_before) = (Instant::now(), cpu_time()?);
+    let result = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        let agent = start(config, shutdown.clone()).await?;
+        let mut ended = Instant::now();
+        let mut acknowledged = 0;
+        // Pieces are joined, so fewer lines than records are acknowledged: the end is when no more come.
+        while agent.metrics().lines_read < records || ended.elapsed() < Duration::from_millis(500) {
+            let now = agent.metrics().lines_acknowledged;
+            if now != acknowledged {
+                (acknowledged, ended) = (now, Instant::now());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let cpu = cpu_time()? - cpu_before;
+        let metrics = agent.metrics();
+        shutdown.cancel();
+        agent.join().await?;
+        anyhow::Ok((metrics.lines_read, metrics.lines_acknowledged, ended - began, cpu, peak_kib()?))
+    });
+    std::fs::remove_dir_all(&data).context("cannot remove the data directory of the run")?;
+    result
+}
+
+fn cpu_time() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    Ok(Duration::from_secs_f64(seconds(usage.user_time()) + seconds(usage.system_time())))
+}
+
+/// The process's own peak; `ru_maxrss` would tell that of the program that started it.
+fn peak_kib() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in /proc/self/status")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+fn collect_files(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(directory).with_context(|| format!("cannot list `{}`", directory.display()))? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            collect_files(&entry.path(), files)?;
+        } else if kind.is_file() {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Reads all files in chunks; sums what `count` says of each.
+fn walk(files: &[PathBuf], mut count: impl FnMut(&[u8]) -> u64) -> Result<Yardstick> {
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut yardstick = Yardstick { bytes: 0, lines: 0, cpu: cpu_time()? };
+    for path in files {
+        let mut file = File::open(path)?;
+        loop {
+            let length = file.read(&mut buffer)?;
+            if length == 0 {
+                break;
+            }
+            yardstick.bytes += length as u64;
+            yardstick.lines += count(&buffer[..length]);
+        }
+    }
+    yardstick.cpu = cpu_time()? - yardstick.cpu;
+    Ok(yardstick)
+}
+
+/// A receiver in a process of its own, so that its work is not counted.
+struct Sink(Child);
+
+impl Sink {
+    fn spawn() -> Result<Self> {
+        let program = std::env::current_exe()?;
+        Ok(Self(Command::new(program).arg("--sink").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
+    }
+
+    fn address(&mut self) -> Result<String> {
+        let mut line = String::new();
+        BufReader::new(self.0.stdout.take().context("the sink's output is piped")?).read_line(&mut line)?;
+        Ok(line.trim().to_owned())
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if self.0.kill().and_then(|()| self.0.wait()).is_err() {
+            eprintln!("the sink had ended before");
+        }
+    }
+}
+
+fn serve_sink() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        println!("{}", listener.local_addr()?);
+        let ready = || async { ([("x-tailwater-version", "bench")], "ready") };
+        let push = |body: Bytes| async move {
+            drop(body);
+            StatusCode::NO_CONTENT
+        };
+        let limit = axum::extract::DefaultBodyLimit::disable();
+        let router = Router::new().route("/ready", get(ready)).route("/loki/api/v1/push", post(push)).layer(limit);
+        axum::serve(listener, router).await?;
+        Ok(())
+    })
+}

@@ -66,7 +66,7 @@ impl PodCache {
     /// The pod is gone; it is forgotten a while later.
     pub(crate) fn delete(&mut self, pod: &PodRecord, now: Instant) {
         let key = pod.config_hash.as_ref().unwrap_or(&pod.uid);
-        self.deleted.insert(key.clone(), now);
+        self.deleted.entry(key.clone()).or_insert(now);
         let expired: Vec<_> = self.deleted.iter().filter(|(_, since)| now.saturating_duration_since(**since) > DELETED_KEPT).map(|(key, _)| key.clone()).collect();
         for key in expired {
             self.deleted.remove(&key);

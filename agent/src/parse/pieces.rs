@@ -31,6 +31,14 @@ impl PendingLine {
         self.last_stamp = stamp;
     }
 
+    /// Lets go of all text but the first `keep` bytes.
+    pub(crate) fn shorten(&mut self, keep: usize) {
+        if self.text.len() > keep {
+            self.text.truncate(keep);
+            self.text.shrink_to_fit();
+        }
+    }
+
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
     }
@@ -54,6 +62,17 @@ mod tests {
         line.append(b"one ", 0, 1);
         line.append(b"two", 0, 2);
         assert_eq!((line.text(), line.total(), line.last_stamp()), (&b"one two"[..], 7, 2));
+    }
+
+    #[test]
+    fn a_shortened_line_keeps_its_head_and_its_length() {
+        let mut line = PendingLine::new(100);
+        line.append(b"abcdef", 0, 1);
+        line.shorten(4);
+        line.append(b"gh", 0, 2);
+        assert_eq!((line.text(), line.total()), (&b"abcd"[..], 8));
+        line.shorten(10);
+        assert_eq!(line.text(), b"abcd");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{FileEntry, InstanceEntry, InstanceKey, LabelSet, Positions, Progress, TimerCut};
+use super::table::{CutKind, FileEntry, InstanceEntry, InstanceKey, LabelSet, LineCut, Positions, Progress};
 use crate::parse::cri::OutputStream;
 use crate::tail::fingerprint::Fingerprint;
 
@@ -66,6 +66,7 @@ struct StoredFingerprint {
 struct StoredCut {
     offset: u64,
     stream: String,
+    kind: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,12 +125,19 @@ struct VersionOnly {
     version: u32,
 }
 
+fn kind_name(kind: CutKind) -> &'static str {
+    match kind {
+        CutKind::End => "end",
+        CutKind::Shorten => "shorten",
+    }
+}
+
 fn checksum(body: &[u8]) -> String {
     format!("{:08x}", crc32c::crc32c(body))
 }
 
 fn stored_file(entry: &FileEntry) -> StoredFile {
-    let cut = |cut: &TimerCut| StoredCut { offset: cut.offset, stream: cut.stream.name().to_owned() };
+    let cut = |cut: &LineCut| StoredCut { offset: cut.offset, stream: cut.stream.name().to_owned(), kind: kind_name(cut.kind).to_owned() };
     StoredFile {
         container: entry.instance.container.clone(),
         instance: entry.instance.number,
@@ -146,7 +154,10 @@ fn stored_file(entry: &FileEntry) -> StoredFile {
 }
 
 fn file_entry(stored: StoredFile) -> Option<FileEntry> {
-    let cut = |cut: StoredCut| Some(TimerCut { offset: cut.offset, stream: OutputStream::from_name(&cut.stream)? });
+    let cut = |cut: StoredCut| {
+        let kind = [CutKind::End, CutKind::Shorten].into_iter().find(|kind| kind_name(*kind) == cut.kind)?;
+        Some(LineCut { offset: cut.offset, stream: OutputStream::from_name(&cut.stream)?, kind })
+    };
     Some(FileEntry {
         instance: InstanceKey { container: stored.container, number: stored.instance },
         name: stored.name,
@@ -192,7 +203,7 @@ pub(crate) mod tests {
 
     pub(crate) fn sample() -> Positions {
         let mut file = plain_entry("ns_pod_uid/app", 1234);
-        file.cuts = vec![TimerCut { offset: 2000, stream: OutputStream::Stderr }];
+        file.cuts = [CutKind::End, CutKind::Shorten].map(|kind| LineCut { offset: 2000, stream: OutputStream::Stderr, kind }).to_vec();
         let set = LabelSet {
             from_offset: 0,
             labels: BTreeMap::from([("namespace".to_owned(), "n\"s".to_owned())]),

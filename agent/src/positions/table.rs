@@ -47,11 +47,21 @@ pub(crate) struct InstanceEntry {
     pub(crate) first_stamp: i64,
 }
 
-/// A pending line ended by time: after every record that ends at or before `offset`.
+/// What was done to a pending line that no byte asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TimerCut {
+pub(crate) enum CutKind {
+    /// It was sent without its end, which did not come in time.
+    End,
+    /// Of its text only the head was kept, since all pending lines together took too much memory.
+    Shorten,
+}
+
+/// A decision about a pending line: made after every record that ends at or before `offset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LineCut {
     pub(crate) offset: u64,
     pub(crate) stream: OutputStream,
+    pub(crate) kind: CutKind,
 }
 
 /// How far a file is acknowledged, and what its next record depends on.
@@ -81,7 +91,7 @@ pub(crate) struct FileEntry {
     pub(crate) inode: u64,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) progress: Progress,
-    pub(crate) cuts: Vec<TimerCut>,
+    pub(crate) cuts: Vec<LineCut>,
 }
 
 /// Moves one file's progress once a batch is acknowledged.
@@ -149,8 +159,8 @@ impl PositionsTable {
         self.changed()
     }
 
-    /// Records a timer cut of a file, with `entry` for a file of which nothing was acknowledged yet.
-    pub(crate) fn decide_cut(&mut self, file: FileId, cut: TimerCut, entry: FileEntry) -> Revision {
+    /// Records a cut in a line of a file, with `entry` for a file of which nothing was acknowledged yet.
+    pub(crate) fn decide_cut(&mut self, file: FileId, cut: LineCut, entry: FileEntry) -> Revision {
         self.files.entry(file).or_insert(entry).cuts.push(cut);
         self.changed()
     }
@@ -238,11 +248,11 @@ pub(crate) mod tests {
         let mut table = PositionsTable::default();
         let file = table.new_file();
         for offset in [10, 20] {
-            table.decide_cut(file, TimerCut { offset, stream: OutputStream::Stderr }, file_entry("c", 0));
+            table.decide_cut(file, LineCut { offset, stream: OutputStream::Stderr, kind: CutKind::End }, file_entry("c", 0));
         }
         table.acknowledge(&Mark { file, entry: file_entry("c", 10) });
         let (_, entry) = table.files_of("c").remove(0);
-        assert_eq!(entry.cuts, [TimerCut { offset: 20, stream: OutputStream::Stderr }]);
+        assert_eq!(entry.cuts, [LineCut { offset: 20, stream: OutputStream::Stderr, kind: CutKind::End }]);
         assert_eq!(entry.progress.offset, 10);
     }
 

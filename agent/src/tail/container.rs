@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tailwater_proto::write::SharedMetadata;
@@ -15,20 +16,23 @@ use tailwater_proto::write::SharedMetadata;
 use super::counts::ReadCounts;
 use super::file::{ReadEnd, TailFile};
 use super::outlet::Outlet;
-use super::records::{LineRules, RecordSink};
+use super::records::{LineRules, RecordSink, SHORTENED_BYTES};
 use super::state::{CleanPoint, LineState};
 use crate::batch::builder::BatchBuilder;
 use crate::discover::paths::PodDirectory;
 use crate::enrich::{Enricher, InstanceQuestion, labels};
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::parse::cri::OutputStream;
+use crate::parse::time::StampReader;
 use crate::positions::keeper::SharedPositions;
-use crate::positions::table::{ContainerPath, FileEntry, FileId, InstanceEntry, InstanceKey, Mark, Progress, TimerCut};
+use crate::positions::table::{ContainerPath, CutKind, FileEntry, FileId, InstanceEntry, InstanceKey, LineCut, Mark, Progress};
 use crate::settings::Timing;
 use crate::tail::fingerprint::Fingerprint;
 
 /// Bytes a container may read in one turn.
 const READ_QUANTUM: u64 = 1 << 20;
+/// Text held for pending lines, all containers together.
+const PENDING_BYTES: usize = 8 << 20;
 /// How long a file without a name stands at its end before it is taken as final.
 const UNLINKED_GRACE: Duration = Duration::from_secs(1);
 
@@ -42,6 +46,8 @@ pub(crate) struct ReadContext<'a> {
     pub(crate) enricher: &'a Enricher,
     pub(crate) rules: LineRules,
     pub(crate) timing: &'a Timing,
+    /// Text held for pending lines by all containers, in bytes.
+    pub(crate) pending_bytes: &'a AtomicUsize,
     pub(crate) now: Instant,
 }
 
@@ -105,6 +111,8 @@ pub(crate) struct ContainerTail {
     passed: Vec<Passed>,
     outlets: BTreeMap<u32, Outlet>,
     waiting_since: Option<Instant>,
+    /// What of [`ReadContext::pending_bytes`] is this container's.
+    own_pending_bytes: usize,
     last_marked: Option<CleanPoint>,
     late_marks: Vec<Mark>,
     pub(crate) is_in_batch: bool,
@@ -137,6 +145,7 @@ impl ContainerTail {
             passed: Vec::new(),
             outlets: BTreeMap::new(),
             waiting_since: None,
+            own_pending_bytes: 0,
             last_marked: None,
             late_marks: Vec::new(),
             is_in_batch: false,
@@ -154,6 +163,12 @@ impl ContainerTail {
 
     /// Reads what is there, within the quantum.
     pub(crate) fn turn(&mut self, context: &mut ReadContext<'_>) -> io::Result<Turn> {
+        let turn = self.read_files(context);
+        self.bound_pending(context);
+        turn
+    }
+
+    fn read_files(&mut self, context: &mut ReadContext<'_>) -> io::Result<Turn> {
         let mut has_progress = false;
         while !self.files.is_empty() {
             if !self.enter_front(context) {
@@ -303,6 +318,7 @@ impl ContainerTail {
         self.finished.push(FinishedFile { id: front.id, entry, size: front.size, modified: Some(front.modified()) });
         if is_instance_over {
             self.state = None;
+            self.outlets.clear();
         }
         if next_instance.is_some() {
             context.metrics.rotations.inc();
@@ -338,6 +354,29 @@ impl ContainerTail {
         context.metrics.partial_idle.inc_by(lines);
         cut_pending(front, &self.path, state, outlet, context);
         self.is_in_batch = true;
+    }
+
+    /// Counts the text held for pending lines, and shortens the longest when all containers together hold too much.
+    fn bound_pending(&mut self, context: &mut ReadContext<'_>) {
+        self.count_pending(context.pending_bytes);
+        let Some(front) = self.files.front().filter(|front| self.entered == Some(front.id)) else { return };
+        let Some((instance, state)) = &mut self.state else { return };
+        if context.pending_bytes.load(Ordering::Relaxed) <= PENDING_BYTES || state.pending_bytes() <= 2 * SHORTENED_BYTES {
+            return;
+        }
+        if let Some(stream) = state.longest_pending() {
+            let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+            decide_cut(front, &self.path, (stream, CutKind::Shorten), state, outlet, context);
+            self.count_pending(context.pending_bytes);
+        }
+    }
+
+    /// Brings its part of the count up to date.
+    pub(crate) fn count_pending(&mut self, all: &AtomicUsize) {
+        let now = if self.is_over() { 0 } else { self.state.as_ref().map_or(0, |(_, state)| state.pending_bytes()) };
+        all.fetch_add(now, Ordering::Relaxed);
+        all.fetch_sub(self.own_pending_bytes, Ordering::Relaxed);
+        self.own_pending_bytes = now;
     }
 
     /// Reads a finished file that grew.
@@ -426,29 +465,42 @@ struct FrontRead {
 /// Ends, as recorded in the checkpoint, the pending line of a stream.
 fn apply_cut(file: &mut TailFile, sink: &mut RecordSink<'_>) {
     if let Some(cut) = file.cuts.pop_front() {
-        let mut stamp_reader = Default::default();
-        sink.reader(file.id, &mut stamp_reader).flush_pending(cut.stream);
+        let mut stamp_reader = StampReader::default();
+        sink.reader(file.id, &mut stamp_reader).cut_pending(cut.stream, cut.kind);
     }
 }
 
 fn flush_all(file: &TailFile, sink: &mut RecordSink<'_>) {
-    let mut stamp_reader = Default::default();
+    let mut stamp_reader = StampReader::default();
     for stream in OutputStream::ALL {
-        sink.reader(file.id, &mut stamp_reader).flush_pending(stream);
+        sink.reader(file.id, &mut stamp_reader).cut_pending(stream, CutKind::End);
     }
 }
 
-/// Ends pending lines where `file` stands, which no byte decides: recorded before anything that rests on it is sent.
+/// Ends pending lines where `file` stands.
 fn cut_pending(file: &TailFile, path: &str, state: &mut LineState, outlet: &mut Outlet, context: &mut ReadContext<'_>) {
     for stream in OutputStream::ALL {
         if state.pending[stream.index()].is_some() {
-            let cut = TimerCut { offset: file.offset, stream };
-            let revision = context.positions.lock().decide_cut(file.id, cut, file.entry(path, file.start));
-            context.batch.rest_on(revision);
+            decide_cut(file, path, (stream, CutKind::End), state, outlet, context);
         }
     }
+}
+
+/// Cuts a pending line where `file` stands, which no byte decides: recorded before anything that rests on it is sent.
+fn decide_cut(
+    file: &TailFile,
+    path: &str,
+    (stream, kind): (OutputStream, CutKind),
+    state: &mut LineState,
+    outlet: &mut Outlet,
+    context: &mut ReadContext<'_>,
+) {
+    let cut = LineCut { offset: file.offset, stream, kind };
+    let revision = context.positions.lock().decide_cut(file.id, cut, file.entry(path, file.start));
+    context.batch.rest_on(revision);
+    let mut stamp_reader = StampReader::default();
     let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
-    flush_all(file, &mut sink);
+    sink.reader(file.id, &mut stamp_reader).cut_pending(stream, kind);
 }
 
 /// Renders an instance's labels for the wire.

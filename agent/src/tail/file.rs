@@ -17,7 +17,7 @@ use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
 use super::records::{RecordSink, leading_nul};
 use crate::discover::paths::LogFileName;
 use crate::parse::time::StampReader;
-use crate::positions::table::{FileEntry, FileId, InstanceKey, Progress, TimerCut};
+use crate::positions::table::{FileEntry, FileId, InstanceKey, LineCut, Progress};
 
 /// Longest header of a record, generously.
 const RECORD_HEAD_BYTES: usize = 256;
@@ -92,7 +92,7 @@ pub(crate) struct TailFile {
     pub(crate) start: Progress,
     /// Start of the next record.
     pub(crate) offset: u64,
-    pub(crate) cuts: VecDeque<TimerCut>,
+    pub(crate) cuts: VecDeque<LineCut>,
     long_record: Option<LongRecord>,
     /// Up to here it was looked at; an incomplete record at the end is not read again before the file grows.
     looked_at: u64,

@@ -8,10 +8,13 @@ use crate::parse::cri::{self, CriRecord, OutputStream};
 use crate::parse::pieces::PendingLine;
 use crate::parse::text;
 use crate::parse::time::StampReader;
-use crate::positions::table::FileId;
+use crate::positions::table::{CutKind, FileId};
 use crate::tail::counts::ReadCounts;
 use crate::tail::outlet::Outlet;
 use crate::tail::state::{CleanPoint, LineState};
+
+/// What is kept of a pending line when memory is short, in bytes.
+pub(crate) const SHORTENED_BYTES: usize = 16 << 10;
 
 /// What to do with a line longer than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,10 +115,19 @@ impl RecordReader<'_> {
         self.counts.bytes += head.len() as u64 + unread + 1;
     }
 
-    /// Ends the pending line of `stream` without its last piece.
-    pub(crate) fn flush_pending(&mut self, stream: OutputStream) {
-        if let Some(line) = self.state.take_pending(stream) {
-            self.emit_pending(stream, &line);
+    /// Ends or shortens the pending line of `stream`.
+    pub(crate) fn cut_pending(&mut self, stream: OutputStream, kind: CutKind) {
+        match kind {
+            CutKind::End => {
+                if let Some(line) = self.state.take_pending(stream) {
+                    self.emit_pending(stream, &line);
+                }
+            }
+            CutKind::Shorten => {
+                if let Some(line) = &mut self.state.pending[stream.index()] {
+                    line.shorten(SHORTENED_BYTES);
+                }
+            }
         }
     }
 

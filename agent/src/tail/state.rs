@@ -47,6 +47,17 @@ impl LineState {
         self.pending.iter().any(Option::is_some)
     }
 
+    /// Bytes of text held for pending lines.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending.iter().flatten().map(|line| line.text().len()).sum()
+    }
+
+    /// The output with the longest pending text.
+    pub(crate) fn longest_pending(&self) -> Option<OutputStream> {
+        let length = |stream: &OutputStream| self.pending[stream.index()].as_ref().map_or(0, |line| line.text().len());
+        OutputStream::ALL.into_iter().max_by_key(length).filter(|stream| length(stream) > 0)
+    }
+
     /// Takes the pending line of `stream`, and unfreezes the clean point if it was the last one.
     pub(crate) fn take_pending(&mut self, stream: OutputStream) -> Option<PendingLine> {
         let line = self.pending[stream.index()].take();

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,9 @@ pub(crate) struct Worker {
     pub(crate) batch_wait: Duration,
     pub(crate) is_full_reread: bool,
     pub(crate) stop: Arc<AtomicBool>,
-    pub(crate) open_files: Arc<std::sync::atomic::AtomicI64>,
+    pub(crate) open_files: Arc<AtomicI64>,
+    /// Text held for pending lines by all workers, in bytes.
+    pub(crate) pending_bytes: Arc<AtomicUsize>,
 }
 
 struct Running {
@@ -143,7 +145,7 @@ impl Running {
                 continue;
             }
             if self.turn(index, now) == Turn::BatchFull {
-                self.next_container = index;
+                self.next_container = index + 1;
                 self.close_batch(Instant::now());
                 self.hand_over_outbox();
                 if self.outbox.is_some() {
@@ -165,6 +167,7 @@ impl Running {
             enricher: &worker.enricher,
             rules: worker.rules,
             timing: &worker.timing,
+            pending_bytes: &worker.pending_bytes,
             now,
         };
         let container = &mut self.containers[index];
@@ -285,7 +288,8 @@ impl Running {
         let now = Instant::now();
         let (ended, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.containers).into_iter().partition(ContainerTail::is_over);
         let mut positions = self.worker.positions.lock();
-        for container in ended {
+        for mut container in ended {
+            container.count_pending(&self.worker.pending_bytes);
             container.finished.iter().for_each(|file| positions.vanished(file.id, now));
         }
         self.containers = rest;
