@@ -21,8 +21,8 @@ use crate::admin::{self, AdminState};
 use crate::batch::builder::{BatchBuilder, BatchLimits};
 use crate::config::{Config, MetadataMode, MetadataSource};
 use crate::discover::scanner::Scanner;
-use crate::enrich::kubernetes::{self, ConnectError};
 use crate::enrich::Enricher;
+use crate::enrich::kubernetes::{self, ConnectError};
 use crate::metrics::Metrics;
 use crate::positions::keeper::{self, SharedPositions};
 use crate::positions::lock::{DataDirLock, LockError};
@@ -214,14 +214,21 @@ struct Readers {
 }
 
 impl Agent {
-    async fn run(self, listener: Option<TcpListener>, kubernetes: Option<kube::Client>, store: PositionsStore, shutdown: CancellationToken) -> Result<(), AgentError> {
+    async fn run(
+        self,
+        listener: Option<TcpListener>,
+        kubernetes: Option<kube::Client>,
+        store: PositionsStore,
+        shutdown: CancellationToken,
+    ) -> Result<(), AgentError> {
         let background = CancellationToken::new();
         let served = self.serve(listener, background.clone());
         let keeper_stop = CancellationToken::new();
         let kept = tokio::spawn(keeper::keep(self.positions.clone(), store, Arc::clone(&self.metrics), keeper_stop.clone()));
         let cache = kubernetes.map(|client| {
             let cache = Arc::new(RwLock::default());
-            let watch = kubernetes::watch(client, self.config.node_name.clone(), Arc::clone(&cache), Arc::clone(&self.metrics), background.clone());
+            let watch =
+                kubernetes::watch(client, self.config.node_name.clone(), Arc::clone(&cache), Arc::clone(&self.metrics), background.clone());
             tokio::spawn(watch);
             cache
         });
@@ -327,7 +334,14 @@ impl Agent {
         tokio::spawn(lane.run(batches))
     }
 
-    fn worker(&self, commands: CommandReceiver<Command>, lane: lane::LaneSender, enricher: &Arc<Enricher>, stop: &Arc<AtomicBool>, totals: &Totals) -> Worker {
+    fn worker(
+        &self,
+        commands: CommandReceiver<Command>,
+        lane: lane::LaneSender,
+        enricher: &Arc<Enricher>,
+        stop: &Arc<AtomicBool>,
+        totals: &Totals,
+    ) -> Worker {
         let config = &self.config;
         let limits = BatchLimits { batch_bytes: config.client.batchsize, max_line_bytes: config.max_line_size };
         Worker {

@@ -19,5 +19,5 @@ mod push;
 mod settings;
 mod tail;
 
-pub use agent::{AgentHandle, AgentError, MetricsSnapshot, StartError, start};
+pub use agent::{AgentError, AgentHandle, MetricsSnapshot, StartError, start};
 pub use config::Config;

@@ -45,9 +45,8 @@ fn sources(matches: &ArgMatches) -> load::Sources {
         let value = matches.get_one::<String>(&flag)?.clone();
         Some((flag, value))
     });
-    let variables: BTreeMap<_, _> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let variables: BTreeMap<_, _> =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
     load::Sources { file: matches.get_one::<String>("config").map(PathBuf::from), variables, flags: flags.collect() }
 }
 

@@ -85,7 +85,11 @@ impl Writer {
     fn write_record(&mut self) {
         let stream = ["stdout", "stdout", "stderr"][self.numbers.below(3) as usize];
         let number = self.expected[stream].len();
-        let text = if self.numbers.below(10) == 0 { "the same".to_owned() } else { format!("{stream} {number} {}", "x".repeat(self.numbers.below(120) as usize)) };
+        let text = if self.numbers.below(10) == 0 {
+            "the same".to_owned()
+        } else {
+            format!("{stream} {number} {}", "x".repeat(self.numbers.below(120) as usize))
+        };
         let is_piece = self.numbers.below(8) == 0;
         self.container.write(stream, if is_piece { "P" } else { "F" }, &text);
         let open = self.open.entry(stream).or_default();
@@ -151,7 +155,12 @@ async fn every_line_once_though_the_agent_is_killed_again_and_again() {
         for (stream, expected) in expected {
             let seen = &lines[&format!("c{number}/{stream}")];
             let first_difference = seen.iter().zip(expected).position(|(seen, expected)| seen != expected);
-            assert!(seen == expected, "c{number}/{stream}: {} lines, {} expected, first difference at {first_difference:?}", seen.len(), expected.len());
+            assert!(
+                seen == expected,
+                "c{number}/{stream}: {} lines, {} expected, first difference at {first_difference:?}",
+                seen.len(),
+                expected.len()
+            );
         }
     }
     let hits = hits.into_inner();

@@ -57,7 +57,11 @@ async fn pods(State(api): State<FakeApi>, Query(query): Query<HashMap<String, St
 
 async fn namespaces(State(api): State<FakeApi>, Query(query): Query<HashMap<String, String>>) -> Response {
     let item = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {"name": "shop", "uid": "ns-uid-1"}});
-    answer(&api, query, json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": "1"}, "items": [item]}))
+    answer(
+        &api,
+        query,
+        json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": "1"}, "items": [item]}),
+    )
 }
 
 fn pod() -> Value {

@@ -62,7 +62,10 @@ fn a_missing_tree_an_unusable_data_directory_and_a_wrong_url() {
     let file = directory.path().join("file");
     std::fs::write(&file, b"").unwrap();
     let told = refusal(&["--push-url", URL, "--pods-dir", pods, "--listen", "none", "--data-dir", text(&file)]);
-    assert!(told.starts_with("cannot use data directory `") && told.contains("make it writable for this user, or set `data_dir`"), "{told}");
+    assert!(
+        told.starts_with("cannot use data directory `") && told.contains("make it writable for this user, or set `data_dir`"),
+        "{told}"
+    );
     let told = refusal(&["--push-url", "tailwater:3100", "--pods-dir", pods, "--listen", "none"]);
     assert!(told.contains("`clients[0].url` is `tailwater:3100`, which is no http(s) URL"), "{told}");
 }

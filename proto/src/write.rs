@@ -210,8 +210,8 @@ fn put_pair(bytes: &mut Vec<u8>, number: u32, pair: &(&str, &str)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prost::Message;
     use proptest::prelude::*;
+    use prost::Message;
 
     #[derive(Clone, PartialEq, Message)]
     struct Push {

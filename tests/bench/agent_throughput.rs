@@ -67,7 +67,13 @@ fn measure(tree: &Path) -> Result<()> {
 fn run_agent(tree: &Path, records: u64) -> Result<(u64, u64, Duration, Duration, u64)> {
     let mut sink = Sink::spawn()?;
     let data = std::env::temp_dir().join(format!("agent-throughput-{}", std::process::id()));
-    let mut config = Config { pods_dir: tree.to_owned(), data_dir: data.clone(), listen: None, metadata_source: MetadataSource::None, ..Config::default() };
+    let mut config = Config {
+        pods_dir: tree.to_owned(),
+        data_dir: data.clone(),
+        listen: None,
+        metadata_source: MetadataSource::None,
+        ..Config::default()
+    };
     config.client.url = format!("http://{}/loki/api/v1/push", sink.address()?);
     config.node_name = "bench".to_owned();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -203,7 +203,8 @@ mod tests {
         load(&sources).map_err(|error| error.problems.iter().map(|problem| problem.replace(&name, "agent.yaml")).collect())
     }
 
-    const CLIENT: &str = "clients:\n- url: http://h/loki/api/v1/push\n  batchwait: 2s\n  headers: {X-A: b}\n  backoff_config: {max_retries: 3}\n";
+    const CLIENT: &str =
+        "clients:\n- url: http://h/loki/api/v1/push\n  batchwait: 2s\n  headers: {X-A: b}\n  backoff_config: {max_retries: 3}\n";
 
     #[test]
     fn flag_over_variable_over_file_over_default() {
@@ -221,7 +222,8 @@ mod tests {
 
     #[test]
     fn all_problems_are_listed_at_once() {
-        let text = "data_dri: x\nlimits:\n  max_line_size: huge\n  nothing: 1\nformat: docker\nlisten: [1]\nclients:\n- url: http://h\n  ttl: 1\n";
+        let text =
+            "data_dri: x\nlimits:\n  max_line_size: huge\n  nothing: 1\nformat: docker\nlisten: [1]\nclients:\n- url: http://h\n  ttl: 1\n";
         assert_eq!(
             load_text(text, &[("TAILWATER_METADATA", "some")], &[("metadata-wait", "soon")]).unwrap_err(),
             [

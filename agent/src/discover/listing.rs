@@ -192,11 +192,8 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_gone_is_an_empty_listing() {
-        let pod = SeenPod {
-            directory: PathBuf::from("/nowhere/a_b_c"),
-            name: "a_b_c".to_owned(),
-            pod: PodDirectory::parse("a_b_c").unwrap(),
-        };
+        let pod =
+            SeenPod { directory: PathBuf::from("/nowhere/a_b_c"), name: "a_b_c".to_owned(), pod: PodDirectory::parse("a_b_c").unwrap() };
         let listing = container(&pod, pod.directory.join("x"), "x".to_owned(), &mut Ignored::default()).unwrap();
         assert!(listing.is_gone && listing.files.is_empty());
     }

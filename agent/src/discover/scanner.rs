@@ -52,7 +52,8 @@ impl Scanner {
     pub(crate) fn run(self) {
         let (sender, changes) = sync_channel(CHANGE_QUEUE);
         let watches = if self.timing.watch_directories { DirectoryWatches::new(sender).ok() } else { None };
-        let mut running = Running { watches, changes, known: BTreeMap::new(), told: HashMap::new(), next_scan: Instant::now(), scanner: self };
+        let mut running =
+            Running { watches, changes, known: BTreeMap::new(), told: HashMap::new(), next_scan: Instant::now(), scanner: self };
         while !running.scanner.stop.load(Ordering::Acquire) {
             running.step();
         }
@@ -123,7 +124,14 @@ impl Running {
         is_watching
     }
 
-    fn list_container(&mut self, pod: &SeenPod, directory: PathBuf, container: String, seen: &mut BTreeSet<ContainerPath>, ignored: &mut Ignored) {
+    fn list_container(
+        &mut self,
+        pod: &SeenPod,
+        directory: PathBuf,
+        container: String,
+        seen: &mut BTreeSet<ContainerPath>,
+        ignored: &mut Ignored,
+    ) {
         match self.settled_listing(pod, &directory, &container, ignored) {
             Ok(listing) => {
                 if !listing.is_gone {
@@ -138,7 +146,13 @@ impl Running {
 
     /// A listing made while nothing was renamed: a file may be missed that is renamed while its directory is read, and then a newer one be
     /// taken for the oldest. So a listing that says anything new must be seen twice in a row.
-    fn settled_listing(&mut self, pod: &SeenPod, directory: &Path, container: &str, ignored: &mut Ignored) -> std::io::Result<ContainerListing> {
+    fn settled_listing(
+        &mut self,
+        pod: &SeenPod,
+        directory: &Path,
+        container: &str,
+        ignored: &mut Ignored,
+    ) -> std::io::Result<ContainerListing> {
         const TRIES: usize = 20;
         let path = format!("{}/{container}", pod.name);
         let mut before = self.told.get(&path).cloned().unwrap_or_default();

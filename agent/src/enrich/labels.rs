@@ -35,10 +35,9 @@ pub(crate) fn stream_labels(
     set("pod", pod.pod.clone());
     set("container", container.to_owned());
     set("node_name", node_name.to_owned());
-    for (name, names) in [
-        ("instance", ["app.kubernetes.io/instance", "instance"]),
-        ("component", ["app.kubernetes.io/component", "component"]),
-    ] {
+    for (name, names) in
+        [("instance", ["app.kubernetes.io/instance", "instance"]), ("component", ["app.kubernetes.io/component", "component"])]
+    {
         set(name, pod_label(names).unwrap_or_default());
     }
     labels
@@ -102,7 +101,9 @@ fn without_template_hash(name: &str) -> &str {
 
 /// A pod's name without what its controller appended, as far as the name alone tells.
 fn without_pod_suffix<'a>(name: &'a str, node_name: &str) -> &'a str {
-    if let Some(stem) = name.strip_suffix(node_name).and_then(|stem| stem.strip_suffix('-')).filter(|stem| !node_name.is_empty() && !stem.is_empty()) {
+    if let Some(stem) =
+        name.strip_suffix(node_name).and_then(|stem| stem.strip_suffix('-')).filter(|stem| !node_name.is_empty() && !stem.is_empty())
+    {
         return stem;
     }
     let Some((stem, last)) = name.rsplit_once('-').filter(|(stem, _)| !stem.is_empty()) else { return name };

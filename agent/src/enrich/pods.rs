@@ -67,7 +67,12 @@ impl PodCache {
     pub(crate) fn delete(&mut self, pod: &PodRecord, now: Instant) {
         let key = pod.config_hash.as_ref().unwrap_or(&pod.uid);
         self.deleted.entry(key.clone()).or_insert(now);
-        let expired: Vec<_> = self.deleted.iter().filter(|(_, since)| now.saturating_duration_since(**since) > DELETED_KEPT).map(|(key, _)| key.clone()).collect();
+        let expired: Vec<_> = self
+            .deleted
+            .iter()
+            .filter(|(_, since)| now.saturating_duration_since(**since) > DELETED_KEPT)
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in expired {
             self.deleted.remove(&key);
             self.pods.remove(&key);

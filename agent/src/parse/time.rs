@@ -65,7 +65,11 @@ fn minute_to_seconds(text: &[u8; MINUTE_LENGTH]) -> Option<i64> {
     let [year @ .., b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2] = text else { return None };
     let (year, month, day) = (number(year)?, number(&[*m1, *m2])?, number(&[*d1, *d2])?);
     let (hour, minute) = (number(&[*h1, *h2])?, number(&[*n1, *n2])?);
-    let is_valid = (1970..=2261).contains(&year) && (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day) && hour < 24 && minute < 60;
+    let is_valid = (1970..=2261).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=days_in_month(year, month)).contains(&day)
+        && hour < 24
+        && minute < 60;
     is_valid.then(|| (days_since_epoch(year, month, day) * 24 + hour) * 3600 + minute * 60)
 }
 

@@ -175,11 +175,8 @@ fn file_entry(stored: StoredFile) -> Option<FileEntry> {
 }
 
 fn stored_instance((key, entry): (&InstanceKey, &InstanceEntry)) -> StoredInstance {
-    let label_set = |set: &LabelSet| StoredLabelSet {
-        from_offset: set.from_offset,
-        labels: set.labels.clone(),
-        metadata: set.metadata.clone(),
-    };
+    let label_set =
+        |set: &LabelSet| StoredLabelSet { from_offset: set.from_offset, labels: set.labels.clone(), metadata: set.metadata.clone() };
     StoredInstance {
         container: key.container.clone(),
         instance: key.number,

@@ -35,12 +35,8 @@ struct Shared {
 
 impl SharedPositions {
     pub(crate) fn new(table: PositionsTable) -> Self {
-        let shared = Shared {
-            table: Mutex::new(table),
-            wanted: watch::Sender::default(),
-            settled: watch::Sender::default(),
-            soon: Notify::new(),
-        };
+        let shared =
+            Shared { table: Mutex::new(table), wanted: watch::Sender::default(), settled: watch::Sender::default(), soon: Notify::new() };
         Self(Arc::new(shared))
     }
 

@@ -8,31 +8,29 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
 use tailwater_proto::write::SharedMetadata;
 
 use super::counts::ReadCounts;
+use super::cuts::{apply_cut, cut_pending, flush_all};
 use super::file::{ReadEnd, TailFile};
 use super::outlet::Outlet;
-use super::records::{LineRules, RecordSink, SHORTENED_BYTES};
+use super::records::{LineRules, RecordSink};
 use super::state::{CleanPoint, LineState};
 use crate::batch::builder::BatchBuilder;
 use crate::discover::paths::PodDirectory;
 use crate::enrich::{Enricher, InstanceQuestion, labels};
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::parse::cri::OutputStream;
-use crate::parse::time::StampReader;
 use crate::positions::keeper::SharedPositions;
-use crate::positions::table::{ContainerPath, CutKind, FileEntry, FileId, InstanceEntry, InstanceKey, LineCut, Mark, Progress};
+use crate::positions::table::{ContainerPath, FileEntry, FileId, InstanceEntry, InstanceKey, Mark, Progress};
 use crate::settings::Timing;
 use crate::tail::fingerprint::Fingerprint;
 
 /// Bytes a container may read in one turn.
 const READ_QUANTUM: u64 = 1 << 20;
-/// Text held for pending lines, all containers together.
-const PENDING_BYTES: usize = 8 << 20;
 /// How long a file without a name stands at its end before it is taken as final.
 const UNLINKED_GRACE: Duration = Duration::from_secs(1);
 
@@ -105,27 +103,34 @@ pub(crate) struct ContainerTail {
     pub(crate) is_gone: bool,
     pub(crate) next_turn: Instant,
     pub(crate) poll_interval: Duration,
-    state: Option<(u32, LineState)>,
-    entered: Option<FileId>,
+    pub(super) state: Option<(u32, LineState)>,
+    pub(super) entered: Option<FileId>,
     /// Drained files of which the end is not yet before the clean point.
-    passed: Vec<Passed>,
-    outlets: BTreeMap<u32, Outlet>,
+    pub(super) passed: Vec<Passed>,
+    pub(super) outlets: BTreeMap<u32, Outlet>,
     waiting_since: Option<Instant>,
     /// What of [`ReadContext::pending_bytes`] is this container's.
-    own_pending_bytes: usize,
-    last_marked: Option<CleanPoint>,
-    late_marks: Vec<Mark>,
+    pub(super) own_pending_bytes: usize,
+    pub(super) last_marked: Option<CleanPoint>,
+    pub(super) late_marks: Vec<Mark>,
     pub(crate) is_in_batch: bool,
 }
 
 #[derive(Debug)]
-struct Passed {
-    id: FileId,
-    entry: FileEntry,
+pub(super) struct Passed {
+    pub(super) id: FileId,
+    pub(super) entry: FileEntry,
 }
 
 impl ContainerTail {
-    pub(crate) fn new(path: ContainerPath, directory: PathBuf, pod: PodDirectory, container: String, remembered: Vec<(FileId, FileEntry)>, now: Instant) -> Self {
+    pub(crate) fn new(
+        path: ContainerPath,
+        directory: PathBuf,
+        pod: PodDirectory,
+        container: String,
+        remembered: Vec<(FileId, FileEntry)>,
+        now: Instant,
+    ) -> Self {
         Self {
             path,
             directory,
@@ -342,43 +347,6 @@ impl ContainerTail {
         is_unlinked || is_closed || is_old
     }
 
-    /// Ends pending lines of an instance whose files did not grow for long.
-    fn cut_idle_lines(&mut self, context: &mut ReadContext<'_>) {
-        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return };
-        let is_idle = state.has_pending() && front.is_drained() && front.watched_unchanged_for(context.now) >= context.timing.partial_idle;
-        if !is_idle {
-            return;
-        }
-        let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
-        let lines = state.pending.iter().flatten().count() as u64;
-        context.metrics.partial_idle.inc_by(lines);
-        cut_pending(front, &self.path, state, outlet, context);
-        self.is_in_batch = true;
-    }
-
-    /// Counts the text held for pending lines, and shortens the longest when all containers together hold too much.
-    fn bound_pending(&mut self, context: &mut ReadContext<'_>) {
-        self.count_pending(context.pending_bytes);
-        let Some(front) = self.files.front().filter(|front| self.entered == Some(front.id)) else { return };
-        let Some((instance, state)) = &mut self.state else { return };
-        if context.pending_bytes.load(Ordering::Relaxed) <= PENDING_BYTES || state.pending_bytes() <= 2 * SHORTENED_BYTES {
-            return;
-        }
-        if let Some(stream) = state.longest_pending() {
-            let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
-            decide_cut(front, &self.path, (stream, CutKind::Shorten), state, outlet, context);
-            self.count_pending(context.pending_bytes);
-        }
-    }
-
-    /// Brings its part of the count up to date.
-    pub(crate) fn count_pending(&mut self, all: &AtomicUsize) {
-        let now = if self.is_over() { 0 } else { self.state.as_ref().map_or(0, |(_, state)| state.pending_bytes()) };
-        all.fetch_add(now, Ordering::Relaxed);
-        all.fetch_sub(self.own_pending_bytes, Ordering::Relaxed);
-        self.own_pending_bytes = now;
-    }
-
     /// Reads a finished file that grew.
     fn read_late(&mut self, index: usize, context: &mut ReadContext<'_>) -> io::Result<Turn> {
         let instance = self.late[index].file.parsed_name.instance;
@@ -412,47 +380,6 @@ impl ContainerTail {
             _ => Turn::Idle,
         })
     }
-
-    /// Puts into the batch where the container's files stand now.
-    pub(crate) fn add_marks(&mut self, batch: &mut BatchBuilder) {
-        self.is_in_batch = false;
-        let clean = self.clean_point();
-        let first_open = clean.and_then(|clean| self.passed.iter().position(|passed| passed.id == clean.file));
-        for passed in self.passed.drain(..first_open.unwrap_or(self.passed.len())) {
-            batch.mark(Mark { file: passed.id, entry: passed.entry });
-        }
-        if let Some(clean) = clean.filter(|clean| Some(*clean) != self.last_marked) {
-            if let Some(entry) = self.entry_of(clean) {
-                batch.mark(Mark { file: clean.file, entry });
-            }
-            self.last_marked = Some(clean);
-        }
-        self.late_marks.drain(..).for_each(|mark| batch.mark(mark));
-        for late in &self.late {
-            let clean = late.state.frozen.map_or_else(|| late.state.progress_at(late.file.offset), |frozen| frozen.progress);
-            let progress = Progress { is_finished: true, ..clean };
-            batch.mark(Mark { file: late.file.id, entry: late.file.entry(&self.path, progress) });
-        }
-    }
-
-    /// The latest place from which everything after it can be read again.
-    fn clean_point(&self) -> Option<CleanPoint> {
-        let (_, state) = self.state.as_ref()?;
-        if let Some(frozen) = state.frozen {
-            return Some(frozen);
-        }
-        let front = self.files.front().filter(|front| self.entered == Some(front.id))?;
-        Some(CleanPoint { file: front.id, progress: state.progress_at(front.offset) })
-    }
-
-    fn entry_of(&self, clean: CleanPoint) -> Option<FileEntry> {
-        if let Some(passed) = self.passed.iter().find(|passed| passed.id == clean.file) {
-            return Some(FileEntry { progress: clean.progress, ..passed.entry.clone() });
-        }
-        let front = self.files.front().filter(|front| front.id == clean.file)?;
-        // A file without a whole record has no identity worth keeping.
-        (clean.progress.offset > 0).then(|| front.entry(&self.path, clean.progress))
-    }
 }
 
 #[derive(Debug, Default)]
@@ -460,47 +387,6 @@ struct FrontRead {
     has_progress: bool,
     is_batch_full: bool,
     is_at_end: bool,
-}
-
-/// Ends, as recorded in the checkpoint, the pending line of a stream.
-fn apply_cut(file: &mut TailFile, sink: &mut RecordSink<'_>) {
-    if let Some(cut) = file.cuts.pop_front() {
-        let mut stamp_reader = StampReader::default();
-        sink.reader(file.id, &mut stamp_reader).cut_pending(cut.stream, cut.kind);
-    }
-}
-
-fn flush_all(file: &TailFile, sink: &mut RecordSink<'_>) {
-    let mut stamp_reader = StampReader::default();
-    for stream in OutputStream::ALL {
-        sink.reader(file.id, &mut stamp_reader).cut_pending(stream, CutKind::End);
-    }
-}
-
-/// Ends pending lines where `file` stands.
-fn cut_pending(file: &TailFile, path: &str, state: &mut LineState, outlet: &mut Outlet, context: &mut ReadContext<'_>) {
-    for stream in OutputStream::ALL {
-        if state.pending[stream.index()].is_some() {
-            decide_cut(file, path, (stream, CutKind::End), state, outlet, context);
-        }
-    }
-}
-
-/// Cuts a pending line where `file` stands, which no byte decides: recorded before anything that rests on it is sent.
-fn decide_cut(
-    file: &TailFile,
-    path: &str,
-    (stream, kind): (OutputStream, CutKind),
-    state: &mut LineState,
-    outlet: &mut Outlet,
-    context: &mut ReadContext<'_>,
-) {
-    let cut = LineCut { offset: file.offset, stream, kind };
-    let revision = context.positions.lock().decide_cut(file.id, cut, file.entry(path, file.start));
-    context.batch.rest_on(revision);
-    let mut stamp_reader = StampReader::default();
-    let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
-    sink.reader(file.id, &mut stamp_reader).cut_pending(stream, kind);
 }
 
 /// Renders an instance's labels for the wire.

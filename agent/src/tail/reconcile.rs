@@ -142,7 +142,10 @@ impl ContainerTail {
         // After a reboot or on another disk: the whole head and the container must do.
         by_inode.or_else(|| {
             let is_same_content = |entry: &FileEntry| {
-                entry.fingerprint.length == COVERED_MAX && entry.fingerprint.matches(head) && seen.size >= entry.progress.offset && entry.instance.number == seen.name.instance
+                entry.fingerprint.length == COVERED_MAX
+                    && entry.fingerprint.matches(head)
+                    && seen.size >= entry.progress.offset
+                    && entry.instance.number == seen.name.instance
             };
             self.remembered.iter().position(|(_, entry)| is_same_content(entry))
         })
@@ -184,7 +187,11 @@ impl ContainerTail {
                 continue;
             }
             context.metrics.possible_loss(PossibleLoss::Compressed);
-            tracing::warn!(container = self.path, file = seen.text, "compressed log file was not read before it was compressed; its lines are missing");
+            tracing::warn!(
+                container = self.path,
+                file = seen.text,
+                "compressed log file was not read before it was compressed; its lines are missing"
+            );
             // The gap is counted; its remembered file is not missed once more.
             self.remembered.retain(|(_, entry)| Some(entry.fingerprint) != fingerprint);
         }
@@ -226,7 +233,11 @@ impl ContainerTail {
             }
             if !entry.progress.is_finished {
                 context.metrics.possible_loss(PossibleLoss::RotatedAway);
-                tracing::warn!(container = self.path, file = entry.name, "a log file that was not read to its end is gone; lines may be missing");
+                tracing::warn!(
+                    container = self.path,
+                    file = entry.name,
+                    "a log file that was not read to its end is gone; lines may be missing"
+                );
             }
         }
     }

@@ -57,7 +57,15 @@ pub(crate) struct RecordSink<'a> {
 impl RecordSink<'_> {
     /// A reader of `file`'s records.
     pub(crate) fn reader<'a>(&'a mut self, file: FileId, stamp_reader: &'a mut StampReader) -> RecordReader<'a> {
-        RecordReader { rules: self.rules, file, stamp_reader, state: self.state, outlet: self.outlet, batch: self.batch, counts: self.counts }
+        RecordReader {
+            rules: self.rules,
+            file,
+            stamp_reader,
+            state: self.state,
+            outlet: self.outlet,
+            batch: self.batch,
+            counts: self.counts,
+        }
     }
 }
 
@@ -133,7 +141,10 @@ impl RecordReader<'_> {
 
     #[inline]
     fn is_plain(&self, record: &CriRecord<'_>, is_known_valid: bool) -> bool {
-        is_known_valid && !record.is_partial && record.text.len() <= self.rules.max_line_bytes && self.state.pending[record.stream.index()].is_none()
+        is_known_valid
+            && !record.is_partial
+            && record.text.len() <= self.rules.max_line_bytes
+            && self.state.pending[record.stream.index()].is_none()
     }
 
     #[cold]
@@ -250,7 +261,8 @@ mod tests {
     use tailwater_proto::{read, snappy, write::SharedMetadata};
 
     const FIRST_STAMP: i64 = 42;
-    const RULES: LineRules = LineRules { max_line_bytes: 64, max_record_bytes: 1 << 20, long_line: LongLine::Truncate, unparsed: Unparsed::Keep };
+    const RULES: LineRules =
+        LineRules { max_line_bytes: 64, max_record_bytes: 1 << 20, long_line: LongLine::Truncate, unparsed: Unparsed::Keep };
 
     type Entry = (String, i64, String, Vec<(String, String)>);
 
@@ -377,9 +389,8 @@ mod tests {
     fn record() -> impl Strategy<Value = Vec<u8>> {
         let stamp = (0u32..8).prop_map(|n| format!("2026-11-21T09:{:02}:00.00000000{n}Z", [0, 0, 0, 0, 0, 0, 30, 10][n as usize]));
         let text = proptest::collection::vec(any::<u8>().prop_map(|b| if b == b'\n' { b'n' } else { b }), 0..40);
-        let cri = (stamp, prop_oneof!["stdout", "stderr"], prop_oneof!["F", "P"], text).prop_map(|(stamp, stream, tag, text)| {
-            [format!("{stamp} {stream} {tag} ").into_bytes(), text, b"\n".to_vec()].concat()
-        });
+        let cri = (stamp, prop_oneof!["stdout", "stderr"], prop_oneof!["F", "P"], text)
+            .prop_map(|(stamp, stream, tag, text)| [format!("{stamp} {stream} {tag} ").into_bytes(), text, b"\n".to_vec()].concat());
         prop_oneof![12 => cri, 1 => Just(b"junk\n".to_vec()), 1 => Just(b"\0\0\n".to_vec())]
     }
 

@@ -30,12 +30,7 @@ pub(crate) struct LineState {
 impl LineState {
     /// At the start of an instance, or at a clean point of it.
     pub(crate) fn at(progress: &Progress) -> Self {
-        Self {
-            stamps: StampGiver::after(progress.last_stamp),
-            last_stream: progress.last_stream,
-            pending: [None, None],
-            frozen: None,
-        }
+        Self { stamps: StampGiver::after(progress.last_stamp), last_stream: progress.last_stream, pending: [None, None], frozen: None }
     }
 
     /// The state as a checkpoint at `offset`.

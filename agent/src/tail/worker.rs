@@ -35,7 +35,12 @@ const ERROR_WAIT_MAX: Duration = Duration::from_secs(30);
 pub(crate) enum Command {
     Listing(Box<ContainerListing>),
     /// A writer closed a file, then of `size` bytes.
-    Closed { container: ContainerPath, device: u64, inode: u64, size: u64 },
+    Closed {
+        container: ContainerPath,
+        device: u64,
+        inode: u64,
+        size: u64,
+    },
     /// The lane has room again.
     LaneFree,
 }

@@ -112,7 +112,10 @@ impl Recorder {
     pub fn lines(&self) -> BTreeMap<String, Vec<String>> {
         let mut streams: BTreeMap<String, Vec<(i64, String)>> = BTreeMap::new();
         for entry in self.stored() {
-            streams.entry(label(&entry.labels, "container") + "/" + &label(&entry.labels, "stream")).or_default().push((entry.timestamp, entry.line));
+            streams
+                .entry(label(&entry.labels, "container") + "/" + &label(&entry.labels, "stream"))
+                .or_default()
+                .push((entry.timestamp, entry.line));
         }
         streams
             .into_iter()
@@ -298,7 +301,12 @@ impl Container {
 
     pub fn stamp(&mut self) -> String {
         self.nanos += 1_000;
-        format!("2026-11-21T09:{:02}:{:02}.{:09}Z", self.nanos / 60_000_000_000 % 60, self.nanos / 1_000_000_000 % 60, self.nanos % 1_000_000_000)
+        format!(
+            "2026-11-21T09:{:02}:{:02}.{:09}Z",
+            self.nanos / 60_000_000_000 % 60,
+            self.nanos / 1_000_000_000 % 60,
+            self.nanos % 1_000_000_000
+        )
     }
 
     pub fn write(&mut self, stream: &str, tag: &str, text: &str) {

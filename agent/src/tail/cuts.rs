@@ -1,0 +1,98 @@
+//! Decisions about pending lines that no byte makes: ended when their end does not come, shortened when memory is short.
+//!
+//! Each is recorded with its place before anything that rests on it is sent, and made again at the same place in a replay.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::container::{ContainerTail, ReadContext};
+use super::file::TailFile;
+use super::outlet::Outlet;
+use super::records::{RecordSink, SHORTENED_BYTES};
+use super::state::LineState;
+use crate::parse::cri::OutputStream;
+use crate::parse::time::StampReader;
+use crate::positions::table::{CutKind, LineCut};
+
+/// Text held for pending lines, all containers together.
+const PENDING_BYTES: usize = 8 << 20;
+
+impl ContainerTail {
+    /// Ends pending lines of an instance whose files did not grow for long.
+    pub(super) fn cut_idle_lines(&mut self, context: &mut ReadContext<'_>) {
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return };
+        let is_idle = state.has_pending() && front.is_drained() && front.watched_unchanged_for(context.now) >= context.timing.partial_idle;
+        if !is_idle {
+            return;
+        }
+        let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+        let lines = state.pending.iter().flatten().count() as u64;
+        context.metrics.partial_idle.inc_by(lines);
+        cut_pending(front, &self.path, state, outlet, context);
+        self.is_in_batch = true;
+    }
+
+    /// Counts the text held for pending lines, and shortens the longest when all containers together hold too much.
+    pub(super) fn bound_pending(&mut self, context: &mut ReadContext<'_>) {
+        self.count_pending(context.pending_bytes);
+        let Some(front) = self.files.front().filter(|front| self.entered == Some(front.id)) else { return };
+        let Some((instance, state)) = &mut self.state else { return };
+        if context.pending_bytes.load(Ordering::Relaxed) <= PENDING_BYTES || state.pending_bytes() <= 2 * SHORTENED_BYTES {
+            return;
+        }
+        if let Some(stream) = state.longest_pending() {
+            let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+            decide_cut(front, &self.path, (stream, CutKind::Shorten), state, outlet, context);
+            self.count_pending(context.pending_bytes);
+        }
+    }
+
+    /// Brings its part of the count up to date.
+    pub(crate) fn count_pending(&mut self, all: &AtomicUsize) {
+        let now = if self.is_over() { 0 } else { self.state.as_ref().map_or(0, |(_, state)| state.pending_bytes()) };
+        all.fetch_add(now, Ordering::Relaxed);
+        all.fetch_sub(self.own_pending_bytes, Ordering::Relaxed);
+        self.own_pending_bytes = now;
+    }
+}
+
+/// Ends, as recorded in the checkpoint, the pending line of a stream.
+pub(super) fn apply_cut(file: &mut TailFile, sink: &mut RecordSink<'_>) {
+    if let Some(cut) = file.cuts.pop_front() {
+        let mut stamp_reader = StampReader::default();
+        sink.reader(file.id, &mut stamp_reader).cut_pending(cut.stream, cut.kind);
+    }
+}
+
+/// Ends all pending lines; for a file whose bytes are gone, so that nothing of it is ever repeated.
+pub(super) fn flush_all(file: &TailFile, sink: &mut RecordSink<'_>) {
+    let mut stamp_reader = StampReader::default();
+    for stream in OutputStream::ALL {
+        sink.reader(file.id, &mut stamp_reader).cut_pending(stream, CutKind::End);
+    }
+}
+
+/// Ends pending lines where `file` stands.
+pub(super) fn cut_pending(file: &TailFile, path: &str, state: &mut LineState, outlet: &mut Outlet, context: &mut ReadContext<'_>) {
+    for stream in OutputStream::ALL {
+        if state.pending[stream.index()].is_some() {
+            decide_cut(file, path, (stream, CutKind::End), state, outlet, context);
+        }
+    }
+}
+
+/// Cuts a pending line where `file` stands, which no byte decides: recorded before anything that rests on it is sent.
+fn decide_cut(
+    file: &TailFile,
+    path: &str,
+    (stream, kind): (OutputStream, CutKind),
+    state: &mut LineState,
+    outlet: &mut Outlet,
+    context: &mut ReadContext<'_>,
+) {
+    let cut = LineCut { offset: file.offset, stream, kind };
+    let revision = context.positions.lock().decide_cut(file.id, cut, file.entry(path, file.start));
+    context.batch.rest_on(revision);
+    let mut stamp_reader = StampReader::default();
+    let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
+    sink.reader(file.id, &mut stamp_reader).cut_pending(stream, kind);
+}
