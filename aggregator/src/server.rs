@@ -96,7 +96,7 @@ impl Server {
         let mut serving = std::pin::pin!(serving.into_future());
         tracing::info!(address = %self.address, "listening");
         tokio::select! {
-            ended = &mut serving => ended.map_err(ServeError::Http)?,
+            ended = &mut serving => return ended.map_err(ServeError::Http),
             () = stop.cancelled() => {}
         }
         tracing::info!("stopping");
@@ -109,7 +109,7 @@ impl Server {
             }
         };
         tokio::select! {
-            ended = &mut serving => ended.map_err(ServeError::Http)?,
+            ended = &mut serving => return ended.map_err(ServeError::Http),
             _ = timeout_at(deadline, settling) => {}
         }
         closing.cancel();
@@ -133,7 +133,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeErr
 }
 
 /// Every endpoint, with what it works with.
-fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLevelControl, parts: &Parts, lifecycle: Lifecycle) -> Router {
+pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLevelControl, parts: &Parts, lifecycle: Lifecycle) -> Router {
     let metrics = Arc::new(Metrics::default());
     let limits = config.tenant_limits();
     let memory = memory::limit(config.memory_limit);

@@ -64,3 +64,6 @@ where
 {
     post(handler).fallback(method_not_allowed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,8 @@ pub(super) struct OpenBuffer {
     pub(super) since: Option<Instant>,
     /// Somebody asked for a flush, or the process stops.
     pub(super) is_due: bool,
+    /// The flusher has ended: nobody would store or answer what came now.
+    pub(super) is_closed: bool,
 }
 
 /// What the buffer and its flusher share.
@@ -99,6 +101,9 @@ impl Ingester {
         }
         let stored = {
             let mut open = self.shared.open.lock();
+            if open.is_closed {
+                return Err(stopping());
+            }
             let (held, added) = (open.heap_bytes + self.shared.flushing_bytes.load(Ordering::Relaxed), batch.heap_bytes());
             let budget = self.shared.options.budget_bytes;
             // A push that is over the budget by itself gets its chance while nothing else waits.
@@ -165,7 +170,9 @@ impl OpenBuffer {
 }
 
 async fn outcome(stored: oneshot::Receiver<Result<(), PushFailed>>) -> Result<(), PushFailed> {
-    stored.await.unwrap_or_else(|_| {
-        Err(PushFailed::Unavailable { reason: "the program is stopping".to_owned(), retry_after: Duration::from_secs(1) })
-    })
+    stored.await.unwrap_or_else(|_| Err(stopping()))
+}
+
+fn stopping() -> PushFailed {
+    PushFailed::Unavailable { reason: "the program is stopping".to_owned(), retry_after: Duration::from_secs(1) }
 }

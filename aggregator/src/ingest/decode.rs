@@ -25,6 +25,8 @@ pub enum PushRefused {
     NoStreams,
     #[error("request body too large: its streams and entries take more than {limit} bytes, send smaller batches")]
     BatchTooLarge { limit: usize },
+    #[error("request body too large: the labels of a stream take more than {limit} bytes")]
+    LabelTextTooLarge { limit: usize },
 }
 
 /// The encodings of a push request, uncompressed.

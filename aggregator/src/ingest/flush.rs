@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::ingest::buffer::{PushFailed, Shared};
+use crate::ingest::buffer::{OpenBuffer, PushFailed, Shared};
 
 /// The flush interval stretches to the time of a PUT, up to this.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(2);
@@ -89,7 +89,7 @@ impl Flusher {
     pub(super) async fn run(mut self) {
         loop {
             let is_last = self.wait_until_due().await;
-            if let Some(taken) = self.take() {
+            if let Some(taken) = self.take(is_last) {
                 self.flush(taken).await;
             }
             if is_last {
@@ -126,15 +126,18 @@ impl Flusher {
         Some(since + interval.max(self.last_put.min(LONGEST_INTERVAL)))
     }
 
-    fn take(&self) -> Option<Taken> {
-        let mut open = self.shared.open.lock();
-        let open = std::mem::take(&mut *open);
+    /// Empties the buffer; after the last time it takes no more pushes.
+    fn take(&self, is_last: bool) -> Option<Taken> {
+        let mut shared = self.shared.open.lock();
+        let open = std::mem::replace(&mut *shared, OpenBuffer { is_closed: is_last, ..OpenBuffer::default() });
         self.shared.flushing_bytes.store(open.heap_bytes, Ordering::Relaxed);
         Some(Taken { pushes: open.pushes, waiting: open.waiting, since: open.since?, heap_bytes: open.heap_bytes })
     }
 
     async fn flush(&mut self, taken: Taken) {
         let Taken { pushes, waiting, since, heap_bytes } = taken;
+        #[cfg(feature = "planted-faults")]
+        let waiting = acknowledged_early(waiting);
         let outcome = if pushes.is_empty() { Ok(()) } else { self.store(pushes, since).await };
         if let Err(error) = &outcome {
             self.writer = Writer::new();
@@ -181,6 +184,17 @@ impl Flusher {
         self.catalog.publish(&name, size, rows);
         Ok(())
     }
+}
+
+#[cfg(feature = "planted-faults")]
+fn acknowledged_early(waiting: Vec<oneshot::Sender<Result<(), PushFailed>>>) -> Vec<oneshot::Sender<Result<(), PushFailed>>> {
+    if !tailwater_planted::Fault::AckBeforePut.is_planted() {
+        return waiting;
+    }
+    for tell in waiting {
+        drop(tell.send(Ok(())));
+    }
+    Vec::new()
 }
 
 fn unavailable(reason: String) -> PushFailed {

@@ -25,6 +25,8 @@ use crate::limits::Limits;
 /// Bytes that the decoded form of one request may hold.
 pub const MAX_BATCH_BYTES: usize = 256 << 20;
 
+/// Bytes of one stream's label text.
+pub const MAX_LABEL_TEXT: usize = 16 << 20;
 /// A stream without entries, in memory.
 const STREAM_OVERHEAD: usize = 640;
 
@@ -54,8 +56,8 @@ impl Intake {
             open: Vec::new(),
             places: HashMap::new(),
             current: Current::None,
-            shared: Vec::new(),
-            own: Vec::new(),
+            shared: MetadataPairs::default(),
+            own: MetadataPairs::default(),
             rejections: Rejections::default(),
             bytes: 0,
             metadata_bytes: 0,
@@ -104,9 +106,9 @@ pub(crate) struct BatchBuilder<'a> {
     places: HashMap<StreamId, usize>,
     current: Current,
     /// Pairs for every entry of the current stream.
-    shared: Vec<(String, String)>,
+    shared: MetadataPairs,
     /// Pairs of the entry that comes next.
-    own: Vec<(String, String)>,
+    own: MetadataPairs,
     rejections: Rejections,
     bytes: usize,
     metadata_bytes: u64,
@@ -114,11 +116,36 @@ pub(crate) struct BatchBuilder<'a> {
     streams_seen: u64,
 }
 
+/// Pairs as pushed: those over the limit are counted, not kept.
+#[derive(Debug, Default)]
+struct MetadataPairs {
+    pairs: Vec<(String, String)>,
+    count: usize,
+    size: usize,
+}
+
+impl MetadataPairs {
+    fn add(&mut self, pair: Option<(String, String)>, limits: &Limits) {
+        let Some((name, value)) = pair else { return };
+        self.count += 1;
+        self.size += name.len() + value.len();
+        let limit = limits.max_structured_metadata_entries_count;
+        if limit == 0 || self.count <= limit {
+            self.pairs.push((name, value));
+        }
+    }
+
+    fn clear(&mut self) {
+        self.pairs.clear();
+        (self.count, self.size) = (0, 0);
+    }
+}
+
 #[derive(Debug)]
 enum Current {
     None,
-    /// Its entries are refused for this.
-    Refused(Rejection),
+    /// Its entries are refused for this; how many, and their bytes.
+    Refused { rejection: Rejection, lines: u64, bytes: u64 },
     Open(usize),
 }
 
@@ -150,15 +177,25 @@ impl BatchBuilder<'_> {
 
     /// The entries that follow belong to the stream of these labels.
     pub(crate) fn stream(&mut self, label_text: &[u8]) -> Result<(), PushRefused> {
-        self.shared.clear();
-        self.own.clear();
+        self.end_stream();
+        if label_text.len() > MAX_LABEL_TEXT {
+            return Err(PushRefused::LabelTextTooLarge { limit: MAX_LABEL_TEXT });
+        }
         let text = valid_text(label_text, &mut self.invalid_bytes);
         self.current = match self.intake.streams.stream(self.tenant, &text, self.limits) {
             Ok(known) => Current::Open(self.place(known)?),
-            Err(StreamRefused::Limit(rejection)) => Current::Refused(rejection),
+            Err(StreamRefused::Limit(rejection)) => Current::Refused { rejection, lines: 0, bytes: 0 },
             Err(StreamRefused::Text(error)) => return Err(PushRefused::Labels(error)),
         };
         Ok(())
+    }
+
+    fn end_stream(&mut self) {
+        self.shared.clear();
+        self.own.clear();
+        if let Current::Refused { rejection, lines, bytes } = std::mem::replace(&mut self.current, Current::None) {
+            self.rejections.add(rejection, lines, bytes);
+        }
     }
 
     fn place(&mut self, known: Arc<KnownStream>) -> Result<usize, PushRefused> {
@@ -188,34 +225,35 @@ impl BatchBuilder<'_> {
 
     /// A pair for every entry of the current stream that has none of its name.
     pub(crate) fn shared_pair(&mut self, name: &[u8], value: &[u8]) -> Result<(), PushRefused> {
-        self.grow(name.len() + value.len() + 48)?;
-        let pair = self.pair(name, value);
-        self.shared.extend(pair);
+        let pair = self.pair(name, value)?;
+        self.shared.add(pair, self.limits);
         Ok(())
     }
 
     /// A pair of the entry that comes next.
     pub(crate) fn own_pair(&mut self, name: &[u8], value: &[u8]) -> Result<(), PushRefused> {
-        self.grow(name.len() + value.len() + 48)?;
-        let pair = self.pair(name, value);
-        self.own.extend(pair);
+        let pair = self.pair(name, value)?;
+        self.own.add(pair, self.limits);
         Ok(())
     }
 
     /// A pair without a name cannot be asked for and is dropped.
-    fn pair(&mut self, name: &[u8], value: &[u8]) -> Option<(String, String)> {
+    fn pair(&mut self, name: &[u8], value: &[u8]) -> Result<Option<(String, String)>, PushRefused> {
+        const OVERHEAD: usize = 96;
+        let is_bounded = self.limits.max_structured_metadata_entries_count > 0;
+        self.grow(name.len() + value.len() + if is_bounded { 0 } else { OVERHEAD })?;
         let name = sanitised_name(name);
         let value = valid_text(value, &mut self.invalid_bytes);
-        (!name.is_empty()).then(|| (name.into_owned(), value.into_owned()))
+        Ok((!name.is_empty()).then(|| (name.into_owned(), value.into_owned())))
     }
 
     /// An entry of the current stream. `seconds` and `nanos` are as pushed.
     pub(crate) fn entry(&mut self, seconds: i64, nanos: i32, line: &[u8]) -> Result<(), PushRefused> {
         self.grow(line.len() + 32)?;
-        let place = match &self.current {
+        let place = match &mut self.current {
             Current::Open(place) => *place,
-            Current::Refused(rejection) => {
-                self.rejections.add(rejection.clone(), 1, line.len() as u64);
+            Current::Refused { lines, bytes, .. } => {
+                (*lines, *bytes) = (*lines + 1, *bytes + line.len() as u64);
                 self.own.clear();
                 return Ok(());
             }
@@ -239,8 +277,10 @@ impl BatchBuilder<'_> {
         Ok(())
     }
 
+    /// The stream as refusals tell it; nothing where no more are told.
     fn text_of(&self, place: usize) -> String {
-        self.open[place].known.labels.stored().canonical_text()
+        let is_wanted = self.rejections.wants_texts();
+        if is_wanted { self.open[place].known.labels.stored().canonical_text() } else { String::new() }
     }
 
     fn check_timestamp(&self, place: usize, seconds: i64, nanos: i32) -> Result<i64, Rejection> {
@@ -271,19 +311,18 @@ impl BatchBuilder<'_> {
     }
 
     fn check_metadata(&self, place: usize) -> Result<(), Rejection> {
-        if self.own.is_empty() && self.shared.is_empty() {
+        let (count, size) = (self.own.count + self.shared.count, self.own.size + self.shared.size);
+        if count == 0 {
             return Ok(());
         }
         if !self.limits.allow_structured_metadata {
             return Err(Rejection::MetadataDisallowed { stream: self.text_of(place) });
         }
-        let pairs = || self.own.iter().chain(&self.shared);
-        let size: usize = pairs().map(|(name, value)| name.len() + value.len()).sum();
         let limit = self.limits.max_structured_metadata_size.as_u64();
         if limit > 0 && size as u64 > limit {
             return Err(Rejection::MetadataTooLarge { stream: self.text_of(place), size, limit });
         }
-        let (count, limit) = (pairs().count(), self.limits.max_structured_metadata_entries_count);
+        let limit = self.limits.max_structured_metadata_entries_count;
         if limit > 0 && count > limit {
             return Err(Rejection::MetadataTooMany { stream: self.text_of(place), count, limit });
         }
@@ -304,13 +343,12 @@ impl BatchBuilder<'_> {
 
     /// The metadata of the next entry; most entries of a stream share a few sets.
     fn metadata_handle(&mut self, place: usize, line: &[u8]) -> MetadataHandle {
-        let size: usize = self.own.iter().chain(&self.shared).map(|(name, value)| name.len() + value.len()).sum();
-        self.metadata_bytes += size as u64;
+        self.metadata_bytes += (self.own.size + self.shared.size) as u64;
         if !self.limits.discover_log_levels {
-            let pushed = merged(&self.own, &self.shared);
+            let pushed = merged(&self.own.pairs, &self.shared.pairs);
             return self.open[place].entries.intern(Metadata { pushed, derived: Pairs::default() });
         }
-        if !self.own.is_empty() || self.open[place].known.level.is_some() {
+        if self.own.count > 0 || self.open[place].known.level.is_some() {
             return self.levelled_handle(place, line);
         }
         let level = level_of_line(line);
@@ -325,9 +363,9 @@ impl BatchBuilder<'_> {
     fn levelled_handle(&mut self, place: usize, line: &[u8]) -> MetadataHandle {
         let stream = &mut self.open[place];
         let all: Vec<Pair<'_>> =
-            self.own.iter().chain(&self.shared).map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
+            self.own.pairs.iter().chain(&self.shared.pairs).map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
         let level = detected_level(stream.known.level.as_ref(), &all, line);
-        let pushed = merged(&self.own, &self.shared);
+        let pushed = merged(&self.own.pairs, &self.shared.pairs);
         let derived = match &level {
             level if pushed.get(DETECTED_LEVEL) == Some(level.as_str()) => Pairs::default(),
             DetectedLevel::Known(level) => self.intake.levels.0[*level as usize].clone(),
@@ -337,6 +375,7 @@ impl BatchBuilder<'_> {
     }
 
     pub(crate) fn finish(mut self) -> Accepted {
+        self.end_stream();
         for stream in &self.open {
             let Some(Behind { ignored, total, .. }) = stream.behind.as_ref().filter(|behind| behind.ignored > 0) else { continue };
             let text = Rejection::IgnoredOfStream {

@@ -1,7 +1,7 @@
 //! The text of a stream's labels, `{a="b", c="d"}`: Prometheus' metric syntax, with its error texts and positions.
 //!
-//! A metric name in front becomes the label `__name__`. Order and repetitions are kept as written, empty values too;
-//! what they mean is decided in `stream.rs`. Positions are `line:column`, columns counted in bytes from 1.
+//! A metric name in front becomes the label `__name__`. Order and repetitions are kept as written; what they mean is decided
+//! in `stream.rs`. An empty value is no label. Positions are `line:column`, columns counted in bytes from 1.
 
 use std::fmt;
 
@@ -21,13 +21,36 @@ impl fmt::Display for LabelTextError {
 
 impl std::error::Error for LabelTextError {}
 
-/// Reads label pairs in the order in which they are written. An empty text is an empty set.
-pub(crate) fn parse_label_text(text: &str) -> Result<Vec<(String, String)>, LabelTextError> {
+/// The labels of a text, without those whose value is empty.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct LabelPairs {
+    /// In the order of the text, repeated names too; no more than were asked for.
+    pub(crate) kept: Vec<(String, String)>,
+    /// How many more there were.
+    pub(crate) left_out: usize,
+}
+
+impl LabelPairs {
+    fn push(&mut self, name: String, value: String, keep: usize) {
+        if value.is_empty() {
+            return;
+        }
+        if self.kept.len() < keep {
+            self.kept.push((name, value));
+        } else {
+            self.left_out += 1;
+        }
+    }
+}
+
+/// Reads label pairs, of which no more than `keep` take memory. An empty text is an empty set.
+pub(crate) fn parse_label_text(text: &str, keep: usize) -> Result<LabelPairs, LabelTextError> {
     let mut reader = Reader { text, position: 0 };
-    let mut pairs = Vec::new();
+    let mut pairs = LabelPairs::default();
     reader.skip_space();
     if let Some(name) = reader.metric_name() {
-        pairs.push(("__name__".to_owned(), name.to_owned()));
+        let name = name.to_owned();
+        pairs.push("__name__".to_owned(), name, keep);
         reader.skip_space();
     }
     match reader.peek() {
@@ -35,7 +58,7 @@ pub(crate) fn parse_label_text(text: &str) -> Result<Vec<(String, String)>, Labe
         None => return Ok(pairs),
         Some(other) => return Err(reader.fail(format!("unexpected character: {}", rune(other)))),
     }
-    reader.pairs_in_braces(&mut pairs)?;
+    reader.pairs_in_braces(&mut pairs, keep)?;
     reader.skip_space();
     match reader.peek() {
         None => Ok(pairs),
@@ -68,7 +91,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn pairs_in_braces(&mut self, pairs: &mut Vec<(String, String)>) -> Result<(), LabelTextError> {
+    fn pairs_in_braces(&mut self, pairs: &mut LabelPairs, keep: usize) -> Result<(), LabelTextError> {
         loop {
             let name = match self.token()? {
                 (_, Token::Sign("}")) => return Ok(()),
@@ -80,7 +103,7 @@ impl Reader<'_> {
                 (start, token) => return Err(self.unexpected(start, &token, "\"=\"")),
             }
             match self.token()? {
-                (_, Token::Text(value)) => pairs.push((name, value)),
+                (_, Token::Text(value)) => pairs.push(name, value, keep),
                 (start, token) => return Err(self.unexpected(start, &token, "string")),
             }
             match self.token()? {
@@ -157,20 +180,17 @@ impl Reader<'_> {
             return Ok(body[..end].to_owned());
         }
         let mut value = Vec::new();
-        let mut rest = body.char_indices();
-        while let Some((offset, character)) = rest.next() {
-            match character {
-                '\n' => break,
-                '\\' => {
-                    let taken = unescape(&body[offset + 1..], quote, &mut value).map_err(|reason| self.fail(reason))?;
-                    rest = body.char_indices();
-                    skip_to(&mut rest, offset + 1 + taken);
-                }
-                end if end == quote => {
-                    self.position += offset + 2;
+        let mut offset = 0;
+        while let Some(length) = body[offset..].find([quote, '\\', '\n']) {
+            value.extend_from_slice(body[offset..offset + length].as_bytes());
+            offset += length + 1;
+            match body.as_bytes()[offset - 1] {
+                b'\\' => offset += unescape(&body[offset..], quote, &mut value).map_err(|reason| self.fail(reason))?,
+                b'\n' => break,
+                _ => {
+                    self.position += offset + 1;
                     return Ok(String::from_utf8_lossy(&value).into_owned());
                 }
-                plain => value.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
         Err(self.fail("unterminated quoted string"))
@@ -188,14 +208,6 @@ impl Reader<'_> {
 
     fn unexpected(&self, start: usize, token: &Token, expected: &str) -> LabelTextError {
         self.fail_at(start, format!("unexpected {token} in label set, expected {expected}"))
-    }
-}
-
-fn skip_to(characters: &mut std::str::CharIndices<'_>, offset: usize) {
-    while characters.offset() < offset {
-        if characters.next().is_none() {
-            return;
-        }
     }
 }
 
@@ -250,7 +262,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
-        parse_label_text(text).expect("labels")
+        parse_label_text(text, 10).expect("labels").kept
     }
 
     #[test]
@@ -271,6 +283,14 @@ mod tests {
     }
 
     #[test]
+    fn a_million_labels_take_the_room_of_those_that_are_kept() {
+        let text = format!("{{{}}}", r#"a="b","#.repeat(1_000_000));
+        let pairs = parse_label_text(&text, 16).expect("labels");
+        assert_eq!((pairs.kept.len(), pairs.left_out), (16, 999_984));
+        assert_eq!(parse_label_text(r#"{a="", b="c"}"#, 16).expect("labels").kept, [("b".to_owned(), "c".to_owned())]);
+    }
+
+    #[test]
     fn errors_say_where_and_what() {
         for (text, expected) in [
             ("{bad", "1:5: parse error: unexpected end of input inside braces"),
@@ -285,20 +305,21 @@ mod tests {
             ("{\n a!b}", "2:3: parse error: unexpected character after '!' inside braces: 'b'"),
             (r#"{a="b"} x"#, "1:9: parse error: unexpected character: 'x'"),
         ] {
-            assert_eq!(parse_label_text(text).expect_err(text).to_string(), expected, "{text}");
+            assert_eq!(parse_label_text(text, 10).expect_err(text).to_string(), expected, "{text}");
         }
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_or_refused_without_panic(text in ".*") {
-            let _ = parse_label_text(&text);
+            let _ = parse_label_text(&text, 10);
         }
 
         #[test]
-        fn what_pairs_write_is_read_back(pairs in proptest::collection::btree_map("[a-z_][a-z0-9_]{0,5}", ".{0,8}", 0..5)) {
+        fn what_pairs_write_is_read_back(pairs in proptest::collection::btree_map("[a-z_][a-z0-9_]{0,5}", ".{1,8}", 0..5)) {
             let text = tailwater_storage::pairs::Pairs::from_pairs(&pairs).canonical_text();
-            prop_assert_eq!(parse_label_text(&text), Ok(pairs.into_iter().collect::<Vec<_>>()));
+            let read = parse_label_text(&text, 10).map(|pairs| pairs.kept);
+            prop_assert_eq!(read, Ok(pairs.into_iter().collect::<Vec<_>>()));
         }
     }
 }

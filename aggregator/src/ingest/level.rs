@@ -253,44 +253,52 @@ fn logfmt_rank(key: &[u8]) -> Option<usize> {
 
 /// The first whole word of a free text that names a level.
 fn level_in_text(line: &[u8]) -> Level {
-    const WORDS: [(&[u8], Level); 9] = [
-        (b"trace", Level::Trace),
-        (b"debug", Level::Debug),
-        (b"fatal", Level::Fatal),
-        (b"critical", Level::Critical),
-        (b"error", Level::Error),
-        (b"err", Level::Error),
-        (b"warning", Level::Warn),
-        (b"warn", Level::Warn),
-        (b"info", Level::Info),
-    ];
     let mut at_start = true;
     for (position, &byte) in line.iter().enumerate() {
-        let was_start = at_start;
-        at_start = matches!(byte, b' ' | b'\t' | b'\n' | b'[' | b'(' | b'{' | b'"' | b'=');
-        if !was_start || !matches!(byte | 0x20, b't' | b'd' | b'f' | b'c' | b'e' | b'w' | b'i') {
-            continue;
-        }
-        let rest = &line[position..];
-        let found = WORDS.iter().find(|(word, _)| {
-            rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word)) && ends_word(rest.get(word.len()))
-        });
-        if let Some(&(_, level)) = found {
+        if at_start && let Some(level) = level_word(&line[position..]) {
             return level;
         }
+        at_start = BOUNDS[usize::from(byte)] & BEFORE_WORD != 0;
     }
     Level::Unknown
 }
 
-fn ends_word(byte: Option<&u8>) -> bool {
-    match byte {
-        None => true,
-        Some(byte) => matches!(
-            byte,
-            b' ' | b'\t' | b'\n' | b'[' | b']' | b'(' | b')' | b'{' | b'}' | b':' | b',' | b'!' | b'"' | b'='
-        ),
-    }
+/// The level that the text begins with, as a whole word. The longer of two words that begin alike comes first.
+fn level_word(text: &[u8]) -> Option<Level> {
+    let words: &[(&[u8], Level)] = match text.first()? | 0x20 {
+        b't' => &[(b"trace", Level::Trace)],
+        b'd' => &[(b"debug", Level::Debug)],
+        b'f' => &[(b"fatal", Level::Fatal)],
+        b'c' => &[(b"critical", Level::Critical)],
+        b'e' => &[(b"error", Level::Error), (b"err", Level::Error)],
+        b'w' => &[(b"warning", Level::Warn), (b"warn", Level::Warn)],
+        b'i' => &[(b"info", Level::Info)],
+        _ => return None,
+    };
+    let is_whole = |after: Option<&u8>| after.is_none_or(|&byte| BOUNDS[usize::from(byte)] & AFTER_WORD != 0);
+    let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    words.iter().find(|(word, _)| begins(word) && is_whole(text.get(word.len()))).map(|&(_, level)| level)
 }
+
+const BEFORE_WORD: u8 = 1;
+const AFTER_WORD: u8 = 2;
+
+/// On which side of a word each byte may stand.
+const BOUNDS: [u8; 256] = {
+    let mut bounds = [0; 256];
+    let (before, after) = (b" \t\n[({\"=", b" \t\n[](){}:,!\"=");
+    let mut index = 0;
+    while index < before.len() {
+        bounds[before[index] as usize] |= BEFORE_WORD;
+        index += 1;
+    }
+    index = 0;
+    while index < after.len() {
+        bounds[after[index] as usize] |= AFTER_WORD;
+        index += 1;
+    }
+    bounds
+};
 
 #[cfg(test)]
 mod tests {

@@ -110,15 +110,23 @@ pub(crate) struct Rejections {
     texts: Vec<String>,
     seen: HashSet<Rejection>,
     bytes: usize,
-    untold: usize,
+    /// Refusals looked at for their text.
+    weighed: usize,
+    untold: u64,
     counts: Vec<(Reason, u64, u64)>,
 }
 
-/// Texts kept of one push, and their bytes.
+/// Texts kept of one push, their bytes, and how many refusals are looked at to find them.
 const KEPT_TEXTS: usize = 100;
 const KEPT_BYTES: usize = 256 << 10;
+const WEIGHED: usize = 1000;
 
 impl Rejections {
+    /// Is there room for another text? Where there is not, refusals are only counted and need none.
+    pub(crate) fn wants_texts(&self) -> bool {
+        self.texts.len() < KEPT_TEXTS && self.bytes < KEPT_BYTES && self.weighed < WEIGHED
+    }
+
     /// Notes a refusal of `lines` lines with `bytes` bytes.
     pub(crate) fn add(&mut self, rejection: Rejection, lines: u64, bytes: u64) {
         if let Some(reason) = rejection.reason() {
@@ -127,11 +135,12 @@ impl Rejections {
                 None => self.counts.push((reason, lines, bytes)),
             }
         }
-        if self.seen.contains(&rejection) {
+        if !self.wants_texts() {
+            self.untold += lines;
             return;
         }
-        if self.texts.len() >= KEPT_TEXTS || self.bytes >= KEPT_BYTES {
-            self.untold += 1;
+        self.weighed += 1;
+        if self.seen.contains(&rejection) {
             return;
         }
         let text = rejection.to_string();
@@ -154,7 +163,7 @@ impl fmt::Display for Rejections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.texts.join("\n"))?;
         if self.untold > 0 {
-            write!(f, "\nand {} more", self.untold)?;
+            write!(f, "\nand {} more entries", self.untold)?;
         }
         Ok(())
     }
@@ -190,7 +199,7 @@ mod tests {
             rejections.add(too_new(second), 1, 1);
         }
         assert_eq!(rejections.texts.len(), KEPT_TEXTS);
-        assert!(rejections.to_string().ends_with("and 999900 more"));
+        assert!(rejections.to_string().ends_with("and 999900 more entries"));
         assert_eq!(rejections.counts(), [(Reason::TooNew, 1_000_000, 1_000_000)]);
     }
 

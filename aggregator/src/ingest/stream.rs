@@ -11,7 +11,7 @@ use tailwater_storage::entry::{StreamLabels, TenantId};
 use tailwater_storage::pairs::Pairs;
 
 use crate::ingest::discover::{DetectedLevel, SERVICE_NAME, level_of_labels, service_name};
-use crate::ingest::label_text::{LabelTextError, parse_label_text};
+use crate::ingest::label_text::{LabelPairs, LabelTextError, parse_label_text};
 use crate::ingest::rejection::Rejection;
 use crate::limits::Limits;
 
@@ -32,13 +32,16 @@ pub(crate) enum StreamRefused {
     Limit(Rejection),
 }
 
+/// Labels beyond the limit that are kept to be told.
+const KEPT_BEYOND_LIMIT: usize = 16;
+
 /// Reads, completes and checks the labels of a stream.
 pub(crate) fn known_stream(text: &str, limits: &Limits) -> Result<KnownStream, StreamRefused> {
-    let mut labels = parse_label_text(text).map_err(StreamRefused::Text)?;
-    labels.retain(|(_, value)| !value.is_empty());
+    let keep = limits.max_label_names_per_series.saturating_add(KEPT_BEYOND_LIMIT);
+    let LabelPairs { kept: mut labels, left_out } = parse_label_text(text, keep).map_err(StreamRefused::Text)?;
     labels.sort_by(|left, right| left.0.cmp(&right.0));
     let derived = derived_service_name(&labels, limits).map(str::to_owned);
-    check(&labels, derived.as_deref(), limits).map_err(StreamRefused::Limit)?;
+    check(&labels, left_out, derived.as_deref(), limits).map_err(StreamRefused::Limit)?;
     let level = level_of_labels(&labels);
     let stored = StreamLabels::new(Pairs::from_pairs(labels), derived.as_deref());
     Ok(KnownStream { labels: Arc::new(stored), level })
@@ -51,7 +54,7 @@ fn derived_service_name<'a>(labels: &'a [(String, String)], limits: &Limits) -> 
 }
 
 /// Label limits, in Loki's order: their number, then name, value and repetition of each.
-fn check(pushed: &[(String, String)], derived: Option<&str>, limits: &Limits) -> Result<(), Rejection> {
+fn check(pushed: &[(String, String)], left_out: usize, derived: Option<&str>, limits: &Limits) -> Result<(), Rejection> {
     let mut all: Vec<(&str, &str)> = pushed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     if let Some(value) = derived {
         let place = all.partition_point(|(name, _)| *name < SERVICE_NAME);
@@ -60,20 +63,20 @@ fn check(pushed: &[(String, String)], derived: Option<&str>, limits: &Limits) ->
     if all.is_empty() {
         return Err(Rejection::NoLabels);
     }
-    let counted = all.iter().filter(|(name, _)| *name != SERVICE_NAME).count();
+    let counted = left_out + all.iter().filter(|(name, _)| *name != SERVICE_NAME).count();
     if counted > limits.max_label_names_per_series {
         return Err(Rejection::TooManyLabels { stream: text_of(&all), count: counted, limit: limits.max_label_names_per_series });
     }
     let mut previous = None;
     for &(name, value) in &all {
         if name.len() > limits.max_label_name_length {
-            return Err(Rejection::LabelNameTooLong { stream: text_of(&all), name: name.to_owned() });
+            return Err(Rejection::LabelNameTooLong { stream: text_of(&all), name: told(name) });
         }
         if value.len() > limits.max_label_value_length {
-            return Err(Rejection::LabelValueTooLong { stream: text_of(&all), value: value.to_owned() });
+            return Err(Rejection::LabelValueTooLong { stream: text_of(&all), value: told(value) });
         }
         if previous == Some(name) {
-            return Err(Rejection::DuplicateLabel { stream: text_of(&all), name: name.to_owned() });
+            return Err(Rejection::DuplicateLabel { stream: text_of(&all), name: told(name) });
         }
         previous = Some(name);
     }
@@ -86,7 +89,16 @@ fn text_of(labels: &[(&str, &str)]) -> String {
         let braced = Pairs::from_pairs([(*name, *value)]).canonical_text();
         braced[1..braced.len() - 1].to_owned()
     };
-    format!("{{{}}}", labels.iter().map(one).collect::<Vec<_>>().join(", "))
+    told(&format!("{{{}}}", labels.iter().map(one).collect::<Vec<_>>().join(", ")))
+}
+
+/// Text of a refusal, cut where nobody would read on.
+fn told(text: &str) -> String {
+    const LONGEST: usize = 64 << 10;
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(LONGEST)])
 }
 
 /// Streams seen of late, by tenant and label text.
@@ -198,6 +210,14 @@ mod tests {
             refusal(&format!("{{{}}}", many.join(","))),
             format!(r#"entry for stream '{{{}, service_name="unknown_service"}}' has 16 label names; limit 15"#, many.join(", "))
         );
+    }
+
+    #[test]
+    fn what_is_told_of_a_monstrous_stream_is_short() {
+        let text = format!("{{{}}}", r#"a="bbbbbbbbbbbbbbbb","#.repeat(100_000));
+        assert!(refusal(&text).ends_with("has 100000 label names; limit 15"));
+        let text = refusal(&format!(r#"{{a="{}"}}"#, "é".repeat(1_000_000)));
+        assert!(text.len() < 200_000 && text.ends_with("…'"), "{} bytes", text.len());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tailwater_storage::pairs::Pairs;
 
 use crate::ingest::decode::PushRefused;
-use crate::ingest::intake::BatchBuilder;
+use crate::ingest::intake::{BatchBuilder, MAX_LABEL_TEXT};
 use cursor::Cursor;
 pub use cursor::JsonError;
 
@@ -129,13 +129,17 @@ fn read_list<'a>(
 }
 
 /// `{"a": "b"}` as the text of labels; of a repeated name the last value counts.
-fn read_labels(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, JsonError> {
+fn read_labels(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, PushRefused> {
     let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    let mut room = MAX_LABEL_TEXT;
     let mut has_more = cursor.open(b'{', b'}', "labels as an object")?;
     while has_more {
         let name = cursor.key()?;
         let value: Cow<'_, [u8]> =
             if cursor.peek() == Some(b'"') { cursor.string("a label value")? } else { cursor.skip_value()?.into() };
+        // What a label takes in the map, not only in the text.
+        let taken = name.len() + value.len() + 128;
+        room = room.checked_sub(taken).ok_or(PushRefused::LabelTextTooLarge { limit: MAX_LABEL_TEXT })?;
         labels.insert(String::from_utf8_lossy(&name).into_owned(), String::from_utf8_lossy(&value).into_owned());
         has_more = cursor.another(b'}', "',' or '}' after a label")?;
     }
@@ -310,6 +314,13 @@ mod tests {
         ] {
             assert!(matches!(accept(request), Err(PushRefused::Json(_))), "{request}");
         }
+    }
+
+    #[test]
+    fn countless_labels_are_refused_before_they_grow() {
+        let labels: Vec<String> = (0..200_000).map(|number| format!(r#""l{number}":"v""#)).collect();
+        let request = format!(r#"{{"streams":[{{"stream":{{{}}},"values":[["1","x"]]}}]}}"#, labels.join(","));
+        assert_eq!(accept(&request).expect_err("too many"), PushRefused::LabelTextTooLarge { limit: MAX_LABEL_TEXT });
     }
 
     #[test]
