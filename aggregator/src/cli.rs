@@ -1,6 +1,7 @@
 //! The command line: subcommands, and a flag for every scalar key of the configuration.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::NonEmptyStringValueParser, value_parser};
@@ -8,11 +9,13 @@ use clap::{Arg, ArgAction, ArgMatches, Command, builder::NonEmptyStringValuePars
 use crate::config::key::{Key, Kind};
 use crate::config::load::{LoadError, load};
 use crate::config::merge::Merged;
+use crate::demo::DemoOptions;
 
 /// What was asked for.
 #[derive(Debug)]
 pub enum Invocation {
     Serve(ConfigSource),
+    Demo(DemoOptions),
 }
 
 /// Where the configuration comes from and what is to be done with it.
@@ -38,6 +41,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
     let matches = command().try_get_matches_from(arguments)?;
     match matches.subcommand() {
         Some(("serve", matches)) => Ok(Invocation::Serve(config_source(matches))),
+        Some(("demo", matches)) => Ok(Invocation::Demo(demo_options(matches))),
         _ => unreachable!("clap requires one of the subcommands above"),
     }
 }
@@ -49,6 +53,41 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(with_config(Command::new("serve").about("Runs the aggregator")))
+        .subcommand(demo())
+}
+
+fn demo() -> Command {
+    let path = |name: &'static str| Arg::new(name).long(name).value_name("DIR").value_parser(value_parser!(PathBuf));
+    Command::new("demo")
+        .about("Runs everything on this machine: pods that log, an agent, the aggregator on a local folder")
+        .arg(path("data").default_value("./tailwater-demo").help("Holds the store, the agent's positions and the written logs"))
+        .arg(path("pods-dir").help("Tail this tree (such as /var/log/pods) and write nothing"))
+        .arg(
+            Arg::new("listen")
+                .long("listen")
+                .value_name("ADDRESS")
+                .value_parser(value_parser!(SocketAddr))
+                .default_value("127.0.0.1:3100")
+                .help("Address of the HTTP server; port 0 takes a free one"),
+        )
+        .arg(
+            Arg::new("lines-per-second")
+                .long("lines-per-second")
+                .value_name("NUMBER")
+                .value_parser(value_parser!(f64))
+                .default_value("50")
+                .help("How much the made-up pods log"),
+        )
+}
+
+fn demo_options(matches: &ArgMatches) -> DemoOptions {
+    let given = "the argument has a default";
+    DemoOptions {
+        data: matches.get_one::<PathBuf>("data").cloned().expect(given),
+        listen: matches.get_one::<SocketAddr>("listen").copied().expect(given),
+        pods_dir: matches.get_one::<PathBuf>("pods-dir").cloned(),
+        lines_per_second: matches.get_one::<f64>("lines-per-second").copied().expect(given),
+    }
 }
 
 /// Adds the flags of the configuration to a subcommand.
@@ -92,8 +131,10 @@ mod tests {
 
     fn source(arguments: &[&str]) -> ConfigSource {
         let all = ["tailwater-aggregator", "serve"].iter().chain(arguments);
-        let Invocation::Serve(source) = parse(all).expect("arguments");
-        source
+        match parse(all).expect("arguments") {
+            Invocation::Serve(source) => source,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

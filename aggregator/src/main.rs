@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use tailwater_aggregator::cli::{self, ConfigSource, Invocation};
 use tailwater_aggregator::config::Config;
+use tailwater_aggregator::demo::DemoOptions;
 use tailwater_aggregator::server::{Grace, Server};
 use tailwater_aggregator::{logging, signals};
 
@@ -14,6 +15,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(Invocation::Serve(source)) => serve(&source),
+        Ok(Invocation::Demo(options)) => demo(options),
         Err(error) => error.exit(),
     };
     match outcome {
@@ -45,4 +47,9 @@ fn serve(source: &ConfigSource) -> anyhow::Result<()> {
         let server = Server::start(config, log_level).await?;
         Ok(server.run(signals::stop()?, Grace::CLUSTER).await?)
     })
+}
+
+fn demo(options: DemoOptions) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(runtime.block_on(tailwater_aggregator::demo::run(options))?)
 }

@@ -128,6 +128,11 @@ impl Lane {
 
     async fn settle(&self, batch: Batch) {
         self.positions.ensure_durable(batch.rests_on).await;
+        #[cfg(feature = "planted-faults")]
+        if tailwater_planted::Fault::PositionBeforeAnswer.is_planted() {
+            batch.marks.iter().for_each(|mark| self.positions.lock().acknowledge(mark));
+            self.positions.write_soon();
+        }
         let dropped = if batch.body.is_empty() { 0 } else { self.deliver(Part { body: batch.body.clone(), entries: batch.entries }).await };
         if dropped > 0 {
             self.metrics.dropped_lines(DropReason::IngesterError, dropped);

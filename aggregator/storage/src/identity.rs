@@ -53,6 +53,10 @@ pub async fn repetitions(
     start: i64,
     end: i64,
 ) -> Result<Repetitions, ReadError> {
+    #[cfg(feature = "planted-faults")]
+    if tailwater_planted::Fault::DeduplicationOff.is_planted() {
+        return Ok(Repetitions::default());
+    }
     let overlaps: Vec<Vec<Piece>> = streams.into_iter().flat_map(|stream| overlap_sets(pieces(snapshot, stream, start, end))).collect();
     if overlaps.is_empty() {
         return Ok(Repetitions::default());

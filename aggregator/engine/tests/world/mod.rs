@@ -1,0 +1,103 @@
+//! A small world of logs: entries in segments, and the same entries as a plain list to reckon with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::memory::InMemory;
+use tailwater_engine::access::{Access, AllowedNamespaces};
+use tailwater_engine::request::{Direction, LogRequest, MetricRequest, QueryLimits};
+use tailwater_engine::Engine;
+use tailwater_logql::ast::Expr;
+use tailwater_storage::catalog::Catalog;
+use tailwater_storage::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
+use tailwater_storage::pairs::Pairs;
+use tailwater_storage::segment::rows::SegmentRows;
+use tailwater_storage::segment::write::{self, SegmentName};
+use tailwater_storage::store::{Store, paths};
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub namespace: String,
+    pub app: String,
+    pub timestamp: i64,
+    pub line: String,
+    pub trace: Option<String>,
+}
+
+impl Entry {
+    pub fn new(namespace: &str, app: &str, timestamp: i64, line: &str) -> Self {
+        Self { namespace: namespace.into(), app: app.into(), timestamp, line: line.into(), trace: None }
+    }
+}
+
+/// An engine over segments: each list of entries is one, every other one of another writer.
+pub async fn engine(segments: &[Vec<Entry>]) -> Engine {
+    let store = Store::new(Arc::new(InMemory::new()), "");
+    let catalog = Catalog::new(store.clone(), 1 << 20);
+    for (sequence, entries) in segments.iter().enumerate() {
+        let rows = SegmentRows::from_pushes(&[push(entries)]);
+        if rows.rows() == 0 {
+            continue;
+        }
+        let writer = if sequence % 2 == 0 { "OWN" } else { "OTHER" };
+        let name = SegmentName { writer: writer.into(), sequence: sequence as u64, flushed: sequence as i64 };
+        let bytes = write::encode(&name, &rows).expect("encodes");
+        let size = bytes.len() as u64;
+        store.create(&paths::segment(writer, name.sequence), bytes, Duration::from_secs(1)).await.expect("stores");
+        if writer == "OWN" {
+            catalog.publish(&name, size, rows);
+        }
+    }
+    catalog.discover(|_, _| ()).await.expect("lists");
+    Engine::new(Arc::new(catalog), 64 << 20).expect("starts")
+}
+
+fn push(entries: &[Entry]) -> PushBatch {
+    let mut streams: BTreeMap<(&str, &str), StreamEntries> = BTreeMap::new();
+    for entry in entries {
+        let stream = streams.entry((&entry.namespace, &entry.app)).or_insert_with(|| {
+            let labels = Pairs::from_pairs([("namespace", &entry.namespace), ("app", &entry.app)]);
+            StreamEntries::new(Arc::new(StreamLabels::new(labels, None)))
+        });
+        let pushed = entry.trace.iter().map(|trace| ("trace_id", trace.as_str()));
+        let handle = stream.intern(Metadata { pushed: Pairs::from_pairs(pushed), derived: Pairs::default() });
+        stream.push(entry.timestamp, &entry.line, handle);
+    }
+    PushBatch { tenant: tenant(), streams: streams.into_values().collect() }
+}
+
+/// Every entry once.
+pub fn distinct(segments: &[Vec<Entry>]) -> BTreeSet<Entry> {
+    segments.iter().flatten().cloned().collect()
+}
+
+pub fn tenant() -> TenantId {
+    TenantId::new("t")
+}
+
+pub fn everything() -> Access {
+    Access::new(tenant(), AllowedNamespaces::All)
+}
+
+pub fn only(namespaces: &[&str]) -> Access {
+    Access::new(tenant(), AllowedNamespaces::Only(namespaces.iter().map(|name| (*name).to_owned()).collect()))
+}
+
+pub fn limits() -> QueryLimits {
+    QueryLimits { max_series: 500, partial_series: false, timeout: Duration::from_secs(60), strict_loki: false }
+}
+
+pub fn log_request(query: &str, start: i64, end: i64, limit: usize, direction: Direction) -> LogRequest {
+    match tailwater_logql::parse(query).expect("parses") {
+        Expr::Log(expr) => LogRequest { expr, start, end, limit, direction, interval: 0, categorize: false },
+        Expr::Metric(_) => panic!("`{query}` is no log query"),
+    }
+}
+
+pub fn metric_request(query: &str, start: i64, end: i64, step: i64) -> MetricRequest {
+    match tailwater_logql::parse(query).expect("parses") {
+        Expr::Metric(expr) => MetricRequest { expr, start, end, step },
+        Expr::Log(_) => panic!("`{query}` is no metric query"),
+    }
+}
