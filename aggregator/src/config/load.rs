@@ -18,9 +18,10 @@ pub enum LoadError {
     Invalid { errors: Vec<ConfigError> },
 }
 
+/// One line, whatever the number: it is what a crashing container shows.
 fn told(errors: &[ConfigError]) -> String {
-    let lines: Vec<String> = errors.iter().map(|error| format!("\n  {error}")).collect();
-    format!("the configuration has {} mistake{}:{}", errors.len(), if errors.len() == 1 { "" } else { "s" }, lines.concat())
+    let all: Vec<String> = errors.iter().map(ConfigError::to_string).collect();
+    format!("the configuration has {} mistake{}: {}", errors.len(), if errors.len() == 1 { "" } else { "s" }, all.join("; "))
 }
 
 /// Reads and merges. `variable` looks up a process variable; `flags` are those given, with their texts.
@@ -56,6 +57,18 @@ mod tests {
         let flags = [(Key::find("tenancy.default").expect("a key"), "t".to_owned())];
         let config = load(Some(&path), variable, &flags).expect("a configuration").config;
         assert_eq!((config.storage.prefix.as_str(), config.log_level.as_str(), config.tenancy.default.as_str()), ("from-variable", "debug", "t"));
+    }
+
+    #[test]
+    fn mistakes_are_told_in_one_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("aggregator.yaml");
+        std::fs::write(&path, "listn: x\nstrict_loki: maybe\n").expect("written");
+        let error = load(Some(&path), |_| None, &[]).expect_err("mistakes").to_string();
+        assert_eq!(
+            error,
+            "the configuration has 2 mistakes: listn: unknown key, did you mean `listen`?; strict_loki: `maybe` is not true or false"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use futures::StreamExt;
@@ -29,6 +29,10 @@ use crate::metrics::{DiscardLabels, Metrics};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a refused body that are still taken: a client that is cut off while it sends never reads why.
+const MAX_DISCARDED: usize = 64 << 20;
+/// How long they may take to arrive.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// When to come again after the budget was full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -89,10 +93,16 @@ pub fn routes(state: PushState) -> Router {
 
 async fn push(State(state): State<PushState>, headers: HeaderMap, body: Body) -> Result<StatusCode, ApiError> {
     let shared = &state.shared;
-    let tenant = shared.tenancy.writer(&headers)?;
-    let wrapping = wrapping(&headers)?;
+    let mut body = body.into_data_stream();
     let mut reservation = shared.budget.reservation();
-    let received = receive(body, &mut reservation).await?;
+    let (tenant, wrapping, received) = match admit(shared, &headers, &mut body, &mut reservation).await {
+        Ok(admitted) => admitted,
+        Err(refused) => {
+            drop(reservation);
+            discard(&mut body).await;
+            return Err(refused);
+        }
+    };
     let (accepted, reservation) = decode(&state, tenant.clone(), wrapping, received, reservation).await?;
     let Accepted { batch, metadata_bytes, invalid_bytes, rejections, newest } = accepted;
     let (lines, bytes) = (batch.entries(), batch.line_bytes() as u64 + metadata_bytes);
@@ -115,17 +125,43 @@ async fn push(State(state): State<PushState>, headers: HeaderMap, body: Body) ->
     if rejections.is_empty() { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::EntriesRefused { texts: rejections.to_string() }) }
 }
 
+/// Whose push it is, how it is wrapped, and its body.
+async fn admit(
+    shared: &Shared,
+    headers: &HeaderMap,
+    body: &mut BodyDataStream,
+    reservation: &mut Reservation,
+) -> Result<(TenantId, Wrapping, Vec<u8>), ApiError> {
+    let tenant = shared.tenancy.writer(headers)?;
+    let wrapping = wrapping(headers)?;
+    Ok((tenant, wrapping, receive(body, reservation).await?))
+}
+
+/// Takes the rest of a refused body, so that its sender reads the answer instead of a reset connection.
+async fn discard(body: &mut BodyDataStream) {
+    let reading = async {
+        let mut discarded = 0;
+        while let Some(Ok(chunk)) = body.next().await {
+            discarded += chunk.len();
+            if discarded > MAX_DISCARDED {
+                return;
+            }
+        }
+    };
+    // Whoever is too large or too slow for this is cut off.
+    tokio::time::timeout(DISCARD_TIMEOUT, reading).await.ok();
+}
+
 fn wrapping(headers: &HeaderMap) -> Result<Wrapping, ApiError> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     Ok(Wrapping::of_headers(text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING)).map_err(PushRefused::from)?)
 }
 
 /// The whole body, as long as it is not too large, too slow, or more than memory is there for.
-async fn receive(body: Body, reservation: &mut Reservation) -> Result<Vec<u8>, ApiError> {
+async fn receive(body: &mut BodyDataStream, reservation: &mut Reservation) -> Result<Vec<u8>, ApiError> {
     let reading = async {
         let mut received = Vec::new();
-        let mut chunks = body.into_data_stream();
-        while let Some(chunk) = chunks.next().await {
+        while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|_| ApiError::RequestCut)?;
             if received.len() + chunk.len() > MAX_RECEIVED {
                 return Err(PushRefused::from(BodyError::Received { limit: MAX_RECEIVED }).into());

@@ -93,7 +93,7 @@ fn hostile_pushes() -> Result<Vec<Hostile>> {
         Hostile::new("gzip of 200 MB of zeros", JSON, gzipped(&vec![b' '; 200 << 20])?, 413, "request body too large: ").gzip(),
         Hostile::new("17 MiB", PROTOBUF, vec![0; 17 << 20], 413, "request body too large: "),
     ];
-    for labels in ["", "{", "{app=\"hostile\"", "{app=}", "{app=\"hostile\",,}", "{a-b=\"c\"}", "app", "{app=\"hosti\nle\"}"] {
+    for labels in ["{", "{app=\"hostile\"", "{app=}", "{app=\"hostile\",,}", "{a-b=\"c\"}", "app=\"hostile\"", "{app=\"hosti\nle\"}"] {
         let body = compressed(&request(labels, &[(now, "must not be stored")]));
         pushes.push(Hostile::new(&format!("labels `{labels}`"), PROTOBUF, body, 400, "couldn't parse labels: "));
     }
