@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn every_scalar_key_is_a_flag() {
-        let source = source(&["--config", "a.yaml", "--storage-s3-bucket", "logs", "--strict-loki", "--flush-interval=1s", "--storage-prefix="]);
+        let source =
+            source(&["--config", "a.yaml", "--storage-s3-bucket", "logs", "--strict-loki", "--flush-interval=1s", "--storage-prefix="]);
         assert_eq!(source.file, Some(PathBuf::from("a.yaml")));
         let mut flags: Vec<(&str, &str)> = source.flags.iter().map(|(key, text)| (key.name, text.as_str())).collect();
         flags.sort_unstable();
@@ -149,7 +150,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_told() {
-        for arguments in [["tailwater-aggregator", "sirve"].as_slice(), &["tailwater-aggregator", "serve", "--nosuch", "1"], &["tailwater-aggregator"]] {
+        for arguments in
+            [["tailwater-aggregator", "sirve"].as_slice(), &["tailwater-aggregator", "serve", "--nosuch", "1"], &["tailwater-aggregator"]]
+        {
             assert!(parse(arguments).is_err(), "{arguments:?}");
         }
     }

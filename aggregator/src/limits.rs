@@ -198,10 +198,7 @@ impl TenantLimits {
     /// `overrides` are whole limits already: the common ones with the tenant's own on top.
     pub fn new(common: Limits, overrides: BTreeMap<String, Limits>, is_strict: bool, has_tenants: bool) -> Self {
         let resolved = |limits: Limits| Arc::new(limits.resolved(is_strict, has_tenants));
-        Self {
-            common: resolved(common),
-            overrides: overrides.into_iter().map(|(tenant, limits)| (tenant, resolved(limits))).collect(),
-        }
+        Self { common: resolved(common), overrides: overrides.into_iter().map(|(tenant, limits)| (tenant, resolved(limits))).collect() }
     }
 
     pub fn of(&self, tenant: &TenantId) -> Arc<Limits> {

@@ -14,8 +14,8 @@ use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, LogLevel};
 
@@ -101,7 +101,11 @@ impl Line {
             LogFormat::Logfmt => {
                 let is_plain = !value.is_empty() && value.chars().all(|c| c.is_alphanumeric() || "-_./:+,{}[]()*%@".contains(c));
                 let separator = if is_first { "" } else { " " };
-                let written = if is_plain { write!(self.text, "{separator}{name}={value}") } else { write!(self.text, "{separator}{name}={value:?}") };
+                let written = if is_plain {
+                    write!(self.text, "{separator}{name}={value}")
+                } else {
+                    write!(self.text, "{separator}{name}={value:?}")
+                };
                 written.expect("writing to memory cannot fail");
             }
             LogFormat::Json => {

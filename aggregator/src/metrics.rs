@@ -4,7 +4,6 @@
 //! too. Label sets are closed but for the tenant, which a request names and which is validated before it is counted.
 //! `received_bytes` divided by `received_lines` is the mean length of a line, metadata included.
 
-
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;

@@ -142,9 +142,9 @@ impl Kind {
                 _ => wrong("a number from 0 on"),
             },
             Self::Size => ByteSize::parse(&text).map(|_| Value::String(text)).map_err(|error| error.to_string()),
-            Self::Duration => Span::parse(&text)
-                .map(|_| Value::String(text))
-                .map_err(|error| format!("{error}, write for instance 100ms, 30s or 1h30m")),
+            Self::Duration => {
+                Span::parse(&text).map(|_| Value::String(text)).map_err(|error| format!("{error}, write for instance 100ms, 30s or 1h30m"))
+            }
             Self::OneOf(names) if names.contains(&text.as_str()) => Ok(Value::String(text)),
             Self::OneOf(names) => wrong(&format!("one of {}", names.join(", "))),
         }
@@ -201,7 +201,10 @@ mod tests {
     #[test]
     fn keys_have_flags_and_variables() {
         let key = Key::find("storage.s3.force_path_style").expect("a key");
-        assert_eq!((key.flag().as_str(), key.variable().as_str()), ("storage-s3-force-path-style", "TAILWATER_STORAGE_S3_FORCE_PATH_STYLE"));
+        assert_eq!(
+            (key.flag().as_str(), key.variable().as_str()),
+            ("storage-s3-force-path-style", "TAILWATER_STORAGE_S3_FORCE_PATH_STYLE")
+        );
     }
 
     #[test]

@@ -25,17 +25,12 @@ fn told(errors: &[ConfigError]) -> String {
 }
 
 /// Reads and merges. `variable` looks up a process variable; `flags` are those given, with their texts.
-pub fn load(
-    file: Option<&Path>,
-    variable: impl Fn(&str) -> Option<String>,
-    flags: &[(&'static Key, String)],
-) -> Result<Merged, LoadError> {
+pub fn load(file: Option<&Path>, variable: impl Fn(&str) -> Option<String>, flags: &[(&'static Key, String)]) -> Result<Merged, LoadError> {
     let tree = match file {
         Some(path) => read(path)?,
         None => Value::Null,
     };
-    let variables: Vec<(&'static Key, String)> =
-        Key::scalars().filter_map(|key| Some((key, variable(&key.variable())?))).collect();
+    let variables: Vec<(&'static Key, String)> = Key::scalars().filter_map(|key| Some((key, variable(&key.variable())?))).collect();
     merge(&tree, &variables, flags).map_err(|errors| LoadError::Invalid { errors })
 }
 
@@ -56,7 +51,10 @@ mod tests {
         let variable = |name: &str| (name == "TAILWATER_STORAGE_PREFIX").then(|| "from-variable".to_owned());
         let flags = [(Key::find("tenancy.default").expect("a key"), "t".to_owned())];
         let config = load(Some(&path), variable, &flags).expect("a configuration").config;
-        assert_eq!((config.storage.prefix.as_str(), config.log_level.as_str(), config.tenancy.default.as_str()), ("from-variable", "debug", "t"));
+        assert_eq!(
+            (config.storage.prefix.as_str(), config.log_level.as_str(), config.tenancy.default.as_str()),
+            ("from-variable", "debug", "t")
+        );
     }
 
     #[test]

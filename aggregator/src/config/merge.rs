@@ -194,7 +194,8 @@ fn put(tree: &mut Mapping, name: &str, value: Value) {
 
 fn unknown(name: &str) -> String {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-    let close = crate::config::key::KEYS.iter().map(|key| (distance(name, key.name).min(1 + distance(&last(name), &last(key.name))), key.name));
+    let close =
+        crate::config::key::KEYS.iter().map(|key| (distance(name, key.name).min(1 + distance(&last(name), &last(key.name))), key.name));
     match close.min() {
         Some((distance, key)) if distance <= 3 => format!("unknown key, did you mean `{key}`?"),
         _ => "unknown key, remove it or see --print-config for the keys there are".to_owned(),
@@ -293,7 +294,10 @@ mod tests {
         let variables = [(key("segment_bytes"), "x".to_owned())];
         let flags = [(key("tenancy.enabled"), "x".to_owned())];
         let told: Vec<String> = merge(&Value::Null, &variables, &flags).expect_err("wrong").iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["TAILWATER_SEGMENT_BYTES: `x` is not a size, write for instance 8MiB", "--tenancy-enabled: `x` is not true or false"]);
+        assert_eq!(
+            told,
+            ["TAILWATER_SEGMENT_BYTES: `x` is not a size, write for instance 8MiB", "--tenancy-enabled: `x` is not true or false"]
+        );
     }
 
     #[test]
@@ -308,7 +312,9 @@ mod tests {
 
     #[test]
     fn overrides_stand_on_top_of_the_common_limits() {
-        let file = yaml("limits: {max_line_size: 1KB, max_query_series: 7}\noverrides:\n  strict: {max_line_size: 256, reject_old_samples: true}\n");
+        let file = yaml(
+            "limits: {max_line_size: 1KB, max_query_series: 7}\noverrides:\n  strict: {max_line_size: 256, reject_old_samples: true}\n",
+        );
         let config = merge(&file, &[], &[]).expect("a configuration").config;
         let strict = &config.overrides["strict"];
         assert_eq!((strict.max_line_size, strict.max_query_series), (ByteSize::bytes(256), 7));

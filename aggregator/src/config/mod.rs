@@ -123,13 +123,7 @@ pub struct S3 {
 
 impl Default for S3 {
     fn default() -> Self {
-        Self {
-            endpoint: String::new(),
-            region: "us-east-1".to_owned(),
-            bucket: String::new(),
-            force_path_style: false,
-            insecure: false,
-        }
+        Self { endpoint: String::new(), region: "us-east-1".to_owned(), bucket: String::new(), force_path_style: false, insecure: false }
     }
 }
 
@@ -226,11 +220,9 @@ mod tests {
 
     #[test]
     fn a_password_in_a_url_is_not_printed() {
-        for (url, expected) in [
-            ("http://user:secret@minio:9000/x@y", "http://<masked>@minio:9000/x@y"),
-            ("http://minio:9000", "http://minio:9000"),
-            ("", ""),
-        ] {
+        for (url, expected) in
+            [("http://user:secret@minio:9000/x@y", "http://<masked>@minio:9000/x@y"), ("http://minio:9000", "http://minio:9000"), ("", "")]
+        {
             assert_eq!(masked(url), expected);
         }
     }

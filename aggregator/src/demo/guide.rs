@@ -9,7 +9,9 @@ pub(super) fn text(address: SocketAddr, options: &DemoOptions, is_writing: bool)
     let url = format!("http://{address}");
     let source = match (&options.pods_dir, is_writing) {
         (Some(pods_dir), _) => format!("the logs below {}", pods_dir.display()),
-        (None, _) => format!("a dozen made-up pods, {} lines a second, below {}", options.lines_per_second, options.data.join("pods").display()),
+        (None, _) => {
+            format!("a dozen made-up pods, {} lines a second, below {}", options.lines_per_second, options.data.join("pods").display())
+        }
     };
     format!(
         r#"

@@ -38,6 +38,11 @@ pub enum ApiError {
     EmptyMatcherGroup,
     #[error("log queries are not supported as an instant query type, please change your query to a range query type")]
     InstantLogQuery,
+    /// With `strict_loki`: what Loki has switched off by default.
+    #[error("multi variant queries are disabled for this instance")]
+    VariantsDisabled,
+    #[error("approx_topk is not enabled. See -limits.shard_aggregations")]
+    ApproximateTopkDisabled,
     /// Labels and series of a range that ends before it begins.
     #[error("merging responses requires at least one response")]
     NothingToMerge,
@@ -70,6 +75,7 @@ impl ApiError {
             Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Tenant { error: TenantError::Missing, .. } => StatusCode::UNAUTHORIZED,
+            Self::Tenant { error: TenantError::Empty, .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BadRequest { .. }
             | Self::Parameter(_)
             | Self::Tenant { .. }
@@ -77,6 +83,7 @@ impl ApiError {
             | Self::Selector(_)
             | Self::EmptyMatcherGroup
             | Self::InstantLogQuery
+            | Self::VariantsDisabled
             | Self::EntriesRefused { .. }
             | Self::RequestCut => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -84,7 +91,7 @@ impl ApiError {
             Self::Push(refused) => push_status(refused),
             Self::Rate(_) | Self::OverBudget { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } | Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::NothingToMerge | Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NothingToMerge | Self::ApproximateTopkDisabled | Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -98,9 +105,11 @@ impl ApiError {
 
 fn query_status(error: &QueryError) -> StatusCode {
     match error {
-        QueryError::Stage(_) | QueryError::Matcher(_) | QueryError::Pipeline { .. } | QueryError::TooManySeries { .. } | QueryError::NotSupported { .. } => {
-            StatusCode::BAD_REQUEST
-        }
+        QueryError::Stage(_)
+        | QueryError::Matcher(_)
+        | QueryError::Pipeline { .. }
+        | QueryError::TooManySeries { .. }
+        | QueryError::NotSupported { .. } => StatusCode::BAD_REQUEST,
         QueryError::Timeout => StatusCode::GATEWAY_TIMEOUT,
         QueryError::Evaluation(_) | QueryError::Storage(_) | QueryError::Engine(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -165,6 +174,9 @@ mod tests {
                 400,
                 "log queries are not supported as an instant query type, please change your query to a range query type",
             ),
+            (ApiError::VariantsDisabled, 400, "multi variant queries are disabled for this instance"),
+            (ApiError::ApproximateTopkDisabled, 500, "approx_topk is not enabled. See -limits.shard_aggregations"),
+            (ApiError::Tenant { prefix: "", error: TenantError::Empty }, 500, "no queue found: empty tenant is not allowed"),
             (ApiError::NothingToMerge, 500, "merging responses requires at least one response"),
             (
                 ApiError::Query(pipeline),
@@ -203,11 +215,7 @@ mod tests {
                  reduce log volume or contact your Loki administrator to see if the limit can be increased",
             ),
             (ApiError::OverBudget { retry_after: second }, 429, "memory for pushes is used up, send again later"),
-            (
-                ApiError::Unavailable { reason: "timeout".to_owned(), retry_after: second },
-                503,
-                "cannot store at the moment: timeout",
-            ),
+            (ApiError::Unavailable { reason: "timeout".to_owned(), retry_after: second }, 503, "cannot store at the moment: timeout"),
             (ApiError::NotReady { reason: "starting".to_owned() }, 503, "starting"),
         ] {
             assert_eq!((error.status().as_u16(), error.to_string().as_str()), (status, text));

@@ -17,9 +17,7 @@ const VERSION_HEADER: HeaderName = HeaderName::from_static("x-tailwater-version"
 
 /// Puts the layers around a router.
 pub fn wrap(router: Router, metrics: Arc<Metrics>) -> Router {
-    router
-        .layer(CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest))
-        .layer(from_fn_with_state(metrics, observe))
+    router.layer(CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest)).layer(from_fn_with_state(metrics, observe))
 }
 
 async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {

@@ -11,7 +11,7 @@ use tailwater_engine::access::AllowedNamespaces;
 use tailwater_engine::answer::{LogAnswer, MetricAnswer, MetricValue, Statistics};
 use tailwater_engine::request::{LogRequest, MetricRequest, QueryLimits};
 use tailwater_engine::{Access, Engine};
-use tailwater_logql::ast::{Expr, LogExpr, LogRange, MetricExpr};
+use tailwater_logql::ast::{Expr, LogExpr, LogRange, MetricExpr, VectorOp};
 use tailwater_logql::validate::check_stages;
 use tailwater_storage::entry::TenantId;
 
@@ -50,6 +50,11 @@ impl ReadState {
     pub(crate) fn asked(&self, headers: &HeaderMap, query: Option<&str>, body: &Bytes) -> Result<Asked, ApiError> {
         let tenant = self.tenancy.reader(headers)?;
         Ok(Asked { limits: self.limits.of(&tenant), tenant, form: Form::new(headers, query, body), now: self.clock.now() })
+    }
+
+    /// Refuses what Loki has switched off by default, if that is to be copied.
+    fn check_enabled(&self, metric: &MetricExpr) -> Result<(), ApiError> {
+        if self.is_strict { check_switched_off(metric) } else { Ok(()) }
     }
 
     fn query_limits(&self, headers: &HeaderMap, limits: &Limits) -> QueryLimits {
@@ -101,6 +106,7 @@ async fn instant(State(state): State<ReadState>, headers: HeaderMap, RawQuery(qu
     let Expr::Metric(metric) = expression else { return Err(ApiError::InstantLogQuery) };
     let bounds = Bounds { start: time, end: time };
     check_metric(&metric, bounds, &asked.limits)?;
+    state.check_enabled(&metric)?;
     let request = MetricRequest { expr: metric, start: time, end: time, step: 1 };
     let answer = match visible(bounds, asked.limits.max_query_lookback, asked.now) {
         Some(_) => state.engine.metrics(&asked.access(), request, &state.query_limits(&headers, &asked.limits)).await?,
@@ -190,6 +196,7 @@ async fn metrics(
 ) -> Result<Response, ApiError> {
     let step = parameters.step;
     check_metric(&expr, parameters.bounds, &asked.limits)?;
+    state.check_enabled(&expr)?;
     let Some(visible) = visible(parameters.bounds, asked.limits.max_query_lookback, asked.now) else {
         return Ok(stream(MetricsBody::range(no_series(), 0, 0, step)));
     };
@@ -227,6 +234,20 @@ fn check_metric(metric: &MetricExpr, bounds: Bounds, limits: &Limits) -> Result<
         return Err(ParameterError::RangeTooLong { range: Span::milliseconds(longest / 1_000_000), limit });
     }
     ranges.iter().try_for_each(|range| check_matchers(&range.log, limits))
+}
+
+fn check_switched_off(metric: &MetricExpr) -> Result<(), ApiError> {
+    match metric {
+        MetricExpr::Variants { .. } => Err(ApiError::VariantsDisabled),
+        MetricExpr::Vector(aggregation) if aggregation.op == VectorOp::ApproxTopk => Err(ApiError::ApproximateTopkDisabled),
+        MetricExpr::Vector(aggregation) => check_switched_off(&aggregation.inner),
+        MetricExpr::Binary(operation) => {
+            check_switched_off(&operation.left)?;
+            check_switched_off(&operation.right)
+        }
+        MetricExpr::LabelReplace(replace) => check_switched_off(&replace.inner),
+        MetricExpr::Range(_) | MetricExpr::Literal(_) | MetricExpr::VectorLiteral(_) => Ok(()),
+    }
 }
 
 /// Every `{…}[range]` of a metric.
@@ -286,6 +307,16 @@ mod tests {
     }
 
     #[test]
+    fn what_loki_has_switched_off_is_found_anywhere() {
+        let refusal = |query: &str| check_switched_off(&metric(query)).map_err(|error| error.to_string());
+        let disabled = Err("approx_topk is not enabled. See -limits.shard_aggregations".to_owned());
+        assert_eq!(refusal(r#"1 + approx_topk(2, rate({a="b"}[1m]))"#), disabled);
+        let disabled = Err("multi variant queries are disabled for this instance".to_owned());
+        assert_eq!(refusal(r#"variants(rate({a="b"}[1m])) of ({a="b"}[1m])"#), disabled);
+        assert_eq!(refusal(r#"topk(2, rate({a="b"}[1m]))"#), Ok(()));
+    }
+
+    #[test]
     fn a_lookback_cuts_what_is_older() {
         let bounds = Bounds { start: 0, end: 10 * HOUR };
         assert_eq!(visible(bounds, Span::ZERO, 100 * HOUR), Some(bounds));
@@ -295,7 +326,9 @@ mod tests {
 
     #[test]
     fn drilldown_is_known_by_its_tag() {
-        let tagged = |tags: &'static str| is_drilldown(&HeaderMap::from_iter([("x-query-tags".parse().expect("a name"), HeaderValue::from_static(tags))]));
+        let tagged = |tags: &'static str| {
+            is_drilldown(&HeaderMap::from_iter([("x-query-tags".parse().expect("a name"), HeaderValue::from_static(tags))]))
+        };
         assert!(tagged("Source=grafana-lokiexplore-app"));
         assert!(!tagged("Source=logvolhist") && !is_drilldown(&HeaderMap::new()));
     }

@@ -91,10 +91,8 @@ mod tests {
             ("match[]=%7Ba%3D%22b%22%7D+%7C%3D+%22x%22", Err("only label matchers are supported")),
             (
                 "match[]=%7Ba%3D~%22.*%22%7D",
-                Err(
-                    "parse error : queries require at least one regexp or equality matcher that does not have an empty-compatible value. \
-                     For instance, app=~\".*\" does not meet this requirement, but app=~\".+\" will",
-                ),
+                Err("parse error : queries require at least one regexp or equality matcher that does not have an empty-compatible value. \
+                     For instance, app=~\".*\" does not meet this requirement, but app=~\".+\" will"),
             ),
         ] {
             assert_eq!(asked(query), expected.map_err(str::to_owned), "{query}");
@@ -104,7 +102,10 @@ mod tests {
     #[test]
     fn series_are_written_as_a_list() {
         let series = vec![LabelSet::from_pairs([("a", "b")]), LabelSet::from_pairs([("c", "d"), ("e", "\"")])];
-        assert_eq!(whole(SeriesBody { series, next: 0 }), "{\"status\":\"success\",\"data\":[{\"a\":\"b\"},{\"c\":\"d\",\"e\":\"\\\"\"}]}\n");
+        assert_eq!(
+            whole(SeriesBody { series, next: 0 }),
+            "{\"status\":\"success\",\"data\":[{\"a\":\"b\"},{\"c\":\"d\",\"e\":\"\\\"\"}]}\n"
+        );
         assert_eq!(whole(SeriesBody { series: Vec::new(), next: 0 }), "{\"status\":\"success\",\"data\":[]}\n");
     }
 }

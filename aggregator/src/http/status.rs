@@ -119,7 +119,8 @@ async fn set_log_level(
     let form = Form::new(&headers, query.as_deref(), &body);
     let text = form.get("log_level");
     let names = LogLevel::NAMES.join(", ");
-    let level = LogLevel::parse(text).ok_or_else(|| ApiError::BadRequest { text: format!("unrecognized level `{text}`, use one of {names}") })?;
+    let level =
+        LogLevel::parse(text).ok_or_else(|| ApiError::BadRequest { text: format!("unrecognized level `{text}`, use one of {names}") })?;
     state.log_level.set(level);
     Ok(log_level_answer(level))
 }

@@ -28,6 +28,9 @@ pub enum TenantError {
     Character { tenant: String, character: char },
     #[error("multiple org IDs present")]
     SeveralInPush,
+    /// 500, on reading paths.
+    #[error("no queue found: empty tenant is not allowed")]
+    Empty,
     #[error("queries over several tenants are not supported yet, name one tenant in X-Scope-OrgID")]
     SeveralInQuery,
 }
@@ -40,8 +43,10 @@ impl Tenancy {
 
     /// The tenant that is read.
     pub fn reader(&self, headers: &HeaderMap) -> Result<TenantId, ApiError> {
-        self.tenant(headers, TenantError::SeveralInQuery).map_err(|error| {
-            let is_prefixed = !matches!(error, TenantError::Missing | TenantError::SeveralInQuery);
+        let tenant = self.tenant(headers, TenantError::SeveralInQuery);
+        let named = tenant.and_then(|tenant| if tenant.as_str().is_empty() { Err(TenantError::Empty) } else { Ok(tenant) });
+        named.map_err(|error| {
+            let is_prefixed = !matches!(error, TenantError::Missing | TenantError::SeveralInQuery | TenantError::Empty);
             ApiError::Tenant { prefix: if is_prefixed { READ_PREFIX } else { "" }, error }
         })
     }
@@ -124,6 +129,7 @@ mod tests {
         let text = |value: &str| tenancy(true).reader(&headers(value)).expect_err(value).to_string();
         assert_eq!(text("a/b"), "rpc error: code = Code(400) desc = tenant ID 'a/b' contains unsupported character '/'");
         assert_eq!(text(""), "no org id\n");
+        assert_eq!(text("|"), "no queue found: empty tenant is not allowed");
         assert!(text("a|b").contains("not supported yet"));
     }
 

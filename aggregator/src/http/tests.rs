@@ -193,7 +193,11 @@ async fn full_memory_and_rates_are_429_with_nothing_stored() {
     let surface = Surface::new("limits: {ingestion_rate_mb: 0.001, ingestion_burst_size_mb: 0.001}").await;
     let refused = surface.push(entry(&"x".repeat(2000))).await;
     assert_eq!(refused.status, 429);
-    assert!(refused.text.starts_with("ingestion rate limit exceeded for user fake (limit: 1048 bytes/sec) while attempting to ingest '1' lines"));
+    assert!(
+        refused
+            .text
+            .starts_with("ingestion rate limit exceeded for user fake (limit: 1048 bytes/sec) while attempting to ingest '1' lines")
+    );
     assert_eq!(surface.push(entry("short")).await.status, 204);
     let counted = surface.get("/loki/api/v1/query", &[("query", r#"sum(count_over_time({app="a"}[5m]))"#)]).await.json();
     assert_eq!(counted["data"]["result"][0]["value"][1], "1");
@@ -222,11 +226,26 @@ async fn queries_are_refused_with_lokis_texts() {
     let surface = Surface::new("{}").await;
     let selector = ("query", r#"{app="a"}"#);
     for (path, parameters, status, text) in [
-        ("query", vec![selector], 400, "log queries are not supported as an instant query type, please change your query to a range query type"),
+        (
+            "query",
+            vec![selector],
+            400,
+            "log queries are not supported as an instant query type, please change your query to a range query type",
+        ),
         ("query", vec![], 400, "parse error : syntax error: unexpected $end"),
         ("query", vec![("query", "1"), ("time", "abc")], 400, "strconv.ParseInt: parsing \"abc\": invalid syntax"),
-        ("query_range", vec![selector, ("limit", "5001")], 400, "max entries limit per query exceeded, limit > max_entries_limit_per_query (5001 > 5000)"),
-        ("query_range", vec![selector, ("start", "1768471200"), ("end", "1768471199")], 400, "end timestamp must not be before or equal to start time"),
+        (
+            "query_range",
+            vec![selector, ("limit", "5001")],
+            400,
+            "max entries limit per query exceeded, limit > max_entries_limit_per_query (5001 > 5000)",
+        ),
+        (
+            "query_range",
+            vec![selector, ("start", "1768471200"), ("end", "1768471199")],
+            400,
+            "end timestamp must not be before or equal to start time",
+        ),
         (
             "query_range",
             vec![selector, ("start", "1765015200000000000"), ("end", "1768471200000000000")],

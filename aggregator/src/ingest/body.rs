@@ -222,10 +222,7 @@ mod tests {
         let zeros = vec![0; 8 << 20];
         assert_eq!(unwrap("application/json", Some("gzip"), &gzip(&zeros)), Err(BodyError::Ratio { limit: MAX_RATIO }));
         let declared_4_gib = [0xff, 0xff, 0xff, 0xff, 0x0f, 0x00];
-        assert_eq!(
-            unwrap("application/x-protobuf", None, &declared_4_gib),
-            Err(BodyError::Decompressed { limit: MAX_DECOMPRESSED })
-        );
+        assert_eq!(unwrap("application/x-protobuf", None, &declared_4_gib), Err(BodyError::Decompressed { limit: MAX_DECOMPRESSED }));
         let small = vec![7; FREE_BYTES / 2];
         assert_eq!(unwrap("application/json", Some("gzip"), &gzip(&small)), Ok(small));
     }

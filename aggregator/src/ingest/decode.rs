@@ -227,9 +227,18 @@ mod tests {
         let size = crate::config::size::ByteSize::bytes(3);
         for (limits, expected) in [
             (Limits::default(), ""),
-            (Limits { allow_structured_metadata: false, ..Limits::default() }, "includes structured metadata, but this feature is disallowed"),
-            (Limits { max_structured_metadata_size: size, ..Limits::default() }, "has structured metadata too large: '4' bytes, limit: '3' bytes"),
-            (Limits { max_structured_metadata_entries_count: 1, ..Limits::default() }, "has too many structured metadata labels: '2', limit: '1'"),
+            (
+                Limits { allow_structured_metadata: false, ..Limits::default() },
+                "includes structured metadata, but this feature is disallowed",
+            ),
+            (
+                Limits { max_structured_metadata_size: size, ..Limits::default() },
+                "has structured metadata too large: '4' bytes, limit: '3' bytes",
+            ),
+            (
+                Limits { max_structured_metadata_entries_count: 1, ..Limits::default() },
+                "has too many structured metadata labels: '2', limit: '1'",
+            ),
         ] {
             assert!(with_pairs(&limits).contains(expected), "{expected}");
         }

@@ -172,7 +172,9 @@ impl Flusher {
         self.last_put = started.elapsed();
         match created {
             Ok(Created::Stored) => {}
-            Ok(Created::Taken) => return Err(unavailable(format!("another object has the name of segment {} of {}", name.sequence, name.writer))),
+            Ok(Created::Taken) => {
+                return Err(unavailable(format!("another object has the name of segment {} of {}", name.sequence, name.writer)));
+            }
             Err(error) => return Err(unavailable(error.to_string())),
         }
         let statistics = &self.shared.statistics;

@@ -145,7 +145,11 @@ impl MetadataPairs {
 enum Current {
     None,
     /// Its entries are refused for this; how many, and their bytes.
-    Refused { rejection: Rejection, lines: u64, bytes: u64 },
+    Refused {
+        rejection: Rejection,
+        lines: u64,
+        bytes: u64,
+    },
     Open(usize),
 }
 
@@ -389,13 +393,7 @@ impl BatchBuilder<'_> {
         let streams = self.open.into_iter().map(|stream| stream.entries).filter(|entries| !entries.is_empty()).collect();
         let batch = PushBatch { tenant: self.tenant.clone(), streams };
         let newest = if self.intake.is_strict { newest_of(&batch) } else { Vec::new() };
-        Accepted {
-            batch,
-            metadata_bytes: self.metadata_bytes,
-            invalid_bytes: self.invalid_bytes,
-            rejections: self.rejections,
-            newest,
-        }
+        Accepted { batch, metadata_bytes: self.metadata_bytes, invalid_bytes: self.invalid_bytes, rejections: self.rejections, newest }
     }
 }
 

@@ -182,7 +182,7 @@ impl Reader<'_> {
         let mut value = Vec::new();
         let mut offset = 0;
         while let Some(length) = body[offset..].find([quote, '\\', '\n']) {
-            value.extend_from_slice(body[offset..offset + length].as_bytes());
+            value.extend_from_slice(&body.as_bytes()[offset..offset + length]);
             offset += length + 1;
             match body.as_bytes()[offset - 1] {
                 b'\\' => offset += unescape(&body[offset..], quote, &mut value).map_err(|reason| self.fail(reason))?,
@@ -312,7 +312,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_or_refused_without_panic(text in ".*") {
-            let _ = parse_label_text(&text, 10);
+            drop(parse_label_text(&text, 10));
         }
 
         #[test]

@@ -18,16 +18,8 @@ pub(crate) enum Level {
 
 impl Level {
     pub(crate) const COUNT: usize = 8;
-    pub(crate) const ALL: [Level; Level::COUNT] = [
-        Level::Trace,
-        Level::Debug,
-        Level::Info,
-        Level::Warn,
-        Level::Error,
-        Level::Critical,
-        Level::Fatal,
-        Level::Unknown,
-    ];
+    pub(crate) const ALL: [Level; Level::COUNT] =
+        [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Critical, Level::Fatal, Level::Unknown];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -118,7 +118,14 @@ mod tests {
 
     #[test]
     fn what_a_query_cost_stands_where_clients_look() {
-        let statistics = Statistics { bytes_processed: 100, lines_processed: 10, lines_after_filter: 3, entries_returned: 2, segments: 4, execution_seconds: 0.5 };
+        let statistics = Statistics {
+            bytes_processed: 100,
+            lines_processed: 10,
+            lines_after_filter: 3,
+            entries_returned: 2,
+            segments: 4,
+            execution_seconds: 0.5,
+        };
         let block = block(&statistics);
         assert_eq!(block["summary"]["bytesProcessedPerSecond"], 200);
         assert_eq!(block["summary"]["totalEntriesReturned"], 2);

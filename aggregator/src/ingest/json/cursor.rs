@@ -3,6 +3,7 @@
 //! Depth is bounded by [`MAX_DEPTH`] where values are skipped, and by the callers' own structure elsewhere.
 
 use std::borrow::Cow;
+use std::fmt;
 
 /// Nesting that is skipped without complaint.
 const MAX_DEPTH: usize = 512;
@@ -13,10 +14,37 @@ pub enum JsonError {
     /// Nothing was sent.
     #[error("EOF")]
     Empty,
-    #[error("loghttp.PushRequest: expect {expected} at byte {offset}, but found {found}")]
-    Unexpected { expected: &'static str, found: String, offset: usize },
-    #[error("loghttp.PushRequest: unexpected end of input, expect {expected}")]
-    Cut { expected: &'static str },
+    #[error("loghttp.PushRequest: expect {expected}, but found {found}, {place}")]
+    Unexpected { expected: &'static str, found: String, place: Place },
+    #[error("loghttp.PushRequest: expect {expected}, but found the end, {place}")]
+    Cut { expected: &'static str, place: Place },
+}
+
+/// Where in the text, with what stands around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where in `near`.
+    offset: usize,
+    near: String,
+    wide: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error found in #{} byte of ...|{}|..., bigger context ...|{}|...", self.offset, self.near, self.wide)
+    }
+}
+
+impl Place {
+    fn new(text: &[u8], at: usize) -> Self {
+        let around = |reach: usize| {
+            let (start, end) = (at.saturating_sub(reach), text.len().min(at + reach));
+            String::from_utf8_lossy(&text[start..end]).into_owned()
+        };
+        const NEAR: usize = 10;
+        const WIDE: usize = 50;
+        Self { offset: at.min(NEAR), near: around(NEAR), wide: around(WIDE) }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -43,9 +71,16 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn unexpected(&mut self, expected: &'static str) -> JsonError {
         match self.peek() {
-            None => JsonError::Cut { expected },
-            Some(found) => JsonError::Unexpected { expected, found: found.escape_ascii().to_string(), offset: self.at },
+            None => self.cut(expected),
+            Some(found) => {
+                let place = Place::new(self.text, self.at);
+                JsonError::Unexpected { expected, found: found.escape_ascii().to_string(), place }
+            }
         }
+    }
+
+    fn cut(&self, expected: &'static str) -> JsonError {
+        JsonError::Cut { expected, place: Place::new(self.text, self.text.len()) }
     }
 
     pub(super) fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), JsonError> {
@@ -106,7 +141,7 @@ impl<'a> Cursor<'a> {
         loop {
             let Some(found) = memchr::memchr2(b'"', b'\\', &self.text[self.at..]) else {
                 self.at = self.text.len();
-                return Err(JsonError::Cut { expected: "'\"'" });
+                return Err(self.cut("'\"'"));
             };
             self.at += found;
             if self.text[self.at] == b'"' {
@@ -126,7 +161,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn escape(&mut self, out: &mut Vec<u8>) -> Result<(), JsonError> {
-        let Some(&kind) = self.text.get(self.at) else { return Err(JsonError::Cut { expected: "an escape" }) };
+        let Some(&kind) = self.text.get(self.at) else { return Err(self.cut("an escape")) };
         let plain = match kind {
             b'"' | b'\\' | b'/' => kind,
             b'b' => 0x08,
@@ -165,7 +200,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn hexadecimal(&mut self) -> Result<u32, JsonError> {
-        let digits = self.text.get(self.at..self.at + 4).ok_or(JsonError::Cut { expected: "4 hexadecimal digits" })?;
+        let digits = self.text.get(self.at..self.at + 4).ok_or_else(|| self.cut("4 hexadecimal digits"))?;
         let mut value = 0;
         for &digit in digits {
             let Some(digit) = char::from(digit).to_digit(16) else { return Err(self.unexpected("4 hexadecimal digits")) };
@@ -247,6 +282,15 @@ mod tests {
         for text in ["\"abc", r#""\"#, r#""\u12"#, r#""\u12g4""#, r#""\x""#, "abc", ""] {
             assert!(Cursor::new(text.as_bytes()).string("a string").is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn errors_show_where_the_text_went_wrong() {
+        let mut cursor = Cursor::new(br#"{"streams": 5}"#);
+        cursor.at = 12;
+        let error = cursor.string("a string").expect_err("a number").to_string();
+        let expected = r#"loghttp.PushRequest: expect a string, but found 5, error found in #10 byte of ...|streams": 5}|..., bigger context ...|{"streams": 5}|..."#;
+        assert_eq!(error, expected);
     }
 
     #[test]

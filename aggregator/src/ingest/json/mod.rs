@@ -135,8 +135,7 @@ fn read_labels(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, PushRefused> {
     let mut has_more = cursor.open(b'{', b'}', "labels as an object")?;
     while has_more {
         let name = cursor.key()?;
-        let value: Cow<'_, [u8]> =
-            if cursor.peek() == Some(b'"') { cursor.string("a label value")? } else { cursor.skip_value()?.into() };
+        let value: Cow<'_, [u8]> = if cursor.peek() == Some(b'"') { cursor.string("a label value")? } else { cursor.skip_value()?.into() };
         // What a label takes in the map, not only in the text.
         let taken = name.len() + value.len() + 128;
         room = room.checked_sub(taken).ok_or(PushRefused::LabelTextTooLarge { limit: MAX_LABEL_TEXT })?;
@@ -252,7 +251,8 @@ mod tests {
 
     #[test]
     fn both_shapes_are_read() {
-        let one = |labels: &str, timestamp: i64, line: &str, metadata: &str| (labels.to_owned(), timestamp, line.to_owned(), metadata.to_owned());
+        let one =
+            |labels: &str, timestamp: i64, line: &str, metadata: &str| (labels.to_owned(), timestamp, line.to_owned(), metadata.to_owned());
         for (request, expected) in [
             (
                 r#"{"x":{"y":[1]},"streams":[{"stream":{"b":"2","a":"1"},"values":[["1768903200000000001","l\n",{"k":"v"}],["0","m",null],null]}]}"#,
@@ -263,7 +263,10 @@ mod tests {
                 r#"{"streams":[{"labels":"{a=\"b\"}","entries":[{"ts":"2026-01-20T10:00:00.5Z","line":"x"}]}]}"#,
                 vec![one(r#"{a="b"}"#, NOW + 500_000_000, "x", "{}")],
             ),
-            (r#"{"streams":[{"stream":{"a":1,"c":"x","c":"y"},"values":[["1","x"]]}]} trailing"#, vec![one(r#"{a="1", c="y"}"#, 1, "x", "{}")]),
+            (
+                r#"{"streams":[{"stream":{"a":1,"c":"x","c":"y"},"values":[["1","x"]]}]} trailing"#,
+                vec![one(r#"{a="1", c="y"}"#, 1, "x", "{}")],
+            ),
             (r#"{"streams":[{"stream":{"a":"b"},"values":[["1"]]}]}"#, vec![]),
             (r#"{"streams":[{}]}"#, vec![]),
             (r#"{"streams":[{"stream":{"a":"b"}}]}"#, vec![]),
