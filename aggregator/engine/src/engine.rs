@@ -92,7 +92,7 @@ impl Engine {
         }
         let planned = self.planner(access, options(limits), &counters).metric(&request.expr, grid).await?;
         let batches = self.execute(planned.plan).await?;
-        let mut series = gather::series(&batches, grid)?;
+        let mut series = gather::series(&batches, grid, hides_empty_labels(&request.expr))?;
         let mut warnings = Vec::new();
         if series.len() > limits.max_series {
             if !limits.partial_series {
@@ -185,6 +185,11 @@ fn options(limits: &QueryLimits) -> PipelineOptions {
 
 fn explain(plan: &dyn ExecutionPlan) -> String {
     datafusion_physical_plan::displayable(plan).indent(false).to_string()
+}
+
+/// Label values that are empty are shown where somebody asked for the label by name.
+fn hides_empty_labels(expr: &MetricExpr) -> bool {
+    matches!(expr, MetricExpr::Range(range) if range.grouping.is_none())
 }
 
 /// Finds our own error within DataFusion's wrappings.

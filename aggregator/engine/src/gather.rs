@@ -66,8 +66,8 @@ fn is_due(last_kept: &mut BTreeMap<u32, i64>, stream: u32, timestamp: i64, reque
     is_due
 }
 
-/// Series in the order of their labels, points ascending.
-pub(crate) fn series(batches: &[RecordBatch], grid: StepGrid) -> Result<Vec<Series>> {
+/// Series in the order of their labels, points ascending. Hiding empty labels may leave several series with the same labels.
+pub(crate) fn series(batches: &[RecordBatch], grid: StepGrid, hide_empty_labels: bool) -> Result<Vec<Series>> {
     let mut all: BTreeMap<LabelSet, Vec<(u32, f64)>> = BTreeMap::new();
     for rows in batches {
         let (keys, labels) = batch::dictionary_column(rows, "series")?;
@@ -81,6 +81,7 @@ pub(crate) fn series(batches: &[RecordBatch], grid: StepGrid) -> Result<Vec<Seri
     let point = |(step, value): (u32, f64)| Point { timestamp: grid.time(step), value };
     let series = all.into_iter().map(|(labels, mut points)| {
         points.sort_by_key(|(step, _)| *step);
+        let labels = if hide_empty_labels { labels.without_empty() } else { labels };
         Series { labels, points: points.into_iter().map(point).collect() }
     });
     Ok(series.collect())

@@ -108,7 +108,8 @@ proptest! {
             prop_assert_eq!(found_stamps, true_stamps);
             for stream in &answer.streams {
                 let stamps: Vec<i64> = stream.entries.iter().map(|entry| entry.timestamp).collect();
-                prop_assert!(if forward { stamps.is_sorted() } else { stamps.iter().rev().is_sorted() });
+                let is_ordered = if forward { stamps.is_sorted() } else { stamps.iter().rev().is_sorted() };
+                prop_assert!(is_ordered, "stamps of one stream are out of order");
             }
             Ok(())
         })?;

@@ -45,7 +45,8 @@ impl SampleSeries {
         if let Some(&series) = keys.get(self.key.as_slice()) {
             return series;
         }
-        let labels = batch::encode_labels(&entry.series_labels().without_empty());
+        // Empty values stay: they tell series apart even where they are not shown.
+        let labels = batch::encode_labels(&entry.series_labels());
         let (series, _) = self.index.number(labels.as_bytes());
         if self.key.is_empty() {
             self.plain.insert(stream, series);

@@ -17,22 +17,22 @@ use tailwater_storage::segment::write::{self, SegmentName};
 use tailwater_storage::store::{Store, paths};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
-    pub namespace: String,
-    pub app: String,
-    pub timestamp: i64,
-    pub line: String,
-    pub trace: Option<String>,
+pub(crate) struct Entry {
+    pub(crate) namespace: String,
+    pub(crate) app: String,
+    pub(crate) timestamp: i64,
+    pub(crate) line: String,
+    pub(crate) trace: Option<String>,
 }
 
 impl Entry {
-    pub fn new(namespace: &str, app: &str, timestamp: i64, line: &str) -> Self {
+    pub(crate) fn new(namespace: &str, app: &str, timestamp: i64, line: &str) -> Self {
         Self { namespace: namespace.into(), app: app.into(), timestamp, line: line.into(), trace: None }
     }
 }
 
 /// An engine over segments: each list of entries is one, every other one of another writer.
-pub async fn engine(segments: &[Vec<Entry>]) -> Engine {
+pub(crate) async fn engine(segments: &[Vec<Entry>]) -> Engine {
     let store = Store::new(Arc::new(InMemory::new()), "");
     let catalog = Catalog::new(store.clone(), 1 << 20);
     for (sequence, entries) in segments.iter().enumerate() {
@@ -68,34 +68,34 @@ fn push(entries: &[Entry]) -> PushBatch {
 }
 
 /// Every entry once.
-pub fn distinct(segments: &[Vec<Entry>]) -> BTreeSet<Entry> {
+pub(crate) fn distinct(segments: &[Vec<Entry>]) -> BTreeSet<Entry> {
     segments.iter().flatten().cloned().collect()
 }
 
-pub fn tenant() -> TenantId {
+pub(crate) fn tenant() -> TenantId {
     TenantId::new("t")
 }
 
-pub fn everything() -> Access {
+pub(crate) fn everything() -> Access {
     Access::new(tenant(), AllowedNamespaces::All)
 }
 
-pub fn only(namespaces: &[&str]) -> Access {
+pub(crate) fn only(namespaces: &[&str]) -> Access {
     Access::new(tenant(), AllowedNamespaces::Only(namespaces.iter().map(|name| (*name).to_owned()).collect()))
 }
 
-pub fn limits() -> QueryLimits {
+pub(crate) fn limits() -> QueryLimits {
     QueryLimits { max_series: 500, partial_series: false, timeout: Duration::from_secs(60), strict_loki: false }
 }
 
-pub fn log_request(query: &str, start: i64, end: i64, limit: usize, direction: Direction) -> LogRequest {
+pub(crate) fn log_request(query: &str, start: i64, end: i64, limit: usize, direction: Direction) -> LogRequest {
     match tailwater_logql::parse(query).expect("parses") {
         Expr::Log(expr) => LogRequest { expr, start, end, limit, direction, interval: 0, categorize: false },
         Expr::Metric(_) => panic!("`{query}` is no log query"),
     }
 }
 
-pub fn metric_request(query: &str, start: i64, end: i64, step: i64) -> MetricRequest {
+pub(crate) fn metric_request(query: &str, start: i64, end: i64, step: i64) -> MetricRequest {
     match tailwater_logql::parse(query).expect("parses") {
         Expr::Metric(expr) => MetricRequest { expr, start, end, step },
         Expr::Log(_) => panic!("`{query}` is no metric query"),
