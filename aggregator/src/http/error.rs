@@ -95,6 +95,15 @@ impl ApiError {
         }
     }
 
+    /// Something here went wrong, not in the request: worth a line in the log.
+    fn is_our_trouble(&self) -> bool {
+        match self {
+            Self::Query(error) => matches!(error, QueryError::Storage(_) | QueryError::Engine(_)),
+            Self::Unavailable { .. } | Self::Internal { .. } => true,
+            _ => false,
+        }
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::OverBudget { retry_after } | Self::Unavailable { retry_after, .. } => Some(*retry_after),
@@ -130,7 +139,7 @@ fn push_status(refused: &PushRefused) -> StatusCode {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status.is_server_error() {
+        if self.is_our_trouble() {
             tracing::warn!(status = status.as_u16(), error = ?self, "request failed");
         } else {
             tracing::debug!(status = status.as_u16(), error = ?self, "request refused");
