@@ -5,6 +5,7 @@
 //! `received_bytes` divided by `received_lines` is the mean length of a line, metadata included.
 
 use parking_lot::Mutex;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -106,6 +107,11 @@ impl Metrics {
     /// Adds a metric of another module. Counters get `_total` by themselves.
     pub fn register(&self, name: &str, help: &str, metric: impl Metric) {
         self.registry.lock().register(name, help, metric);
+    }
+
+    /// Adds metrics that are computed when they are asked for.
+    pub fn register_collector(&self, collector: Box<dyn Collector>) {
+        self.registry.lock().register_collector(collector);
     }
 
     pub fn tenant(tenant: &TenantId) -> TenantLabels {

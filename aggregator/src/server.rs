@@ -21,6 +21,7 @@ use crate::http::admin::AdminState;
 use crate::http::push::{PushParts, PushState};
 use crate::http::query::ReadState;
 use crate::http::status::StatusState;
+use crate::ingest::flush_metrics;
 use crate::lifecycle::Lifecycle;
 use crate::logging::LogLevelControl;
 use crate::memory;
@@ -135,6 +136,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeErr
 /// Every endpoint, with what it works with.
 pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLevelControl, parts: &Parts, lifecycle: Lifecycle) -> Router {
     let metrics = Arc::new(Metrics::default());
+    flush_metrics::register(&parts.ingester, &metrics);
     let limits = config.tenant_limits();
     let memory = memory::limit(config.memory_limit);
     let push = PushState::new(PushParts {

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::ingest::flush::{FlushStatistics, Flusher};
+use crate::ingest::flush::Flusher;
+use crate::ingest::flush_metrics::FlushMetrics;
 
 /// When a segment is written and how long that may take.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ pub(super) struct Shared {
     pub(super) flushing_bytes: AtomicUsize,
     pub(super) options: IngestOptions,
     pub(super) last_flush_failed: AtomicBool,
-    pub(super) statistics: FlushStatistics,
+    pub(super) metrics: FlushMetrics,
 }
 
 /// Takes pushes and makes them durable. Cheap to clone.
@@ -85,7 +86,7 @@ impl Ingester {
             flushing_bytes: AtomicUsize::new(0),
             options,
             last_flush_failed: AtomicBool::new(false),
-            statistics: FlushStatistics::default(),
+            metrics: FlushMetrics::default(),
         });
         let stopping = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -146,8 +147,8 @@ impl Ingester {
         !self.shared.last_flush_failed.load(Ordering::Relaxed)
     }
 
-    pub fn statistics(&self) -> &FlushStatistics {
-        &self.shared.statistics
+    pub fn metrics(&self) -> &FlushMetrics {
+        &self.shared.metrics
     }
 
     /// Age of the oldest entry that is not stored.

@@ -4,7 +4,7 @@
 //! flush that failed the writer's name is given up: whether its segment lies in the store is unknown, and a name has one content.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tailwater_storage::catalog::Catalog;
@@ -26,23 +26,6 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(2);
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// Counts of the flusher, since the start.
-#[derive(Debug, Default)]
-pub struct FlushStatistics {
-    pub segments_stored: AtomicU64,
-    pub segments_failed: AtomicU64,
-    pub segment_bytes: AtomicU64,
-    pub put_microseconds: AtomicU64,
-    /// Entries left out because an identical one was in the same flush.
-    pub duplicates_merged: AtomicU64,
-}
-
-impl FlushStatistics {
-    fn add(counter: &AtomicU64, value: u64) {
-        counter.fetch_add(value, Ordering::Relaxed);
-    }
-}
 
 pub(super) struct Flusher {
     shared: Arc<Shared>,
@@ -141,7 +124,7 @@ impl Flusher {
         let outcome = if pushes.is_empty() { Ok(()) } else { self.store(pushes, since).await };
         if let Err(error) = &outcome {
             self.writer = Writer::new();
-            FlushStatistics::add(&self.shared.statistics.segments_failed, 1);
+            self.shared.metrics.failed();
             tracing::warn!(%error, bytes = heap_bytes, "a segment was not stored; its pushes are answered 503");
         }
         self.shared.last_flush_failed.store(outcome.is_err(), Ordering::Relaxed);
@@ -177,11 +160,7 @@ impl Flusher {
             }
             Err(error) => return Err(unavailable(error.to_string())),
         }
-        let statistics = &self.shared.statistics;
-        FlushStatistics::add(&statistics.segments_stored, 1);
-        FlushStatistics::add(&statistics.segment_bytes, size);
-        FlushStatistics::add(&statistics.put_microseconds, u64::try_from(self.last_put.as_micros()).unwrap_or(u64::MAX));
-        FlushStatistics::add(&statistics.duplicates_merged, rows.duplicates);
+        self.shared.metrics.stored(size, self.last_put.as_secs_f64(), rows.duplicates);
         self.writer.next += 1;
         self.catalog.publish(&name, size, rows);
         Ok(())
@@ -254,7 +233,7 @@ mod tests {
         assert_eq!((first, second), (Ok(()), Ok(())));
         assert_eq!(stored_rows(&catalog).await, 2);
         assert_eq!(catalog.parts(), 1);
-        assert_eq!(ingester.statistics().segments_stored.load(Ordering::Relaxed), 1);
+        assert_eq!(ingester.metrics().segments_stored(), 1);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ pub mod buffer;
 pub mod decode;
 mod discover;
 pub mod flush;
+pub mod flush_metrics;
 pub mod intake;
 pub mod json;
 mod label_text;
