@@ -217,8 +217,8 @@ fn read_pair(bytes: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use prost::Message;
     use proptest::prelude::*;
+    use prost::Message;
 
     #[derive(Clone, PartialEq, Message)]
     struct Push {
@@ -320,7 +320,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_walked_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = walk(&bytes);
+            drop(walk(&bytes));
         }
     }
 

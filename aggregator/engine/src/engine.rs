@@ -88,7 +88,11 @@ impl Engine {
         let started = Instant::now();
         let grid = StepGrid::new(request.start, request.end, request.step);
         if let Some(value) = constant_value(&request.expr, grid, request.start == request.end) {
-            return Ok(MetricAnswer { value, warnings: Vec::new(), statistics: counters.statistics(0, started.elapsed().as_secs_f64(), 0) });
+            return Ok(MetricAnswer {
+                value,
+                warnings: Vec::new(),
+                statistics: counters.statistics(0, started.elapsed().as_secs_f64(), 0),
+            });
         }
         let planned = self.planner(access, options(limits), &counters).metric(&request.expr, grid).await?;
         let batches = self.execute(planned.plan).await?;
@@ -99,7 +103,8 @@ impl Engine {
                 return Err(QueryError::TooManySeries { limit: limits.max_series });
             }
             series.truncate(limits.max_series);
-            warnings.push(format!("maximum number of series ({}) reached for a single query; returning partial results", limits.max_series));
+            warnings
+                .push(format!("maximum number of series ({}) reached for a single query; returning partial results", limits.max_series));
         }
         let statistics = counters.statistics(planned.parts, started.elapsed().as_secs_f64(), series.len() as u64);
         Ok(MetricAnswer { value: MetricValue::Series(series), warnings, statistics })

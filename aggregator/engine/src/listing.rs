@@ -69,9 +69,8 @@ pub(crate) async fn index_stats(
                     columns = Some(catalog.load(source, Wanted { timestamps: true, ..Wanted::default() }).await?);
                 }
                 let stamps = columns.as_ref().and_then(|columns| columns.timestamps.as_ref()).expect("timestamps were wanted");
-                let counts = |row: &usize| {
-                    (range.start..=range.end).contains(&stamps[*row]) && repeated.binary_search(&(*row as u32)).is_err()
-                };
+                let counts =
+                    |row: &usize| (range.start..=range.end).contains(&stamps[*row]) && repeated.binary_search(&(*row as u32)).is_err();
                 rows.clone().filter(counts).count() as u64
             };
             if entries > 0 {

@@ -19,15 +19,20 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 fn points(answer: &MetricAnswer) -> Vec<(String, i64, f64)> {
     match &answer.value {
         MetricValue::Scalar(value) => vec![("scalar".into(), 0, *value)],
-        MetricValue::Series(series) => {
-            series.iter().flat_map(|series| series.points.iter().map(|point| (series.labels.to_string(), point.timestamp, point.value))).collect()
-        }
+        MetricValue::Series(series) => series
+            .iter()
+            .flat_map(|series| series.points.iter().map(|point| (series.labels.to_string(), point.timestamp, point.value)))
+            .collect(),
     }
 }
 
 fn entries(answer: &LogAnswer) -> Vec<(String, i64, String)> {
     let stream = |stream: &tailwater_engine::answer::LogStream| -> Vec<_> {
-        stream.entries.iter().map(|entry| (stream.labels.to_string(), entry.timestamp, String::from_utf8_lossy(&entry.line).into_owned())).collect()
+        stream
+            .entries
+            .iter()
+            .map(|entry| (stream.labels.to_string(), entry.timestamp, String::from_utf8_lossy(&entry.line).into_owned()))
+            .collect()
     };
     answer.streams.iter().flat_map(stream).collect()
 }

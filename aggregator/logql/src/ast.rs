@@ -44,17 +44,35 @@ pub enum MatchOp {
 pub enum Stage {
     LineFilter(LineFilter),
     /// `| json`, or `| json a="path"` when extractions are given.
-    Json { extractions: Vec<Extraction> },
-    Logfmt { strict: bool, keep_empty: bool, extractions: Vec<Extraction> },
-    Regexp { pattern: String },
-    Pattern { pattern: String },
+    Json {
+        extractions: Vec<Extraction>,
+    },
+    Logfmt {
+        strict: bool,
+        keep_empty: bool,
+        extractions: Vec<Extraction>,
+    },
+    Regexp {
+        pattern: String,
+    },
+    Pattern {
+        pattern: String,
+    },
     Unpack,
     LabelFilter(LabelFilter),
-    LineFormat { template: String },
-    LabelFormat { formats: Vec<LabelFormat> },
+    LineFormat {
+        template: String,
+    },
+    LabelFormat {
+        formats: Vec<LabelFormat>,
+    },
     Decolorize,
-    Drop { targets: Vec<NameOrMatcher> },
-    Keep { targets: Vec<NameOrMatcher> },
+    Drop {
+        targets: Vec<NameOrMatcher>,
+    },
+    Keep {
+        targets: Vec<NameOrMatcher>,
+    },
 }
 
 /// `|= "a" or "b"`: an operator and its alternatives, in order, at least one.
@@ -150,7 +168,10 @@ pub enum MetricExpr {
     /// `vector(n)`
     VectorLiteral(f64),
     LabelReplace(LabelReplace),
-    Variants { metrics: Vec<MetricExpr>, of: LogRange },
+    Variants {
+        metrics: Vec<MetricExpr>,
+        of: LogRange,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -225,7 +225,8 @@ mod tests {
             write(&mut log, text);
             log.rotate(&calendar(), 0, Some(3)).unwrap();
         }
-        let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         assert_eq!(names, ["0.log", "0.log.20260115-100002", "0.log.20260115-100003"]);
         assert_eq!(read(folder.path(), "0.log.20260115-100003"), "d\n");

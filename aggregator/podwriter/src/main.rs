@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn options_reach_their_fields() {
-        let command = parse(&arguments("--out x --bytes 300m --seed 7 --repeat-share 0.05 --start-ns now --no-needles --pace 1e3")).unwrap();
+        let command =
+            parse(&arguments("--out x --bytes 300m --seed 7 --repeat-share 0.05 --start-ns now --no-needles --pace 1e3")).unwrap();
         assert_eq!(command.batch.total_bytes, 300 << 20);
         assert_eq!(command.batch.tree.seed, 7);
         assert_eq!(command.batch.tree.repeat_share, 0.05);

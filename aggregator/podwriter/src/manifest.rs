@@ -164,8 +164,12 @@ mod tests {
         };
         let json = manifest.to_json();
         for part in [
-            "\"seed\": 1,", "\"equal_stamps\": 10,", "\"first_stamp_ns\": 11,", "\"last_stamp_ns\": 12,",
-            r#""pod": "a\"b\\c\u000a""#, "\"stream\": \"stderr\", \"lines\": 13, \"text_bytes\": 14}",
+            "\"seed\": 1,",
+            "\"equal_stamps\": 10,",
+            "\"first_stamp_ns\": 11,",
+            "\"last_stamp_ns\": 12,",
+            r#""pod": "a\"b\\c\u000a""#,
+            "\"stream\": \"stderr\", \"lines\": 13, \"text_bytes\": 14}",
             "{\"class\": \"per_mille\", \"text\": \"w\", \"lines\": 15}",
         ] {
             assert!(json.contains(part), "{part} in {json}");

@@ -1,5 +1,6 @@
 //! The manifest against an independent, naive reading of the tree: every file read whole, records parsed by
 //! splitting at blanks, pieces joined per stream across files in the order of their names.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -250,7 +251,9 @@ fn a_live_tree_goes_on_after_a_restart() {
     // The clock went back by an hour: stamps must not.
     written += run(-3600, 50);
     let second = contents(folder.path());
-    let folders = |files: &BTreeMap<PathBuf, Vec<u8>>| files.keys().map(|path| path.parent().unwrap().to_owned()).collect::<std::collections::BTreeSet<_>>();
+    let folders = |files: &BTreeMap<PathBuf, Vec<u8>>| {
+        files.keys().map(|path| path.parent().unwrap().to_owned()).collect::<std::collections::BTreeSet<_>>()
+    };
     assert_eq!(folders(&first), folders(&second), "the pods stay the same");
     for (path, bytes) in &first {
         if path.ends_with("0.log") && second.keys().filter(|other| other.parent() == path.parent()).count() == 1 {

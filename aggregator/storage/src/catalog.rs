@@ -132,7 +132,8 @@ impl Catalog {
         }
         let total = found.len();
         for (index, batch) in found.chunks(FOOTERS_AT_ONCE * 8).enumerate() {
-            let read = |object: ListedObject| async move { Ok::<_, ReadError>((self.read_footer(&object.key, object.size).await?, object.size)) };
+            let read =
+                |object: ListedObject| async move { Ok::<_, ReadError>((self.read_footer(&object.key, object.size).await?, object.size)) };
             let footers = Store::for_each(batch.to_vec(), FOOTERS_AT_ONCE, read).await?;
             for (footer, size) in footers {
                 self.add_found(footer, size);

@@ -42,12 +42,8 @@ impl Client {
     pub(crate) fn new(url: &str) -> Result<Self> {
         let base = url.trim_end_matches('/').to_owned();
         reqwest::Url::parse(&base).with_context(|| format!("`{url}` is no address; give one such as `http://127.0.0.1:3100`"))?;
-        let http = reqwest::Client::builder()
-            .http1_only()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(TIMEOUT)
-            .build()?;
+        let http =
+            reqwest::Client::builder().http1_only().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT).build()?;
         Ok(Self { http, base })
     }
 
@@ -141,7 +137,8 @@ mod tests {
     fn a_request_that_cannot_be_sent_is_refused_before() {
         let bad_header = Request { method: "GET".to_owned(), headers: vec![("a b".to_owned(), "c".to_owned())], ..Request::default() };
         assert!(bad_header.validate().is_err());
-        let empty_value = Request { method: "GET".to_owned(), headers: vec![("Content-Type".to_owned(), String::new())], ..Request::default() };
+        let empty_value =
+            Request { method: "GET".to_owned(), headers: vec![("Content-Type".to_owned(), String::new())], ..Request::default() };
         assert!(empty_value.validate().is_ok());
     }
 

@@ -57,9 +57,17 @@ mod tests {
 
     #[test]
     fn streams_are_a_set_and_their_entries_a_list() {
-        let (a, b) = (json!({"stream": {"n": "a", "m": "x"}, "values": [["1", "p"], ["2", "q"]]}), json!({"stream": {"n": "b"}, "values": [["1", "r"]]}));
+        let (a, b) = (
+            json!({"stream": {"n": "a", "m": "x"}, "values": [["1", "p"], ["2", "q"]]}),
+            json!({"stream": {"n": "b"}, "values": [["1", "r"]]}),
+        );
         let reversed = json!({"stream": {"m": "x", "n": "a"}, "values": [["2", "q"], ["1", "p"]]});
-        check(&Plant { rules: json!({}), want: streams(json!([a, b])), passes: streams(json!([b, a])), fails: streams(json!([b, reversed])) });
+        check(&Plant {
+            rules: json!({}),
+            want: streams(json!([a, b])),
+            passes: streams(json!([b, a])),
+            fails: streams(json!([b, reversed])),
+        });
     }
 
     #[test]
@@ -168,7 +176,12 @@ mod tests {
 
     #[test]
     fn lists_of_strings_are_ordered_and_lists_of_objects_are_not() {
-        check(&Plant { rules: json!({}), want: json!({"data": ["a", "b"]}), passes: json!({"data": ["a", "b"]}), fails: json!({"data": ["b", "a"]}) });
+        check(&Plant {
+            rules: json!({}),
+            want: json!({"data": ["a", "b"]}),
+            passes: json!({"data": ["a", "b"]}),
+            fails: json!({"data": ["b", "a"]}),
+        });
         let series = |names: &[&str]| json!({"data": names.iter().map(|name| json!({"n": name})).collect::<Vec<_>>()});
         check(&Plant { rules: json!({}), want: series(&["a", "b"]), passes: series(&["b", "a"]), fails: series(&["a", "a"]) });
     }
@@ -178,7 +191,12 @@ mod tests {
         let pattern = |level: &str, samples: Value| json!({"data": [{"pattern": "<_> x", "level": level, "samples": samples}]});
         let rules = json!({"values": "patterns"});
         let want = pattern("info", json!([[1, 2], [2, 3]]));
-        check(&Plant { rules: rules.clone(), want: want.clone(), passes: pattern("info", json!([[9, 5]])), fails: pattern("info", json!([[1, 4]])) });
+        check(&Plant {
+            rules: rules.clone(),
+            want: want.clone(),
+            passes: pattern("info", json!([[9, 5]])),
+            fails: pattern("info", json!([[1, 4]])),
+        });
         check(&Plant { rules, want: want.clone(), passes: want, fails: pattern("warn", json!([[1, 5]])) });
     }
 
@@ -189,10 +207,30 @@ mod tests {
         let (a, b) = (field("a", 100, json!(["json", "logfmt"])), field("b", 2, Value::Null));
         let close = [field("b", 3, Value::Null), field("a", 105, json!(["logfmt", "json"]))];
         let want = fields(json!([a, b]));
-        check(&Plant { rules: json!({}), want: want.clone(), passes: fields(json!(close)), fails: fields(json!([a, field("b", 4, Value::Null)])) });
-        check(&Plant { rules: json!({}), want: want.clone(), passes: want.clone(), fails: fields(json!([field("a", 106, json!(["json", "logfmt"])), b])) });
-        check(&Plant { rules: json!({}), want: want.clone(), passes: want.clone(), fails: fields(json!([field("a", 100, json!(["json"])), b])) });
-        check(&Plant { rules: json!({"cardinality": "ignore"}), want, passes: fields(json!([field("a", 9, json!(["json", "logfmt"])), b])), fails: fields(json!([a])) });
+        check(&Plant {
+            rules: json!({}),
+            want: want.clone(),
+            passes: fields(json!(close)),
+            fails: fields(json!([a, field("b", 4, Value::Null)])),
+        });
+        check(&Plant {
+            rules: json!({}),
+            want: want.clone(),
+            passes: want.clone(),
+            fails: fields(json!([field("a", 106, json!(["json", "logfmt"])), b])),
+        });
+        check(&Plant {
+            rules: json!({}),
+            want: want.clone(),
+            passes: want.clone(),
+            fails: fields(json!([field("a", 100, json!(["json"])), b])),
+        });
+        check(&Plant {
+            rules: json!({"cardinality": "ignore"}),
+            want,
+            passes: fields(json!([field("a", 9, json!(["json", "logfmt"])), b])),
+            fails: fields(json!([a])),
+        });
     }
 
     #[test]
@@ -207,7 +245,12 @@ mod tests {
 
     #[test]
     fn body_keys_compares_names_only() {
-        check(&Plant { rules: json!({"body": "keys"}), want: json!({"a": 1, "b": 2}), passes: json!({"b": 3, "a": 4}), fails: json!({"a": 1}) });
+        check(&Plant {
+            rules: json!({"body": "keys"}),
+            want: json!({"a": 1, "b": 2}),
+            passes: json!({"b": 3, "a": 4}),
+            fails: json!({"a": 1}),
+        });
     }
 
     #[test]

@@ -23,17 +23,13 @@ fn differ(want: &Value, got: &Value, place: &str, in_sample: bool) -> Option<Str
         let allowed = (0.05 * a).max(1.0);
         return ((a - b).abs() > allowed).then(|| format!("{place}: expected about {a}, got {b}"));
     }
-    if in_sample
-        && let (Some(a), Some(b)) = (sample(want), sample(got))
-    {
+    if in_sample && let (Some(a), Some(b)) = (sample(want), sample(got)) {
         return (!close(a, b)).then(|| unequal(place, want, got));
     }
     match (want, got) {
         (Value::Object(want), Value::Object(got)) => differ_in_members(want, got, place, in_sample),
         (Value::Array(want), Value::Array(got)) => differ_in_items(want, got, place, in_sample),
-        (Value::Number(a), Value::Number(b)) => {
-            (a != b && a.as_f64() != b.as_f64()).then(|| unequal(place, want, got))
-        }
+        (Value::Number(a), Value::Number(b)) => (a != b && a.as_f64() != b.as_f64()).then(|| unequal(place, want, got)),
         _ => (want != got).then(|| unequal(place, want, got)),
     }
 }

@@ -56,9 +56,8 @@ impl Runner {
     pub(crate) async fn run<'a>(&self, cases: &'a [Case]) -> Vec<Outcome<'a>> {
         let (writers, readers): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(|case| case.has_steps);
         let mut verdicts: BTreeMap<&str, Verdict> = BTreeMap::new();
-        let mut running = stream::iter(readers)
-            .map(async |case| (case.id.as_str(), self.verdict(case).await))
-            .buffered(self.connections.max(1));
+        let mut running =
+            stream::iter(readers).map(async |case| (case.id.as_str(), self.verdict(case).await)).buffered(self.connections.max(1));
         while let Some((id, verdict)) = running.next().await {
             verdicts.insert(id, verdict);
         }
@@ -199,9 +198,8 @@ mod tests {
     #[tokio::test]
     async fn a_waiting_step_is_repeated_until_it_matches() {
         let (url, count) = serve(|number, _| if number < 3 { "not yet".to_owned() } else { "now".to_owned() }).await;
-        let cases = cases(&[
-            r#"{"id":"w","category":"c","steps":[{"path":"/w","wait":60,"expect":{"status":200,"type":"text","body":"now"}}]}"#,
-        ]);
+        let cases =
+            cases(&[r#"{"id":"w","category":"c","steps":[{"path":"/w","wait":60,"expect":{"status":200,"type":"text","body":"now"}}]}"#]);
         assert_eq!(runner(&url).run(&cases).await[0].verdict, Verdict::Passed);
         assert_eq!(count.load(Ordering::SeqCst), 4);
     }
@@ -209,9 +207,8 @@ mod tests {
     #[tokio::test]
     async fn a_wait_can_be_bounded() {
         let (url, count) = serve(|_, _| "never".to_owned()).await;
-        let cases = cases(&[
-            r#"{"id":"w","category":"c","steps":[{"path":"/w","wait":600,"expect":{"status":200,"type":"text","body":"now"}}]}"#,
-        ]);
+        let cases =
+            cases(&[r#"{"id":"w","category":"c","steps":[{"path":"/w","wait":600,"expect":{"status":200,"type":"text","body":"now"}}]}"#]);
         let impatient = Runner { longest_wait: 0.0, ..runner(&url) };
         assert!(matches!(impatient.run(&cases).await[0].verdict, Verdict::Failed(_)));
         assert_eq!(count.load(Ordering::SeqCst), 1);

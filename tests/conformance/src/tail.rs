@@ -124,7 +124,8 @@ mod tests {
         let placeholders = Placeholders::new(0, "r1".to_owned());
         let mut lines = Lines::new();
         add(&mut lines, r#"{"streams":[{"stream":{"n":"a","conf":"r1"},"values":[["1","x r1"]]}]}"#, &placeholders).unwrap();
-        add(&mut lines, r#"{"streams":[{"stream":{"conf":"r1","n":"a"},"values":[["2","y"]]}],"dropped_entries":null}"#, &placeholders).unwrap();
+        add(&mut lines, r#"{"streams":[{"stream":{"conf":"r1","n":"a"},"values":[["2","y"]]}],"dropped_entries":null}"#, &placeholders)
+            .unwrap();
         add(&mut lines, r#"{"streams":null}"#, &placeholders).unwrap();
         let want = Lines::from([(r#"{"conf": "@run", "n": "a"}"#.to_owned(), vec!["x @run".to_owned(), "y".to_owned()])]);
         assert_eq!(lines, want);

@@ -116,7 +116,7 @@ impl State {
         let count = self.pushes.fetch_add(1, Ordering::Relaxed) + 1;
         let was_unanswered = self.unanswered.lock().expect("no holder of this lock panics").remove(&request.body);
         let as_it_is = || request.closing(&request.body);
-        let is_due = |every: u64| count % every == 0 && !was_unanswered;
+        let is_due = |every: u64| count.is_multiple_of(every) && !was_unanswered;
         Ok(match self.fault {
             Fault::AcknowledgeUnstored { every } if is_due(every) => {
                 self.faults.fetch_add(1, Ordering::Relaxed);

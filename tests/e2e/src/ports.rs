@@ -24,7 +24,7 @@ pub fn free() -> Result<u16> {
     let mut next = text.trim().parse().unwrap_or(FIRST);
     for _ in FIRST..=LAST {
         let port = next;
-        next = if port >= LAST || port < FIRST { FIRST } else { port + 1 };
+        next = if !(FIRST..LAST).contains(&port) { FIRST } else { port + 1 };
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             file.set_len(0)?;
             file.rewind()?;

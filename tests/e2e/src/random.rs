@@ -22,7 +22,7 @@ impl Random {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -32,7 +32,7 @@ impl Random {
 
     /// From 0 up to `end`, without it.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
+        self.draw() % end.max(1)
     }
 
     pub fn duration(&mut self, shortest: Duration, longest: Duration) -> Duration {
@@ -55,7 +55,7 @@ mod tests {
     fn a_seed_repeats_its_numbers_and_stays_in_range() {
         let (mut one, mut other) = (Random::new(7), Random::new(7));
         for _ in 0..1000 {
-            assert_eq!(one.next(), other.next());
+            assert_eq!(one.draw(), other.draw());
             let span = one.duration(Duration::from_millis(5), Duration::from_millis(9));
             assert_eq!(span, other.duration(Duration::from_millis(5), Duration::from_millis(9)));
             assert!(span >= Duration::from_millis(5) && span <= Duration::from_millis(9));

@@ -51,8 +51,7 @@ fn require_order(calls: &[Call], store: &str) -> Result<()> {
     let answer = calls.iter().find(|call| call.text.contains("HTTP/1.1 204")).context("no 204 was sent")?;
     let link = calls
         .iter()
-        .filter(|call| call.name.starts_with("link") && call.text.contains(store) && call.text.ends_with("= 0"))
-        .next_back()
+        .rfind(|call| call.name.starts_with("link") && call.text.contains(store) && call.text.ends_with("= 0"))
         .context("nothing was linked in the store")?;
     let paths: Vec<&str> = link.text.split('"').skip(1).step_by(2).collect();
     let [from, to] = paths[..] else { anyhow::bail!("a link without two names: {}", link.text) };
@@ -60,13 +59,12 @@ fn require_order(calls: &[Call], store: &str) -> Result<()> {
     let folder = to.rsplit_once('/').context("a name without a folder")?.0;
     let of = |path: &str| format!("<{path}>");
     let is_sync = |call: &&Call| call.name == "fsync" || call.name == "fdatasync";
-    let last_write = calls.iter().filter(|call| call.name.contains("write") && call.text.contains(&of(&from))).next_back();
+    let last_write = calls.iter().rfind(|call| call.name.contains("write") && call.text.contains(&of(&from)));
     let last_write = last_write.context("nothing was written into the new file")?;
     let synced = calls.iter().filter(is_sync).find(|call| call.text.contains(&of(&from))).context("the new file was not synced")?;
     let folder_synced = calls
         .iter()
-        .filter(|call| call.name == "fsync" && call.text.contains(&of(folder)) && call.began > link.began)
-        .next()
+        .find(|call| call.name == "fsync" && call.text.contains(&of(folder)) && call.began > link.began)
         .context("the folder was not synced after the link")?;
     for (what, earlier, later) in [
         ("written before synced", last_write, synced),

@@ -53,7 +53,7 @@ async fn kills(folder: Folder) -> Result<()> {
     let mut random = Random::of_this_run();
     let pods = folder.below("pods")?;
     let bytes = tree_bytes(200 << 20);
-    let options = tree_options(&pods, random.next() >> 32, bytes);
+    let options = tree_options(&pods, random.draw() >> 32, bytes);
     let mut chain = Chain::start(&folder, Store::S3, Hops::Counted).await?;
     let mut agent = chain.agent(&pods).await?;
     let started = Instant::now();

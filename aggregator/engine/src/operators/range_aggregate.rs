@@ -82,12 +82,8 @@ impl RangeAggregateExec {
             Phase::Partial => (PARTIAL.clone(), input.output_partitioning().clone()),
             Phase::Final => (POINT.clone(), Partitioning::UnknownPartitioning(1)),
         };
-        let properties = Arc::new(PlanProperties::new(
-            EquivalenceProperties::new(schema),
-            partitioning,
-            EmissionType::Final,
-            Boundedness::Bounded,
-        ));
+        let properties =
+            Arc::new(PlanProperties::new(EquivalenceProperties::new(schema), partitioning, EmissionType::Final, Boundedness::Bounded));
         Self { input, phase, spec, properties }
     }
 }
@@ -213,11 +209,8 @@ impl PointRows {
     }
 
     pub(crate) fn into_batch(self, index: &SeriesIndex) -> Result<RecordBatch> {
-        let columns: Vec<Arc<dyn Array>> = vec![
-            index.column(&self.series)?,
-            Arc::new(UInt32Array::from(self.steps)),
-            Arc::new(Float64Array::from(self.values)),
-        ];
+        let columns: Vec<Arc<dyn Array>> =
+            vec![index.column(&self.series)?, Arc::new(UInt32Array::from(self.steps)), Arc::new(Float64Array::from(self.values))];
         Ok(RecordBatch::try_new(POINT.clone(), columns)?)
     }
 }
@@ -236,7 +229,10 @@ async fn run(phase: Phase, mut state: State, mut input: SendableRecordBatchStrea
 }
 
 /// A stream of the batches that a computation gives at its end.
-pub(crate) fn deferred(schema: SchemaRef, batches: impl Future<Output = Result<Vec<RecordBatch>>> + Send + 'static) -> SendableRecordBatchStream {
+pub(crate) fn deferred(
+    schema: SchemaRef,
+    batches: impl Future<Output = Result<Vec<RecordBatch>>> + Send + 'static,
+) -> SendableRecordBatchStream {
     let batches = stream::once(batches).map_ok(|batches| stream::iter(batches.into_iter().map(Ok))).try_flatten();
     Box::pin(RecordBatchStreamAdapter::new(schema, batches))
 }

@@ -58,7 +58,12 @@ impl SampleSeries {
 }
 
 /// Extracts the samples of a scanned batch; fails on the first entry whose error the query does not ask for.
-pub(crate) fn extract(pipelines: &mut StreamPipelines<'_>, series: &mut SampleSeries, value: SampleValue, rows: &RecordBatch) -> Result<RecordBatch> {
+pub(crate) fn extract(
+    pipelines: &mut StreamPipelines<'_>,
+    series: &mut SampleSeries,
+    value: SampleValue,
+    rows: &RecordBatch,
+) -> Result<RecordBatch> {
     let mut kept: Vec<u32> = Vec::new();
     let mut series_of: Vec<u32> = Vec::new();
     let mut values: Vec<f64> = Vec::new();

@@ -56,11 +56,6 @@ impl LogScanExec {
         ));
         Self { catalog, selection, needles, wanted, counters, partitions, properties }
     }
-
-    #[cfg(test)]
-    pub(crate) fn selection(&self) -> &SharedSelection {
-        &self.selection
-    }
 }
 
 /// Deals parts out, so that neighbours in time go to different partitions.
@@ -111,7 +106,14 @@ impl DisplayAs for LogScanExec {
             AllowedNamespaces::Only(allowed) => write!(f, "{allowed:?}")?,
         }
         let range = self.selection.range();
-        write!(f, ", streams={}, parts={}, range=[{}, {}]", self.selection.streams().len(), self.selection.parts().len(), range.start, range.end)?;
+        write!(
+            f,
+            ", streams={}, parts={}, range=[{}, {}]",
+            self.selection.streams().len(),
+            self.selection.parts().len(),
+            range.start,
+            range.end
+        )?;
         let columns: Vec<&str> = self.properties.eq_properties.schema().fields().iter().map(|field| field.name().as_str()).collect();
         write!(f, ", columns=[{}]", columns.join(", "))?;
         if !self.needles.is_empty() {

@@ -36,7 +36,12 @@ pub(crate) struct Examined {
 }
 
 /// A part's chosen rows as batches of `schema`. `part` is its place in the order of arrival.
-pub(crate) fn batches(schema: &SchemaRef, part: usize, columns: &RowGroupColumns, filter: &RowFilter<'_>) -> Result<(Vec<RecordBatch>, Examined)> {
+pub(crate) fn batches(
+    schema: &SchemaRef,
+    part: usize,
+    columns: &RowGroupColumns,
+    filter: &RowFilter<'_>,
+) -> Result<(Vec<RecordBatch>, Examined)> {
     let stamps = columns.timestamps.as_ref().ok_or_else(|| DataFusionError::Internal("the scan reads timestamps always".into()))?;
     let chosen = in_time(stamps, filter);
     let source = Source { schema, part, stamps, metadata: columns.metadata.as_ref() };
@@ -149,8 +154,7 @@ impl Source<'_> {
             true => self.stamps.slice(first, rows.len()),
             false => rows.iter().map(|(_, row)| self.stamps[*row as usize]).collect::<Vec<_>>().into(),
         };
-        let mut columns: Vec<ArrayRef> =
-            vec![Arc::new(streams), Arc::new(TimestampNanosecondArray::new(stamps, None)), Arc::new(arrivals)];
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(streams), Arc::new(TimestampNanosecondArray::new(stamps, None)), Arc::new(arrivals)];
         if let Some(page) = page {
             columns.push(lines(page, rows, contiguous)?);
         }
@@ -214,7 +218,10 @@ mod tests {
         RowGroupColumns {
             timestamps: Some(vec![1, 2, 3, 1, 2, 3].into()),
             lines: Some(vec![page(0, &lines[..4]), page(4, &lines[4..])]),
-            metadata: Some(MetadataColumn { of: vec![1, 0, 1, 1, 0, 1].into(), sets: vec![Pairs::default(), Pairs::from_pairs([("a", "b")])].into() }),
+            metadata: Some(MetadataColumn {
+                of: vec![1, 0, 1, 1, 0, 1].into(),
+                sets: vec![Pairs::default(), Pairs::from_pairs([("a", "b")])].into(),
+            }),
             line_hashes: None,
         }
     }

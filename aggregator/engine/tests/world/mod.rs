@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::memory::InMemory;
+use tailwater_engine::Engine;
 use tailwater_engine::access::{Access, AllowedNamespaces};
 use tailwater_engine::request::{Direction, LogRequest, MetricRequest, QueryLimits};
-use tailwater_engine::Engine;
 use tailwater_logql::ast::Expr;
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};

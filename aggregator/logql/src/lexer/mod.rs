@@ -135,13 +135,11 @@ fn number_token(cursor: &mut Cursor<'_>, position: Position) -> Token {
         Err(message) => return Token { kind: TokenKind::Invalid(message), position },
     };
     let (number, rest) = start.split_at(length);
-    let with_unit = duration_after(start, length)
-        .map(|(value, length)| (TokenKind::Duration(value), length))
-        .or_else(|| {
-            let unit = rest.len() - rest.trim_start_matches(|c| is_unit_continuation(c, "BikKMGTP")).len();
-            let size = parse_bytes_size(&start[..length + unit]).ok().filter(|_| unit > 0)?;
-            Some((TokenKind::Bytes(size), length + unit))
-        });
+    let with_unit = duration_after(start, length).map(|(value, length)| (TokenKind::Duration(value), length)).or_else(|| {
+        let unit = rest.len() - rest.trim_start_matches(|c| is_unit_continuation(c, "BikKMGTP")).len();
+        let size = parse_bytes_size(&start[..length + unit]).ok().filter(|_| unit > 0)?;
+        Some((TokenKind::Bytes(size), length + unit))
+    });
     if let Some((kind, length)) = with_unit {
         cursor.advance_bytes(length);
         return Token { kind, position: Position { line: 0, ..position } };

@@ -130,7 +130,13 @@ fn separators_are_between_digits(number: &[u8]) -> bool {
     for (index, &byte) in number.iter().enumerate() {
         let is_prefix = index == 1 && number[0] == b'0' && matches!(byte | 0x20, b'x' | b'o' | b'b');
         let is_digit = is_prefix || byte.is_ascii_digit() || (hexadecimal && byte.is_ascii_hexdigit());
-        let class = if byte == b'_' { b'_' } else if is_digit { b'0' } else { b'.' };
+        let class = if byte == b'_' {
+            b'_'
+        } else if is_digit {
+            b'0'
+        } else {
+            b'.'
+        };
         if (class == b'_' && previous != b'0') || (class == b'.' && previous == b'_') {
             return false;
         }
@@ -145,7 +151,9 @@ mod tests {
 
     #[test]
     fn numbers_end_where_go_ends_them() {
-        for (text, length) in [("12a", 2), ("1.5.2", 3), (".5", 2), ("1e3x", 3), ("1e-3", 4), ("0x1Fg", 4), ("1_000+", 5), ("007", 3), ("08.5", 4), ("0", 1)] {
+        for (text, length) in
+            [("12a", 2), ("1.5.2", 3), (".5", 2), ("1e3x", 3), ("1e-3", 4), ("0x1Fg", 4), ("1_000+", 5), ("007", 3), ("08.5", 4), ("0", 1)]
+        {
             assert_eq!(scan(text), Ok(length), "{text}");
         }
     }

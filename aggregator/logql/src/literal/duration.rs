@@ -111,8 +111,7 @@ pub fn parse_go_duration(text: &str) -> Result<i64, DurationError> {
         if name.is_empty() {
             return Err(DurationError::GoMissingUnit(text.to_owned()));
         }
-        let unit = go_unit(name)
-            .ok_or_else(|| DurationError::GoUnknownUnit { unit: name.to_owned(), text: text.to_owned() })?;
+        let unit = go_unit(name).ok_or_else(|| DurationError::GoUnknownUnit { unit: name.to_owned(), text: text.to_owned() })?;
         total = count
             .checked_mul(unit)
             .and_then(|part| part.checked_add(fraction_of(fraction, unit)))
@@ -197,8 +196,15 @@ mod tests {
     #[test]
     fn prometheus_durations_read() {
         for (text, value) in [
-            ("5m", 300 * SECOND), ("1h30m", 5400 * SECOND), ("1d2h", 93_600 * SECOND), ("1w", 604_800 * SECOND),
-            ("1y", 31_536_000 * SECOND), ("100ms", SECOND / 10), ("0", 0), ("0s", 0), ("90s", 90 * SECOND),
+            ("5m", 300 * SECOND),
+            ("1h30m", 5400 * SECOND),
+            ("1d2h", 93_600 * SECOND),
+            ("1w", 604_800 * SECOND),
+            ("1y", 31_536_000 * SECOND),
+            ("100ms", SECOND / 10),
+            ("0", 0),
+            ("0s", 0),
+            ("90s", 90 * SECOND),
         ] {
             assert_eq!(parse_prometheus_duration(text), Ok(value), "{text}");
         }
@@ -225,7 +231,9 @@ mod tests {
 
     #[test]
     fn prometheus_durations_print() {
-        for (text, printed) in [("60s", "1m"), ("90m", "1h30m"), ("7d", "1w"), ("8d", "8d"), ("365d", "1y"), ("1500ms", "1s500ms"), ("0s", "0s")] {
+        for (text, printed) in
+            [("60s", "1m"), ("90m", "1h30m"), ("7d", "1w"), ("8d", "8d"), ("365d", "1y"), ("1500ms", "1s500ms"), ("0s", "0s")]
+        {
             let value = parse_prometheus_duration(text).expect(text);
             assert_eq!(format_prometheus_duration(value), printed);
         }
@@ -234,9 +242,17 @@ mod tests {
     #[test]
     fn go_durations_read_and_print() {
         for (text, value, printed) in [
-            ("5m", 300 * SECOND, "5m0s"), ("1.5h", 5400 * SECOND, "1h30m0s"), ("-1h", -3600 * SECOND, "-1h0m0s"), ("2us", 2000, "2µs"),
-            ("1500ns", 1500, "1.5µs"), ("3.25ms", 3_250_000, "3.25ms"), ("1h2m3.5s", 3723 * SECOND + SECOND / 2, "1h2m3.5s"), ("0", 0, "0s"),
-            ("-0", 0, "0s"), (".5s", SECOND / 2, "500ms"), ("-9223372036854775808ns", i64::MIN, "-2562047h47m16.854775808s"),
+            ("5m", 300 * SECOND, "5m0s"),
+            ("1.5h", 5400 * SECOND, "1h30m0s"),
+            ("-1h", -3600 * SECOND, "-1h0m0s"),
+            ("2us", 2000, "2µs"),
+            ("1500ns", 1500, "1.5µs"),
+            ("3.25ms", 3_250_000, "3.25ms"),
+            ("1h2m3.5s", 3723 * SECOND + SECOND / 2, "1h2m3.5s"),
+            ("0", 0, "0s"),
+            ("-0", 0, "0s"),
+            (".5s", SECOND / 2, "500ms"),
+            ("-9223372036854775808ns", i64::MIN, "-2562047h47m16.854775808s"),
         ] {
             assert_eq!(parse_go_duration(text), Ok(value), "{text}");
             assert_eq!(format_go_duration(value), printed);

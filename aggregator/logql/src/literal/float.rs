@@ -62,7 +62,13 @@ fn underscores_separate_digits(unsigned: &str) -> bool {
     let (mut previous, rest) = if has_prefix { (b'0', &bytes[2..]) } else { (b'^', bytes) };
     for &byte in rest {
         let is_digit = byte.is_ascii_digit() || (hexadecimal && byte.is_ascii_hexdigit());
-        let class = if is_digit { b'0' } else if byte == b'_' { b'_' } else { b'!' };
+        let class = if is_digit {
+            b'0'
+        } else if byte == b'_' {
+            b'_'
+        } else {
+            b'!'
+        };
         if (class == b'_' && previous != b'0') || (class == b'!' && previous == b'_') {
             return false;
         }
@@ -129,9 +135,22 @@ mod tests {
     #[test]
     fn accepts_what_go_accepts() {
         for (text, value) in [
-            ("1", 1.0), ("-1.5", -1.5), ("+5", 5.0), (".5", 0.5), ("5.", 5.0), ("1e3", 1000.0), ("1E-2", 0.01),
-            ("1_000", 1000.0), ("007", 7.0), ("0x1p4", 16.0), ("0x1.8p1", 3.0), ("0x_1p0", 1.0), ("-Inf", f64::NEG_INFINITY),
-            ("infinity", f64::INFINITY), ("1e-400", 0.0), ("0XAp0", 10.0),
+            ("1", 1.0),
+            ("-1.5", -1.5),
+            ("+5", 5.0),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("1e3", 1000.0),
+            ("1E-2", 0.01),
+            ("1_000", 1000.0),
+            ("007", 7.0),
+            ("0x1p4", 16.0),
+            ("0x1.8p1", 3.0),
+            ("0x_1p0", 1.0),
+            ("-Inf", f64::NEG_INFINITY),
+            ("infinity", f64::INFINITY),
+            ("1e-400", 0.0),
+            ("0XAp0", 10.0),
         ] {
             assert_eq!(parse_go_float(text), Ok(value), "{text}");
         }

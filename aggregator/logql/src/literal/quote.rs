@@ -122,8 +122,13 @@ mod tests {
     #[test]
     fn quotes_as_go_does() {
         for (text, quoted) in [
-            ("a\"b", r#""a\"b""#), ("é", "\"é\""), ("x\\y", r#""x\\y""#), ("\u{7}\t\0\u{7f}", r#""\a\t\x00\x7f""#),
-            ("\u{a0}\u{feff}", r#""\u00a0\ufeff""#), ("\u{e0001}", r#""\U000e0001""#), ("e\u{301}", "\"e\u{301}\""),
+            ("a\"b", r#""a\"b""#),
+            ("é", "\"é\""),
+            ("x\\y", r#""x\\y""#),
+            ("\u{7}\t\0\u{7f}", r#""\a\t\x00\x7f""#),
+            ("\u{a0}\u{feff}", r#""\u00a0\ufeff""#),
+            ("\u{e0001}", r#""\U000e0001""#),
+            ("e\u{301}", "\"e\u{301}\""),
         ] {
             assert_eq!(go_quote(text), quoted);
         }

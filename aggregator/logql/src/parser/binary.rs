@@ -102,10 +102,7 @@ fn log_kind(log: &LogExpr) -> &'static str {
 
 fn refuse_literal(op: BinaryOp, side: &str, metric: &DeferredMetric) -> Result<(), ParseError> {
     let Some(MetricExpr::Literal(value)) = metric.as_deref().ok() else { return Ok(()) };
-    Err(ParseError::semantic(format!(
-        "unexpected literal for {side} leg of logical/set binary operation ({}): {value:.6}",
-        op.name()
-    )))
+    Err(ParseError::semantic(format!("unexpected literal for {side} leg of logical/set binary operation ({}): {value:.6}", op.name())))
 }
 
 /// Comparisons give 1 or 0, with or without `bool`; division and remainder by zero give NaN.
@@ -144,8 +141,19 @@ mod tests {
     #[test]
     fn literals_are_folded() {
         for (text, value) in [
-            ("1+2*3", 7.0), ("(1+2)*3", 9.0), ("2^3^2", 512.0), ("-2 ^ 2", 4.0), ("10-3-2", 5.0), ("2 > 1", 1.0), ("1 > bool 2", 0.0),
-            ("1 + 1 == 2", 1.0), ("-3 % 2", -1.0), ("5.5 % 2", 1.5), ("1 - -1", 2.0), ("1_000 + 1", 1001.0), ("1 --2", 3.0),
+            ("1+2*3", 7.0),
+            ("(1+2)*3", 9.0),
+            ("2^3^2", 512.0),
+            ("-2 ^ 2", 4.0),
+            ("10-3-2", 5.0),
+            ("2 > 1", 1.0),
+            ("1 > bool 2", 0.0),
+            ("1 + 1 == 2", 1.0),
+            ("-3 % 2", -1.0),
+            ("5.5 % 2", 1.5),
+            ("1 - -1", 2.0),
+            ("1_000 + 1", 1001.0),
+            ("1 --2", 3.0),
         ] {
             assert_eq!(constant(text), value, "{text}");
         }

@@ -1,9 +1,7 @@
 //! Expressions: log queries, aggregations, functions, literals and what binary operators make of them.
 
 use super::{DeferredMetric, Operand, Parser};
-use crate::ast::{
-    Grouping, LabelReplace, LogExpr, MetricExpr, RangeAggregation, RangeOp, VectorAggregation, VectorOp,
-};
+use crate::ast::{Grouping, LabelReplace, LogExpr, MetricExpr, RangeAggregation, RangeOp, VectorAggregation, VectorOp};
 use crate::error::ParseError;
 use crate::lexer::{Symbol, TokenKind, Word};
 use crate::literal::parse_go_float;
@@ -111,8 +109,7 @@ impl Parser {
         self.advance();
         let mut grouping = self.grouping()?;
         self.expect_symbol(Symbol::OpenParen, &["("])?;
-        let has_parameter =
-            matches!(self.peek(), TokenKind::Number(_)) && *self.peek_second() == TokenKind::Symbol(Symbol::Comma);
+        let has_parameter = matches!(self.peek(), TokenKind::Number(_)) && *self.peek_second() == TokenKind::Symbol(Symbol::Comma);
         let parameter = if has_parameter {
             let text = self.expect_number(&["NUMBER"])?;
             self.advance();
@@ -167,9 +164,9 @@ impl Parser {
         if let Err(error) = validate::check_label_replace_regex(&regex) {
             return Ok(Err(error));
         }
-        Ok(inner.and_then(validate::require_series).map(|inner| {
-            Box::new(MetricExpr::LabelReplace(LabelReplace { inner, destination, replacement, source, regex }))
-        }))
+        Ok(inner
+            .and_then(validate::require_series)
+            .map(|inner| Box::new(MetricExpr::LabelReplace(LabelReplace { inner, destination, replacement, source, regex }))))
     }
 
     fn variants(&mut self) -> Result<DeferredMetric, ParseError> {
@@ -197,12 +194,7 @@ impl Parser {
     }
 }
 
-fn vector_aggregation(
-    op: VectorOp,
-    parameter: Option<&str>,
-    grouping: Option<Grouping>,
-    inner: DeferredMetric,
-) -> DeferredMetric {
+fn vector_aggregation(op: VectorOp, parameter: Option<&str>, grouping: Option<Grouping>, inner: DeferredMetric) -> DeferredMetric {
     let parameter = validate::vector_parameter(op, parameter)?;
     validate::check_vector_grouping(op, grouping.as_ref())?;
     let inner = inner.and_then(validate::require_series)?;

@@ -29,11 +29,7 @@ impl Parser {
             };
         }
         let enclosed = self.nested(|parser| {
-            if parser.at_symbol(Symbol::OpenParen) {
-                parser.log_range().map(Enclosed::Complete)
-            } else {
-                parser.bare_log_range()
-            }
+            if parser.at_symbol(Symbol::OpenParen) { parser.log_range().map(Enclosed::Complete) } else { parser.bare_log_range() }
         })?;
         match enclosed {
             Enclosed::Complete(range) => {

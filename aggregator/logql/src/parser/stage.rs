@@ -1,9 +1,7 @@
 //! The stages of a pipeline, from line filters to `keep`.
 
 use super::Parser;
-use crate::ast::{
-    Extraction, LabelFormat, LabelFormatSource, LineFilter, LineFilterArg, LineFilterOp, NameOrMatcher, Stage,
-};
+use crate::ast::{Extraction, LabelFormat, LabelFormatSource, LineFilter, LineFilterArg, LineFilterOp, NameOrMatcher, Stage};
 use crate::error::ParseError;
 use crate::lexer::{Flag, Symbol, TokenKind, Word};
 use crate::validate::{check_pattern_parser, check_regexp_parser};

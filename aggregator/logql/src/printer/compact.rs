@@ -2,13 +2,11 @@
 
 use super::needs_quotes;
 use crate::ast::{
-    BinaryOperation, Extraction, FilterValue, GroupSide, Grouping, LabelFilter, LabelFormatSource, LabelReplace,
-    LineFilter, LineFilterArg, LogExpr, LogRange, Matcher, MetricExpr, NameOrMatcher, RangeAggregation, Selector,
-    Stage, Unwrap, VectorAggregation,
+    BinaryOperation, Extraction, FilterValue, GroupSide, Grouping, LabelFilter, LabelFormatSource, LabelReplace, LineFilter, LineFilterArg,
+    LogExpr, LogRange, Matcher, MetricExpr, NameOrMatcher, RangeAggregation, Selector, Stage, Unwrap, VectorAggregation,
 };
 use crate::literal::{
-    format_bytes_size, format_go_duration, format_go_float, format_prometheus_duration, go_quote, parse_bytes_size,
-    parse_go_float,
+    format_bytes_size, format_go_duration, format_go_float, format_prometheus_duration, go_quote, parse_bytes_size, parse_go_float,
 };
 
 pub(super) fn text(write: impl FnOnce(&mut String)) -> String {

@@ -62,9 +62,7 @@ pub(super) fn metric(metric: &MetricExpr, level: usize) -> String {
         MetricExpr::Binary(operation) => binary(operation, level),
         MetricExpr::LabelReplace(replace) => label_replace(replace, level),
         MetricExpr::Variants { metrics, of } => variants(metrics, of, level),
-        MetricExpr::Literal(_) | MetricExpr::VectorLiteral(_) => {
-            indent(level) + &compact::text(|out| compact::metric(out, metric))
-        }
+        MetricExpr::Literal(_) | MetricExpr::VectorLiteral(_) => indent(level) + &compact::text(|out| compact::metric(out, metric)),
     }
 }
 

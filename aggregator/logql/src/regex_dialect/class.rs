@@ -39,8 +39,8 @@ fn posix(name: &str) -> Option<&'static str> {
 
 /// The abbreviations of general categories Go knows.
 const CATEGORIES: [&str; 37] = [
-    "C", "Cc", "Cf", "Co", "Cs", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd", "Nl", "No", "P", "Pc",
-    "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z", "Zl", "Zp", "Zs", "Any",
+    "C", "Cc", "Cf", "Co", "Cs", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd", "Nl", "No", "P", "Pc", "Pd", "Pe",
+    "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z", "Zl", "Zp", "Zs", "Any",
 ];
 
 /// The class of `\pN`, `\PN`, `\p{Greek}`, `\p{^Greek}` at the start of `text`, and the text after it.
@@ -132,11 +132,7 @@ fn named(text: &str) -> Result<Option<(String, &str)>, RegexError> {
 }
 
 /// A character or `lo-hi`; a `-` before the closing bracket is itself.
-fn range<'a>(
-    text: &'a str,
-    out: &mut String,
-    missing_bracket: &dyn Fn() -> RegexError,
-) -> Result<&'a str, RegexError> {
+fn range<'a>(text: &'a str, out: &mut String, missing_bracket: &dyn Fn() -> RegexError) -> Result<&'a str, RegexError> {
     let (low, mut rest) = class_character(text, missing_bracket)?;
     push_literal(out, low);
     if rest.len() >= 2 && rest.starts_with('-') && !rest.starts_with("-]") {
@@ -151,10 +147,7 @@ fn range<'a>(
     Ok(rest)
 }
 
-fn class_character<'a>(
-    text: &'a str,
-    missing_bracket: &dyn Fn() -> RegexError,
-) -> Result<(char, &'a str), RegexError> {
+fn class_character<'a>(text: &'a str, missing_bracket: &dyn Fn() -> RegexError) -> Result<(char, &'a str), RegexError> {
     match text.chars().next() {
         None => Err(missing_bracket()),
         Some('\\') => character(text),

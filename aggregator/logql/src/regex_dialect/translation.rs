@@ -25,10 +25,7 @@ impl Translated {
 
     /// Compiles for matching on bytes. Too large an expression is the only error left.
     pub fn compile(&self) -> Result<Regex, RegexError> {
-        RegexBuilder::new(&self.pattern)
-            .size_limit(SIZE_LIMIT)
-            .build()
-            .map_err(|_| RegexErrorKind::TooLarge.at(self.original.clone()))
+        RegexBuilder::new(&self.pattern).size_limit(SIZE_LIMIT).build().map_err(|_| RegexErrorKind::TooLarge.at(self.original.clone()))
     }
 
     /// Appends `template` with `$1`, `${1}`, `$name`, `${name}` and `$$` replaced, as Go's `Expand` does: the
@@ -56,9 +53,7 @@ impl Translated {
         let text = |index: usize| captures.get(index).map(|found| found.as_bytes());
         let found = match group_number(name) {
             Some(number) => text(number),
-            None => (0..self.group_names.len())
-                .filter(|&index| self.group_names[index].as_deref() == Some(name))
-                .find_map(text),
+            None => (0..self.group_names.len()).filter(|&index| self.group_names[index].as_deref() == Some(name)).find_map(text),
         };
         found.unwrap_or_default()
     }

@@ -62,9 +62,7 @@ pub(crate) fn range_parameter(op: RangeOp, text: Option<&str>) -> Result<Option<
             Err(error) => Err(ParseError::semantic(format!("invalid parameter for operation {name}: {error}"))),
         },
         Some(text) => Err(ParseError::semantic(format!("parameter {text} not supported for operation {name}"))),
-        None if op == RangeOp::QuantileOverTime => {
-            Err(ParseError::semantic(format!("parameter required for operation {name}")))
-        }
+        None if op == RangeOp::QuantileOverTime => Err(ParseError::semantic(format!("parameter required for operation {name}"))),
         None => Ok(None),
     }
 }

@@ -58,9 +58,7 @@ fn filter_is_plain(filter: &LabelFilter) -> bool {
     match filter {
         LabelFilter::String(matcher) => matcher_is_plain(matcher),
         LabelFilter::Compare { .. } | LabelFilter::Ip { .. } => true,
-        LabelFilter::And { left, right } | LabelFilter::Or { left, right } => {
-            filter_is_plain(left) && filter_is_plain(right)
-        }
+        LabelFilter::And { left, right } | LabelFilter::Or { left, right } => filter_is_plain(left) && filter_is_plain(right),
     }
 }
 

@@ -1,10 +1,7 @@
 //! Checks that belong to the building of stages: `parse error : stage '<text>' : <reason>`.
 
 use super::pattern::check_pattern_filter;
-use crate::ast::{
-    Expr, LabelFilter, LabelFormat, LineFilter, LineFilterArg, LineFilterOp, LogExpr, LogRange, MetricExpr, Stage,
-    Unwrap,
-};
+use crate::ast::{Expr, LabelFilter, LabelFormat, LineFilter, LineFilterArg, LineFilterOp, LogExpr, LogRange, MetricExpr, Stage, Unwrap};
 use crate::error::ParseError;
 use crate::printer::{format_label_filter, format_stages};
 use crate::regex_dialect;
@@ -72,8 +69,7 @@ fn check_log(log: &LogExpr, runtime: &impl StageCheck) -> Result<(), ParseError>
 
 fn check_unwrap(unwrap: &Unwrap) -> Result<(), ParseError> {
     for filter in &unwrap.post_filters {
-        check_label_filter(filter)
-            .map_err(|reason| ParseError::in_stage(&format!("| {}", format_label_filter(filter)), reason))?;
+        check_label_filter(filter).map_err(|reason| ParseError::in_stage(&format!("| {}", format_label_filter(filter)), reason))?;
     }
     Ok(())
 }
@@ -150,9 +146,18 @@ mod tests {
         for (query, text) in [
             (r#"{a="b"} |~ "(""#, r#"parse error : stage '|~ "("' : error parsing regexp: missing closing ): `(`"#),
             (r#"{a="b"} |= "x" |~ "[" | json"#, r#"parse error : stage '|= "x" |~ "["' : error parsing regexp: missing closing ]: `[`"#),
-            (r#"rate({a="b"} | json | x=1 or y=ip("bad") [1m])"#, r#"parse error : stage '| ( x==1 or y=ip("bad") )' : ip: invalid pattern: "bad""#),
-            (r#"sum_over_time({a="b"} | unwrap x | y=ip("1/2") [1m])"#, r#"parse error : stage '| y=ip("1/2")' : ip: invalid pattern: "1/2""#),
-            (r#"{a="b"} | label_format x=y, x="z""#, "parse error : stage '| label_format x=y,x=\"z\"' : multiple label name 'x' not allowed in a single format operation"),
+            (
+                r#"rate({a="b"} | json | x=1 or y=ip("bad") [1m])"#,
+                r#"parse error : stage '| ( x==1 or y=ip("bad") )' : ip: invalid pattern: "bad""#,
+            ),
+            (
+                r#"sum_over_time({a="b"} | unwrap x | y=ip("1/2") [1m])"#,
+                r#"parse error : stage '| y=ip("1/2")' : ip: invalid pattern: "1/2""#,
+            ),
+            (
+                r#"{a="b"} | label_format x=y, x="z""#,
+                "parse error : stage '| label_format x=y,x=\"z\"' : multiple label name 'x' not allowed in a single format operation",
+            ),
         ] {
             assert_eq!(refused(query), text);
         }

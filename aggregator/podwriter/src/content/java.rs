@@ -35,7 +35,10 @@ fn write_message(composer: &mut Composer, app: &str, calendar: &Calendar, is_fai
 fn write_frame(composer: &mut Composer, app: &str, out: &mut Vec<u8>) {
     let mut pen = Pen(out);
     if composer.random.below(14) == 0 {
-        pen.text("Caused by: ").text(composer.random.pick(vocabulary::EXCEPTIONS)).text(": ").text(composer.random.pick(vocabulary::FAULTS));
+        pen.text("Caused by: ")
+            .text(composer.random.pick(vocabulary::EXCEPTIONS))
+            .text(": ")
+            .text(composer.random.pick(vocabulary::FAULTS));
         pen.text(" after ").decimal(composer.skewed(30_000)).text(" ms");
         return;
     }

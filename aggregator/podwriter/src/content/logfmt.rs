@@ -16,7 +16,11 @@ pub(super) fn write(composer: &mut Composer, app: &str, calendar: &Calendar, out
     if is_fault {
         pen.text(" msg=\"request failed\" err=\"").text(composer.random.pick(vocabulary::FAULTS)).text("\"");
     } else {
-        pen.text(" msg=\"").text(composer.random.pick(vocabulary::NOUNS)).text(" ").text(composer.random.pick(vocabulary::VERBS)).text("\"");
+        pen.text(" msg=\"")
+            .text(composer.random.pick(vocabulary::NOUNS))
+            .text(" ")
+            .text(composer.random.pick(vocabulary::VERBS))
+            .text("\"");
     }
     pen.text(" trace_id=").hex(trace_high, 16).hex(trace_low, 16);
     pen.text(" peer=").text(composer.client()).text(":").decimal(30_000 + composer.random.below(30_000));

@@ -49,9 +49,7 @@ pub(crate) struct Composer {
 impl Composer {
     pub(crate) fn new(mut random: Random) -> Self {
         let requests = (0..64).map(|_| [random.next(), random.next(), random.next()]).collect();
-        let clients = (0..400)
-            .map(|_| format!("10.{}.{}.{}", random.below(4), random.below(256), 1 + random.below(254)))
-            .collect();
+        let clients = (0..400).map(|_| format!("10.{}.{}.{}", random.below(4), random.below(256), 1 + random.below(254))).collect();
         Self { random, requests, clients }
     }
 

@@ -82,7 +82,11 @@ pub(crate) fn decode(bytes: &[u8], expected: usize) -> Result<(Vec<i64>, &[u8]),
     let miniblocks = input.varint()?;
     let count = input.varint()?;
     let first = unzigzag(input.varint()?);
-    let well_formed = count == expected as u64 && (1..=64).contains(&miniblocks) && block <= 1 << 16 && block > 0 && block.is_multiple_of(miniblocks * 32);
+    let well_formed = count == expected as u64
+        && (1..=64).contains(&miniblocks)
+        && block <= 1 << 16
+        && block > 0
+        && block.is_multiple_of(miniblocks * 32);
     if !well_formed {
         return Err(DeltaError::Header);
     }
@@ -227,7 +231,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_refused_or_decoded_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), rows in 0usize..300) {
-            let _ = decode_byte_arrays(&bytes, rows);
+            drop(decode_byte_arrays(&bytes, rows));
         }
     }
 

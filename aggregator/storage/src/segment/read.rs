@@ -78,10 +78,8 @@ pub fn parse_tail(tail: &Bytes, size: u64) -> Result<Tail, SegmentError> {
     let mut indexed = ParquetMetaDataReader::new_with_metadata(metadata)
         .with_column_index_policy(PageIndexPolicy::Skip)
         .with_offset_index_policy(PageIndexPolicy::Required);
-    let metadata = indexed
-        .read_page_indexes_sized(tail, size)
-        .and_then(|()| indexed.finish())
-        .map_err(|error| footer::damaged(error.to_string()))?;
+    let metadata =
+        indexed.read_page_indexes_sized(tail, size).and_then(|()| indexed.finish()).map_err(|error| footer::damaged(error.to_string()))?;
     Ok(Tail::Footer(Box::new(SegmentFooter::new(metadata, sums)?)))
 }
 
@@ -141,7 +139,8 @@ impl SegmentFooter {
         if first > chunk.start {
             pages.push(chunk.start..first);
         }
-        pages.extend(locations.iter().map(|location| location.offset as u64..location.offset as u64 + location.compressed_page_size as u64));
+        pages
+            .extend(locations.iter().map(|location| location.offset as u64..location.offset as u64 + location.compressed_page_size as u64));
         let contiguous = pages.windows(2).all(|pair| pair[0].end == pair[1].start) && pages.last().is_none_or(|page| page.end == chunk.end);
         if !contiguous || first < chunk.start {
             return Err(footer::damaged("its page index does not cover the column".into()));
@@ -428,7 +427,10 @@ mod tests {
         SegmentName { writer: "01JABCDEFGHJKMNPQRSTVWXYZ0".into(), sequence: 7, flushed: 1_700_000_000_000_000_000 }
     }
 
-    fn push(tenant: &str, streams: Vec<(String, Vec<(i64, String, u8)>)>) -> PushBatch {
+    /// Stamp, line, and which metadata.
+    type TestEntry = (i64, String, u8);
+
+    fn push(tenant: &str, streams: Vec<(String, Vec<TestEntry>)>) -> PushBatch {
         let streams = streams.into_iter().map(|(app, entries)| {
             let labels = Pairs::from_pairs([("app", app.as_str()), ("zone", "z"), ("namespace", "ns")]);
             let mut stream = StreamEntries::new(Arc::new(StreamLabels::new(labels, Some("svc"))));
@@ -462,7 +464,8 @@ mod tests {
     const ALL: Wanted = Wanted { timestamps: true, lines: true, metadata: true, line_hashes: true };
 
     fn load(footer: &SegmentFooter, bytes: &Bytes, row_group: usize) -> Result<RowGroupColumns, SegmentError> {
-        let fetch = |range: Range<u64>| bytes.slice(range.start.min(bytes.len() as u64) as usize..range.end.min(bytes.len() as u64) as usize);
+        let fetch =
+            |range: Range<u64>| bytes.slice(range.start.min(bytes.len() as u64) as usize..range.end.min(bytes.len() as u64) as usize);
         footer.decode(row_group, ALL, footer.ranges(row_group, ALL).into_iter().map(fetch).collect())
     }
 
@@ -471,12 +474,17 @@ mod tests {
     fn rows_of(columns: &RowGroupColumns) -> Vec<Row> {
         let stamps = columns.timestamps.as_ref().expect("wanted");
         let (metadata, hashes) = (columns.metadata.as_ref().expect("wanted"), columns.line_hashes.as_ref().expect("wanted"));
-        (0..stamps.len()).map(|row| (stamps[row], columns.line(row).expect("wanted").to_vec(), metadata.row(row).clone(), hashes[row])).collect()
+        (0..stamps.len())
+            .map(|row| (stamps[row], columns.line(row).expect("wanted").to_vec(), metadata.row(row).clone(), hashes[row]))
+            .collect()
     }
 
     fn sample() -> (SegmentRows, Bytes) {
         let entries = |n: i64| (0..n).map(|i| (i * 1000, format!("line number {i} of many"), (i % 5) as u8)).collect::<Vec<_>>();
-        let rows = SegmentRows::from_pushes(&[push("one", vec![("a".into(), entries(300)), ("b".into(), entries(3))]), push("two", vec![("a".into(), entries(2))])]);
+        let rows = SegmentRows::from_pushes(&[
+            push("one", vec![("a".into(), entries(300)), ("b".into(), entries(3))]),
+            push("two", vec![("a".into(), entries(2))]),
+        ]);
         let bytes = write::encode(&name(), &rows).expect("encodes");
         (rows, bytes)
     }
@@ -522,8 +530,9 @@ mod tests {
             let mut flipped = bytes.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let flipped = Bytes::from(flipped);
-            let read = open(&flipped, TAIL_GUESS as usize)
-                .and_then(|footer| (0..expected.len()).map(|group| Ok(rows_of(&load(&footer, &flipped, group)?))).collect::<Result<Vec<_>, _>>());
+            let read = open(&flipped, TAIL_GUESS as usize).and_then(|footer| {
+                (0..expected.len()).map(|group| Ok(rows_of(&load(&footer, &flipped, group)?))).collect::<Result<Vec<_>, _>>()
+            });
             match read {
                 Ok(read) => assert_eq!(read, expected, "bit {bit}"),
                 Err(_) => found += 1,

@@ -235,9 +235,8 @@ fn shares_by_uid(rows: &OpenRows, span: Range<usize>) -> Vec<NamespaceUidShare> 
         let uid = uid_of_set[rows.metadata_of[row] as usize];
         let stamp = rows.timestamps[row];
         let bytes = (rows.line_offsets[row + 1] - rows.line_offsets[row]) as u64;
-        let share = shares
-            .entry(uid)
-            .or_insert_with(|| NamespaceUidShare { uid: uid.to_owned(), min_ts: stamp, max_ts: stamp, rows: 0, bytes: 0 });
+        let share =
+            shares.entry(uid).or_insert_with(|| NamespaceUidShare { uid: uid.to_owned(), min_ts: stamp, max_ts: stamp, rows: 0, bytes: 0 });
         share.max_ts = stamp;
         share.rows += 1;
         share.bytes += bytes;

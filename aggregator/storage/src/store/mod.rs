@@ -60,7 +60,8 @@ impl Store {
 
     /// The key of an object, without the prefix.
     fn key(&self, path: &Path) -> String {
-        path.prefix_match(&self.prefix).map_or_else(String::new, |parts| parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"))
+        path.prefix_match(&self.prefix)
+            .map_or_else(String::new, |parts| parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"))
     }
 
     /// Stores `bytes` under `key` unless the name is taken. A name has one author and one content, so an object of equal length under
@@ -122,7 +123,8 @@ impl Store {
             stream.try_collect::<Vec<ObjectMeta>>().await
         };
         let found = retry::read(listing).await.map_err(|error| ReadError::store(folder, error))?;
-        let mut listed: Vec<ListedObject> = found.iter().map(|meta| ListedObject { key: self.key(&meta.location), size: meta.size }).collect();
+        let mut listed: Vec<ListedObject> =
+            found.iter().map(|meta| ListedObject { key: self.key(&meta.location), size: meta.size }).collect();
         listed.sort_by(|left, right| left.key.cmp(&right.key));
         Ok(listed)
     }
@@ -130,7 +132,8 @@ impl Store {
     /// Names of the folders directly under `folder`, ascending.
     pub async fn folders(&self, folder: &str) -> Result<Vec<String>, ReadError> {
         let prefix = self.path(folder);
-        let found = retry::read(|| self.objects.list_with_delimiter(Some(&prefix))).await.map_err(|error| ReadError::store(folder, error))?;
+        let found =
+            retry::read(|| self.objects.list_with_delimiter(Some(&prefix))).await.map_err(|error| ReadError::store(folder, error))?;
         let mut names: Vec<String> = found.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
         names.sort();
         Ok(names)

@@ -39,9 +39,7 @@ pub enum OpenError {
 /// Opens the store; for S3, nothing is sent yet. Credentials come from the environment (`AWS_ACCESS_KEY_ID`, …) or the platform.
 pub fn open(options: &StoreOptions, prefix: &str) -> Result<Store, OpenError> {
     let objects: Arc<dyn ObjectStore> = match options {
-        StoreOptions::Folder { path } => {
-            folder::shared(path).map_err(|source| OpenError::Folder { path: path.clone(), source })?
-        }
+        StoreOptions::Folder { path } => folder::shared(path).map_err(|source| OpenError::Folder { path: path.clone(), source })?,
         StoreOptions::S3(s3) => open_s3(s3)?,
     };
     Ok(Store::new(objects, prefix))

@@ -25,9 +25,9 @@ impl Attempts {
 
     /// Runs one request; the deadline cuts it off.
     pub(crate) async fn run<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
-        tokio::time::timeout_at(self.deadline, request).await.unwrap_or_else(|_| {
-            Err(Error::Generic { store: "deadline", source: "no answer before the deadline".into() })
-        })
+        tokio::time::timeout_at(self.deadline, request)
+            .await
+            .unwrap_or_else(|_| Err(Error::Generic { store: "deadline", source: "no answer before the deadline".into() }))
     }
 
     /// Waits before the next attempt; false if there is no time for one.

@@ -14,7 +14,8 @@ fn stores(folder: &tempfile::TempDir) -> Vec<Store> {
 async fn create_never_overwrites_and_knows_its_own_object_again() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for store in stores(&folder) {
-        let create = async |bytes: &'static [u8]| store.create("v1/seg/W/0.parquet", Bytes::from_static(bytes), PATIENCE).await.expect("no fault");
+        let create =
+            async |bytes: &'static [u8]| store.create("v1/seg/W/0.parquet", Bytes::from_static(bytes), PATIENCE).await.expect("no fault");
         assert_eq!(create(b"abc").await, Created::Stored);
         assert_eq!(create(b"abc").await, Created::Stored);
         assert_eq!(create(b"longer").await, Created::Taken);
