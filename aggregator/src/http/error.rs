@@ -128,6 +128,7 @@ fn push_status(refused: &PushRefused) -> StatusCode {
     match refused {
         PushRefused::NoStreams => StatusCode::UNPROCESSABLE_ENTITY,
         PushRefused::BatchTooLarge { .. }
+        | PushRefused::TooManyStreams { .. }
         | PushRefused::LabelTextTooLarge { .. }
         | PushRefused::Body(BodyError::Received { .. } | BodyError::Decompressed { .. } | BodyError::Ratio { .. }) => {
             StatusCode::PAYLOAD_TOO_LARGE

@@ -25,6 +25,8 @@ pub enum PushRefused {
     NoStreams,
     #[error("request body too large: its streams and entries take more than {limit} bytes, send smaller batches")]
     BatchTooLarge { limit: usize },
+    #[error("request body too large: it has more than {limit} streams, send smaller batches")]
+    TooManyStreams { limit: u64 },
     #[error("request body too large: the labels of a stream take more than {limit} bytes")]
     LabelTextTooLarge { limit: usize },
 }
@@ -55,7 +57,7 @@ impl Intake {
 
 fn walk(request: &[u8], builder: &mut BatchBuilder<'_>) -> Result<(), PushRefused> {
     for stream in read::streams(request) {
-        builder.see_stream();
+        builder.see_stream()?;
         walk_stream(stream?, builder)?;
     }
     Ok(())
@@ -270,10 +272,11 @@ mod tests {
     }
 
     #[test]
-    fn ten_million_empty_streams_take_no_memory() {
+    fn empty_streams_take_no_memory_and_countless_ones_are_refused() {
         let empty = [0x0a, 0x00].repeat(10_000_000);
-        let accepted = accept(&empty).expect("accepted");
+        let accepted = accept(&empty[..2_000_000]).expect("accepted");
         assert_eq!((accepted.batch.streams.len(), accepted.batch.heap_bytes()), (0, 0));
+        assert_eq!(accept(&empty).expect_err("countless"), PushRefused::TooManyStreams { limit: 1_000_000 });
     }
 
     #[test]

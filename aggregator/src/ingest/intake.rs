@@ -25,6 +25,9 @@ use crate::limits::Limits;
 /// Bytes that the decoded form of one request may hold.
 pub const MAX_BATCH_BYTES: usize = 256 << 20;
 
+/// Streams of one request, with entries or not.
+pub const MAX_STREAMS: u64 = 1_000_000;
+
 /// Bytes of one stream's label text.
 pub const MAX_LABEL_TEXT: usize = 16 << 20;
 /// A stream without entries, in memory.
@@ -174,9 +177,10 @@ impl BatchBuilder<'_> {
         self.streams_seen > 0
     }
 
-    /// Counts a stream; those without entries need no more than that.
-    pub(crate) fn see_stream(&mut self) {
+    /// Counts a stream; those without entries need no more than that, but even so not without end.
+    pub(crate) fn see_stream(&mut self) -> Result<(), PushRefused> {
         self.streams_seen += 1;
+        if self.streams_seen > MAX_STREAMS { Err(PushRefused::TooManyStreams { limit: MAX_STREAMS }) } else { Ok(()) }
     }
 
     /// The entries that follow belong to the stream of these labels.

@@ -52,7 +52,7 @@ async fn kill(victim: Victim, chain: &mut Chain, agent: &mut Agent) -> Result<us
 async fn kills(folder: Folder) -> Result<()> {
     let mut random = Random::of_this_run();
     let pods = folder.below("pods")?;
-    let bytes = tree_bytes(200 << 20);
+    let bytes = tree_bytes(300 << 20);
     let options = tree_options(&pods, random.draw() >> 32, bytes);
     let mut chain = Chain::start(&folder, Store::S3, Hops::Counted).await?;
     let mut agent = chain.agent(&pods).await?;

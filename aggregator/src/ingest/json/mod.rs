@@ -49,7 +49,7 @@ fn read_streams(cursor: &mut Cursor<'_>, builder: &mut BatchBuilder<'_>) -> Resu
     }
     loop {
         if !cursor.take_null() {
-            builder.see_stream();
+            builder.see_stream()?;
             read_stream(cursor, builder)?;
         }
         if !cursor.another(b']', "',' or ']' after a stream")? {
