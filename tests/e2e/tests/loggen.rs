@@ -1,0 +1,104 @@
+//! The same truth over the tree of another generator, the one that other systems were measured with. It is not part of this repository:
+//! without it (`TAILWATER_SHARED`, by default `../shared`) the drill says so and passes.
+//!
+//! Its manifest counts how often a needle was planted, now and then twice in one line; a query counts lines. So the lines are
+//! counted in the files, and the manifest is held against the occurrences there.
+#![allow(clippy::disallowed_methods, reason = "drills run in real time")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tailwater_e2e::chain::{Chain, Hops, PATIENCE, Store};
+use tailwater_e2e::drill::{Folder, drill, report, tree_bytes};
+use tailwater_e2e::programs::repository;
+
+/// The tree begins at 2026-01-01 and lasts minutes: a window of hours around it holds everything.
+const WINDOW: &str = "3h";
+const WINDOW_END: i64 = (1_767_225_600 + 2 * 3600) * 1_000_000_000;
+
+fn generator_source() -> Option<PathBuf> {
+    let shared = std::env::var_os("TAILWATER_SHARED").map_or_else(|| repository().join("../shared"), PathBuf::from);
+    Some(shared.join("bench/loggen")).filter(|source| source.join("Cargo.toml").exists())
+}
+
+/// Builds a copy, since the source may be read-only.
+fn build_generator(source: &Path, folder: &Path) -> Result<PathBuf> {
+    let copy = folder.join("loggen");
+    run(Command::new("cp").arg("-r").arg(source).arg(&copy))?;
+    run(Command::new("chmod").arg("-R").arg("u+w").arg(&copy))?;
+    let target = folder.join("loggen-target");
+    run(Command::new("cargo").current_dir(&copy).args(["build", "--release", "--quiet", "--target-dir"]).arg(&target))?;
+    Ok(target.join("release/loggen"))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("starting {command:?}"))?;
+    ensure!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
+    }
+    Ok(found)
+}
+
+/// Lines of the tree that hold the needle, and how often it stands in them.
+fn count_in(files: &[String], needle: &str) -> (u64, u64) {
+    let lines = files.iter().flat_map(|text| text.lines()).filter(|line| line.contains(needle));
+    lines.fold((0, 0), |(lines, occurrences), line| (lines + 1, occurrences + line.matches(needle).count() as u64))
+}
+
+async fn ship(folder: Folder, source: PathBuf) -> Result<()> {
+    let generator = build_generator(&source, folder.path())?;
+    let (pods, manifest) = (folder.path().join("pods"), folder.path().join("manifest"));
+    let size = tree_bytes(300_000_000).to_string();
+    run(Command::new(generator)
+        .args(["--format", "cri-tree", "--rotate-bytes", "4m", "--bytes", &size, "--out"])
+        .arg(&pods)
+        .arg("--manifest")
+        .arg(&manifest))?;
+    let chain = Chain::start(&folder, Store::S3, Hops::None).await?;
+    let mut agent = chain.agent(&pods).await?;
+    let texts = files(&pods)?.iter().map(fs::read_to_string).collect::<std::io::Result<Vec<String>>>()?;
+    agent.acknowledged(texts.iter().map(|text| text.len() as u64).sum(), PATIENCE).await?;
+
+    let api = chain.api()?;
+    let mut compared = 0;
+    let mut differences = Vec::new();
+    for line in fs::read_to_string(&manifest)?.lines() {
+        let row: Value = serde_json::from_str(line)?;
+        let (filter, expected) = match (row["needle"].as_str(), row["count"].as_u64(), row["total_lines"].as_u64()) {
+            (Some(needle), Some(planted), _) => {
+                let (lines, occurrences) = count_in(&texts, needle);
+                ensure!(occurrences == planted, "the manifest is not that of the tree: {row}, {occurrences} in the files");
+                (format!("|= `{needle}` "), lines)
+            }
+            (_, _, Some(lines)) => (String::new(), lines),
+            _ => continue,
+        };
+        let found = api.number(&format!(r#"sum(count_over_time({{namespace=~".+"}} {filter}[{WINDOW}]))"#), WINDOW_END).await?;
+        compared += 1;
+        if found != expected {
+            differences.push(format!("{row}: {found} were found"));
+        }
+    }
+    report(&format!("loggen tree of {size} bytes on S3: {compared} counts compared, {} differ", differences.len()));
+    ensure!(compared > 10, "only {compared} counts were compared");
+    ensure!(differences.is_empty(), "{}", differences.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn every_needle_of_the_other_generator_is_found_as_often_as_it_was_planted() {
+    match generator_source() {
+        Some(source) => drill("loggen", |folder| ship(folder, source)),
+        None => println!("skipped: no generator at TAILWATER_SHARED/bench/loggen"),
+    }
+}
