@@ -129,10 +129,7 @@ impl Lane {
     async fn settle(&self, batch: Batch) {
         self.positions.ensure_durable(batch.rests_on).await;
         #[cfg(feature = "planted-faults")]
-        if tailwater_planted::Fault::PositionBeforeAnswer.is_planted() {
-            batch.marks.iter().for_each(|mark| self.positions.lock().acknowledge(mark));
-            self.positions.write_soon();
-        }
+        self.acknowledge_early(&batch).await;
         let dropped = if batch.body.is_empty() { 0 } else { self.deliver(Part { body: batch.body.clone(), entries: batch.entries }).await };
         if dropped > 0 {
             self.metrics.dropped_lines(DropReason::IngesterError, dropped);
@@ -148,6 +145,20 @@ impl Lane {
         if has_finished {
             self.positions.write_soon();
         }
+    }
+
+    /// Planted: positions move, durably, before the push is sent.
+    #[cfg(feature = "planted-faults")]
+    async fn acknowledge_early(&self, batch: &Batch) {
+        if !tailwater_planted::Fault::PositionBeforeAnswer.is_planted() {
+            return;
+        }
+        let revision = {
+            let mut positions = self.positions.lock();
+            batch.marks.iter().for_each(|mark| positions.acknowledge(mark));
+            positions.revision()
+        };
+        self.positions.ensure_durable(revision).await;
     }
 
     /// Delivers a request, in parts if need be. Returns the entries that were refused for good.
