@@ -13,6 +13,8 @@
 //! `shared_metadata` is ours: pairs added to every entry of that stream in the request that has no pair of the name.
 //! Lines, labels and metadata are bytes here: one invalid byte must not refuse a whole push.
 
+#[cfg(test)]
+mod messages;
 pub mod read;
 pub mod snappy;
 pub mod write;

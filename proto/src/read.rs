@@ -217,55 +217,16 @@ fn read_pair(bytes: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::messages::{Entry, Pair, Push, Stream, Timestamp};
     use proptest::prelude::*;
     use prost::Message;
-
-    #[derive(Clone, PartialEq, Message)]
-    struct Push {
-        #[prost(message, repeated, tag = "1")]
-        streams: Vec<Stream>,
-    }
-    #[derive(Clone, PartialEq, Message)]
-    struct Stream {
-        #[prost(string, tag = "1")]
-        labels: String,
-        #[prost(message, repeated, tag = "2")]
-        entries: Vec<Entry>,
-        #[prost(uint64, tag = "3")]
-        hash: u64,
-        #[prost(message, repeated, tag = "1001")]
-        shared: Vec<Pair>,
-    }
-    #[derive(Clone, PartialEq, Message)]
-    struct Entry {
-        #[prost(message, optional, tag = "1")]
-        timestamp: Option<Stamp>,
-        #[prost(bytes = "vec", tag = "2")]
-        line: Vec<u8>,
-        #[prost(message, repeated, tag = "3")]
-        metadata: Vec<Pair>,
-    }
-    #[derive(Clone, PartialEq, Message)]
-    struct Stamp {
-        #[prost(int64, tag = "1")]
-        seconds: i64,
-        #[prost(int32, tag = "2")]
-        nanos: i32,
-    }
-    #[derive(Clone, PartialEq, Message)]
-    struct Pair {
-        #[prost(string, tag = "1")]
-        name: String,
-        #[prost(string, tag = "2")]
-        value: String,
-    }
 
     fn pair() -> impl Strategy<Value = Pair> {
         (".{0,5}", ".{0,5}").prop_map(|(name, value)| Pair { name, value })
     }
 
     fn push() -> impl Strategy<Value = Push> {
-        let stamp = (any::<i64>(), any::<i32>()).prop_map(|(seconds, nanos)| Stamp { seconds, nanos });
+        let stamp = (any::<i64>(), any::<i32>()).prop_map(|(seconds, nanos)| Timestamp { seconds, nanos });
         let entry = (proptest::option::of(stamp), proptest::collection::vec(any::<u8>(), 0..20), proptest::collection::vec(pair(), 0..3))
             .prop_map(|(timestamp, line, metadata)| Entry { timestamp, line, metadata });
         let stream = (".{0,9}", proptest::collection::vec(entry, 0..4), any::<u64>(), proptest::collection::vec(pair(), 0..3))
@@ -287,7 +248,7 @@ mod tests {
             for entry in stream.entries() {
                 let entry = entry?;
                 entries.push(Entry {
-                    timestamp: Some(Stamp { seconds: entry.seconds, nanos: entry.nanos }),
+                    timestamp: Some(Timestamp { seconds: entry.seconds, nanos: entry.nanos }),
                     line: entry.line.to_vec(),
                     metadata: pairs_of(entry.metadata())?,
                 });

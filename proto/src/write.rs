@@ -210,46 +210,9 @@ fn put_pair(bytes: &mut Vec<u8>, number: u32, pair: &(&str, &str)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::messages::{Entry, Pair, Push, Stream, Timestamp};
     use proptest::prelude::*;
     use prost::Message;
-
-    #[derive(Clone, PartialEq, Message)]
-    struct Push {
-        #[prost(message, repeated, tag = "1")]
-        streams: Vec<Stream>,
-    }
-    #[derive(Clone, PartialEq, Message)]
-    struct Stream {
-        #[prost(string, tag = "1")]
-        labels: String,
-        #[prost(message, repeated, tag = "2")]
-        entries: Vec<Entry>,
-        #[prost(message, repeated, tag = "1001")]
-        shared: Vec<Pair>,
-    }
-    #[derive(Clone, PartialEq, Message)]
-    struct Entry {
-        #[prost(message, optional, tag = "1")]
-        timestamp: Option<Timestamp>,
-        #[prost(bytes = "vec", tag = "2")]
-        line: Vec<u8>,
-        #[prost(message, repeated, tag = "3")]
-        metadata: Vec<Pair>,
-    }
-    #[derive(Clone, PartialEq, Message)]
-    struct Timestamp {
-        #[prost(int64, tag = "1")]
-        seconds: i64,
-        #[prost(int32, tag = "2")]
-        nanos: i32,
-    }
-    #[derive(Clone, PartialEq, Message)]
-    struct Pair {
-        #[prost(string, tag = "1")]
-        name: String,
-        #[prost(string, tag = "2")]
-        value: String,
-    }
 
     type PlainEntry = (i64, Vec<u8>, Vec<(String, String)>);
     type PlainStream = (String, Vec<PlainEntry>, Vec<(String, String)>);
@@ -284,6 +247,7 @@ mod tests {
         let streams = streams
             .iter()
             .map(|(labels, entries, shared)| Stream {
+                hash: 0,
                 labels: labels.clone(),
                 entries: entries.iter().map(entry).collect(),
                 shared: messages(shared),

@@ -7,13 +7,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tailwater_e2e::agent::Agent;
 use tailwater_e2e::aggregator::Aggregator;
-use tailwater_e2e::chain::{tree_options, write_tree};
+use tailwater_e2e::chain::{files_below, tree_options, write_tree};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -58,7 +58,7 @@ async fn run(bytes: u64) -> Result<()> {
 /// CPU seconds to compress the text of all lines, and compressed bytes a byte.
 fn zstd_seconds(pods: &Path) -> Result<(f64, f64)> {
     let mut text = Vec::new();
-    for file in files(pods)? {
+    for file in files_below(pods)? {
         for record in fs::read(&file)?.split(|byte| *byte == b'\n').filter(|record| !record.is_empty()) {
             // Time, stream and tag stand before the text.
             text.extend_from_slice(record.splitn(4, |byte| *byte == b' ').nth(3).unwrap_or_default());
@@ -79,15 +79,6 @@ fn thread_seconds() -> Result<f64> {
     Ok(nanoseconds / 1e9)
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
-    }
-    Ok(found)
-}
-
 fn folder_bytes(folder: &Path) -> Result<u64> {
-    files(folder)?.iter().map(|file| Ok(fs::metadata(file)?.len())).sum()
+    files_below(folder)?.iter().map(|file| Ok(fs::metadata(file)?.len())).sum()
 }

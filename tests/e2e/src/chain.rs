@@ -1,5 +1,6 @@
 //! A line's whole way, put together: store, aggregator, gateway, agent, with the hops a drill asks for in between.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -110,6 +111,16 @@ pub fn write_tree(options: &BatchOptions) -> Result<Manifest> {
     let manifest = generate(options).context("cannot write the tree")?;
     describe(&manifest, started.elapsed());
     Ok(manifest)
+}
+
+/// Every file below a folder.
+pub fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("listing {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() { found.extend(files_below(&path)?) } else { found.push(path) }
+    }
+    Ok(found)
 }
 
 /// Writes a tree beside the drill.

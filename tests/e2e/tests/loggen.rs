@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tailwater_e2e::chain::{Chain, Hops, PATIENCE, Store};
+use tailwater_e2e::chain::{Chain, Hops, PATIENCE, Store, files_below};
 use tailwater_e2e::drill::{Folder, drill, report, tree_bytes};
 use tailwater_e2e::programs::repository;
 
@@ -40,15 +40,6 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
-    }
-    Ok(found)
-}
-
 /// Lines of the tree that hold the needle, and how often it stands in them.
 fn count_in(files: &[String], needle: &str) -> (u64, u64) {
     let lines = files.iter().flat_map(|text| text.lines()).filter(|line| line.contains(needle));
@@ -66,7 +57,7 @@ async fn ship(folder: Folder, source: PathBuf) -> Result<()> {
         .arg(&manifest))?;
     let chain = Chain::start(&folder, Store::S3, Hops::None).await?;
     let mut agent = chain.agent(&pods).await?;
-    let texts = files(&pods)?.iter().map(fs::read_to_string).collect::<std::io::Result<Vec<String>>>()?;
+    let texts = files_below(&pods)?.iter().map(fs::read_to_string).collect::<std::io::Result<Vec<String>>>()?;
     agent.acknowledged(texts.iter().map(|text| text.len() as u64).sum(), PATIENCE).await?;
 
     let api = chain.api()?;
