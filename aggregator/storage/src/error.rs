@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-/// The bytes are no intact segment. Says what is wrong; the reader adds which object.
+/// The bytes are no intact file of ours. Says what is wrong; the reader adds which object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SegmentError {
+pub enum FileError {
     #[error("checksum of {part} does not match: stored {stored:08x}, computed {computed:08x}")]
     Checksum { part: String, stored: u32, computed: u32 },
     #[error("{part} is damaged: {reason}")]
     Damaged { part: &'static str, reason: String },
-    #[error("format version {found} is newer than {supported}, the newest this program reads: upgrade it")]
-    FromTheFuture { found: u32, supported: u32 },
+    #[error("format version {found} is not {supported}, the one this program reads: use the program that wrote it, or export and import")]
+    OtherFormat { found: u32, supported: u32 },
 }
 
 /// A read that failed, with the object's key.
@@ -19,7 +19,7 @@ pub enum ReadError {
     #[error("object `{key}`: {source}")]
     Store { key: String, source: Arc<object_store::Error> },
     #[error("object `{key}`: {source}")]
-    Segment { key: String, source: SegmentError },
+    File { key: String, source: FileError },
 }
 
 impl ReadError {
@@ -27,7 +27,7 @@ impl ReadError {
         Self::Store { key: key.to_owned(), source: Arc::new(source) }
     }
 
-    pub(crate) fn segment(key: &str, source: SegmentError) -> Self {
-        Self::Segment { key: key.to_owned(), source }
+    pub(crate) fn file(key: &str, source: FileError) -> Self {
+        Self::File { key: key.to_owned(), source }
     }
 }

@@ -4,11 +4,12 @@
 //! entry → segment (Parquet bytes) → store (objects, create-only) → catalog (what is visible) → identity (each entry once)
 //! ```
 
-pub mod catalog;
+// pub mod catalog;
 pub mod cluster;
 pub mod entry;
 pub mod error;
-pub mod identity;
+pub mod file;
+// pub mod identity;
 pub mod pairs;
 pub mod segment;
 pub mod store;

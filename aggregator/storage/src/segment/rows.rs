@@ -6,52 +6,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::buffer::OffsetBuffer;
 
 use crate::entry::{Metadata, PushBatch, StreamEntries, StreamId, StreamLabels, TenantId};
 use crate::pairs::Pairs;
-use crate::segment::columns::{LinePage, MetadataColumn, RowGroupColumns};
-use crate::segment::schema::NAMESPACE_UID;
-use crate::segment::streams::{NamespaceUidShare, RowGroupStreams, StreamSpan};
-
-/// Most bytes of line text in a row group (a single longer line makes a row group of its own).
-pub const ROW_GROUP_BYTES: usize = 64 << 20;
-
-/// The rows of one row group. All columns have the same length.
-#[derive(Debug)]
-pub struct RowGroupRows {
-    pub table: RowGroupStreams,
-    /// Nanoseconds since the epoch.
-    pub timestamps: ScalarBuffer<i64>,
-    /// All lines, end to end.
-    pub lines: LinePage,
-    pub line_hashes: ScalarBuffer<u64>,
-    /// Metadata as stored, derived pairs and `namespace_uid` included.
-    pub metadata: MetadataColumn,
-}
-
-impl RowGroupRows {
-    pub fn rows(&self) -> usize {
-        self.timestamps.len()
-    }
-
-    /// The columns as a query reads them; shares the buffers.
-    pub fn columns(&self) -> RowGroupColumns {
-        RowGroupColumns {
-            timestamps: Some(self.timestamps.clone()),
-            lines: Some(vec![self.lines.clone()]),
-            metadata: Some(self.metadata.clone()),
-            line_hashes: Some(self.line_hashes.clone()),
-        }
-    }
-
-    pub fn heap_bytes(&self) -> usize {
-        self.lines.text.capacity()
-            + self.rows() * (8 + 4 + 8 + 4)
-            + self.metadata.sets.iter().map(|set| set.as_bytes().len() + 32).sum::<usize>()
-            + self.table.streams.iter().map(|span| span.labels.as_bytes().len() + 160).sum::<usize>()
-    }
-}
+use crate::file::columns::{LinePage, MetadataColumn};
+use crate::file::rows::RowGroupRows;
+use crate::file::schema::NAMESPACE_UID;
+use crate::file::stream_table::{NamespaceUidShare, RowGroupStreams, StreamSpan};
+use crate::file::write::ROW_GROUP_BYTES;
 
 /// The row groups of a flush and how many entries were left out because an identical one stood before them.
 #[derive(Debug)]
@@ -123,13 +86,13 @@ impl OpenRows {
     }
 
     fn close(self, tenant: TenantId) -> RowGroupRows {
-        RowGroupRows {
-            table: RowGroupStreams { tenant, streams: self.streams },
-            timestamps: self.timestamps.into(),
-            lines: LinePage { first_row: 0, offsets: OffsetBuffer::new(self.line_offsets.into()), text: self.line_text.into() },
-            line_hashes: self.line_hashes.into(),
-            metadata: MetadataColumn { of: self.metadata_of.into(), sets: self.metadata_sets.into() },
-        }
+        RowGroupRows::new(
+            RowGroupStreams::new(tenant, self.streams),
+            self.timestamps.into(),
+            LinePage { offsets: OffsetBuffer::new(self.line_offsets.into()), text: self.line_text.into() },
+            self.line_hashes.into(),
+            MetadataColumn { of: self.metadata_of.into(), sets: self.metadata_sets.into() },
+        )
     }
 }
 
@@ -211,7 +174,7 @@ impl<'a> Builder<'a> {
             max_timestamp: self.rows.timestamps[rows.end - 1],
             bytes: shares.iter().map(|share| share.bytes).sum(),
             rows,
-            by_namespace_uid: shares,
+            by_namespace_uid: shares.into(),
         });
     }
 
@@ -236,7 +199,7 @@ fn shares_by_uid(rows: &OpenRows, span: Range<usize>) -> Vec<NamespaceUidShare> 
         let stamp = rows.timestamps[row];
         let bytes = (rows.line_offsets[row + 1] - rows.line_offsets[row]) as u64;
         let share =
-            shares.entry(uid).or_insert_with(|| NamespaceUidShare { uid: uid.to_owned(), min_ts: stamp, max_ts: stamp, rows: 0, bytes: 0 });
+            shares.entry(uid).or_insert_with(|| NamespaceUidShare { uid: uid.into(), min_ts: stamp, max_ts: stamp, rows: 0, bytes: 0 });
         share.max_ts = stamp;
         share.rows += 1;
         share.bytes += bytes;

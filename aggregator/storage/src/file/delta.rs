@@ -143,6 +143,16 @@ pub(crate) fn encode_byte_arrays(offsets: &[i32], text: &[u8], out: &mut Vec<u8>
 
 /// Splits a DELTA_LENGTH_BYTE_ARRAY page of `rows` values into offsets (rows + 1, from 0) and the text they cut.
 pub(crate) fn decode_byte_arrays(page: &[u8], rows: usize) -> Result<(Vec<i32>, &[u8]), DeltaError> {
+    let (offsets, text_at) = decode_lengths(page, rows)?;
+    let text = &page[text_at..];
+    if offsets[rows] as usize != text.len() {
+        return Err(DeltaError::Range);
+    }
+    Ok((offsets, text))
+}
+
+/// The offsets (rows + 1, from 0) of a DELTA_LENGTH_BYTE_ARRAY page of which the beginning is there, and where its text begins.
+pub(crate) fn decode_lengths(page: &[u8], rows: usize) -> Result<(Vec<i32>, usize), DeltaError> {
     let (lengths, text) = decode(page, rows)?;
     let mut offsets = Vec::with_capacity(rows + 1);
     let mut end = 0i32;
@@ -152,10 +162,7 @@ pub(crate) fn decode_byte_arrays(page: &[u8], rows: usize) -> Result<(Vec<i32>, 
         end = end.checked_add(length).ok_or(DeltaError::Range)?;
         offsets.push(end);
     }
-    if end as usize != text.len() {
-        return Err(DeltaError::Range);
-    }
-    Ok((offsets, text))
+    Ok((offsets, page.len() - text.len()))
 }
 
 struct Input<'a> {

@@ -1,31 +1,75 @@
-//! The footer's key/value metadata: what a segment is, and the sums that cover what pages' sums do not.
+//! What stands between the last row group and the footer, and the footer's keys that tell where.
 //!
+//! ```text
+//! tw.index     text index (data files), with sums of its own
+//! tw.streams   stream table
+//! tw.crc       CRC-32C (u32 LE) of each page as stored: row groups, columns, pages in order, dictionary page first
+//! ```
 //! `tw.footer_crc` is the CRC-32C of the footer from the end of part `tw.crc` (page indexes included) to the end of the file, its own
-//! eight digits counted as zeros. `tw.crc.crc` covers the part. All fixed-width, so that they can be filled in afterwards.
+//! eight digits counted as zeros. `tw.crc.crc` and `tw.streams.crc` cover their parts. All fixed-width, so that they can be filled in afterwards.
+
+use std::ops::Range;
 
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 
-use crate::error::SegmentError;
+use crate::error::FileError;
 
 pub(crate) const WRITER: &str = "tw.writer";
 pub(crate) const SEQUENCE: &str = "tw.seq";
 pub(crate) const FLUSHED: &str = "tw.flushed";
 pub(crate) const MIN_TIMESTAMP: &str = "tw.min_ts";
 pub(crate) const MAX_TIMESTAMP: &str = "tw.max_ts";
-pub(crate) const STREAMS: &str = "tw.streams";
+pub(crate) const TENANT: &str = "tw.tenant";
+pub(crate) const DAY: &str = "tw.day";
+pub(crate) const LEVEL: &str = "tw.level";
+pub(crate) const INDEX: PartKeys = PartKeys { name: "tw.index", offset: "tw.index.offset", length: "tw.index.length", crc: "tw.index.crc" };
+pub(crate) const STREAMS: PartKeys =
+    PartKeys { name: "tw.streams", offset: "tw.streams.offset", length: "tw.streams.length", crc: "tw.streams.crc" };
+pub(crate) const CHECKSUMS: PartKeys = PartKeys { name: "tw.crc", offset: "tw.crc.offset", length: "tw.crc.length", crc: "tw.crc.crc" };
 pub(crate) const FORMAT: &str = "tw.format";
-pub(crate) const CRC_OFFSET: &str = "tw.crc.offset";
-pub(crate) const CRC_LENGTH: &str = "tw.crc.length";
-pub(crate) const CRC_CRC: &str = "tw.crc.crc";
 pub(crate) const FOOTER_CRC: &str = "tw.footer_crc";
 
 /// The version of this layout.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 const FOOTER_CRC_ZEROS: &str = "00000000";
 
+/// The keys of one part.
+pub(crate) struct PartKeys {
+    pub(crate) name: &'static str,
+    offset: &'static str,
+    length: &'static str,
+    crc: &'static str,
+}
+
+impl PartKeys {
+    /// The keys of a part that stands at `offset`.
+    pub(crate) fn entries(&self, offset: u64, bytes: &[u8]) -> [KeyValue; 3] {
+        [
+            entry(self.offset, format!("{offset:016x}")),
+            entry(self.length, format!("{:016x}", bytes.len())),
+            entry(self.crc, format!("{:08x}", crc32c::crc32c(bytes))),
+        ]
+    }
+
+    /// Where the part lies.
+    pub(crate) fn range(&self, metadata: &ParquetMetaData) -> Result<Range<u64>, FileError> {
+        let offset: u64 = number(metadata, self.offset, 16)?;
+        let length: u64 = number(metadata, self.length, 16)?;
+        let end = offset.checked_add(length).ok_or_else(|| damaged(format!("part `{}` ends beyond all bounds", self.name)))?;
+        Ok(offset..end)
+    }
+
+    /// Checks the part's sum.
+    pub(crate) fn verify(&self, metadata: &ParquetMetaData, bytes: &[u8]) -> Result<(), FileError> {
+        let stored: u32 = number(metadata, self.crc, 16)?;
+        let computed = crc32c::crc32c(bytes);
+        if stored == computed { Ok(()) } else { Err(FileError::Checksum { part: self.name.into(), stored, computed }) }
+    }
+}
+
 /// The text under a key.
-pub(crate) fn value<'a>(metadata: &'a ParquetMetaData, key: &'static str) -> Result<&'a str, SegmentError> {
+pub(crate) fn value<'a>(metadata: &'a ParquetMetaData, key: &'static str) -> Result<&'a str, FileError> {
     let pairs = metadata.file_metadata().key_value_metadata();
     pairs
         .and_then(|pairs| pairs.iter().find(|pair| pair.key == key))
@@ -34,7 +78,7 @@ pub(crate) fn value<'a>(metadata: &'a ParquetMetaData, key: &'static str) -> Res
 }
 
 /// The number under a key, in the given radix.
-pub(crate) fn number<N: TryFrom<i128>>(metadata: &ParquetMetaData, key: &'static str, radix: u32) -> Result<N, SegmentError> {
+pub(crate) fn number<N: TryFrom<i128>>(metadata: &ParquetMetaData, key: &'static str, radix: u32) -> Result<N, FileError> {
     let text = value(metadata, key)?;
     i128::from_str_radix(text, radix)
         .ok()
@@ -50,8 +94,8 @@ pub(crate) fn empty_footer_crc() -> KeyValue {
     entry(FOOTER_CRC, FOOTER_CRC_ZEROS.to_owned())
 }
 
-pub(crate) fn damaged(reason: String) -> SegmentError {
-    SegmentError::Damaged { part: "footer", reason }
+pub(crate) fn damaged(reason: String) -> FileError {
+    FileError::Damaged { part: "footer", reason }
 }
 
 /// Fills in the footer's own sum; `footer` is the file from the end of part `tw.crc` on.
@@ -62,7 +106,7 @@ pub(crate) fn seal(footer: &mut [u8]) {
 }
 
 /// Checks the footer's own sum.
-pub(crate) fn verify(footer: &[u8]) -> Result<(), SegmentError> {
+pub(crate) fn verify(footer: &[u8]) -> Result<(), FileError> {
     let digits = digits_at(footer).ok_or_else(|| damaged(format!("key `{FOOTER_CRC}` is missing")))?;
     let text = std::str::from_utf8(&footer[digits..digits + 8]).unwrap_or_default();
     let computed = crc32c::crc32c(&footer[..digits]);
@@ -71,7 +115,7 @@ pub(crate) fn verify(footer: &[u8]) -> Result<(), SegmentError> {
     // As text, so that a bit that turns `a` into `A` counts as well.
     if text != format!("{computed:08x}") {
         let stored = u32::from_str_radix(text, 16).map_err(|_| damaged(format!("key `{FOOTER_CRC}` holds no sum")))?;
-        return Err(SegmentError::Checksum { part: "footer".into(), stored, computed });
+        return Err(FileError::Checksum { part: "footer".into(), stored, computed });
     }
     Ok(())
 }

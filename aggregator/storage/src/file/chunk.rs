@@ -1,0 +1,208 @@
+//! A column chunk on its way into a file: pages compressed one by one, each with its checksum, and what the footer tells of them.
+//!
+//! Pages are cut by the caller, at the same rows in every column that queries read. A dictionary page, known only when the last data
+//! page is written, is put before them at the end.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType, Type, ZstdLevel};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
+use parquet::file::statistics::Statistics;
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+
+use crate::file::schema::{FileKind, Leaf};
+
+/// Compresses pages; one context and one buffer for a whole file.
+pub(crate) struct PageCompressor {
+    context: zstd::bulk::Compressor<'static>,
+    level: i32,
+    compressed: Vec<u8>,
+}
+
+impl PageCompressor {
+    pub(crate) fn new(level: i32) -> Result<Self> {
+        Ok(Self { context: zstd::bulk::Compressor::new(level)?, level, compressed: Vec::new() })
+    }
+
+    fn compress(&mut self, bytes: &[u8]) -> Result<Bytes> {
+        self.compressed.resize(zstd::zstd_safe::compress_bound(bytes.len()), 0);
+        let length = self.context.compress_to_buffer(bytes, &mut self.compressed)?;
+        Ok(Bytes::copy_from_slice(&self.compressed[..length]))
+    }
+}
+
+/// An encoded chunk: bytes, checksums of its pages (dictionary page first), and what the file writer wants to know of it.
+pub(crate) struct EncodedChunk {
+    pub(crate) bytes: Bytes,
+    pub(crate) checksums: Vec<u32>,
+    pub(crate) close: ColumnCloseResult,
+}
+
+/// Values of a dictionary, PLAIN-encoded.
+pub(crate) struct Dictionary<'a> {
+    pub(crate) plain: &'a [u8],
+    pub(crate) values: usize,
+}
+
+struct DataPage {
+    rows: usize,
+    stored: usize,
+    bounds: Option<(i64, i64)>,
+}
+
+/// Collects the pages of one column of one row group.
+pub(crate) struct ChunkWriter {
+    kind: FileKind,
+    leaf: Leaf,
+    /// Data pages, end to end.
+    stored: Vec<u8>,
+    pages: Vec<DataPage>,
+    checksums: Vec<u32>,
+    uncompressed: usize,
+    rows: usize,
+    values: usize,
+    encodings: Vec<(Encoding, i32)>,
+}
+
+impl ChunkWriter {
+    pub(crate) fn new(kind: FileKind, leaf: Leaf) -> Self {
+        Self {
+            kind,
+            leaf,
+            stored: Vec::new(),
+            pages: Vec::new(),
+            checksums: Vec::new(),
+            uncompressed: 0,
+            rows: 0,
+            values: 0,
+            encodings: Vec::new(),
+        }
+    }
+
+    /// Adds a data page of `values` values in `rows` rows. `bounds`: least and greatest value, of integers.
+    pub(crate) fn page(
+        &mut self,
+        compressor: &mut PageCompressor,
+        (rows, values): (usize, usize),
+        encoding: Encoding,
+        body: &[u8],
+        bounds: Option<(i64, i64)>,
+    ) -> Result<()> {
+        let buf = if self.is_compressed() { compressor.compress(body)? } else { Bytes::copy_from_slice(body) };
+        let page = Page::DataPage {
+            buf,
+            num_values: u32::try_from(values).map_err(|_| ParquetError::General("too many values in a page".into()))?,
+            encoding,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        let (stored, uncompressed) = serialise(page, body.len())?;
+        self.checksums.push(crc32c::crc32c(&stored));
+        self.pages.push(DataPage { rows, stored: stored.len(), bounds });
+        self.stored.extend_from_slice(&stored);
+        self.uncompressed += uncompressed;
+        self.rows += rows;
+        self.values += values;
+        match self.encodings.iter_mut().find(|(known, _)| *known == encoding) {
+            Some((_, count)) => *count += 1,
+            None => self.encodings.push((encoding, 1)),
+        }
+        Ok(())
+    }
+
+    /// Hashes do not compress.
+    fn is_compressed(&self) -> bool {
+        self.leaf != Leaf::LineHash
+    }
+
+    pub(crate) fn close(
+        mut self,
+        compressor: &mut PageCompressor,
+        dictionary: Option<Dictionary<'_>>,
+        statistics: Option<Statistics>,
+    ) -> Result<EncodedChunk> {
+        let mut bytes = Vec::new();
+        let mut page_statistics = Vec::new();
+        if let Some(dictionary) = &dictionary {
+            let page = Page::DictionaryPage {
+                buf: compressor.compress(dictionary.plain)?,
+                num_values: u32::try_from(dictionary.values).map_err(|_| ParquetError::General("too many values in a dictionary".into()))?,
+                encoding: Encoding::PLAIN,
+                is_sorted: false,
+            };
+            let (stored, uncompressed) = serialise(page, dictionary.plain.len())?;
+            bytes = stored;
+            self.uncompressed += uncompressed;
+            self.checksums.insert(0, crc32c::crc32c(&bytes));
+            page_statistics.push(PageEncodingStats { page_type: PageType::DICTIONARY_PAGE, encoding: Encoding::PLAIN, count: 1 });
+        }
+        let first_data_page = bytes.len();
+        bytes.extend_from_slice(&self.stored);
+        page_statistics.extend(self.encodings.iter().map(|&(encoding, count)| PageEncodingStats {
+            page_type: PageType::DATA_PAGE,
+            encoding,
+            count,
+        }));
+        let mut encodings: Vec<Encoding> = page_statistics.iter().map(|page| page.encoding).chain([Encoding::RLE]).collect();
+        encodings.dedup();
+        let mut metadata = ColumnChunkMetaData::builder(self.kind.column(self.leaf))
+            .set_compression(match self.is_compressed() {
+                true => Compression::ZSTD(ZstdLevel::try_new(compressor.level)?),
+                false => Compression::UNCOMPRESSED,
+            })
+            .set_encodings(encodings)
+            .set_page_encoding_stats(page_statistics)
+            .set_num_values(self.values as i64)
+            .set_total_compressed_size(bytes.len() as i64)
+            .set_total_uncompressed_size(self.uncompressed as i64)
+            .set_dictionary_page_offset(dictionary.is_some().then_some(0))
+            .set_data_page_offset(first_data_page as i64);
+        if let Some(statistics) = statistics {
+            metadata = metadata.set_statistics(statistics);
+        }
+        let close = ColumnCloseResult {
+            bytes_written: bytes.len() as u64,
+            rows_written: self.rows as u64,
+            metadata: metadata.build()?,
+            bloom_filter: None,
+            column_index: self.column_index()?,
+            offset_index: Some(self.offset_index(first_data_page)),
+        };
+        Ok(EncodedChunk { bytes: bytes.into(), checksums: self.checksums, close })
+    }
+
+    fn offset_index(&self, first_data_page: usize) -> parquet::file::page_index::offset_index::OffsetIndexMetaData {
+        let mut index = OffsetIndexBuilder::new();
+        let mut offset = first_data_page;
+        for page in &self.pages {
+            index.append_row_count(page.rows as i64);
+            index.append_offset_and_size(offset as i64, page.stored as i32);
+            offset += page.stored;
+        }
+        index.build()
+    }
+
+    /// Bounds of each page, where every page has them.
+    fn column_index(&self) -> Result<Option<parquet::file::page_index::column_index::ColumnIndexMetaData>> {
+        let mut index = ColumnIndexBuilder::new(Type::INT64);
+        index.set_boundary_order(BoundaryOrder::UNORDERED);
+        for page in &self.pages {
+            let Some((least, greatest)) = page.bounds else { return Ok(None) };
+            index.append(false, least.to_le_bytes().to_vec(), greatest.to_le_bytes().to_vec(), 0);
+        }
+        if self.pages.is_empty() { Ok(None) } else { index.build().map(Some) }
+    }
+}
+
+/// A page as it is stored, header and bytes, and what it would be uncompressed.
+fn serialise(page: Page, uncompressed: usize) -> Result<(Vec<u8>, usize)> {
+    let mut sink = TrackedWrite::new(Vec::with_capacity(page.buffer().len() + 64));
+    let spec = SerializedPageWriter::new(&mut sink).write_page(CompressedPage::new(page, uncompressed))?;
+    sink.flush()?;
+    Ok((sink.into_inner()?, spec.uncompressed_size))
+}

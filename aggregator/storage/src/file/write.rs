@@ -1,0 +1,243 @@
+//! Writes a file page by page: rows in, bytes out as soon as a row group is complete.
+//!
+//! The caller cuts pages with [`page_rows`], so that all columns are cut at the same rows, and fetches finished bytes with
+//! [`FileWriter::take_bytes`] between row groups; memory is one row group, compressed.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use parquet::basic::Encoding;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+
+use crate::file::chunk::{ChunkWriter, EncodedChunk, PageCompressor};
+use crate::file::delta;
+use crate::file::label_columns::LabelColumns;
+use crate::file::metadata_columns::MetadataColumns;
+use crate::file::parts;
+use crate::file::schema::{FileKind, Leaf};
+use crate::file::stream_table::{self, RowGroupStreams};
+use crate::pairs::Pairs;
+
+/// Bytes of line text in a page: the granule in which text is read, searched and indexed.
+pub const LINE_PAGE_BYTES: usize = 1 << 20;
+
+/// Most bytes of line text in a row group (a single longer line makes a row group of its own).
+pub const ROW_GROUP_BYTES: usize = 64 << 20;
+
+/// The rows of one page. All slices but `offsets` (one more) have the same length.
+#[derive(Debug, Clone, Copy)]
+pub struct PageRows<'a> {
+    pub timestamps: &'a [i64],
+    /// Ends of lines in `text`; the first is where the page begins.
+    pub offsets: &'a [i32],
+    pub text: &'a [u8],
+    /// Indices into the sets of the row group.
+    pub metadata_of: &'a [u32],
+    /// Of segments; empty in data files.
+    pub line_hashes: &'a [u64],
+}
+
+/// Cuts rows into pages: each as many rows as fit, at least one.
+pub fn page_rows(offsets: &[i32]) -> impl Iterator<Item = Range<usize>> + '_ {
+    let rows = offsets.len() - 1;
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        if start == rows {
+            return None;
+        }
+        let limit = i64::from(offsets[start]) + LINE_PAGE_BYTES as i64;
+        let fitting = offsets[start + 1..].partition_point(|&end| i64::from(end) <= limit);
+        let page = start..start + fitting.max(1);
+        start = page.end;
+        Some(page)
+    })
+}
+
+/// A file that grows page by page.
+pub struct FileWriter {
+    kind: FileKind,
+    parquet: SerializedFileWriter<Vec<u8>>,
+    compressor: PageCompressor,
+    open: OpenRowGroup,
+    tables: Vec<RowGroupStreams>,
+    checksums: Vec<u8>,
+    /// Bytes handed over already.
+    taken: u64,
+}
+
+/// The columns of the row group that is being written.
+struct OpenRowGroup {
+    timestamps: ChunkWriter,
+    lines: ChunkWriter,
+    metadata: MetadataColumns,
+    line_hashes: Option<ChunkWriter>,
+    page_rows: Vec<usize>,
+    body: Vec<u8>,
+}
+
+impl OpenRowGroup {
+    fn new(kind: FileKind) -> Self {
+        Self {
+            timestamps: ChunkWriter::new(kind, Leaf::Timestamp),
+            lines: ChunkWriter::new(kind, Leaf::Line),
+            metadata: MetadataColumns::new(kind),
+            line_hashes: (kind == FileKind::Segment).then(|| ChunkWriter::new(kind, Leaf::LineHash)),
+            page_rows: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    fn page(&mut self, compressor: &mut PageCompressor, rows: PageRows<'_>, sets: &[Pairs]) -> Result<()> {
+        let count = rows.timestamps.len();
+        self.body.clear();
+        delta::encode(rows.timestamps, &mut self.body);
+        let bounds = rows.timestamps.iter().copied().min().zip(rows.timestamps.iter().copied().max());
+        self.timestamps.page(compressor, (count, count), Encoding::DELTA_BINARY_PACKED, &self.body, bounds)?;
+        self.metadata.page(compressor, rows.metadata_of, sets)?;
+        self.body.clear();
+        let text = &rows.text[rows.offsets[0] as usize..rows.offsets[count] as usize];
+        delta::encode_byte_arrays(rows.offsets, text, &mut self.body);
+        self.lines.page(compressor, (count, count), Encoding::DELTA_LENGTH_BYTE_ARRAY, &self.body, None)?;
+        if let Some(hashes) = &mut self.line_hashes {
+            self.body.clear();
+            self.body.extend(rows.line_hashes.iter().flat_map(|hash| hash.to_le_bytes()));
+            hashes.page(compressor, (count, count), Encoding::PLAIN, &self.body, None)?;
+        }
+        self.page_rows.push(count);
+        Ok(())
+    }
+}
+
+/// The end of a file and where its parts lie.
+#[derive(Debug)]
+pub struct FileEnd {
+    /// What [`FileWriter::take_bytes`] had not handed over.
+    pub bytes: Bytes,
+    /// Of the whole file.
+    pub size: u64,
+    /// Of the text index; empty if the file has none.
+    pub index: Range<u64>,
+    /// Bytes from the end of the file that hold stream table, sums and footer.
+    pub footer_length: u64,
+}
+
+impl FileWriter {
+    /// `level`: of zstd.
+    pub fn new(kind: FileKind, level: i32) -> Result<Self> {
+        let properties = WriterProperties::builder().set_created_by(concat!("tailwater ", env!("CARGO_PKG_VERSION")).to_owned());
+        Ok(Self {
+            kind,
+            parquet: SerializedFileWriter::new(Vec::new(), kind.message().clone(), properties.build().into())?,
+            compressor: PageCompressor::new(level)?,
+            open: OpenRowGroup::new(kind),
+            tables: Vec::new(),
+            checksums: Vec::new(),
+            taken: 0,
+        })
+    }
+
+    /// Adds a page to the open row group. `sets`: the row group's metadata sets so far.
+    pub fn page(&mut self, rows: PageRows<'_>, sets: &[Pairs]) -> Result<()> {
+        self.open.page(&mut self.compressor, rows, sets)
+    }
+
+    /// Pages of the open row group.
+    pub fn open_pages(&self) -> usize {
+        self.open.page_rows.len()
+    }
+
+    /// Row groups that are complete.
+    pub fn row_groups(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// Completes the row group, whose rows are those of `table`.
+    pub fn close_row_group(&mut self, table: RowGroupStreams) -> Result<()> {
+        let open = std::mem::replace(&mut self.open, OpenRowGroup::new(self.kind));
+        if open.page_rows.iter().sum::<usize>() != table.rows() {
+            return Err(ParquetError::General("the stream table's rows are not those of the pages".into()));
+        }
+        let compressor = &mut self.compressor;
+        let mut labels = LabelColumns { kind: self.kind, table: &table, compressor };
+        let mut chunks: Vec<EncodedChunk> = Vec::with_capacity(self.kind.leaves().len());
+        if self.kind == FileKind::Segment {
+            chunks.push(labels.tenant()?);
+        }
+        chunks.push(labels.stream_ids(&open.page_rows)?);
+        let promoted = labels.promoted()?;
+        let others = labels.others()?;
+        chunks.push(open.timestamps.close(compressor, None, None)?);
+        chunks.extend(promoted);
+        chunks.extend(others);
+        chunks.extend(open.metadata.close(compressor)?);
+        chunks.push(open.lines.close(compressor, None, None)?);
+        if let Some(hashes) = open.line_hashes {
+            chunks.push(hashes.close(compressor, None, None)?);
+        }
+        let mut row_group = self.parquet.next_row_group()?;
+        for chunk in chunks {
+            self.checksums.extend(chunk.checksums.iter().flat_map(|sum| sum.to_le_bytes()));
+            row_group.append_column(&chunk.bytes, chunk.close)?;
+        }
+        row_group.close()?;
+        self.tables.push(table);
+        Ok(())
+    }
+
+    /// The bytes that are final and were not taken before.
+    pub fn take_bytes(&mut self) -> Result<Bytes> {
+        self.parquet.flush()?;
+        let bytes = std::mem::take(self.parquet.inner_mut());
+        self.taken += bytes.len() as u64;
+        Ok(bytes.into())
+    }
+
+    /// Writes the parts and the footer. `keys`: what kind-specific keys the footer shall have.
+    pub fn finish(mut self, index: &[u8], keys: Vec<KeyValue>) -> Result<FileEnd> {
+        let streams = stream_table::encode(&self.tables)?;
+        let index_at = self.parquet.bytes_written() as u64;
+        for part in [index, &streams, &self.checksums] {
+            self.parquet.write_all(part)?;
+        }
+        let streams_at = index_at + index.len() as u64;
+        let checksums_at = streams_at + streams.len() as u64;
+        let footer_at = checksums_at + self.checksums.len() as u64;
+        let stamps: Vec<(i64, i64)> = self.tables.iter().filter_map(RowGroupStreams::stamps).collect();
+        let min = stamps.iter().map(|stamps| stamps.0).min().unwrap_or_default();
+        let max = stamps.iter().map(|stamps| stamps.1).max().unwrap_or_default();
+        let common = [
+            parts::entry(parts::FORMAT, parts::FORMAT_VERSION.to_string()),
+            parts::entry(parts::MIN_TIMESTAMP, min.to_string()),
+            parts::entry(parts::MAX_TIMESTAMP, max.to_string()),
+        ];
+        let places = [
+            parts::INDEX.entries(index_at, index),
+            parts::STREAMS.entries(streams_at, &streams),
+            parts::CHECKSUMS.entries(checksums_at, &self.checksums),
+        ];
+        for pair in common.into_iter().chain(keys).chain(places.into_iter().flatten()).chain([parts::empty_footer_crc()]) {
+            self.parquet.append_key_value_metadata(pair);
+        }
+        let taken = self.taken;
+        let mut bytes = self.parquet.into_inner()?;
+        let size = taken + bytes.len() as u64;
+        parts::seal(&mut bytes[(footer_at - taken) as usize..]);
+        Ok(FileEnd { bytes: bytes.into(), size, index: index_at..streams_at, footer_length: size - streams_at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_hold_a_mebibyte_or_one_longer_line() {
+        let mebibyte = LINE_PAGE_BYTES as i32;
+        let offsets = [0, 10, mebibyte, mebibyte + 1, 3 * mebibyte, 3 * mebibyte, 3 * mebibyte + 5];
+        assert_eq!(page_rows(&offsets).collect::<Vec<_>>(), [0..2, 2..3, 3..4, 4..6]);
+        assert_eq!(page_rows(&[0]).count(), 0);
+    }
+}

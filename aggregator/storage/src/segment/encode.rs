@@ -1,0 +1,27 @@
+//! Encodes the rows of a flush as one object.
+
+use bytes::Bytes;
+use parquet::errors::Result;
+
+use crate::file::parts;
+use crate::file::read::SegmentName;
+use crate::file::schema::FileKind;
+use crate::file::write::FileWriter;
+use crate::segment::rows::SegmentRows;
+
+/// Segments live a minute: the level that costs least.
+const ZSTD_LEVEL: i32 = 1;
+
+/// Encodes a segment. Fails only if the Parquet library does.
+pub fn encode(name: &SegmentName, rows: &SegmentRows) -> Result<Bytes> {
+    let mut file = FileWriter::new(FileKind::Segment, ZSTD_LEVEL)?;
+    for row_group in &rows.row_groups {
+        row_group.write(&mut file)?;
+    }
+    let keys = vec![
+        parts::entry(parts::WRITER, name.writer.clone()),
+        parts::entry(parts::SEQUENCE, format!("{:016x}", name.sequence)),
+        parts::entry(parts::FLUSHED, name.flushed.to_string()),
+    ];
+    Ok(file.finish(&[], keys)?.bytes)
+}
