@@ -56,7 +56,7 @@ fn installed(variable: &str, place: &str) -> Result<PathBuf> {
 }
 
 /// The folder `tests/run` installs into.
-fn tools_folder() -> Result<PathBuf> {
+pub fn tools_folder() -> Result<PathBuf> {
     if let Some(folder) = env::var_os("TAILWATER_TOOLS_DIR") {
         return Ok(PathBuf::from(folder));
     }
