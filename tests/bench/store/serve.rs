@@ -1,23 +1,22 @@
 //! The program under test: its default configuration, but for the time that retired objects stay.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use tailwater_e2e::aggregator::{Aggregator, START_LIMIT, folder_invocation};
+use anyhow::Result;
+use tailwater_e2e::aggregator::{Aggregator, START_LIMIT, folder_invocation, knows_key};
 use tailwater_e2e::deadline::eventually_every;
-use tailwater_e2e::process::Invocation;
 
 /// The key in the configuration, and its variable.
-const RETIRE_AFTER_KEY: &str = "retire_after:";
+const RETIRE_AFTER_KEY: &str = "retire_after";
 const RETIRE_AFTER_VARIABLE: &str = "TAILWATER_COMPACTION_RETIRE_AFTER";
 /// Nothing reads while the store is filled, so nobody misses what is deleted early.
 const RETIRE_AFTER: &str = "1s";
 
 pub(crate) async fn start(logs: &Path, store: &Path) -> Result<Aggregator> {
     let (port, mut invocation) = folder_invocation(store)?;
-    if knows_retire_after(&invocation)? {
+    // A program that compacts nothing retires nothing.
+    if knows_key(&invocation, RETIRE_AFTER_KEY)? {
         invocation = invocation.with_variable(RETIRE_AFTER_VARIABLE, RETIRE_AFTER);
     }
     Aggregator::start(logs, port, invocation).await
@@ -32,11 +31,4 @@ pub(crate) async fn restart(aggregator: &mut Aggregator) -> Result<Duration> {
     let took = started.elapsed();
     aggregator.process().require_running()?;
     ready.map(|()| took)
-}
-
-/// A program that compacts nothing retires nothing, and refuses variables it does not know.
-fn knows_retire_after(invocation: &Invocation) -> Result<bool> {
-    let output =
-        Command::new(&invocation.program).args(["serve", "--print-config"]).output().context("cannot ask for the configuration")?;
-    Ok(String::from_utf8_lossy(&output.stdout).lines().any(|line| line.trim_start().starts_with(RETIRE_AFTER_KEY)))
 }
