@@ -137,3 +137,16 @@ fn of_answer(answered: &Answered, search: f64) -> Figure {
     let note = if figure.value.is_some() { notes.join(", ") } else { String::new() };
     figure.times(search, "rg").noted(note)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_needs_a_value_and_a_yardstick() {
+        let figure = Figure::new("push", "push to durable", "CPU s/GB", 12.0);
+        assert_eq!(figure.clone().times(4.0, "zstd -1").ratio, Some((3.0, "zstd -1")));
+        assert_eq!(figure.clone().times(0.0, "rg").ratio, None);
+        assert_eq!(Figure { value: None, ..figure }.times(4.0, "rg").ratio, None);
+    }
+}

@@ -43,6 +43,7 @@ impl Results {
     pub(crate) fn committed(size: &DataSize) -> Option<Self> {
         let object = format!("HEAD:{FOLDER}/{}", file_name(size));
         let output = Command::new("git").current_dir(repository()).args(["show", &object]).output().ok()?;
+        // A file of an earlier form has nothing to compare with.
         output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())?
     }
 
@@ -72,6 +73,15 @@ fn rounded(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_saved_result_is_read_back() {
+        let saved = Saved { value: Some(12.5), unit: "ms".to_owned(), ratio: None };
+        let results = Results { machine: Machine::look(), figures: BTreeMap::from([("push".to_owned(), saved)]) };
+        let text = serde_json::to_string_pretty(&results).unwrap();
+        assert_eq!(serde_json::from_str::<Results>(&text).unwrap(), results);
+        assert!(!results.machine.date.is_empty() && results.machine.cores > 0);
+    }
 
     #[test]
     fn figures_keep_four_digits() {

@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub objects: u64,
+    /// Objects that no compaction has taken in and removed yet.
+    pub segments: u64,
     pub bytes: u64,
 }
 
@@ -29,6 +31,7 @@ impl Stored {
                 self.add(&entry.path())?;
             } else {
                 self.objects += 1;
+                self.segments += u64::from(folder.parent().is_some_and(|above| above.ends_with("v1/seg")));
                 self.bytes += metadata.len();
             }
         }
@@ -54,7 +57,9 @@ mod tests {
         fs::create_dir_all(folder.path().join("a/b")).unwrap();
         fs::write(folder.path().join("a/b/one"), b"12345").unwrap();
         fs::write(folder.path().join("two"), b"1").unwrap();
-        assert_eq!(Stored::measure(folder.path()).unwrap(), Stored { objects: 2, bytes: 6 });
+        fs::create_dir_all(folder.path().join("v1/seg/writer")).unwrap();
+        fs::write(folder.path().join("v1/seg/writer/0.parquet"), b"12").unwrap();
+        assert_eq!(Stored::measure(folder.path()).unwrap(), Stored { objects: 3, segments: 1, bytes: 8 });
         assert_eq!(Stored::measure(&folder.path().join("none")).unwrap(), Stored::default());
     }
 }
