@@ -75,6 +75,7 @@ impl Agent {
         Ok(Usage {
             processor_seconds: used.processor_seconds + self.past_processor_seconds,
             peak_bytes: used.peak_bytes.max(self.past_peak_bytes),
+            resident_bytes: used.resident_bytes,
         })
     }
 

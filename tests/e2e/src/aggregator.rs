@@ -1,9 +1,10 @@
 //! The aggregator, as the cluster runs it: `serve` on a store.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::api::Api;
 use crate::deadline::eventually;
@@ -96,6 +97,7 @@ impl Aggregator {
         Ok(Usage {
             processor_seconds: used.processor_seconds + self.past_processor_seconds,
             peak_bytes: used.peak_bytes.max(self.past_peak_bytes),
+            resident_bytes: used.resident_bytes,
         })
     }
 }
@@ -112,4 +114,12 @@ pub fn folder_invocation(data: &Path) -> Result<(u16, Invocation)> {
 pub fn serve(port: u16, flags: impl IntoIterator<Item = String>) -> Result<Invocation> {
     let listen = ["serve".to_owned(), "--listen".to_owned(), format!("127.0.0.1:{port}")];
     Ok(Invocation::new(programs::ours("tailwater-aggregator")?, listen.into_iter().chain(flags)))
+}
+
+/// Whether its configuration has a key of this name; a program refuses flags and variables it does not know.
+pub fn knows_key(invocation: &Invocation, name: &str) -> Result<bool> {
+    let output =
+        Command::new(&invocation.program).args(["serve", "--print-config"]).output().context("cannot ask for the configuration")?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    Ok(printed.lines().any(|line| line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))))
 }

@@ -20,6 +20,7 @@ pub mod deadline;
 pub mod drill;
 pub mod faulty_proxy;
 pub mod gateway;
+pub mod generator;
 pub mod http_message;
 pub mod in_flight;
 pub mod oracle;

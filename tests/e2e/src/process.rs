@@ -33,6 +33,8 @@ pub struct Usage {
     pub processor_seconds: f64,
     /// The most memory it ever held.
     pub peak_bytes: u64,
+    /// The memory it holds now.
+    pub resident_bytes: u64,
 }
 
 /// What to start.
@@ -131,9 +133,11 @@ impl Process {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
         let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-        let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().context("no peak memory in /proc")?;
-        Ok(Usage { processor_seconds: (ticks(11) + ticks(12)) / TICKS_PER_SECOND, peak_bytes: peak_kib << 10 })
+        Ok(Usage {
+            processor_seconds: (ticks(11) + ticks(12)) / TICKS_PER_SECOND,
+            peak_bytes: status_bytes(&status, "VmHWM:")?,
+            resident_bytes: status_bytes(&status, "VmRSS:")?,
+        })
     }
 
     fn pid(&self) -> Pid {
@@ -150,6 +154,13 @@ impl Drop for Process {
         }
         drop(self.child.wait());
     }
+}
+
+/// A line of `/proc/<id>/status` that tells memory.
+fn status_bytes(status: &str, name: &str) -> Result<u64> {
+    let told = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    let kib: u64 = told.trim().trim_end_matches(" kB").parse().with_context(|| format!("no `{name}` in /proc"))?;
+    Ok(kib << 10)
 }
 
 fn appended(path: &Path) -> Result<File> {

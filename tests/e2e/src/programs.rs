@@ -30,6 +30,11 @@ pub fn s3rver() -> Result<PathBuf> {
     installed("TAILWATER_S3RVER", "npm/node_modules/.bin/s3rver")
 }
 
+/// A Python with DuckDB and pyarrow.
+pub fn open_files_python() -> Result<PathBuf> {
+    installed("TAILWATER_OPEN_FILES_PYTHON", "open-files/bin/python")
+}
+
 /// A program of the system.
 pub fn in_path(name: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -56,7 +61,7 @@ fn installed(variable: &str, place: &str) -> Result<PathBuf> {
 }
 
 /// The folder `tests/run` installs into.
-fn tools_folder() -> Result<PathBuf> {
+pub fn tools_folder() -> Result<PathBuf> {
     if let Some(folder) = env::var_os("TAILWATER_TOOLS_DIR") {
         return Ok(PathBuf::from(folder));
     }

@@ -1,44 +1,23 @@
 //! The same truth over the tree of another generator, the one that other systems were measured with. It is not part of this repository:
-//! without it (`TAILWATER_SHARED`, by default `../shared`) the drill says so and passes.
+//! without it the drill says so and passes.
 //!
 //! Its manifest counts how often a needle was planted, now and then twice in one line; a query counts lines. So the lines are
 //! counted in the files, and the manifest is held against the occurrences there.
 #![allow(clippy::disallowed_methods, reason = "drills run in real time")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use tailwater_e2e::chain::{Chain, Hops, PATIENCE, Store, files_below};
 use tailwater_e2e::drill::{Folder, drill, report, tree_bytes};
-use tailwater_e2e::programs::repository;
+use tailwater_e2e::generator::{self, run};
 
-/// The tree begins at 2026-01-01 and lasts minutes: a window of hours around it holds everything.
+/// The tree lasts minutes: a window of hours around it holds everything.
 const WINDOW: &str = "3h";
-const WINDOW_END: i64 = (1_767_225_600 + 2 * 3600) * 1_000_000_000;
-
-fn generator_source() -> Option<PathBuf> {
-    let shared = std::env::var_os("TAILWATER_SHARED").map_or_else(|| repository().join("../shared"), PathBuf::from);
-    Some(shared.join("bench/loggen")).filter(|source| source.join("Cargo.toml").exists())
-}
-
-/// Builds a copy, since the source may be read-only.
-fn build_generator(source: &Path, folder: &Path) -> Result<PathBuf> {
-    let copy = folder.join("loggen");
-    run(Command::new("cp").arg("-r").arg(source).arg(&copy))?;
-    run(Command::new("chmod").arg("-R").arg("u+w").arg(&copy))?;
-    let target = folder.join("loggen-target");
-    run(Command::new("cargo").current_dir(&copy).args(["build", "--release", "--quiet", "--target-dir"]).arg(&target))?;
-    Ok(target.join("release/loggen"))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("starting {command:?}"))?;
-    ensure!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
+const WINDOW_END: i64 = generator::START + 2 * 3600 * 1_000_000_000;
 
 /// Lines of the tree that hold the needle, and how often it stands in them.
 fn count_in(files: &[String], needle: &str) -> (u64, u64) {
@@ -47,7 +26,7 @@ fn count_in(files: &[String], needle: &str) -> (u64, u64) {
 }
 
 async fn ship(folder: Folder, source: PathBuf) -> Result<()> {
-    let generator = build_generator(&source, folder.path())?;
+    let generator = generator::build(&source)?;
     let (pods, manifest) = (folder.path().join("pods"), folder.path().join("manifest"));
     let size = tree_bytes(300_000_000).to_string();
     run(Command::new(generator)
@@ -88,7 +67,7 @@ async fn ship(folder: Folder, source: PathBuf) -> Result<()> {
 
 #[test]
 fn every_needle_of_the_other_generator_is_found_as_often_as_it_was_planted() {
-    match generator_source() {
+    match generator::source() {
         Some(source) => drill("loggen", |folder| ship(folder, source)),
         None => println!("skipped: no generator at TAILWATER_SHARED/bench/loggen"),
     }

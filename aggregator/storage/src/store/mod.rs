@@ -1,14 +1,18 @@
 //! The object store as tailwater uses it: create-only puts with a certain outcome, checked reads, lists, and a probe.
 //!
 //! Invariants: nothing is overwritten; [`Store::create`] says [`Created::Stored`] only when an object of this name and length is there
-//! for good; exactly this layer retries (the client beneath does not), within the deadline it is given.
+//! for good; exactly this layer retries (the client beneath does not), within the deadline it is given; an answer shorter or longer than
+//! what was asked for is a fault. [`contended`] is the put for names that several authors want.
 //! [`paths`] alone knows how keys look.
 
+mod contended;
+mod day;
 mod folder;
 mod open;
 pub mod paths;
 mod probe;
 mod retry;
+mod tenant;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,6 +23,8 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
+pub use contended::Contended;
+pub use day::{Day, DayError};
 pub use open::{OpenError, S3Options, StoreOptions, open};
 pub use probe::ProbeError;
 
@@ -90,8 +96,14 @@ impl Store {
     /// Byte ranges of an object, in the order asked for.
     pub async fn ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
         let path = self.path(key);
-        let fetched = retry::read(|| self.objects.get_ranges(&path, ranges)).await.map_err(|error| ReadError::store(key, error))?;
-        Ok(fetched)
+        let fetch = || async {
+            let fetched = self.objects.get_ranges(&path, ranges).await?;
+            match fetched.iter().zip(ranges).find(|(bytes, range)| bytes.len() as u64 != range.end - range.start) {
+                Some((bytes, range)) => Err(wrong_length(bytes, range)),
+                None => Ok(fetched),
+            }
+        };
+        retry::read(fetch).await.map_err(|error| ReadError::store(key, error))
     }
 
     /// The last bytes of an object of `size` bytes.
@@ -104,9 +116,24 @@ impl Store {
     /// A whole object, or `None` if there is none.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, ReadError> {
         let path = self.path(key);
-        let whole = || async { self.objects.get_opts(&path, GetOptions::default()).await?.bytes().await };
+        let whole = || async {
+            let answer = self.objects.get_opts(&path, GetOptions::default()).await?;
+            let range = 0..answer.meta.size;
+            let bytes = answer.bytes().await?;
+            if bytes.len() as u64 == range.end { Ok(bytes) } else { Err(wrong_length(&bytes, &range)) }
+        };
         match retry::read(whole).await {
             Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(ReadError::store(key, error)),
+        }
+    }
+
+    /// The size of an object, or `None` if there is none.
+    pub async fn size(&self, key: &str) -> Result<Option<u64>, ReadError> {
+        let path = self.path(key);
+        match retry::read(|| self.objects.head(&path)).await {
+            Ok(found) => Ok(Some(found.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(ReadError::store(key, error)),
         }
@@ -123,8 +150,12 @@ impl Store {
             stream.try_collect::<Vec<ObjectMeta>>().await
         };
         let found = retry::read(listing).await.map_err(|error| ReadError::store(folder, error))?;
-        let mut listed: Vec<ListedObject> =
-            found.iter().map(|meta| ListedObject { key: self.key(&meta.location), size: meta.size }).collect();
+        let listed = |meta: &ObjectMeta| ListedObject {
+            key: self.key(&meta.location),
+            size: meta.size,
+            modified: meta.last_modified.timestamp_nanos_opt().unwrap_or(i64::MAX),
+        };
+        let mut listed: Vec<ListedObject> = found.iter().map(listed).collect();
         listed.sort_by(|left, right| left.key.cmp(&right.key));
         Ok(listed)
     }
@@ -141,7 +172,8 @@ impl Store {
 
     /// Removes an object; one that is not there is fine.
     pub async fn delete(&self, key: &str) -> Result<(), ReadError> {
-        match self.objects.delete(&self.path(key)).await {
+        let path = self.path(key);
+        match retry::read(|| self.objects.delete(&path)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(ReadError::store(key, error)),
         }
@@ -167,6 +199,14 @@ pub struct ListedObject {
     /// Without the prefix.
     pub key: String,
     pub size: u64,
+    /// When it was stored, by the store's clock: nanoseconds since the epoch.
+    pub modified: i64,
+}
+
+/// Neither a short body nor a long one is data.
+fn wrong_length(bytes: &Bytes, range: &Range<u64>) -> object_store::Error {
+    let source = format!("asked for bytes {} to {}, got {} bytes", range.start, range.end, bytes.len()).into();
+    object_store::Error::Generic { store: "length check", source }
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ where
 }
 
 /// Errors of the server or the network, as opposed to plain answers.
-fn may_pass(error: &Error) -> bool {
+pub(crate) fn may_pass(error: &Error) -> bool {
     matches!(error, Error::Generic { .. } | Error::JoinError { .. })
 }
 

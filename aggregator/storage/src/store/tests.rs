@@ -62,6 +62,36 @@ async fn the_probe_passes_honest_stores_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn sizes_and_deletes_of_what_is_not_there_are_no_errors() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for store in stores(&folder) {
+        assert_eq!(store.size("o").await.expect("no fault"), None);
+        store.create("o", Bytes::from_static(b"abc"), PATIENCE).await.expect("no fault");
+        assert_eq!(store.size("o").await.expect("no fault"), Some(3));
+        let listed = store.list_after("", None).await.expect("no fault");
+        assert!(listed.iter().all(|object| object.modified > 1_700_000_000_000_000_000), "{listed:?}");
+        store.delete("o").await.expect("no fault");
+        store.delete("o").await.expect("no fault");
+        assert_eq!(store.size("o").await.expect("no fault"), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_bodies_are_read_again_and_never_returned() {
+    use tailwater_faultstore::{Fault, FaultStore, Operation, Rule};
+    let faults = FaultStore::new(Arc::new(InMemory::new()));
+    let store = Store::new(Arc::new(faults.clone()), "");
+    store.create("o", Bytes::from_static(b"0123456789"), PATIENCE).await.expect("no fault");
+    faults.script(Rule::new(Operation::Get, Fault::Short(1)).times(2));
+    assert_eq!(store.get("o").await.expect("whole at last"), Some(Bytes::from_static(b"0123456789")));
+    faults.script(Rule::new(Operation::Get, Fault::Short(1)).times(2));
+    assert_eq!(store.tail("o", 10, 4).await.expect("whole at last"), Bytes::from_static(b"6789"));
+    faults.script(Rule::new(Operation::Get, Fault::Short(1)).always());
+    assert!(store.get("o").await.expect_err("short each time").to_string().contains("`o`"));
+    assert!(store.tail("o", 10, 4).await.expect_err("short each time").to_string().contains("`o`"));
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_is_named() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let error = open(&StoreOptions::Folder { path: file.path().join("below") }, "").expect_err("below a file");

@@ -1,0 +1,168 @@
+//! Where the rows of bits lie in an encoded index: follows from the sizes of the planes alone.
+//!
+//! Planes of the same kind and size are a *class*; the granule that brought the n-th of them has column n in it. Row b
+//! of a class is bit b of all its planes, padded to whole bytes. A block holds as many rows of one class as fit
+//! into [`BLOCK_BYTES`], a power of two and at least one. Classes follow each other by plane and size.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use crate::gram::Plane;
+
+/// What a block holds at most, unless a single row is longer.
+pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
+pub(crate) const CHECKSUM_BYTES: usize = 4;
+
+/// A block of an index, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockId(pub(crate) u32);
+
+impl BlockId {
+    /// For keys of caches.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for BlockId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Class {
+    pub(crate) plane: Plane,
+    pub(crate) bits_log2: u8,
+}
+
+/// The place of one class.
+#[derive(Debug, Clone)]
+pub(crate) struct ClassLayout {
+    pub(crate) class: Class,
+    /// By column, ascending.
+    pub(crate) granules: Vec<u32>,
+    pub(crate) row_bytes: usize,
+    rows_in_block_log2: u32,
+    first_block: u32,
+    /// From the start of the index.
+    start: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    pub(crate) classes: Vec<ClassLayout>,
+    /// The length of the whole index, header included.
+    pub(crate) length: u64,
+}
+
+impl Layout {
+    /// `classes` says for each granule and plane which class it is in; granules ascending within a class.
+    pub(crate) fn new(header_length: usize, classes: impl Iterator<Item = (Class, u32)>) -> Layout {
+        let mut granules: BTreeMap<Class, Vec<u32>> = BTreeMap::new();
+        for (class, granule) in classes {
+            granules.entry(class).or_default().push(granule);
+        }
+        let mut layout = Layout { classes: Vec::with_capacity(granules.len()), length: header_length as u64 };
+        let mut first_block = 0;
+        for (class, granules) in granules {
+            let placed = ClassLayout::new(class, granules, first_block, layout.length);
+            first_block += placed.blocks();
+            layout.length += u64::from(placed.blocks()) * placed.block_length() as u64;
+            layout.classes.push(placed);
+        }
+        layout
+    }
+
+    pub(crate) fn class_of(&self, block: BlockId) -> Option<&ClassLayout> {
+        let after = self.classes.partition_point(|class| class.first_block <= block.0);
+        let class = &self.classes[after.checked_sub(1)?];
+        (block.0 - class.first_block < class.blocks()).then_some(class)
+    }
+}
+
+impl ClassLayout {
+    fn new(class: Class, granules: Vec<u32>, first_block: u32, start: u64) -> ClassLayout {
+        let row_bytes = granules.len().div_ceil(8);
+        let rows = (BLOCK_BYTES / row_bytes).max(1);
+        let rows_in_block_log2 = rows.ilog2().min(u32::from(class.bits_log2));
+        ClassLayout { class, granules, row_bytes, rows_in_block_log2, first_block, start }
+    }
+
+    pub(crate) fn blocks(&self) -> u32 {
+        1 << (u32::from(self.class.bits_log2) - self.rows_in_block_log2)
+    }
+
+    pub(crate) fn block_ids(&self) -> impl Iterator<Item = BlockId> + use<> {
+        (self.first_block..self.first_block + self.blocks()).map(BlockId)
+    }
+
+    /// Bytes of a block with its checksum.
+    pub(crate) fn block_length(&self) -> usize {
+        (self.row_bytes << self.rows_in_block_log2) + CHECKSUM_BYTES
+    }
+
+    /// Where a block of this class lies, from the start of the index.
+    pub(crate) fn block_range(&self, block: BlockId) -> Range<u64> {
+        let length = self.block_length() as u64;
+        let start = self.start + u64::from(block.0 - self.first_block) * length;
+        start..start + length
+    }
+
+    /// The rows that a block of this class holds.
+    pub(crate) fn rows_of(&self, block: BlockId) -> Range<usize> {
+        let index = (block.0 - self.first_block) as usize;
+        index << self.rows_in_block_log2..(index + 1) << self.rows_in_block_log2
+    }
+
+    pub(crate) fn block_of(&self, row: u32) -> BlockId {
+        BlockId(self.first_block + (row >> self.rows_in_block_log2))
+    }
+
+    /// Where a row lies in its block.
+    pub(crate) fn row_in_block(&self, row: u32) -> Range<usize> {
+        let start = (row as usize & ((1 << self.rows_in_block_log2) - 1)) * self.row_bytes;
+        start..start + self.row_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_follow_each_other_and_cover_every_row_once() {
+        let text = Class { plane: Plane::Text, bits_log2: 17 };
+        let id = Class { plane: Plane::Id, bits_log2: 6 };
+        let many = Class { plane: Plane::Id, bits_log2: 20 };
+        let granules = (0..9).flat_map(|granule| [(text, granule), (if granule < 7 { many } else { id }, granule)]);
+        let layout = Layout::new(100, granules);
+        assert_eq!(layout.classes.iter().map(|class| class.class).collect::<Vec<_>>(), [text, id, many]);
+        let (mut end, mut number) = (100, 0);
+        for class in &layout.classes {
+            let mut row = 0;
+            for block in class.block_ids() {
+                assert_eq!((block.0, class.rows_of(block).start), (number, row as usize));
+                assert_eq!(layout.class_of(block).map(|found| found.class), Some(class.class));
+                for row in class.rows_of(block) {
+                    assert_eq!(class.block_of(row as u32), block);
+                }
+                let range = class.block_range(block);
+                assert_eq!(range.start, end);
+                assert!((range.end - range.start) as usize <= BLOCK_BYTES + CHECKSUM_BYTES);
+                (end, number, row) = (range.end, number + 1, class.rows_of(block).end as u32);
+            }
+            assert_eq!(row, 1 << class.class.bits_log2);
+        }
+        assert_eq!(end, layout.length);
+        assert!(layout.class_of(BlockId(number)).is_none());
+    }
+
+    #[test]
+    fn a_row_longer_than_a_block_has_one_of_its_own() {
+        let class = Class { plane: Plane::Text, bits_log2: 6 };
+        let layout = Layout::new(0, (0..600_000).map(|granule| (class, granule)));
+        assert_eq!((layout.classes[0].blocks(), layout.classes[0].block_length()), (64, 75_004));
+    }
+}

@@ -1,0 +1,77 @@
+//! Indexes of rows for tests: built, encoded, read back.
+
+#![allow(dead_code)] // each test program uses its own part
+
+pub(crate) mod generated;
+
+use tailwater_textindex::{
+    BlockId, EncodedIndex, GranuleBuilder, GranuleLocation, GranuleSet, IndexBuilder, IndexHeader, IndexParameters, Lines, Probe,
+    ProbeOutcome,
+};
+
+/// The lines of a granule, and its metadata values.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Granule {
+    pub(crate) lines: Vec<Vec<u8>>,
+    pub(crate) values: Vec<Vec<u8>>,
+}
+
+pub(crate) fn build(granules: &[Granule]) -> EncodedIndex {
+    let parameters = IndexParameters::default();
+    let (mut builder, mut index) = (GranuleBuilder::new(parameters), IndexBuilder::new(parameters));
+    for (granule, page) in granules.iter().zip(0..) {
+        let mut offsets = vec![0];
+        let mut text = Vec::new();
+        for line in &granule.lines {
+            text.extend_from_slice(line);
+            offsets.push(text.len() as i32);
+        }
+        let planes =
+            builder.planes(Lines { offsets: &offsets, text: &text }, granule.values.iter().map(Vec::as_slice)).expect("offsets of rows");
+        index.push(GranuleLocation { row_group: 0, page, first_row: 0, rows: granule.lines.len() as u32 }, planes);
+    }
+    index.finish()
+}
+
+/// An index as a reader has it.
+pub(crate) struct Stored {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) header: IndexHeader,
+}
+
+impl Stored {
+    pub(crate) fn new(granules: &[Granule]) -> Stored {
+        Stored::read(build(granules).into_bytes())
+    }
+
+    pub(crate) fn read(bytes: Vec<u8>) -> Stored {
+        let header = IndexHeader::parse(&bytes).expect("an index just built");
+        assert_eq!(header.index_length(), bytes.len() as u64);
+        for block in header.blocks() {
+            header.verify_block(block, &bytes[range(&header, block)]).expect("a block just built");
+        }
+        Stored { bytes, header }
+    }
+
+    pub(crate) fn block(&self, block: BlockId) -> &[u8] {
+        &self.bytes[range(&self.header, block)]
+    }
+
+    /// Probes with the blocks that the header says are needed, and no others.
+    pub(crate) fn probe(&self, probe: &Probe) -> ProbeOutcome {
+        let needed = self.header.blocks_for(probe);
+        assert!(needed.is_sorted_by(|left, right| left < right), "blocks are sorted and unique");
+        let outcome = self.header.probe(probe, |block| needed.contains(&block).then(|| self.block(block)));
+        assert_eq!(outcome.missing_blocks, 0, "blocks_for told all blocks");
+        outcome
+    }
+
+    pub(crate) fn granules(&self, probe: &Probe) -> GranuleSet {
+        self.probe(probe).granules
+    }
+}
+
+pub(crate) fn range(header: &IndexHeader, block: BlockId) -> std::ops::Range<usize> {
+    let range = header.block_range(block);
+    range.start as usize..range.end as usize
+}
