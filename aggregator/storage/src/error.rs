@@ -20,11 +20,18 @@ pub enum ReadError {
     Store { key: String, source: Arc<object_store::Error> },
     #[error("object `{key}`: {source}")]
     File { key: String, source: FileError },
+    #[error("{reason}")]
+    Manifest { reason: String },
 }
 
 impl ReadError {
     pub(crate) fn store(key: &str, source: object_store::Error) -> Self {
         Self::Store { key: key.to_owned(), source: Arc::new(source) }
+    }
+
+    /// The store has no such object.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Store { source, .. } if matches!(**source, object_store::Error::NotFound { .. }))
     }
 
     pub(crate) fn file(key: &str, source: FileError) -> Self {

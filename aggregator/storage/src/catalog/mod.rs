@@ -1,0 +1,441 @@
+//! What is visible: of each tenant the files of its manifest and the segments above its watermarks.
+//!
+//! ```text
+//! own flush ──publish──┐
+//!                      ├─→ segments ─┐
+//! LIST ──discover──────┘             ├─→ snapshot: parts (one row group each) ──fetch──→ pages
+//! manifest ──apply / discover────────┘
+//! ```
+//! A snapshot is a fixed list: a query that holds one sees no later segment and misses none of its own. A fold makes its files visible and its
+//! segments invisible in one moment. Rows of recent own segments are kept in memory up to a budget; footers and text indexes are
+//! cached; everything else is read from the store.
+
+mod cache;
+mod counters;
+mod part;
+mod recent;
+mod tenant;
+mod text_index;
+mod writers;
+
+use std::collections::HashMap;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use parking_lot::{Mutex, RwLock};
+
+use crate::catalog::cache::Caches;
+use crate::catalog::recent::Recent;
+use crate::catalog::tenant::{Tenant, View};
+use crate::catalog::writers::Writers;
+use crate::entry::TenantId;
+use crate::error::ReadError;
+use crate::file::columns::Wanted;
+use crate::file::pages::{FetchPlan, Pages};
+use crate::file::read::{FileFooter, FileIdentity, SegmentName, TAIL_GUESS, Tail, parse_tail};
+use crate::manifest::{self, Change, Clock, CommitError, Conflict, DataFile, LoadError, ManifestLog, ManifestState};
+use crate::segment::rows::SegmentRows;
+use crate::store::{ListedObject, Store, paths};
+
+pub use cache::CacheBudget;
+pub use counters::IndexCounters;
+pub use part::{OpenFile, Part, PartOrder};
+pub use text_index::MaybePages;
+
+/// Ends of objects read at once at start-up, at discovery and for a query.
+const FOOTERS_AT_ONCE: usize = 16;
+
+/// The parts of one tenant that a query may touch, in [`PartOrder`], and the manifest version they belong to.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    parts: Arc<[Arc<Part>]>,
+    manifest: Arc<ManifestState>,
+}
+
+impl Snapshot {
+    pub fn manifest(&self) -> &Arc<ManifestState> {
+        &self.manifest
+    }
+}
+
+impl Deref for Snapshot {
+    type Target = [Arc<Part>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.parts
+    }
+}
+
+/// The index of what is stored; shared by ingest, discovery, compaction and queries.
+#[derive(Debug)]
+pub struct Catalog {
+    store: Store,
+    author: Author,
+    tenants: RwLock<HashMap<TenantId, Arc<Tenant>>>,
+    writers: Mutex<Writers>,
+    recent: Mutex<Recent>,
+    caches: Caches,
+    index_counters: IndexCounters,
+    read_bytes: AtomicU64,
+}
+
+/// Who commits here, and by which clock.
+#[derive(Clone)]
+struct Author {
+    name: String,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Author {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Catalog {
+    /// `author` signs manifest versions made through this catalog.
+    pub fn new(store: Store, budget: CacheBudget, author: &str, clock: Clock) -> Self {
+        Self {
+            store,
+            author: Author { name: author.to_owned(), clock },
+            tenants: RwLock::default(),
+            writers: Mutex::default(),
+            recent: Mutex::new(Recent::new(budget.recent_rows)),
+            caches: Caches::new(budget),
+            index_counters: IndexCounters::default(),
+            read_bytes: AtomicU64::new(0),
+        }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn index_counters(&self) -> &IndexCounters {
+        &self.index_counters
+    }
+
+    fn tenant(&self, tenant: &TenantId) -> Arc<Tenant> {
+        if let Some(known) = self.tenants.read().get(tenant) {
+            return known.clone();
+        }
+        let mut tenants = self.tenants.write();
+        let new = || {
+            let log = ManifestLog::new(self.store.clone(), tenant.clone(), &self.author.name, self.author.clock.clone());
+            Arc::new(Tenant::new(Arc::new(log)))
+        };
+        tenants.entry(tenant.clone()).or_insert_with(new).clone()
+    }
+
+    /// Tenants that have data here.
+    pub fn tenants(&self) -> Vec<TenantId> {
+        self.tenants.read().keys().cloned().collect()
+    }
+
+    /// Commits a change to a tenant's manifest and shows what came of it.
+    pub async fn commit(
+        &self,
+        tenant: &TenantId,
+        change: impl Fn(&ManifestState) -> Result<Change, Conflict>,
+    ) -> Result<Arc<ManifestState>, CommitError> {
+        let tenant = self.tenant(tenant);
+        let outcome = tenant.log.commit(change).await;
+        self.show(&tenant);
+        outcome
+    }
+
+    /// A tenant's manifest log, for clean-up. What it commits is shown by the next [`Self::refresh`].
+    pub fn manifest_log(&self, tenant: &TenantId) -> Arc<ManifestLog> {
+        self.tenant(tenant).log.clone()
+    }
+
+    fn show(&self, tenant: &Tenant) {
+        tenant.apply(tenant.log.known());
+        self.recent.lock().release();
+    }
+
+    /// The newest manifest version that is shown.
+    pub fn manifest(&self, tenant: &TenantId) -> Arc<ManifestState> {
+        self.tenant(tenant).view().manifest
+    }
+
+    /// Parts of segments that are not folded, in their order.
+    pub fn segments(&self, tenant: &TenantId) -> Arc<Vec<Arc<Part>>> {
+        self.tenant(tenant).view().segments
+    }
+
+    /// Makes a segment visible that this process has just stored.
+    pub fn publish(&self, name: &SegmentName, size: u64, footer: FileFooter, rows: SegmentRows) {
+        if !self.writers.lock().insert(&name.writer, name.sequence) {
+            return;
+        }
+        let parts = self.segment_parts(name, size, footer);
+        {
+            let mut recent = self.recent.lock();
+            for (part, rows) in parts.iter().zip(rows.row_groups) {
+                recent.keep(part, Arc::new(rows));
+            }
+        }
+        self.add(parts);
+    }
+
+    fn segment_parts(&self, name: &SegmentName, size: u64, footer: FileFooter) -> Vec<Arc<Part>> {
+        let key = paths::segment(&name.writer, name.sequence);
+        Part::of(&Arc::new(OpenFile { key, size, footer: Arc::new(footer), data: None }))
+    }
+
+    fn add(&self, parts: Vec<Arc<Part>>) {
+        for part in parts {
+            self.tenant(&part.table().tenant).add(vec![part.clone()]);
+        }
+    }
+
+    /// Finds manifest versions and segments that are in the store and not yet visible; returns how many segments. `progress` is told (done, total).
+    pub async fn discover(&self, progress: impl Fn(usize, usize)) -> Result<usize, ReadError> {
+        // Manifests first: a segment that was folded since is then known to be.
+        for tenant in manifest::tenants(&self.store).await? {
+            self.refresh(&tenant).await?;
+        }
+        let found = self.unknown_segments().await?;
+        let total = found.len();
+        let mut done = 0;
+        for batch in found.chunks(FOOTERS_AT_ONCE * 8) {
+            let read = |object: ListedObject| async move { self.read_segment(object).await };
+            for (footer, size) in Store::for_each(batch.to_vec(), FOOTERS_AT_ONCE, read).await?.into_iter().flatten() {
+                self.add_found(footer, size);
+            }
+            done += batch.len();
+            progress(done, total);
+        }
+        Ok(total)
+    }
+
+    async fn unknown_segments(&self) -> Result<Vec<ListedObject>, ReadError> {
+        let mut found: Vec<ListedObject> = Vec::new();
+        let writers = self.store.folders(paths::SEGMENTS).await?;
+        for writer in &writers {
+            let after = self.writers.lock().last_unbroken(writer);
+            let after = after.map(|sequence| paths::segment(writer, sequence));
+            let listed = self.store.list_after(&paths::writer(writer), after.as_deref()).await?;
+            let known = self.writers.lock();
+            found.extend(
+                listed
+                    .into_iter()
+                    .filter(|object| paths::sequence_of(&object.key).is_some_and(|sequence| !known.contains(writer, sequence))),
+            );
+        }
+        Ok(found)
+    }
+
+    /// The end of a segment; `None` if it was folded and deleted since it was listed.
+    async fn read_segment(&self, object: ListedObject) -> Result<Option<(FileFooter, u64)>, ReadError> {
+        match self.read_footer(&object.key, object.size).await {
+            Ok(footer) => Ok(Some((footer, object.size))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn add_found(&self, footer: FileFooter, size: u64) {
+        let FileIdentity::Segment(name) = footer.identity.clone() else { return };
+        if self.writers.lock().insert(&name.writer, name.sequence) {
+            self.add(self.segment_parts(&name, size, footer));
+        }
+    }
+
+    /// Looks for a newer manifest version of a tenant.
+    pub async fn refresh(&self, tenant: &TenantId) -> Result<(), ReadError> {
+        let tenant = self.tenant(tenant);
+        tenant.log.load().await.map_err(read_error)?;
+        self.show(&tenant);
+        Ok(())
+    }
+
+    /// What is visible now of a tenant and has entries between `start` and `end`, both included (ns).
+    pub async fn snapshot(&self, tenant: &TenantId, start: i64, end: i64) -> Result<Snapshot, ReadError> {
+        let tenant = self.tenant(tenant);
+        match self.open(tenant.view(), start, end).await {
+            // A file was retired long ago: this process stood still. Once more, with what is there now.
+            Err(error) if error.is_not_found() => {
+                tenant.log.load().await.map_err(read_error)?;
+                self.show(&tenant);
+                self.open(tenant.view(), start, end).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn open(&self, view: View, start: i64, end: i64) -> Result<Snapshot, ReadError> {
+        let touching = view.manifest.files().filter(|file| file.min_timestamp <= end && file.max_timestamp >= start);
+        let opened: Vec<Arc<[Arc<Part>]>> = futures::stream::iter(touching.cloned())
+            .map(|file| self.data_file(view.manifest.tenant(), file))
+            .buffered(FOOTERS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut parts: Vec<Arc<Part>> = opened.iter().flat_map(|parts| parts.iter().cloned()).collect();
+        parts.extend(view.segments.iter().cloned());
+        parts.retain(|part| part.touches(start, end));
+        parts.sort_by(|left, right| left.order().cmp(right.order()));
+        Ok(Snapshot { parts: parts.into(), manifest: view.manifest })
+    }
+
+    /// The parts of a compacted file.
+    pub(crate) async fn data_file(&self, tenant: &TenantId, file: Arc<DataFile>) -> Result<Arc<[Arc<Part>]>, ReadError> {
+        let key = file.key(tenant);
+        if let Some(open) = self.caches.file(&key) {
+            return Ok(open.parts);
+        }
+        let footer = self.read_footer(&key, file.size).await?;
+        let open = OpenFile { key, size: file.size, footer: Arc::new(footer), data: Some(file) };
+        Ok(self.caches.keep_file(&Arc::new(open)).parts)
+    }
+
+    /// Visible segment parts of all tenants.
+    pub fn segment_count(&self) -> usize {
+        self.tenants.read().values().map(|tenant| tenant.view().segments.len()).sum()
+    }
+
+    /// Bytes of rows kept in memory.
+    pub fn recent_bytes(&self) -> usize {
+        self.recent.lock().held()
+    }
+
+    /// Bytes of footers and text indexes kept in memory.
+    pub fn cached_bytes(&self) -> u64 {
+        self.caches.bytes()
+    }
+
+    /// Bytes read from the store so far.
+    pub fn read_bytes(&self) -> u64 {
+        self.read_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Fetches the wanted columns of some pages of a part, from memory or the store; decodes nothing.
+    pub async fn fetch(&self, part: &Part, pages: impl IntoIterator<Item = usize> + Clone, wanted: Wanted) -> Result<Pages, ReadError> {
+        if let Some(rows) = part.recent() {
+            return Ok(Pages::Recent(rows));
+        }
+        let plan = FetchPlan::new(&part.file().footer, part.row_group(), pages, wanted);
+        let fetched = self.ranges(part.key(), &plan.ranges).await?;
+        Ok(Pages::Stored(plan.fetched(fetched).map_err(|error| ReadError::file(part.key(), error))?))
+    }
+
+    async fn ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
+        self.read_bytes.fetch_add(ranges.iter().map(|range| range.end - range.start).sum(), Ordering::Relaxed);
+        self.store.ranges(key, ranges).await
+    }
+
+    async fn range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ReadError> {
+        let mut fetched = self.ranges(key, std::slice::from_ref(&range)).await?;
+        Ok(fetched.pop().unwrap_or_default())
+    }
+
+    pub(crate) async fn read_footer(&self, key: &str, size: u64) -> Result<FileFooter, ReadError> {
+        let mut length = TAIL_GUESS;
+        loop {
+            self.read_bytes.fetch_add(length.min(size), Ordering::Relaxed);
+            let tail = self.store.tail(key, size, length).await?;
+            match parse_tail(&tail, size).map_err(|error| ReadError::file(key, error))? {
+                Tail::Footer(file) => return Ok(file.footer),
+                Tail::NeedBytes(needed) => length = needed,
+            }
+        }
+    }
+}
+
+fn read_error(error: LoadError) -> ReadError {
+    match error {
+        LoadError::Read(error) => error,
+        other => ReadError::Manifest { reason: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels};
+    use crate::pairs::Pairs;
+    use crate::segment::write;
+    use object_store::memory::InMemory;
+    use std::time::Duration;
+
+    fn rows(stamp: i64) -> SegmentRows {
+        let mut stream = StreamEntries::new(Arc::new(StreamLabels::new(Pairs::from_pairs([("app", "a")]), None)));
+        let handle = stream.intern(Metadata::default());
+        stream.push(stamp, "a line", handle);
+        SegmentRows::from_pushes(&[PushBatch { tenant: TenantId::new("t"), streams: vec![stream] }])
+    }
+
+    fn name(writer: &str, sequence: u64) -> SegmentName {
+        SegmentName { writer: writer.into(), sequence, flushed: 1000 + i64::try_from(sequence).expect("small") }
+    }
+
+    async fn stored(store: &Store, name: &SegmentName) -> u64 {
+        let bytes = write::encode(name, &rows(7)).expect("encodes");
+        let size = bytes.len() as u64;
+        store.create(&paths::segment(&name.writer, name.sequence), bytes, Duration::from_secs(1)).await.expect("stores");
+        size
+    }
+
+    const STAMPS: Wanted = Wanted { timestamps: true, lines: false, metadata: false, line_hashes: false };
+
+    #[tokio::test]
+    async fn a_new_process_sees_what_an_old_one_stored_and_counts_nothing_twice() {
+        let store = Store::new(Arc::new(InMemory::new()), "p");
+        let own = Catalog::new(store.clone(), 1 << 20);
+        for sequence in 0..3 {
+            let size = stored(&store, &name("W", sequence)).await;
+            own.publish(&name("W", sequence), size, rows(7));
+        }
+        assert_eq!(own.discover(|_, _| ()).await.expect("lists"), 0);
+
+        let other = Catalog::new(store.clone(), 0);
+        assert_eq!(other.discover(|_, _| ()).await.expect("lists"), 3);
+        assert_eq!(other.discover(|_, _| ()).await.expect("lists"), 0);
+        stored(&store, &name("W", 3)).await;
+        assert_eq!(other.discover(|_, _| ()).await.expect("lists"), 1);
+        let snapshot = other.snapshot(&TenantId::new("t"));
+        assert!(snapshot.is_sorted_by_key(|part| part.order().clone()));
+        let columns = other.load(&snapshot[3], STAMPS).await.expect("reads");
+        assert_eq!(columns.timestamps.as_deref(), Some([7].as_slice()));
+        assert!(other.snapshot(&TenantId::new("another")).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_lags_is_caught_up_with() {
+        let store = Store::new(Arc::new(InMemory::new()), "p");
+        let catalog = Catalog::new(store.clone(), 0);
+        stored(&store, &name("W", 1)).await;
+        assert_eq!(catalog.discover(|_, _| ()).await.expect("lists"), 1);
+        stored(&store, &name("W", 0)).await;
+        assert_eq!(catalog.discover(|_, _| ()).await.expect("lists"), 1);
+        assert_eq!(catalog.parts(), 2);
+    }
+
+    #[tokio::test]
+    async fn rows_leave_memory_at_the_budget_and_stay_readable() {
+        let store = Store::new(Arc::new(InMemory::new()), "");
+        let catalog = Catalog::new(store.clone(), rows(7).heap_bytes() + 1);
+        for sequence in 0..2 {
+            let size = stored(&store, &name("W", sequence)).await;
+            catalog.publish(&name("W", sequence), size, rows(7));
+        }
+        let snapshot = catalog.snapshot(&TenantId::new("t"));
+        assert!(snapshot[0].recent.read().is_none() && snapshot[1].recent.read().is_some());
+        for part in snapshot.iter() {
+            assert_eq!(catalog.load(part, STAMPS).await.expect("reads").timestamps.as_deref(), Some([7].as_slice()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_segment_is_named() {
+        let store = Store::new(Arc::new(InMemory::new()), "p");
+        let key = paths::segment("W", 0);
+        store.create(&key, vec![0; 100].into(), Duration::from_secs(1)).await.expect("stores");
+        let error = Catalog::new(store, 0).discover(|_, _| ()).await.expect_err("damaged");
+        assert!(error.to_string().contains(&key), "{error}");
+    }
+}

@@ -1,0 +1,65 @@
+//! What is visible of one tenant: a manifest version and the segments above its watermarks, changed together.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::catalog::part::{OpenFile, Part};
+use crate::file::read::FileIdentity;
+use crate::manifest::{ManifestLog, ManifestState};
+
+/// One tenant's manifest and segments.
+#[derive(Debug)]
+pub(super) struct Tenant {
+    pub(super) log: Arc<ManifestLog>,
+    view: RwLock<View>,
+}
+
+/// What a query pins.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub(super) manifest: Arc<ManifestState>,
+    /// Parts of segments that are not folded, in their order.
+    pub(super) segments: Arc<Vec<Arc<Part>>>,
+}
+
+impl Tenant {
+    pub(super) fn new(log: Arc<ManifestLog>) -> Self {
+        let view = View { manifest: log.known(), segments: Arc::default() };
+        Self { log, view: RwLock::new(view) }
+    }
+
+    pub(super) fn view(&self) -> View {
+        self.view.read().clone()
+    }
+
+    /// Shows a newer version; segments that it has folded vanish in the same moment.
+    pub(super) fn apply(&self, manifest: Arc<ManifestState>) {
+        let mut view = self.view.write();
+        if manifest.version() <= view.manifest.version() {
+            return;
+        }
+        let left = view.segments.iter().filter(|part| !is_folded(&manifest, part.file())).cloned().collect();
+        *view = View { manifest, segments: Arc::new(left) };
+    }
+
+    /// Shows parts of a segment, unless it is folded already.
+    pub(super) fn add(&self, parts: Vec<Arc<Part>>) {
+        let mut view = self.view.write();
+        for part in parts {
+            if is_folded(&view.manifest, part.file()) {
+                continue;
+            }
+            let segments = Arc::make_mut(&mut view.segments);
+            let at = segments.partition_point(|other| other.order() < part.order());
+            segments.insert(at, part);
+        }
+    }
+}
+
+fn is_folded(manifest: &ManifestState, file: &OpenFile) -> bool {
+    match &file.footer.identity {
+        FileIdentity::Segment(name) => manifest.is_folded(&name.writer, name.sequence),
+        FileIdentity::Data { .. } => false,
+    }
+}

@@ -1,0 +1,154 @@
+//! Asking a file's text index. Damage, an unknown version or a missing block mean "maybe", never an error.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tailwater_textindex::{BlockId, GranuleSet, IndexHeader, PREFIX_LENGTH, Probe};
+
+use crate::catalog::Catalog;
+use crate::catalog::cache::{FoundIndex, OpenIndex};
+use crate::catalog::part::OpenFile;
+use crate::error::ReadError;
+
+/// Most bytes of a header that are fetched with its prefix in one go.
+const HEADER_GUESS: u64 = 16 << 10;
+
+/// Which pages of a file may hold what was asked for.
+#[derive(Debug)]
+pub struct MaybePages {
+    index: Arc<OpenIndex>,
+    granules: GranuleSet,
+}
+
+impl MaybePages {
+    pub fn contains(&self, row_group: usize, page: usize) -> bool {
+        let granule = self.index.first_granules.get(row_group).map(|first| first + page as u32);
+        granule.is_none_or(|granule| self.granules.contains(granule))
+    }
+
+    /// How many pages may hold it.
+    pub fn count(&self) -> u32 {
+        self.granules.count()
+    }
+}
+
+impl OpenIndex {
+    /// `None`: the granules are not the pages of the file.
+    fn new(header: IndexHeader, file: &OpenFile) -> Option<Self> {
+        let mut first_granules = Vec::new();
+        let mut granules = header.granules().iter();
+        let mut next = 0;
+        for (row_group, stored) in file.footer.row_groups.iter().enumerate() {
+            first_granules.push(next);
+            for page in 0..stored.pages.len() {
+                let granule = granules.next()?;
+                let rows = stored.pages.rows(page);
+                let is_page = (granule.row_group, granule.page) == (row_group as u32, page as u32)
+                    && (granule.first_row as usize, granule.rows as usize) == (rows.start, rows.len());
+                if !is_page {
+                    return None;
+                }
+                next += 1;
+            }
+        }
+        granules.next().is_none().then(|| Self { header, first_granules: first_granules.into() })
+    }
+}
+
+impl Catalog {
+    /// Which pages of a file may hold what `probe` asks for; `None`: nothing is known, all may.
+    pub async fn maybe_pages(&self, file: &OpenFile, probe: &Probe) -> Result<Option<MaybePages>, ReadError> {
+        if matches!(probe, Probe::Always) || file.footer.index.is_empty() {
+            return Ok(None);
+        }
+        let key: Arc<str> = file.key.as_str().into();
+        let found = match self.caches.index(&key) {
+            Some(found) => found,
+            None => {
+                let found = self.read_index(file).await?;
+                self.caches.keep_index(&key, found.clone());
+                found
+            }
+        };
+        let Some(index) = found else { return Ok(None) };
+        let blocks = self.blocks(file, &key, &index, index.header.blocks_for(probe)).await?;
+        let outcome = index.header.probe(probe, |block| blocks.get(&block).map(AsRef::as_ref));
+        self.index_counters.asked(outcome.asked, outcome.excluded, outcome.missing_blocks);
+        Ok(Some(MaybePages { index, granules: outcome.granules }))
+    }
+
+    async fn read_index(&self, file: &OpenFile) -> Result<FoundIndex, ReadError> {
+        let place = &file.footer.index;
+        let length = HEADER_GUESS.min(place.end - place.start);
+        let mut bytes = self.range(&file.key, place.start..place.start + length).await?;
+        let header = match IndexHeader::length(bytes.get(..PREFIX_LENGTH).unwrap_or(&bytes)) {
+            Ok(needed) if (needed as u64) <= length => IndexHeader::parse(&bytes),
+            Ok(needed) if (needed as u64) <= place.end - place.start => {
+                bytes = self.range(&file.key, place.start..place.start + needed as u64).await?;
+                IndexHeader::parse(&bytes)
+            }
+            Ok(needed) => {
+                tracing::warn!(key = %file.key, needed, "the header of a text index is longer than the index; searching without it");
+                self.index_counters.damaged();
+                return Ok(None);
+            }
+            Err(error) => Err(error),
+        };
+        match header {
+            Ok(header) => {
+                let index = OpenIndex::new(header, file);
+                if index.is_none() {
+                    tracing::warn!(key = %file.key, "a text index is not of the pages of its file; searching without it");
+                    self.index_counters.damaged();
+                }
+                Ok(index.map(Arc::new))
+            }
+            Err(error) => {
+                tracing::warn!(key = %file.key, %error, "a text index cannot be used; searching without it");
+                self.index_counters.damaged();
+                Ok(None)
+            }
+        }
+    }
+
+    /// The intact ones of some blocks.
+    async fn blocks(
+        &self,
+        file: &OpenFile,
+        key: &Arc<str>,
+        index: &OpenIndex,
+        wanted: Vec<BlockId>,
+    ) -> Result<HashMap<BlockId, Bytes>, ReadError> {
+        let mut blocks = HashMap::with_capacity(wanted.len());
+        let mut missing = Vec::new();
+        for block in wanted {
+            match self.caches.block(key, block) {
+                Some(bytes) => drop(blocks.insert(block, bytes)),
+                None => missing.push(block),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(blocks);
+        }
+        let start = file.footer.index.start;
+        let place = |block: &BlockId| {
+            let range = index.header.block_range(*block);
+            start + range.start..start + range.end
+        };
+        let ranges: Vec<_> = missing.iter().map(place).collect();
+        for (block, bytes) in missing.into_iter().zip(self.ranges(&file.key, &ranges).await?) {
+            match index.header.verify_block(block, &bytes) {
+                Ok(()) => {
+                    self.caches.keep_block(key, block, bytes.clone());
+                    blocks.insert(block, bytes);
+                }
+                Err(error) => {
+                    tracing::warn!(key = %file.key, %error, "a block of a text index is damaged; searching without it");
+                    self.index_counters.damaged();
+                }
+            }
+        }
+        Ok(blocks)
+    }
+}
