@@ -3,8 +3,8 @@
 //! ```text
 //! scanned   stream: u32, timestamp: ns, arrival: u64, line: binary?, metadata: dictionary<u32, binary>?
 //! rendered  stream: u32, timestamp: ns, arrival: u64, line: binary, labels: binary, structured_metadata: binary, parsed: binary
-//! sample    series: dictionary<u32, binary>, timestamp: ns, value: f64
-//! partial   series: dictionary<u32, binary>, step: u32, count: i64, sum: f64       changes from the step before
+//! sample    series: dictionary<u32, binary>, timestamp: ns, value: f64, [stream: u32, arrival: u64]
+//! partial   series: dictionary<u32, binary>, first_step: u32, last_step: u32, record: words of 64 bits
 //! point     series: dictionary<u32, binary>, step: u32, value: f64
 //! ```
 //! `stream` is an index into the plan's streams, which stand in the order of their label text; `arrival` orders entries of one stream
@@ -62,17 +62,24 @@ pub(crate) static RENDERED: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
-pub(crate) static SAMPLE: LazyLock<SchemaRef> =
-    LazyLock::new(|| Arc::new(Schema::new(vec![dictionary("series"), timestamp(), field("value", DataType::Float64)])));
+/// Samples of series; with their order among those of one stamp where that is needed.
+pub(crate) fn sample(is_ordered: bool) -> SchemaRef {
+    let mut fields = vec![dictionary("series"), timestamp(), field("value", DataType::Float64)];
+    if is_ordered {
+        fields.extend([field(STREAM, DataType::UInt32), field(ARRIVAL, DataType::UInt64)]);
+    }
+    Arc::new(Schema::new(fields))
+}
 
-pub(crate) static PARTIAL: LazyLock<SchemaRef> = LazyLock::new(|| {
+/// Records of windows, of so many words of 64 bits.
+pub(crate) fn partial(words: usize) -> SchemaRef {
     Arc::new(Schema::new(vec![
         dictionary("series"),
-        field("step", DataType::UInt32),
-        field("count", DataType::Int64),
-        field("sum", DataType::Float64),
+        field("first_step", DataType::UInt32),
+        field("last_step", DataType::UInt32),
+        field("record", DataType::FixedSizeBinary((words * size_of::<u64>()) as i32)),
     ]))
-});
+}
 
 pub(crate) static POINT: LazyLock<SchemaRef> =
     LazyLock::new(|| Arc::new(Schema::new(vec![dictionary("series"), field("step", DataType::UInt32), field("value", DataType::Float64)])));

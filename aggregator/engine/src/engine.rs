@@ -22,7 +22,7 @@ use crate::error::QueryError;
 use crate::gather;
 use crate::listing;
 use crate::operators::grid::StepGrid;
-use crate::plan::{Constant, Planner, constant};
+use crate::plan::{Planner, constant};
 use crate::request::{LogRequest, MetricRequest, QueryLimits, TimeRange};
 use crate::statistics::Counters;
 
@@ -94,11 +94,11 @@ impl Engine {
                 statistics: counters.statistics(0, started.elapsed().as_secs_f64(), 0),
             });
         }
-        let planned = self.planner(access, options(limits), &counters).metric(&request.expr, grid).await?;
+        let planned = self.planner(access, options(limits), &counters).metric(&request.expr, grid, limits).await?;
         let batches = self.execute(planned.plan).await?;
-        let mut series = gather::series(&batches, grid, hides_empty_labels(&request.expr))?;
-        let mut warnings = Vec::new();
-        if series.len() > limits.max_series {
+        let mut series = gather::series(&batches, grid, planned.shape)?;
+        let mut warnings = planned.warnings.take();
+        if !planned.limits_its_series && series.len() > limits.max_series {
             if !limits.partial_series {
                 return Err(QueryError::TooManySeries { limit: limits.max_series });
             }
@@ -140,7 +140,7 @@ impl Engine {
     pub async fn explain_metric(&self, access: &Access, request: &MetricRequest, limits: &QueryLimits) -> Result<String, QueryError> {
         let counters = Arc::new(Counters::default());
         let grid = StepGrid::new(request.start, request.end, request.step);
-        let planned = self.planner(access, options(limits), &counters).metric(&request.expr, grid).await?;
+        let planned = self.planner(access, options(limits), &counters).metric(&request.expr, grid, limits).await?;
         Ok(explain(planned.plan.as_ref()))
     }
 
@@ -192,11 +192,6 @@ fn explain(plan: &dyn ExecutionPlan) -> String {
     datafusion_physical_plan::displayable(plan).indent(false).to_string()
 }
 
-/// Label values that are empty are shown where somebody asked for the label by name.
-fn hides_empty_labels(expr: &MetricExpr) -> bool {
-    matches!(expr, MetricExpr::Range(range) if range.grouping.is_none())
-}
-
 /// Finds our own error within DataFusion's wrappings.
 fn unwrapped(error: DataFusionError) -> QueryError {
     match error {
@@ -217,12 +212,10 @@ fn unwrapped(error: DataFusionError) -> QueryError {
 }
 
 fn constant_value(expr: &MetricExpr, grid: StepGrid, is_instant: bool) -> Option<MetricValue> {
-    let value = match constant(expr)? {
-        Constant::Scalar(value) if is_instant => return Some(MetricValue::Scalar(value)),
-        Constant::Scalar(value) => Some(value),
-        Constant::Vector(value) => value,
-    };
-    let points = |value: f64| (0..grid.count).map(|step| Point { timestamp: grid.time(step), value }).collect();
-    let series = value.map(|value| Series { labels: LabelSet::default(), points: points(value) });
-    Some(MetricValue::Series(series.into_iter().collect()))
+    let value = constant(expr)?;
+    if is_instant {
+        return Some(MetricValue::Scalar(value));
+    }
+    let points = (0..grid.count).map(|step| Point { timestamp: grid.time(step), value }).collect();
+    Some(MetricValue::Series(vec![Series { labels: LabelSet::default(), points }]))
 }

@@ -1,14 +1,14 @@
 //! From the last batches of a plan to an answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use arrow::array::{BinaryArray, Float64Array, RecordBatch, TimestampNanosecondArray, UInt32Array};
+use arrow::array::{BinaryArray, RecordBatch, TimestampNanosecondArray, UInt32Array};
 use datafusion_common::Result;
-use tailwater_logql::labels::LabelSet;
 
 use crate::answer::{LogEntry, LogStream, Point, Series};
 use crate::batch;
 use crate::operators::grid::StepGrid;
+use crate::operators::points::Points;
 use crate::request::{Direction, LogRequest};
 
 /// Entries in the order of the batches, by their shown labels; streams in the order of label text.
@@ -66,23 +66,61 @@ fn is_due(last_kept: &mut BTreeMap<u32, i64>, stream: u32, timestamp: i64, reque
     is_due
 }
 
-/// Series in the order of their labels, points ascending. Hiding empty labels may leave several series with the same labels.
-pub(crate) fn series(batches: &[RecordBatch], grid: StepGrid, hide_empty_labels: bool) -> Result<Vec<Series>> {
-    let mut all: BTreeMap<LabelSet, Vec<(u32, f64)>> = BTreeMap::new();
+/// How the rows of points become series.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SeriesShape {
+    /// Labels without a value are not shown. They still tell series apart, so several may show the same labels.
+    pub(crate) hides_empty_labels: bool,
+    /// Series stay in the order of the rows.
+    pub(crate) is_ordered: bool,
+}
+
+/// Series with their points ascending. Rows of one label set are one series, unless their times collide: then each is one.
+pub(crate) fn series(batches: &[RecordBatch], grid: StepGrid, shape: SeriesShape) -> Result<Vec<Series>> {
+    let mut numbers: HashMap<&[u8], usize> = HashMap::new();
+    let mut all: Vec<(&[u8], Vec<(u32, f64)>)> = Vec::new();
     for rows in batches {
-        let (keys, labels) = batch::dictionary_column(rows, "series")?;
-        let steps: &UInt32Array = batch::column(rows, "step")?;
-        let values: &Float64Array = batch::column(rows, "value")?;
-        for row in 0..rows.num_rows() {
-            let labels = batch::decode_labels(labels.value(keys.value(row) as usize));
-            all.entry(labels).or_default().push((steps.value(row), values.value(row)));
+        let points = Points::of(rows)?;
+        let of: Vec<&[u8]> = points.label_sets().collect();
+        for (key, step, value) in points.rows() {
+            let number = *numbers.entry(of[key]).or_insert_with(|| {
+                all.push((of[key], Vec::new()));
+                all.len() - 1
+            });
+            all[number].1.push((step, value));
         }
     }
-    let point = |(step, value): (u32, f64)| Point { timestamp: grid.time(step), value };
-    let series = all.into_iter().map(|(labels, mut points)| {
+    let mut series = Vec::with_capacity(all.len());
+    for (labels, mut points) in all {
+        let labels = batch::decode_labels(labels);
+        let labels = if shape.hides_empty_labels { labels.without_empty() } else { labels };
         points.sort_by_key(|(step, _)| *step);
-        let labels = if hide_empty_labels { labels.without_empty() } else { labels };
-        Series { labels, points: points.into_iter().map(point).collect() }
-    });
-    Ok(series.collect())
+        series.extend(apart(points).into_iter().map(|points| Series { labels: labels.clone(), points: timed(&points, grid) }));
+    }
+    if !shape.is_ordered {
+        series.sort_by(|left, right| left.labels.cmp(&right.labels));
+    }
+    Ok(series)
+}
+
+/// Lists without two points of one step.
+fn apart(points: Vec<(u32, f64)>) -> Vec<Vec<(u32, f64)>> {
+    if points.windows(2).all(|pair| pair[0].0 < pair[1].0) {
+        return vec![points];
+    }
+    let mut lists: Vec<Vec<(u32, f64)>> = Vec::new();
+    let (mut last_step, mut repetition) = (None, 0);
+    for point in points {
+        repetition = if last_step == Some(point.0) { repetition + 1 } else { 0 };
+        last_step = Some(point.0);
+        if lists.len() == repetition {
+            lists.push(Vec::new());
+        }
+        lists[repetition].push(point);
+    }
+    lists
+}
+
+fn timed(points: &[(u32, f64)], grid: StepGrid) -> Vec<Point> {
+    points.iter().map(|(step, value)| Point { timestamp: grid.time(*step), value: *value }).collect()
 }

@@ -61,14 +61,9 @@ async fn the_callers_namespaces_stand_in_every_leaf() {
 }
 
 #[tokio::test]
-async fn what_is_not_evaluated_yet_is_said_and_never_guessed() {
-    for (query, what) in [
-        (r#"quantile_over_time(0.5, {app="web"} | unwrap x [1m])"#, "`quantile_over_time` of unwrapped values"),
-        (r#"topk(1, rate({app="web"}[1m]))"#, "`topk`"),
-        (r#"rate({app="web"}[1m]) / rate({app="db"}[1m])"#, "a binary operation on the series of logs"),
-        (r#"rate({app="web"} | line_format "x" | json [1m])"#, "`line_format`"),
-    ] {
-        let error = metric_plan(query, &world::everything()).await.expect_err(query).to_string();
-        assert_eq!(error, format!("{what} is not supported yet"));
-    }
+async fn operators_over_points_stand_over_a_scan_for_each_range() {
+    let query = r#"topk by (app) (2, label_replace(quantile_over_time(0.9, {app="web"} | logfmt | unwrap ms [1m]), "a", "$1", "app", "(.).*"))
+        / on (app) group_left (x) (sum by (app) (last_over_time({app="db"} | logfmt | unwrap ms [1m])) > bool 5)
+        or vector(1)"#;
+    insta::assert_snapshot!(metric_plan(query, &world::everything()).await.expect("plans"));
 }

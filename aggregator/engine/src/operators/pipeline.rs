@@ -18,9 +18,9 @@ use datafusion_physical_plan::stream::RecordBatchReceiverStream;
 use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::StreamExt;
 
-use crate::batch::{self, RENDERED, SAMPLE};
+use crate::batch::{self, RENDERED};
 use crate::operators::entries::{SelectedPipeline, StreamPipelines};
-use crate::operators::samples::{self, SampleSeries, SampleValue};
+use crate::operators::samples::{self, SampleSeries, SampleSpec};
 use crate::statistics::Counters;
 
 /// Batches in flight between a pipeline's task and its reader.
@@ -33,7 +33,7 @@ pub(crate) enum PipelineOutput {
         /// Keep stored labels, structured metadata and parsed labels apart.
         categorize: bool,
     },
-    Sample(SampleValue),
+    Sample(SampleSpec),
 }
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl PipelineExec {
         let schema = match output {
             PipelineOutput::Filter => input.schema(),
             PipelineOutput::Render { .. } => RENDERED.clone(),
-            PipelineOutput::Sample(_) => SAMPLE.clone(),
+            PipelineOutput::Sample(spec) => batch::sample(spec.is_ordered),
         };
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -87,7 +87,7 @@ impl Runner<'_> {
         let out = match self.output {
             PipelineOutput::Filter => self.filter(rows)?,
             PipelineOutput::Render { categorize } => return self.render(rows, categorize),
-            PipelineOutput::Sample(value) => samples::extract(&mut self.pipelines, &mut self.series, value, rows)?,
+            PipelineOutput::Sample(spec) => samples::extract(&mut self.pipelines, &mut self.series, spec, rows)?,
         };
         self.counters.add_kept(out.num_rows() as u64);
         Ok(out)
@@ -134,11 +134,10 @@ impl Runner<'_> {
 impl DisplayAs for PipelineExec {
     fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let output = match self.output {
-            PipelineOutput::Filter => "filter",
-            PipelineOutput::Render { categorize: false } => "render",
-            PipelineOutput::Render { categorize: true } => "render categorized",
-            PipelineOutput::Sample(SampleValue::One) => "sample one",
-            PipelineOutput::Sample(SampleValue::LineBytes) => "sample line bytes",
+            PipelineOutput::Filter => "filter".to_owned(),
+            PipelineOutput::Render { categorize: false } => "render".to_owned(),
+            PipelineOutput::Render { categorize: true } => "render categorized".to_owned(),
+            PipelineOutput::Sample(spec) => spec.to_string(),
         };
         write!(f, "PipelineExec: output={output}, stages=[{}]", self.text)
     }

@@ -1,56 +1,33 @@
 //! `RangeAggregateExec`: values of series over windows, in two phases.
 //!
-//! `partial` turns samples into changes per (series, step), partition by partition; `final` adds up the changes of all
-//! partitions and turns them into points. Changes of any partition may be added in any order.
+//! `partial` turns samples into records (see [`windows`](crate::operators::windows)), partition by partition; `final` merges the records
+//! of all partitions, in any order, and turns them into points. Memory is bounded by series and steps, but for quantiles and counters,
+//! which keep each value once.
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, Float64Array, Int64Array, RecordBatch, TimestampNanosecondArray, UInt32Array};
+use arrow::array::{
+    Array, BinaryArray, FixedSizeBinaryArray, Float64Array, RecordBatch, TimestampNanosecondArray, UInt32Array, UInt64Array,
+};
+use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
-use datafusion_common::tree_node::TreeNodeRecursion;
 use datafusion_common::{DataFusionError, Result};
-use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion_execution::{SendableRecordBatchStream, TaskContext};
-use datafusion_physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion_physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties};
-use futures::{StreamExt, TryStreamExt, stream};
+use datafusion_execution::SendableRecordBatchStream;
+use datafusion_execution::memory_pool::MemoryReservation;
+use futures::{StreamExt, stream};
+use tailwater_storage::pairs::Pairs;
 
-use crate::batch::{self, PARTIAL, POINT};
-use crate::operators::counters::{Change, SeriesCounters};
+use crate::batch::{self, POINT};
+use crate::error::QueryError;
+use crate::operators::exec::{BatchStream, Operator, deferred};
 use crate::operators::grid::{StepGrid, Window};
+use crate::operators::points::{BATCH_ROWS, PointRows};
 use crate::operators::series::SeriesIndex;
+use crate::operators::windows::{Sample, Steps, WindowFunction, WindowStore};
 
-/// Rows of an emitted batch.
-const BATCH_ROWS: usize = 8192;
-
-/// Memory taken by a series besides its labels and blocks.
-const SERIES_OVERHEAD: usize = 128;
-
-/// How totals become values.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum RangeFunction {
-    Count,
-    /// Count divided by the window's seconds.
-    CountPerSecond,
-    Sum,
-    /// Sum divided by the window's seconds.
-    SumPerSecond,
-}
-
-impl RangeFunction {
-    fn value(self, total: Change, window: Window) -> f64 {
-        let seconds = window.range as f64 / 1e9;
-        match self {
-            Self::Count => total.count as f64,
-            Self::CountPerSecond => total.count as f64 / seconds,
-            Self::Sum => total.sum,
-            Self::SumPerSecond => total.sum / seconds,
-        }
-    }
-}
+/// Memory taken by a series besides its labels and windows.
+const SERIES_OVERHEAD: usize = 192;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -61,30 +38,79 @@ pub(crate) enum Phase {
 /// What is computed; the same in both phases.
 #[derive(Debug, Clone)]
 pub(crate) struct RangeSpec {
-    pub(crate) function: RangeFunction,
+    pub(crate) function: WindowFunction,
     pub(crate) grid: StepGrid,
     pub(crate) window: Window,
+    /// Give a 1 with these labels at each step without samples, instead of values.
+    pub(crate) absent: Option<Pairs>,
+    /// Labels with empty values are left out of the points, so that several series may have the same labels.
+    pub(crate) hides_empty_labels: bool,
+    /// Fail with more series than that.
+    pub(crate) max_series: Option<usize>,
     /// The aggregation as text, for people.
     pub(crate) text: String,
 }
 
 #[derive(Debug)]
-pub(crate) struct RangeAggregateExec {
-    input: Arc<dyn ExecutionPlan>,
+pub(crate) struct RangeAggregate {
     phase: Phase,
     spec: RangeSpec,
-    properties: Arc<PlanProperties>,
 }
 
-impl RangeAggregateExec {
-    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, phase: Phase, spec: RangeSpec) -> Self {
-        let (schema, partitioning) = match phase {
-            Phase::Partial => (PARTIAL.clone(), input.output_partitioning().clone()),
-            Phase::Final => (POINT.clone(), Partitioning::UnknownPartitioning(1)),
+impl RangeAggregate {
+    pub(crate) fn new(phase: Phase, spec: RangeSpec) -> Self {
+        Self { phase, spec }
+    }
+}
+
+impl fmt::Display for RangeAggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match self.phase {
+            Phase::Partial => "partial",
+            Phase::Final => "final",
         };
-        let properties =
-            Arc::new(PlanProperties::new(EquivalenceProperties::new(schema), partitioning, EmissionType::Final, Boundedness::Bounded));
-        Self { input, phase, spec, properties }
+        let StepGrid { start, step, count } = self.spec.grid;
+        write!(f, "phase={phase}, {}, start={start}, step={step}, steps={count}", self.spec.text)
+    }
+}
+
+impl Operator for RangeAggregate {
+    const NAME: &'static str = "RangeAggregateExec";
+
+    fn schema(&self) -> SchemaRef {
+        match self.phase {
+            Phase::Partial => batch::partial(self.spec.store().words()),
+            Phase::Final => POINT.clone(),
+        }
+    }
+
+    fn is_partitioned(&self) -> bool {
+        self.phase == Phase::Partial
+    }
+
+    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, memory: MemoryReservation) -> BatchStream {
+        deferred(async move {
+            let mut state = State { store: self.spec.store(), spec: self.spec.clone(), index: SeriesIndex::default(), seen: 0, memory };
+            for mut input in inputs {
+                while let Some(rows) = input.next().await.transpose()? {
+                    match self.phase {
+                        Phase::Partial => state.add_samples(&rows)?,
+                        Phase::Final => state.add_partial(&rows)?,
+                    }
+                }
+            }
+            Ok(match self.phase {
+                Phase::Partial => stream::iter(Emission { state, next: 0, batch: State::partial_batch }).boxed(),
+                Phase::Final if state.spec.absent.is_some() => stream::iter([state.absent_batch()]).boxed(),
+                Phase::Final => stream::iter(Emission { state, next: 0, batch: State::point_batch }).boxed(),
+            })
+        })
+    }
+}
+
+impl RangeSpec {
+    fn store(&self) -> Box<dyn WindowStore> {
+        self.function.store(self.window.range, self.grid.count)
     }
 }
 
@@ -92,187 +118,134 @@ impl RangeAggregateExec {
 struct State {
     spec: RangeSpec,
     index: SeriesIndex,
-    series: Vec<SeriesCounters>,
-    reservation: MemoryReservation,
+    store: Box<dyn WindowStore>,
+    /// Series numbers below this have samples.
+    seen: u32,
+    memory: MemoryReservation,
+}
+
+/// Numbers of the label sets of a batch, given out when their first sample falls into a window.
+struct Numbers<'b> {
+    labels: &'b BinaryArray,
+    numbers: Vec<Option<u32>>,
 }
 
 impl State {
-    fn new(spec: RangeSpec, context: &TaskContext) -> Self {
-        let reservation = MemoryConsumer::new("RangeAggregateExec").register(context.memory_pool());
-        Self { spec, index: SeriesIndex::default(), series: Vec::new(), reservation }
-    }
-
-    /// Numbers of a batch's dictionary values.
-    fn numbers(&mut self, labels: &arrow::array::BinaryArray) -> Result<Vec<u32>> {
-        let mut taken = 0;
-        let numbers = (0..labels.len()).map(|value| {
-            let (number, is_new) = self.index.number(labels.value(value));
-            if is_new {
-                taken += 2 * labels.value(value).len() + SERIES_OVERHEAD;
-                self.series.push(SeriesCounters::default());
+    fn number(&mut self, numbers: &mut Numbers<'_>, key: u32) -> Result<u32> {
+        if let Some(number) = numbers.numbers[key as usize] {
+            return Ok(number);
+        }
+        let labels = numbers.labels.value(key as usize);
+        let (number, is_new) = self.index.number(labels);
+        if is_new {
+            self.seen += 1;
+            self.memory.try_grow(2 * labels.len() + SERIES_OVERHEAD)?;
+            if let Some(limit) = self.spec.max_series.filter(|limit| self.seen as usize > *limit) {
+                return Err(DataFusionError::External(Box::new(QueryError::TooManySeries { limit })));
             }
-            number
-        });
-        let numbers = numbers.collect();
-        self.reservation.try_grow(taken)?;
-        Ok(numbers)
+        }
+        numbers.numbers[key as usize] = Some(number);
+        Ok(number)
     }
 
     fn add_samples(&mut self, samples: &RecordBatch) -> Result<()> {
         let (keys, labels) = batch::dictionary_column(samples, "series")?;
         let stamps: &TimestampNanosecondArray = batch::column(samples, batch::TIMESTAMP)?;
         let values: &Float64Array = batch::column(samples, "value")?;
-        let numbers = self.numbers(labels)?;
+        let order: Option<(&UInt32Array, &UInt64Array)> = match self.spec.function.needs_order() {
+            true => Some((batch::column(samples, batch::STREAM)?, batch::column(samples, batch::ARRIVAL)?)),
+            false => None,
+        };
+        let mut numbers = Numbers { labels, numbers: vec![None; labels.len()] };
         let mut taken = 0;
         for row in 0..samples.num_rows() {
-            let Some((first, last)) = self.spec.grid.steps_of(stamps.value(row), self.spec.window) else { continue };
-            let series = &mut self.series[numbers[keys.value(row) as usize] as usize];
-            taken += series.add(first, last, values.value(row));
+            let stamp = stamps.value(row);
+            let Some(steps) = self.spec.grid.steps_of(stamp, self.spec.window) else { continue };
+            let (stream, arrival) = order.map_or((0, 0), |(streams, arrivals)| (streams.value(row), arrivals.value(row)));
+            let series = self.number(&mut numbers, keys.value(row))?;
+            taken += self.store.add(series, steps, Sample { stamp, stream, arrival, value: values.value(row) });
         }
-        self.reservation.try_grow(taken)
+        self.memory.try_grow(taken)
     }
 
     fn add_partial(&mut self, partial: &RecordBatch) -> Result<()> {
         let (keys, labels) = batch::dictionary_column(partial, "series")?;
-        let steps: &UInt32Array = batch::column(partial, "step")?;
-        let counts: &Int64Array = batch::column(partial, "count")?;
-        let sums: &Float64Array = batch::column(partial, "sum")?;
-        let numbers = self.numbers(labels)?;
+        let first: &UInt32Array = batch::column(partial, "first_step")?;
+        let last: &UInt32Array = batch::column(partial, "last_step")?;
+        let records: &FixedSizeBinaryArray = batch::column(partial, "record")?;
+        let mut numbers = Numbers { labels, numbers: vec![None; labels.len()] };
+        let mut words = Vec::new();
         let mut taken = 0;
         for row in 0..partial.num_rows() {
-            let change = Change { count: counts.value(row), sum: sums.value(row) };
-            taken += self.series[numbers[keys.value(row) as usize] as usize].change(steps.value(row), change);
+            words.clear();
+            let bytes = records.value(row).chunks_exact(size_of::<u64>());
+            words.extend(bytes.map(|word| u64::from_le_bytes(word.try_into().expect("chunks are as long as words"))));
+            let series = self.number(&mut numbers, keys.value(row))?;
+            taken += self.store.merge(series, (first.value(row), last.value(row)), &words);
         }
-        self.reservation.try_grow(taken)
+        self.memory.try_grow(taken)
     }
 
-    fn partial_batches(self) -> Result<Vec<RecordBatch>> {
-        let mut rows: Vec<(u32, u32, Change)> = Vec::new();
-        let mut batches = Vec::new();
-        for (number, series) in self.series.iter().enumerate() {
-            rows.extend(series.changes().map(|(step, change)| (number as u32, step, change)));
-            if rows.len() >= BATCH_ROWS {
-                batches.push(self.partial_batch(&std::mem::take(&mut rows))?);
-            }
+    /// Takes the series from `next` on out, until a batch is full.
+    fn partial_batch(&mut self, next: &mut u32) -> Result<RecordBatch> {
+        let (mut series, mut steps): (Vec<u32>, Vec<Steps>) = (Vec::new(), Vec::new());
+        let mut bytes: Vec<u8> = Vec::new();
+        while *next < self.seen && series.len() < BATCH_ROWS {
+            self.store.records(*next, &mut |of, record| {
+                series.push(*next);
+                steps.push(of);
+                record.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+            });
+            *next += 1;
         }
-        batches.push(self.partial_batch(&rows)?);
-        Ok(batches)
-    }
-
-    fn partial_batch(&self, rows: &[(u32, u32, Change)]) -> Result<RecordBatch> {
-        let series: Vec<u32> = rows.iter().map(|(series, _, _)| *series).collect();
-        let steps: Vec<u32> = rows.iter().map(|(_, step, _)| *step).collect();
-        let counts: Vec<i64> = rows.iter().map(|(_, _, change)| change.count).collect();
-        let sums: Vec<f64> = rows.iter().map(|(_, _, change)| change.sum).collect();
+        let width = (self.store.words() * size_of::<u64>()) as i32;
         let columns: Vec<Arc<dyn Array>> = vec![
             self.index.column(&series)?,
-            Arc::new(UInt32Array::from(steps)),
-            Arc::new(Int64Array::from(counts)),
-            Arc::new(Float64Array::from(sums)),
+            Arc::new(UInt32Array::from_iter_values(steps.iter().map(|(first, _)| *first))),
+            Arc::new(UInt32Array::from_iter_values(steps.iter().map(|(_, last)| *last))),
+            Arc::new(FixedSizeBinaryArray::try_new(width, Buffer::from_vec(bytes), None)?),
         ];
-        Ok(RecordBatch::try_new(PARTIAL.clone(), columns)?)
+        Ok(RecordBatch::try_new(batch::partial(self.store.words()), columns)?)
     }
 
-    fn point_batches(self) -> Result<Vec<RecordBatch>> {
+    /// Takes the series from `next` on out, until a batch is full.
+    fn point_batch(&mut self, next: &mut u32) -> Result<RecordBatch> {
         let mut rows = PointRows::default();
-        let mut batches = Vec::new();
-        for (number, series) in self.series.iter().enumerate() {
-            series.totals(self.spec.grid.count, |step, total| {
-                rows.push(number as u32, step, self.spec.function.value(total, self.spec.window));
-            });
-            if rows.len() >= BATCH_ROWS {
-                batches.push(std::mem::take(&mut rows).into_batch(&self.index)?);
-            }
+        while *next < self.seen && rows.len() < BATCH_ROWS {
+            self.store.points(*next, &mut |step, value| rows.push(*next, step, value));
+            *next += 1;
         }
-        batches.push(rows.into_batch(&self.index)?);
-        Ok(batches)
-    }
-}
-
-/// Points on their way into a batch.
-#[derive(Default)]
-pub(crate) struct PointRows {
-    series: Vec<u32>,
-    steps: Vec<u32>,
-    values: Vec<f64>,
-}
-
-impl PointRows {
-    pub(crate) fn push(&mut self, series: u32, step: u32, value: f64) {
-        self.series.push(series);
-        self.steps.push(step);
-        self.values.push(value);
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.series.len()
-    }
-
-    pub(crate) fn into_batch(self, index: &SeriesIndex) -> Result<RecordBatch> {
-        let columns: Vec<Arc<dyn Array>> =
-            vec![index.column(&self.series)?, Arc::new(UInt32Array::from(self.steps)), Arc::new(Float64Array::from(self.values))];
-        Ok(RecordBatch::try_new(POINT.clone(), columns)?)
-    }
-}
-
-async fn run(phase: Phase, mut state: State, mut input: SendableRecordBatchStream) -> Result<Vec<RecordBatch>> {
-    while let Some(rows) = input.next().await.transpose()? {
-        match phase {
-            Phase::Partial => state.add_samples(&rows)?,
-            Phase::Final => state.add_partial(&rows)?,
+        if self.spec.hides_empty_labels {
+            return rows.into_batch(&self.index.without_empty_values());
         }
+        rows.into_batch(&self.index)
     }
-    match phase {
-        Phase::Partial => state.partial_batches(),
-        Phase::Final => state.point_batches(),
-    }
-}
 
-/// A stream of the batches that a computation gives at its end.
-pub(crate) fn deferred(
-    schema: SchemaRef,
-    batches: impl Future<Output = Result<Vec<RecordBatch>>> + Send + 'static,
-) -> SendableRecordBatchStream {
-    let batches = stream::once(batches).map_ok(|batches| stream::iter(batches.into_iter().map(Ok))).try_flatten();
-    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
-}
-
-impl DisplayAs for RangeAggregateExec {
-    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let phase = match self.phase {
-            Phase::Partial => "partial",
-            Phase::Final => "final",
-        };
-        let StepGrid { start, step, count } = self.spec.grid;
-        write!(f, "RangeAggregateExec: phase={phase}, {}, start={start}, step={step}, steps={count}", self.spec.text)
+    /// A point at each step at which no series has a value.
+    fn absent_batch(mut self) -> Result<RecordBatch> {
+        let mut is_present = vec![false; self.spec.grid.count as usize];
+        for series in 0..self.seen {
+            self.store.points(series, &mut |step, _| is_present[step as usize] = true);
+        }
+        let mut index = SeriesIndex::default();
+        let (series, _) = index.number(self.spec.absent.clone().unwrap_or_default().as_bytes());
+        let mut rows = PointRows::default();
+        (0..self.spec.grid.count).filter(|step| !is_present[*step as usize]).for_each(|step| rows.push(series, step, 1.0));
+        rows.into_batch(&index)
     }
 }
 
-impl ExecutionPlan for RangeAggregateExec {
-    fn name(&self) -> &str {
-        "RangeAggregateExec"
-    }
+/// Gives a state away batch by batch.
+struct Emission {
+    state: State,
+    next: u32,
+    batch: fn(&mut State, &mut u32) -> Result<RecordBatch>,
+}
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
+impl Iterator for Emission {
+    type Item = Result<RecordBatch>;
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(&self, _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| DataFusionError::Internal("RangeAggregateExec has one input".into()))?;
-        Ok(Arc::new(Self::new(input, self.phase, self.spec.clone())))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let state = State::new(self.spec.clone(), &context);
-        let input = self.input.execute(partition, context)?;
-        Ok(deferred(self.properties.eq_properties.schema().clone(), run(self.phase, state, input)))
+    fn next(&mut self) -> Option<Self::Item> {
+        (self.next < self.state.seen).then(|| (self.batch)(&mut self.state, &mut self.next))
     }
 }

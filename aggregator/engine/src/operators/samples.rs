@@ -1,14 +1,15 @@
 //! From entries to samples: each entry that passes becomes a value of a series.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Float64Array, RecordBatch, TimestampNanosecondArray, UInt32Array};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use datafusion_common::{DataFusionError, Result};
 use tailwater_logql::pipeline::Processed;
 
-use crate::batch::{self, SAMPLE};
+use crate::batch;
 use crate::error::QueryError;
 use crate::operators::entries::StreamPipelines;
 use crate::operators::series::SeriesIndex;
@@ -20,6 +21,27 @@ pub(crate) enum SampleValue {
     One,
     /// The length of the line after the pipeline, in bytes.
     LineBytes,
+    /// What `unwrap` made of a label.
+    Unwrapped,
+}
+
+/// What samples are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SampleSpec {
+    pub(crate) value: SampleValue,
+    /// Samples tell their order among those of one stamp.
+    pub(crate) is_ordered: bool,
+}
+
+impl fmt::Display for SampleSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.value {
+            SampleValue::One => "sample one",
+            SampleValue::LineBytes => "sample line bytes",
+            SampleValue::Unwrapped => "sample unwrapped",
+        })?;
+        if self.is_ordered { f.write_str(" in order") } else { Ok(()) }
+    }
 }
 
 /// Series met so far by one task: by label set, and by stream and key so that label sets are seldom built.
@@ -61,7 +83,7 @@ impl SampleSeries {
 pub(crate) fn extract(
     pipelines: &mut StreamPipelines<'_>,
     series: &mut SampleSeries,
-    value: SampleValue,
+    spec: SampleSpec,
     rows: &RecordBatch,
 ) -> Result<RecordBatch> {
     let mut kept: Vec<u32> = Vec::new();
@@ -73,15 +95,26 @@ pub(crate) fn extract(
             return Err(DataFusionError::External(Box::new(error)));
         }
         series_of.push(series.of(stream, &entry));
-        values.push(match value {
+        values.push(match spec.value {
             SampleValue::One => 1.0,
             SampleValue::LineBytes => entry.line().len() as f64,
+            SampleValue::Unwrapped => entry.value().unwrap_or_default(),
         });
         kept.push(row as u32);
         Ok(())
     })?;
-    let stamps: &TimestampNanosecondArray = batch::column(rows, batch::TIMESTAMP)?;
-    let stamps = if kept.len() == stamps.len() { Arc::new(stamps.clone()) } else { take(stamps, &UInt32Array::from(kept), None)? };
-    let columns = vec![series.index.column(&series_of)?, stamps, Arc::new(Float64Array::from(values))];
-    Ok(RecordBatch::try_new(SAMPLE.clone(), columns)?)
+    let kept = (kept.len() < rows.num_rows()).then(|| UInt32Array::from(kept));
+    let scanned = |name: &str| -> Result<ArrayRef> {
+        let column = rows.column_by_name(name);
+        let column = column.ok_or_else(|| DataFusionError::Internal(format!("scanned rows have no column `{name}`")))?;
+        Ok(match &kept {
+            Some(kept) => take(column, kept, None)?,
+            None => column.clone(),
+        })
+    };
+    let mut columns = vec![series.index.column(&series_of)?, scanned(batch::TIMESTAMP)?, Arc::new(Float64Array::from(values))];
+    if spec.is_ordered {
+        columns.extend([scanned(batch::STREAM)?, scanned(batch::ARRIVAL)?]);
+    }
+    Ok(RecordBatch::try_new(batch::sample(spec.is_ordered), columns)?)
 }

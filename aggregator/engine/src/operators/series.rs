@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use arrow::array::{ArrayRef, BinaryArray};
 use datafusion_common::Result;
+use tailwater_storage::pairs::{PairIter, Pairs};
 
 use crate::batch;
 
@@ -28,6 +29,17 @@ impl SeriesIndex {
 
     pub(crate) fn labels(&self, number: u32) -> &[u8] {
         &self.labels[number as usize]
+    }
+
+    /// How many label sets there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.labels.len() as u32
+    }
+
+    /// The same numbers for the label sets without labels that have no value. Several numbers may have one label set.
+    pub(crate) fn without_empty_values(&self) -> Self {
+        let stripped = |labels: &[u8]| Pairs::from_pairs(PairIter::over(labels).filter(|(_, value)| !value.is_empty()));
+        Self { numbers: HashMap::new(), labels: self.labels.iter().map(|labels| stripped(labels).as_bytes().into()).collect() }
     }
 
     /// A dictionary column for rows of the given series.

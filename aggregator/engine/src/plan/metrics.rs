@@ -1,112 +1,272 @@
-//! Plans of metric queries.
+//! Plans of metric queries: each node of the expression becomes an operator over points, each range aggregation a scan of its own.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion_physical_plan::ExecutionPlan;
 use datafusion_physical_plan::coalesce_partitions::CoalescePartitionsExec;
-use tailwater_logql::ast::{Grouping, MetricExpr, RangeAggregation, RangeOp, Stage, VectorAggregation, VectorOp};
-use tailwater_logql::needed::{NeededLabels, needed_labels, sample_grouping};
-use tailwater_logql::pipeline::Pipeline;
-use tailwater_storage::segment::columns::Wanted;
+use datafusion_physical_plan::union::UnionExec;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tailwater_logql::ast::{BinaryOp, BinaryOperation, Grouping, LabelReplace, LogRange, MetricExpr, VectorAggregation, VectorOp};
 
 use crate::error::QueryError;
-use crate::operators::grid::{StepGrid, Window};
-use crate::operators::pipeline::PipelineOutput;
-use crate::operators::range_aggregate::{Phase, RangeAggregateExec, RangeFunction, RangeSpec};
-use crate::operators::samples::SampleValue;
-use crate::operators::vector_aggregate::{VectorAggregateExec, VectorFunction};
-use crate::plan::selection::Selection;
-use crate::plan::{Planned, Planner, not_supported};
-use crate::request::TimeRange;
+use crate::gather::SeriesShape;
+use crate::operators::exec::plan;
+use crate::operators::grid::StepGrid;
+use crate::operators::label_replace;
+use crate::operators::matching::Matching;
+use crate::operators::ranking::Ranking;
+use crate::operators::scalar_operation::ScalarOperation;
+use crate::operators::set_operation::{SetOp, SetOperation};
+use crate::operators::variant::{Variant, Warnings};
+use crate::operators::vector_aggregate::VectorAggregate;
+use crate::operators::vector_literal::VectorLiteral;
+use crate::operators::vector_operation::VectorOperation;
+use crate::operators::windows::WindowFunction;
+use crate::plan::Planner;
+use crate::request::QueryLimits;
+
+/// The plan of a metric query and what has to be known of it besides.
+pub(crate) struct PlannedMetric {
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+    /// Parts that its leaves read.
+    pub(crate) parts: usize,
+    pub(crate) shape: SeriesShape,
+    /// Said while the plan ran.
+    pub(crate) warnings: Warnings,
+    /// The plan itself sees to it that there are not too many series.
+    pub(crate) limits_its_series: bool,
+}
+
+/// A part of a plan: points in one partition.
+pub(crate) struct Vector {
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+    pub(crate) parts: usize,
+    /// Its series have labels without a value that are not to be shown.
+    pub(crate) hides_empty_labels: bool,
+    /// Its rows are in the order of values.
+    is_ordered: bool,
+}
+
+impl Vector {
+    pub(crate) fn unordered(plan: Arc<dyn ExecutionPlan>, parts: usize, hides_empty_labels: bool) -> Self {
+        Self { plan, parts, hides_empty_labels, is_ordered: false }
+    }
+}
+
+/// Where in the expression a node stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Position<'e> {
+    pub(crate) grid: StepGrid,
+    /// The vector aggregation directly over it, which decides what labels are needed.
+    pub(crate) above: Option<&'e VectorAggregation>,
+    /// Each of its series is a series of the answer: series are not joined, and no more than this many are wanted.
+    pub(crate) series_of_answer: Option<usize>,
+}
+
+impl Position<'_> {
+    fn inside(self) -> Self {
+        Self { above: None, series_of_answer: None, ..self }
+    }
+
+    fn beside(self) -> Self {
+        Self { above: None, ..self }
+    }
+
+    /// The same for what is below an operator that may drop series.
+    fn below_choice(self) -> Self {
+        Self { above: None, series_of_answer: self.series_of_answer.map(|_| usize::MAX), ..self }
+    }
+}
 
 impl Planner<'_> {
     /// Points of the expression's series at each step.
-    pub(crate) async fn metric(&self, expr: &MetricExpr, grid: StepGrid) -> Result<Planned, QueryError> {
-        let (aggregations, range) = unnest(expr)?;
-        let mut planned = self.range(range, aggregations.last().copied(), grid).await?;
-        for aggregation in aggregations.into_iter().rev() {
-            planned.plan = vector(aggregation, planned.plan)?;
+    pub(crate) async fn metric(&self, expr: &MetricExpr, grid: StepGrid, limits: &QueryLimits) -> Result<PlannedMetric, QueryError> {
+        let warnings = Warnings::default();
+        if let MetricExpr::Variants { metrics, of } = expr {
+            return self.variants(metrics, of, grid, limits.max_series, warnings).await;
         }
-        Ok(planned)
+        // Partial answers need the first series, whichever they are.
+        let most = if limits.partial_series { usize::MAX } else { limits.max_series };
+        let Vector { plan, parts, hides_empty_labels, is_ordered } =
+            self.vector(expr, Position { grid, above: None, series_of_answer: Some(most) }).await?;
+        let shape = SeriesShape { hides_empty_labels, is_ordered };
+        Ok(PlannedMetric { plan, parts, shape, warnings, limits_its_series: false })
     }
 
-    /// `above`: the vector aggregation directly over it, which decides what labels are needed.
-    async fn range(&self, range: &RangeAggregation, above: Option<&VectorAggregation>, grid: StepGrid) -> Result<Planned, QueryError> {
-        let (function, value) = range_function(range)?;
-        let log = &range.range.log;
-        let needed = needed_labels(range, above);
-        let grouping = sample_grouping(range, above);
-        let pipeline = Pipeline::compile(&log.stages, range.range.unwrap.as_ref(), &needed, &self.options)?.with_grouping(grouping);
-        let window = Window { range: range.range.range, offset: range.range.offset };
-        let (start, end) = grid.stamps(window);
-        let selection = Arc::new(Selection::new(self.catalog, self.access, &log.selector, TimeRange { start, end }).await?);
-        let wanted = Wanted {
-            lines: value == SampleValue::LineBytes,
-            metadata: pipeline.reads_metadata() && !stream_labels_suffice(&log.stages, &needed, grouping, &selection),
-            ..Wanted::default()
-        };
-        let samples = self.pipeline(&selection, pipeline, log, wanted, PipelineOutput::Sample(value));
-        let spec = RangeSpec { function, grid, window, text: MetricExpr::Range(range.clone()).to_string() };
-        let partial: Arc<dyn ExecutionPlan> = Arc::new(RangeAggregateExec::new(samples, Phase::Partial, spec.clone()));
-        let gathered = Arc::new(CoalescePartitionsExec::new(partial));
-        Ok(Planned { plan: Arc::new(RangeAggregateExec::new(gathered, Phase::Final, spec)), parts: selection.parts().len() })
-    }
-}
-
-/// Vector aggregations from the outside in, and the range aggregation they stand over.
-fn unnest(expr: &MetricExpr) -> Result<(Vec<&VectorAggregation>, &RangeAggregation), QueryError> {
-    let mut aggregations = Vec::new();
-    let mut inner = expr;
-    loop {
-        match inner {
-            MetricExpr::Vector(aggregation) => {
-                aggregations.push(aggregation);
-                inner = &aggregation.inner;
+    fn vector<'p>(&'p self, expr: &'p MetricExpr, position: Position<'p>) -> BoxFuture<'p, Result<Vector, QueryError>> {
+        async move {
+            match expr {
+                MetricExpr::Range(range) => self.range(range, position).await,
+                MetricExpr::Vector(aggregation) => self.aggregation(aggregation, position).await,
+                MetricExpr::Binary(operation) => self.operation(operation, position).await,
+                MetricExpr::LabelReplace(replace) => self.label_replace(replace, position).await,
+                MetricExpr::Literal(value) | MetricExpr::VectorLiteral(value) => {
+                    let literal = VectorLiteral { value: *value, steps: position.grid.count };
+                    Ok(Vector::unordered(plan(literal, Vec::new()), 0, false))
+                }
+                MetricExpr::Variants { .. } => Err(QueryError::Evaluation("variants cannot be part of another expression".into())),
             }
-            MetricExpr::Range(range) => return Ok((aggregations, range)),
-            MetricExpr::Binary(_) => return Err(not_supported("a binary operation on the series of logs")),
-            MetricExpr::LabelReplace(_) => return Err(not_supported("`label_replace`")),
-            MetricExpr::Variants { .. } => return Err(not_supported("`variants`")),
-            MetricExpr::Literal(_) | MetricExpr::VectorLiteral(_) => return Err(not_supported("an aggregation of literals")),
         }
+        .boxed()
+    }
+
+    async fn aggregation(&self, aggregation: &VectorAggregation, position: Position<'_>) -> Result<Vector, QueryError> {
+        let function = match aggregation.op {
+            VectorOp::Sum => WindowFunction::Sum,
+            VectorOp::Avg => WindowFunction::Average,
+            VectorOp::Min => WindowFunction::Minimum,
+            VectorOp::Max => WindowFunction::Maximum,
+            VectorOp::Count => WindowFunction::Count,
+            VectorOp::Stddev => WindowFunction::StandardDeviation,
+            VectorOp::Stdvar => WindowFunction::StandardVariance,
+            VectorOp::Topk | VectorOp::Bottomk | VectorOp::ApproxTopk | VectorOp::Sort | VectorOp::SortDesc => {
+                return self.ranking(aggregation, position).await;
+            }
+        };
+        let inner = self.vector(&aggregation.inner, Position { above: Some(aggregation), ..position.inside() }).await?;
+        let grouping = grouping(aggregation);
+        let text = aggregation_text(aggregation.op, &grouping);
+        let operator = VectorAggregate { function, grouping, steps: position.grid.count, text };
+        Ok(Vector { plan: plan(operator, vec![inner.plan]), is_ordered: false, ..inner })
+    }
+
+    async fn ranking(&self, aggregation: &VectorAggregation, position: Position<'_>) -> Result<Vector, QueryError> {
+        let is_sort = matches!(aggregation.op, VectorOp::Sort | VectorOp::SortDesc);
+        let is_descending = !matches!(aggregation.op, VectorOp::Bottomk | VectorOp::Sort);
+        let below = if is_sort { position.beside() } else { position.below_choice() };
+        let inner = self.vector(&aggregation.inner, Position { above: Some(aggregation), ..below }).await?;
+        if is_sort && position.grid.count > 1 {
+            return Ok(inner);
+        }
+        let grouping = grouping(aggregation);
+        let mut text = aggregation_text(aggregation.op, &grouping);
+        if let Some(parameter) = aggregation.parameter {
+            text.push_str(&format!(", {parameter}"));
+        }
+        let limit = match aggregation.parameter {
+            Some(parameter) if !is_sort => usize::try_from(parameter).unwrap_or(0),
+            _ => usize::MAX,
+        };
+        let is_ordered = position.grid.count == 1 && sorts(&MetricExpr::Vector(aggregation.clone()));
+        Ok(Vector { plan: plan(Ranking { is_descending, limit, grouping, text }, vec![inner.plan]), is_ordered, ..inner })
+    }
+
+    async fn operation(&self, operation: &BinaryOperation, position: Position<'_>) -> Result<Vector, QueryError> {
+        let (op, returns_bool) = (operation.op, operation.return_bool);
+        let (vector, scalar, is_scalar_left) = match (operation.left.as_ref(), operation.right.as_ref()) {
+            (MetricExpr::Literal(scalar), vector) => (vector, *scalar, true),
+            (vector, MetricExpr::Literal(scalar)) => (vector, *scalar, false),
+            (left, right) => {
+                let left = self.vector(left, position.inside()).await?;
+                let right = self.vector(right, position.inside()).await?;
+                return Ok(two_sided(operation, left, right));
+            }
+        };
+        let below = match is_comparison(op) && !returns_bool {
+            true => position.below_choice(),
+            false => position.beside(),
+        };
+        let inner = self.vector(vector, below).await?;
+        let operator = ScalarOperation { op, returns_bool, scalar, is_scalar_left };
+        Ok(Vector { plan: plan(operator, vec![inner.plan]), ..inner })
+    }
+
+    async fn label_replace(&self, replace: &LabelReplace, position: Position<'_>) -> Result<Vector, QueryError> {
+        let operator = label_replace::LabelReplace::new(replace);
+        let operator = operator.map_err(|error| QueryError::Evaluation(format!("invalid regex in label_replace: {error}")))?;
+        let inner = self.vector(&replace.inner, position.beside()).await?;
+        Ok(Vector { plan: plan(operator, vec![inner.plan]), ..inner })
+    }
+
+    /// Each variant over the shared range, its series told apart by a label.
+    async fn variants(
+        &self,
+        metrics: &[MetricExpr],
+        of: &LogRange,
+        grid: StepGrid,
+        max_series: usize,
+        warnings: Warnings,
+    ) -> Result<PlannedMetric, QueryError> {
+        let mut plans = Vec::with_capacity(metrics.len());
+        let mut parts = 0;
+        for (number, metric) in metrics.iter().enumerate() {
+            let mut metric = metric.clone();
+            share_range(&mut metric, of)?;
+            let vector = self.vector(&metric, Position { grid, above: None, series_of_answer: None }).await?;
+            parts += vector.parts;
+            plans.push(plan(Variant { number, max_series, warnings: warnings.clone() }, vec![vector.plan]));
+        }
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(UnionExec::try_new(plans)?));
+        let shape = SeriesShape { hides_empty_labels: false, is_ordered: false };
+        Ok(PlannedMetric { plan, parts, shape, warnings, limits_its_series: true })
     }
 }
 
-fn range_function(range: &RangeAggregation) -> Result<(RangeFunction, SampleValue), QueryError> {
-    match (range.op, &range.range.unwrap) {
-        (RangeOp::CountOverTime, _) => Ok((RangeFunction::Count, SampleValue::One)),
-        (RangeOp::Rate, None) => Ok((RangeFunction::CountPerSecond, SampleValue::One)),
-        (RangeOp::BytesOverTime, _) => Ok((RangeFunction::Sum, SampleValue::LineBytes)),
-        (RangeOp::BytesRate, _) => Ok((RangeFunction::SumPerSecond, SampleValue::LineBytes)),
-        (op, None) => Err(not_supported(format!("`{}`", op.name()))),
-        (op, Some(_)) => Err(not_supported(format!("`{}` of unwrapped values", op.name()))),
+/// Puts the shared range in the place of a variant's own; an unwrap that the shared one does not have stays.
+fn share_range(metric: &mut MetricExpr, of: &LogRange) -> Result<(), QueryError> {
+    match metric {
+        MetricExpr::Range(range) => {
+            let unwrap = range.range.unwrap.take();
+            range.range = of.clone();
+            range.range.unwrap = range.range.unwrap.take().or(unwrap);
+            Ok(())
+        }
+        MetricExpr::Vector(aggregation) => share_range(&mut aggregation.inner, of),
+        _ => Err(QueryError::Evaluation("a variant has to be a range aggregation or a vector aggregation of one".into())),
     }
 }
 
-fn vector(aggregation: &VectorAggregation, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-    let function = match aggregation.op {
-        VectorOp::Sum => VectorFunction::Sum,
-        VectorOp::Avg => VectorFunction::Average,
-        VectorOp::Min => VectorFunction::Minimum,
-        VectorOp::Max => VectorFunction::Maximum,
-        VectorOp::Count => VectorFunction::Count,
-        op => return Err(not_supported(format!("`{}`", op.name()))),
+fn two_sided(operation: &BinaryOperation, left: Vector, right: Vector) -> Vector {
+    let matching = Matching::new(operation.matching.as_ref());
+    let text = operation_text(operation);
+    let parts = left.parts + right.parts;
+    let inputs = vec![left.plan, right.plan];
+    let set = |op| plan(SetOperation { op, matching: matching.clone(), text: text.clone() }, inputs.clone());
+    let plan = match operation.op {
+        BinaryOp::And => set(SetOp::And),
+        BinaryOp::Or => set(SetOp::Or),
+        BinaryOp::Unless => set(SetOp::Unless),
+        op => {
+            let operator = VectorOperation { op, returns_bool: operation.return_bool, matching: matching.clone(), text: text.clone() };
+            plan(operator, inputs.clone())
+        }
     };
-    let grouping = aggregation.grouping.clone().unwrap_or(Grouping { without: false, labels: Vec::new() });
+    Vector::unordered(plan, parts, false)
+}
+
+fn is_comparison(op: BinaryOp) -> bool {
+    use BinaryOp::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
+    matches!(op, Equal | NotEqual | Greater | GreaterOrEqual | Less | LessOrEqual)
+}
+
+/// Whether the answer of an instant query is in the order of values.
+fn sorts(expr: &MetricExpr) -> bool {
+    match expr {
+        MetricExpr::Vector(aggregation) => matches!(aggregation.op, VectorOp::Sort | VectorOp::SortDesc) || sorts(&aggregation.inner),
+        MetricExpr::Binary(operation) => sorts(&operation.left) || sorts(&operation.right),
+        MetricExpr::LabelReplace(replace) => sorts(&replace.inner),
+        MetricExpr::Range(_) | MetricExpr::Literal(_) | MetricExpr::VectorLiteral(_) | MetricExpr::Variants { .. } => false,
+    }
+}
+
+fn grouping(aggregation: &VectorAggregation) -> Grouping {
+    aggregation.grouping.clone().unwrap_or(Grouping { without: false, labels: Vec::new() })
+}
+
+fn aggregation_text(op: VectorOp, grouping: &Grouping) -> String {
     let how = if grouping.without { "without" } else { "by" };
-    let text = format!("{} {how} ({})", aggregation.op.name(), grouping.labels.join(", "));
-    Ok(Arc::new(VectorAggregateExec::new(input, function, grouping, text)))
+    format!("{} {how} ({})", op.name(), grouping.labels.join(", "))
 }
 
-/// Whether the series follow from stream labels alone: no stage reads labels, and every stream has those that samples are grouped by
-/// (metadata of such a name would be shown under another).
-fn stream_labels_suffice(stages: &[Stage], needed: &NeededLabels, grouping: Option<&Grouping>, selection: &Selection) -> bool {
-    let only_line_filters = stages.iter().all(|stage| matches!(stage, Stage::LineFilter(_)));
-    let names: BTreeSet<&str> = match (needed, grouping) {
-        (NeededLabels::None, _) => BTreeSet::new(),
-        (NeededLabels::Only(_), Some(grouping)) if !grouping.without => grouping.labels.iter().map(String::as_str).collect(),
-        _ => return false,
-    };
-    only_line_filters && selection.streams().iter().all(|stream| names.iter().all(|name| stream.labels.get(name).is_some()))
+fn operation_text(operation: &BinaryOperation) -> String {
+    let mut text = operation.op.name().to_owned();
+    if operation.return_bool {
+        text.push_str(" bool");
+    }
+    if let Some(matching) = &operation.matching {
+        let how = if matching.on { "on" } else { "ignoring" };
+        text.push_str(&format!(" {how} ({})", matching.labels.join(", ")));
+    }
+    text
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! log query     PipelineExec render ← SortExec (newest or oldest, limit) ← PipelineExec filter ← LogScanExec
-//! metric query  VectorAggregateExec ← RangeAggregateExec final ← CoalescePartitionsExec ← RangeAggregateExec partial
+//! metric query  operators over points ← RangeAggregateExec final ← CoalescePartitionsExec ← RangeAggregateExec partial
 //!               ← PipelineExec sample ← LogScanExec
 //! ```
 //! Every plan is made by a [`Planner`], which holds the caller's [`Access`]; every leaf is a scan of a selection made with it.
@@ -10,6 +10,7 @@
 mod constant;
 mod logs;
 mod metrics;
+mod ranges;
 pub(crate) mod selection;
 
 use std::sync::Arc;
@@ -22,14 +23,13 @@ use tailwater_storage::catalog::Catalog;
 use tailwater_storage::segment::columns::Wanted;
 
 use crate::access::Access;
-use crate::error::QueryError;
 use crate::operators::entries::SelectedPipeline;
 use crate::operators::pipeline::{PipelineExec, PipelineOutput};
 use crate::plan::selection::SharedSelection;
 use crate::scan::{LogScanExec, Needles};
 use crate::statistics::Counters;
 
-pub(crate) use constant::{Constant, constant};
+pub(crate) use constant::constant;
 
 /// Makes the plans of one query.
 pub(crate) struct Planner<'a> {
@@ -63,8 +63,4 @@ impl Planner<'_> {
         let stages = SelectedPipeline { pipeline: Arc::new(pipeline), selection: selection.clone() };
         Arc::new(PipelineExec::new(Arc::new(scan), stages, format_stages(&log.stages), output, self.counters.clone()))
     }
-}
-
-fn not_supported(what: impl Into<String>) -> QueryError {
-    QueryError::NotSupported { what: what.into() }
 }

@@ -3,30 +3,32 @@
 //! An entry counts for all steps whose window holds it, which are neighbours: adding it to the first and taking it away after the last
 //! costs the same however wide the windows are. Whole numbers only, so that taking away leaves no residue.
 
+use crate::operators::windows::{Sample, Steps, WindowStore};
+
 /// Steps in a block; blocks are made where entries fall.
 const BLOCK: usize = 64;
 
 /// The changes of one series.
 #[derive(Debug, Default)]
-pub(crate) struct SeriesCounters {
+struct SeriesChanges {
     blocks: Vec<Option<Box<[Change; BLOCK]>>>,
 }
 
 /// What changes at a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Change {
-    pub(crate) count: i64,
-    pub(crate) sum: f64,
+struct Change {
+    count: i64,
+    sum: f64,
 }
 
-impl SeriesCounters {
+impl SeriesChanges {
     /// Adds a value to the steps `first..=last`; returns the bytes that were newly taken.
-    pub(crate) fn add(&mut self, first: u32, last: u32, value: f64) -> usize {
+    fn add(&mut self, first: u32, last: u32, value: f64) -> usize {
         self.change(first, Change { count: 1, sum: value }) + self.change(last + 1, Change { count: -1, sum: -value })
     }
 
     /// Applies a change at a step; returns the bytes that were newly taken.
-    pub(crate) fn change(&mut self, step: u32, change: Change) -> usize {
+    fn change(&mut self, step: u32, change: Change) -> usize {
         let (block, slot) = (step as usize / BLOCK, step as usize % BLOCK);
         let mut taken = 0;
         if self.blocks.len() <= block {
@@ -43,7 +45,7 @@ impl SeriesCounters {
     }
 
     /// The steps at which something changes, ascending.
-    pub(crate) fn changes(&self) -> impl Iterator<Item = (u32, Change)> + '_ {
+    fn changes(&self) -> impl Iterator<Item = (u32, Change)> + '_ {
         let blocks = self.blocks.iter().enumerate().filter_map(|(block, slots)| Some((block, slots.as_ref()?)));
         blocks
             .flat_map(|(block, slots)| slots.iter().enumerate().map(move |(slot, change)| ((block * BLOCK + slot) as u32, *change)))
@@ -51,7 +53,7 @@ impl SeriesCounters {
     }
 
     /// Running totals at each of `steps` steps that has entries, ascending.
-    pub(crate) fn totals(&self, steps: u32, mut each: impl FnMut(u32, Change)) {
+    fn totals(&self, steps: u32, mut each: impl FnMut(u32, Change)) {
         let mut total = Change::default();
         let mut changes = self.changes().peekable();
         while let Some((from, change)) = changes.next() {
@@ -65,6 +67,72 @@ impl SeriesCounters {
     }
 }
 
+/// How running totals become values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Totals {
+    Count,
+    CountPer(f64),
+    Sum,
+    SumPer(f64),
+}
+
+impl Totals {
+    fn value(self, total: Change) -> f64 {
+        match self {
+            Self::Count => total.count as f64,
+            Self::CountPer(divisor) => total.count as f64 / divisor,
+            Self::Sum => total.sum,
+            Self::SumPer(divisor) => total.sum / divisor,
+        }
+    }
+}
+
+/// A store of changes. A record is a change at its first step.
+pub(crate) struct ChangeStore {
+    steps: u32,
+    totals: Totals,
+    series: Vec<SeriesChanges>,
+}
+
+impl ChangeStore {
+    pub(crate) fn new(steps: u32, totals: Totals) -> Self {
+        Self { steps, totals, series: Vec::new() }
+    }
+
+    fn series(&mut self, number: u32) -> &mut SeriesChanges {
+        let number = number as usize;
+        if self.series.len() <= number {
+            self.series.resize_with(number + 1, SeriesChanges::default);
+        }
+        &mut self.series[number]
+    }
+}
+
+impl WindowStore for ChangeStore {
+    fn words(&self) -> usize {
+        2
+    }
+
+    fn add(&mut self, series: u32, (first, last): Steps, sample: Sample) -> usize {
+        self.series(series).add(first, last, sample.value)
+    }
+
+    fn merge(&mut self, series: u32, (step, _): Steps, record: &[u64]) -> usize {
+        self.series(series).change(step, Change { count: record[0].cast_signed(), sum: f64::from_bits(record[1]) })
+    }
+
+    fn records(&mut self, series: u32, each: &mut dyn FnMut(Steps, &[u64])) {
+        for (step, change) in std::mem::take(self.series(series)).changes() {
+            each((step, step), &[change.count.cast_unsigned(), change.sum.to_bits()]);
+        }
+    }
+
+    fn points(&mut self, series: u32, each: &mut dyn FnMut(u32, f64)) {
+        let (steps, totals) = (self.steps, self.totals);
+        std::mem::take(self.series(series)).totals(steps, |step, total| each(step, totals.value(total)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,7 +143,7 @@ mod tests {
         fn totals_are_those_of_adding_to_every_step(
             entries in proptest::collection::vec((0u32..200, 0u32..200, 0u32..1000), 0..50), steps in 1u32..200,
         ) {
-            let mut counters = SeriesCounters::default();
+            let mut counters = SeriesChanges::default();
             let mut expected = vec![Change::default(); steps as usize];
             for (from, length, value) in entries {
                 let (first, last) = (from.min(steps - 1), (from + length).min(steps - 1));

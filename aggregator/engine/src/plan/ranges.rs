@@ -1,0 +1,128 @@
+//! Plans of range aggregations: scan, pipeline, and the aggregation in two phases.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion_physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use tailwater_logql::ast::{Grouping, MatchOp, MetricExpr, RangeAggregation, RangeOp, Selector, Stage};
+use tailwater_logql::needed::{NeededLabels, needed_labels, sample_grouping};
+use tailwater_logql::pipeline::Pipeline;
+use tailwater_storage::pairs::Pairs;
+use tailwater_storage::segment::columns::Wanted;
+
+use crate::error::QueryError;
+use crate::operators::exec::plan;
+use crate::operators::grid::Window;
+use crate::operators::pipeline::PipelineOutput;
+use crate::operators::range_aggregate::{Phase, RangeAggregate, RangeSpec};
+use crate::operators::samples::{SampleSpec, SampleValue};
+use crate::operators::windows::WindowFunction;
+use crate::plan::Planner;
+use crate::plan::metrics::{Position, Vector};
+use crate::plan::selection::Selection;
+use crate::request::TimeRange;
+
+impl Planner<'_> {
+    pub(super) async fn range(&self, range: &RangeAggregation, position: Position<'_>) -> Result<Vector, QueryError> {
+        let (function, value) = range_function(range);
+        let log = &range.range.log;
+        let needed = needed_labels(range, position.above);
+        let absent = (range.op == RangeOp::AbsentOverTime).then(|| absent_labels(&log.selector));
+        let asked = sample_grouping(range, position.above);
+        let no_labels = Grouping { without: false, labels: Vec::new() };
+        let grouping = if absent.is_some() { Some(&no_labels) } else { asked };
+        let pipeline = Pipeline::compile(&log.stages, range.range.unwrap.as_ref(), &needed, &self.options)?.with_grouping(grouping);
+        let window = Window { range: range.range.range, offset: range.range.offset };
+        let (start, end) = position.grid.stamps(window);
+        let selection = Arc::new(Selection::new(self.catalog, self.access, &log.selector, TimeRange { start, end }).await?);
+        let wanted = Wanted {
+            lines: value == SampleValue::LineBytes,
+            metadata: pipeline.reads_metadata() && !stream_labels_suffice(range, &needed, grouping, &selection),
+            ..Wanted::default()
+        };
+        let sample = SampleSpec { value, is_ordered: function.needs_order() };
+        let samples = self.pipeline(&selection, pipeline, log, wanted, PipelineOutput::Sample(sample));
+        let spec = RangeSpec {
+            function,
+            grid: position.grid,
+            window,
+            absent,
+            hides_empty_labels: grouping.is_none() && position.series_of_answer.is_none(),
+            max_series: position.series_of_answer.filter(|most| *most < usize::MAX),
+            text: MetricExpr::Range(range.clone()).to_string(),
+        };
+        let partial = plan(RangeAggregate::new(Phase::Partial, spec.clone()), vec![samples]);
+        let gathered = Arc::new(CoalescePartitionsExec::new(partial));
+        let last = plan(RangeAggregate::new(Phase::Final, spec), vec![gathered]);
+        let hides_empty_labels = grouping.is_none() && position.series_of_answer.is_some();
+        Ok(Vector::unordered(last, selection.parts().len(), hides_empty_labels))
+    }
+}
+
+fn range_function(range: &RangeAggregation) -> (WindowFunction, SampleValue) {
+    let function = match range.op {
+        RangeOp::CountOverTime | RangeOp::AbsentOverTime => return (WindowFunction::Count, SampleValue::One),
+        RangeOp::Rate if range.range.unwrap.is_none() => return (WindowFunction::CountPerSecond, SampleValue::One),
+        RangeOp::BytesOverTime => return (WindowFunction::WholeSum, SampleValue::LineBytes),
+        RangeOp::BytesRate => return (WindowFunction::WholeSumPerSecond, SampleValue::LineBytes),
+        RangeOp::Rate => WindowFunction::SumPerSecond,
+        RangeOp::RateCounter => WindowFunction::CounterRate,
+        RangeOp::SumOverTime => WindowFunction::Sum,
+        RangeOp::AvgOverTime => WindowFunction::Average,
+        RangeOp::MinOverTime => WindowFunction::Minimum,
+        RangeOp::MaxOverTime => WindowFunction::Maximum,
+        RangeOp::StdvarOverTime => WindowFunction::StandardVariance,
+        RangeOp::StddevOverTime => WindowFunction::StandardDeviation,
+        // The parser lets none through without a parameter.
+        RangeOp::QuantileOverTime => WindowFunction::Quantile(range.parameter.unwrap_or(f64::NAN)),
+        RangeOp::FirstOverTime => WindowFunction::First,
+        RangeOp::LastOverTime => WindowFunction::Last,
+    };
+    (function, SampleValue::Unwrapped)
+}
+
+/// The labels that equality matchers name, but for names that are matched again.
+fn absent_labels(selector: &Selector) -> Pairs {
+    let mut labels: Vec<(&str, &str)> = Vec::new();
+    let mut named: BTreeSet<&str> = BTreeSet::new();
+    for matcher in &selector.matchers {
+        let name = matcher.name.as_str();
+        if matcher.op == MatchOp::Equal && named.insert(name) {
+            labels.push((name, matcher.value.as_str()));
+        } else {
+            labels.retain(|(other, _)| *other != name);
+        }
+    }
+    Pairs::from_pairs(labels.into_iter().filter(|(_, value)| !value.is_empty()))
+}
+
+/// Whether the series follow from stream labels alone: no stage reads labels, and every stream has those that samples are grouped by
+/// (metadata of such a name would be shown under another).
+fn stream_labels_suffice(range: &RangeAggregation, needed: &NeededLabels, grouping: Option<&Grouping>, selection: &Selection) -> bool {
+    let only_line_filters = range.range.log.stages.iter().all(|stage| matches!(stage, Stage::LineFilter(_)));
+    let names: BTreeSet<&str> = match (needed, grouping) {
+        (NeededLabels::None, _) => BTreeSet::new(),
+        (NeededLabels::Only(_), Some(grouping)) if !grouping.without => grouping.labels.iter().map(String::as_str).collect(),
+        _ => return false,
+    };
+    let has_names = || selection.streams().iter().all(|stream| names.iter().all(|name| stream.labels.get(name).is_some()));
+    only_line_filters && range.range.unwrap.is_none() && has_names()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absence_is_labelled_by_what_had_to_be_equal() {
+        for (selector, expected) in [
+            (r#"{app="a", pod=~"p", zone="z"}"#, r#"{app="a", zone="z"}"#),
+            (r#"{app="a", app=~"a|b"}"#, "{}"),
+            (r#"{app="a", app="a"}"#, "{}"),
+            (r#"{app=~"a", app="a", x=""}"#, r#"{app="a"}"#),
+        ] {
+            let selector = tailwater_logql::parse_selector(selector).expect("parses");
+            assert_eq!(absent_labels(&selector).canonical_text(), expected);
+        }
+    }
+}
