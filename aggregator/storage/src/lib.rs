@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod entry;
 pub mod error;
 pub mod identity;
+pub mod manifest;
 pub mod pairs;
 pub mod segment;
 pub mod store;
