@@ -1,15 +1,18 @@
 //! What is stored and how: entries, segments, the objects that hold them, and when two entries are one.
 //!
 //! ```text
-//! entry → segment (Parquet bytes) → store (objects, create-only) → catalog (what is visible) → identity (each entry once)
+//! entry → segment (rows of a flush) → file (Parquet bytes) → store (objects, create-only) → manifest, catalog (what is visible)
+//!       → identity (each entry once) → compact (segments and files become fewer files)
 //! ```
 
-// pub mod catalog;
+pub mod catalog;
 pub mod cluster;
+pub mod compact;
 pub mod entry;
 pub mod error;
 pub mod file;
-// pub mod identity;
+pub mod identity;
+pub mod manifest;
 pub mod pairs;
 pub mod segment;
 pub mod store;

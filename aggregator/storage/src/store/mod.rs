@@ -11,7 +11,7 @@ mod folder;
 mod open;
 pub mod paths;
 mod probe;
-mod retry;
+pub(crate) mod retry;
 mod tenant;
 
 use std::ops::Range;

@@ -1,0 +1,98 @@
+//! What is visible, through restarts, lagging listings and damage.
+
+use super::*;
+use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels};
+use crate::pairs::Pairs;
+use crate::segment::encode::encode;
+use object_store::memory::InMemory;
+use std::time::Duration;
+
+fn rows(stamp: i64) -> SegmentRows {
+    let mut stream = StreamEntries::new(Arc::new(StreamLabels::new(Pairs::from_pairs([("app", "a")]), None)));
+    let handle = stream.intern(Metadata::default());
+    stream.push(stamp, "a line", handle);
+    SegmentRows::from_pushes(&[PushBatch { tenant: TenantId::new("t"), streams: vec![stream] }])
+}
+
+fn name(writer: &str, sequence: u64) -> SegmentName {
+    SegmentName { writer: writer.into(), sequence, flushed: 1000 + i64::try_from(sequence).expect("small") }
+}
+
+async fn stored(store: &Store, name: &SegmentName) -> (u64, FileFooter) {
+    let bytes = encode(name, &rows(7)).expect("encodes");
+    let size = bytes.len() as u64;
+    let Ok(Tail::Footer(file)) = parse_tail(&bytes, size) else { panic!("its own end is read") };
+    store.create(&paths::segment(&name.writer, name.sequence), bytes, Duration::from_secs(1)).await.expect("stores");
+    (size, file.footer)
+}
+
+/// What a catalog with so much memory for recent rows sees.
+fn catalog(store: &Store, recent_rows: usize) -> Catalog {
+    Catalog::new(store.clone(), CacheBudget { recent_rows, footers: 1 << 20, index: 1 << 20 }, "test", Arc::new(|| 0))
+}
+
+async fn visible(catalog: &Catalog, tenant: &str) -> Snapshot {
+    catalog.snapshot(&TenantId::new(tenant), i64::MIN, i64::MAX).await.expect("reads")
+}
+
+async fn stamps_of(catalog: &Catalog, part: &Part) -> Vec<i64> {
+    catalog.fetch(part, [0], STAMPS).await.expect("reads").timestamps(0).expect("intact").to_vec()
+}
+
+const STAMPS: Wanted = Wanted { timestamps: true, lines: false, metadata: false, line_hashes: false };
+
+#[tokio::test]
+async fn a_new_process_sees_what_an_old_one_stored_and_counts_nothing_twice() {
+    let store = Store::new(Arc::new(InMemory::new()), "p");
+    let own = catalog(&store, 1 << 20);
+    for sequence in 0..3 {
+        let (size, footer) = stored(&store, &name("W", sequence)).await;
+        own.publish(&name("W", sequence), size, footer, rows(7));
+    }
+    assert_eq!(own.discover(|_, _| ()).await.expect("lists"), 0);
+
+    let other = catalog(&store, 0);
+    assert_eq!(other.discover(|_, _| ()).await.expect("lists"), 3);
+    assert_eq!(other.discover(|_, _| ()).await.expect("lists"), 0);
+    stored(&store, &name("W", 3)).await;
+    assert_eq!(other.discover(|_, _| ()).await.expect("lists"), 1);
+    let snapshot = visible(&other, "t").await;
+    assert!(snapshot.is_sorted_by_key(|part| part.order().clone()));
+    assert_eq!(stamps_of(&other, &snapshot[3]).await, [7]);
+    assert!(visible(&other, "another").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_listing_that_lags_is_caught_up_with() {
+    let store = Store::new(Arc::new(InMemory::new()), "p");
+    let catalog = catalog(&store, 0);
+    stored(&store, &name("W", 1)).await;
+    assert_eq!(catalog.discover(|_, _| ()).await.expect("lists"), 1);
+    stored(&store, &name("W", 0)).await;
+    assert_eq!(catalog.discover(|_, _| ()).await.expect("lists"), 1);
+    assert_eq!(catalog.segment_count(), 2);
+}
+
+#[tokio::test]
+async fn rows_leave_memory_at_the_budget_and_stay_readable() {
+    let store = Store::new(Arc::new(InMemory::new()), "");
+    let catalog = catalog(&store, rows(7).heap_bytes() + 1);
+    for sequence in 0..2 {
+        let (size, footer) = stored(&store, &name("W", sequence)).await;
+        catalog.publish(&name("W", sequence), size, footer, rows(7));
+    }
+    let snapshot = visible(&catalog, "t").await;
+    assert!(snapshot[0].recent().is_none() && snapshot[1].recent().is_some());
+    for part in snapshot.iter() {
+        assert_eq!(stamps_of(&catalog, part).await, [7]);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_segment_is_named() {
+    let store = Store::new(Arc::new(InMemory::new()), "p");
+    let key = paths::segment("W", 0);
+    store.create(&key, vec![0; 100].into(), Duration::from_secs(1)).await.expect("stores");
+    let error = catalog(&store, 0).discover(|_, _| ()).await.expect_err("damaged");
+    assert!(error.to_string().contains(&key), "{error}");
+}
