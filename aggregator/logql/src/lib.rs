@@ -20,6 +20,7 @@ pub mod pipeline;
 pub mod printer;
 pub mod regex_dialect;
 pub(crate) mod stages;
+pub mod template;
 pub mod validate;
 
 pub use error::ParseError;
