@@ -19,6 +19,7 @@ pub mod parser;
 pub mod pipeline;
 pub mod printer;
 pub mod regex_dialect;
+pub mod required;
 pub(crate) mod stages;
 pub mod template;
 pub mod validate;
