@@ -19,7 +19,9 @@ pub mod parser;
 pub mod pipeline;
 pub mod printer;
 pub mod regex_dialect;
+pub mod required;
 pub(crate) mod stages;
+pub mod template;
 pub mod validate;
 
 pub use error::ParseError;

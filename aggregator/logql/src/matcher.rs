@@ -15,6 +15,9 @@ pub struct MatcherError {
     pub source: RegexError,
 }
 
+/// The label that holds the metric's name where there are metrics.
+const METRIC_NAME: &str = "__name__";
+
 /// A compiled [`Matcher`].
 #[derive(Debug, Clone)]
 pub struct StreamMatcher {
@@ -37,9 +40,10 @@ impl StreamMatcher {
         Ok(StreamMatcher { name: matcher.name.clone(), op: matcher.op, value: matcher.value.clone(), regex })
     }
 
-    /// Whether a label with this value is matched; pass `""` for a missing one.
+    /// Whether a stream whose label has this value is matched; pass `""` for a missing one. Streams have no metric
+    /// name: a matcher of `__name__` asks for nothing.
     pub fn matches(&self, value: &str) -> bool {
-        self.matches_bytes(value.as_bytes())
+        self.name == METRIC_NAME || self.matches_bytes(value.as_bytes())
     }
 
     pub(crate) fn matches_bytes(&self, value: &[u8]) -> bool {
@@ -92,6 +96,13 @@ mod tests {
         for (op, pattern, value, expected) in cases {
             assert_eq!(matches(op, pattern, value), expected, "{op:?} {pattern:?} on {value:?}");
         }
+    }
+
+    #[test]
+    fn a_metric_name_matches_every_stream() {
+        let matcher = Matcher { name: "__name__".into(), op: MatchOp::Equal, value: "x".into() };
+        let compiled = StreamMatcher::new(&matcher).unwrap();
+        assert!(compiled.matches("") && compiled.matches("y") && !compiled.matches_bytes(b"y"));
     }
 
     #[test]

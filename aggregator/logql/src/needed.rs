@@ -5,7 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::ast::{Grouping, LabelFilter, LabelFormatSource, LogRange, RangeAggregation, RangeOp, Stage, VectorAggregation, VectorOp};
+use crate::ast::{Grouping, LabelFilter, LabelFormatSource, RangeAggregation, RangeOp, Stage, VectorAggregation, VectorOp};
+use crate::stages::template_format::line_template;
+use crate::template::FieldsRead;
 
 /// Suffix of extracted labels whose own name is taken by the stream or by structured metadata.
 pub(crate) const EXTRACTED_SUFFIX: &str = "_extracted";
@@ -20,11 +22,10 @@ pub enum NeededLabels {
 
 /// What the parsers below a range aggregation have to extract; `above` is the vector aggregation directly over it.
 pub fn needed_labels(range: &RangeAggregation, above: Option<&VectorAggregation>) -> NeededLabels {
-    if has_template(&range.range.log.stages) {
+    let mut names = BTreeSet::new();
+    if !collect_from_range(range, &mut names) {
         return NeededLabels::All;
     }
-    let mut names = BTreeSet::new();
-    collect_from_range(&range.range, &mut names);
     let without_labels = RangeOp::AbsentOverTime == range.op;
     match sample_grouping(range, above) {
         _ if without_labels => {}
@@ -56,26 +57,35 @@ fn is_additive(op: RangeOp) -> bool {
     matches!(op, RangeOp::Rate | RangeOp::CountOverTime | RangeOp::BytesRate | RangeOp::BytesOverTime | RangeOp::SumOverTime)
 }
 
-fn collect_from_range(range: &LogRange, names: &mut BTreeSet<String>) {
-    for stage in &range.log.stages {
-        match stage {
-            Stage::LabelFilter(filter) => collect_from_filter(filter, names),
-            Stage::LabelFormat { formats } => {
-                for format in formats {
-                    if let LabelFormatSource::Label(source) = &format.source {
-                        names.insert(source.clone());
-                    }
-                }
+/// Adds the labels that stages read; false if one may read any.
+fn collect_from_range(range: &RangeAggregation, names: &mut BTreeSet<String>) -> bool {
+    for stage in &range_stages(range) {
+        let is_known = match stage {
+            Stage::LabelFilter(filter) => {
+                collect_from_filter(filter, names);
+                true
             }
-            _ => {}
+            Stage::LineFormat { template } => collect_from_template(template, names),
+            Stage::LabelFormat { formats } => formats.iter().all(|format| match &format.source {
+                LabelFormatSource::Label(source) => {
+                    names.insert(source.clone());
+                    true
+                }
+                LabelFormatSource::Template(text) => collect_from_template(text, names),
+            }),
+            _ => true,
+        };
+        if !is_known {
+            return false;
         }
     }
-    if let Some(unwrap) = &range.unwrap {
+    if let Some(unwrap) = &range.range.unwrap {
         names.insert(unwrap.label.clone());
         for filter in &unwrap.post_filters {
             collect_from_filter(filter, names);
         }
     }
+    true
 }
 
 fn collect_from_filter(filter: &LabelFilter, names: &mut BTreeSet<String>) {
@@ -89,20 +99,52 @@ fn collect_from_filter(filter: &LabelFilter, names: &mut BTreeSet<String>) {
     }
 }
 
-/// A template may read any label.
-fn has_template(stages: &[Stage]) -> bool {
-    stages.iter().any(|stage| match stage {
-        Stage::LineFormat { .. } => true,
-        Stage::LabelFormat { formats } => formats.iter().any(|format| matches!(format.source, LabelFormatSource::Template(_))),
-        _ => false,
-    })
+/// Adds the labels that a template reads; false if it may read any.
+fn collect_from_template(text: &str, names: &mut BTreeSet<String>) -> bool {
+    // A broken one fails before it could read anything.
+    let Ok(template) = line_template(text) else { return true };
+    match template.fields_read() {
+        FieldsRead::All => false,
+        FieldsRead::Only(fields) => {
+            names.extend(fields);
+            true
+        }
+    }
+}
+
+/// The stages that a range aggregation has to run: all but a `line_format` whose line nobody reads. Such a one
+/// neither runs nor fails, even if its template is broken.
+pub fn range_stages(range: &RangeAggregation) -> Vec<Stage> {
+    let stages = &range.range.log.stages;
+    let counts_bytes = matches!(range.op, RangeOp::BytesRate | RangeOp::BytesOverTime);
+    let is_run = |(index, stage): &(usize, &Stage)| {
+        counts_bytes || !matches!(stage, Stage::LineFormat { .. }) || stages[index + 1..].iter().any(reads_line)
+    };
+    stages.iter().enumerate().filter(is_run).map(|(_, stage)| stage.clone()).collect()
+}
+
+fn reads_line(stage: &Stage) -> bool {
+    match stage {
+        Stage::LabelFilter(_) | Stage::Drop { .. } | Stage::Keep { .. } | Stage::Decolorize => false,
+        Stage::LabelFormat { formats } => formats.iter().any(|format| match &format.source {
+            LabelFormatSource::Template(text) => asks_for_line(text),
+            LabelFormatSource::Label(_) => false,
+        }),
+        // Another line_format replaces the line; whether it is read shows there.
+        Stage::LineFormat { template } => asks_for_line(template),
+        _ => true,
+    }
+}
+
+fn asks_for_line(template: &str) -> bool {
+    line_template(template).is_ok_and(|template| template.calls("__line__"))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::ast::{LogExpr, MatchOp, Matcher, MetricExpr, Selector};
+    use crate::ast::{LabelFormat, LogExpr, LogRange, MatchOp, Matcher, MetricExpr, Selector};
 
     fn range(op: RangeOp, stages: Vec<Stage>, grouping: Option<Grouping>) -> RangeAggregation {
         let log = LogExpr { selector: Selector { matchers: Vec::new() }, stages };
@@ -159,10 +201,44 @@ mod tests {
         assert_eq!(needed_labels(&range(RangeOp::AbsentOverTime, vec![], None), None), NeededLabels::None);
     }
 
+    fn line_format(template: &str) -> Stage {
+        Stage::LineFormat { template: template.into() }
+    }
+
+    fn label_format(target: &str, source: LabelFormatSource) -> Stage {
+        Stage::LabelFormat { formats: vec![LabelFormat { target: target.into(), source }] }
+    }
+
     #[test]
-    fn a_template_may_need_any_label() {
-        let stage = Stage::LineFormat { template: r#"{{ index . "a" }}"#.into() };
-        let count = range(RangeOp::CountOverTime, vec![stage], None);
-        assert_eq!(needed_labels(&count, Some(&above(VectorOp::Sum, None))), NeededLabels::All);
+    fn formats_need_what_they_read() {
+        let sum = above(VectorOp::Sum, None);
+        let line_filter = Stage::Json { extractions: Vec::new() };
+        let needed = |stages: Vec<Stage>| needed_labels(&range(RangeOp::CountOverTime, stages, None), Some(&sum));
+        assert_eq!(needed(vec![line_format(r#"{{ index . "a" }}{{.b}}"#), line_filter.clone()]), only(&["a", "b"]));
+        assert_eq!(needed(vec![line_format("{{ . }}"), line_filter]), NeededLabels::All);
+        assert_eq!(needed(vec![label_format("x", LabelFormatSource::Template("{{.a | upper}}".into()))]), only(&["a"]));
+        assert_eq!(
+            needed(vec![label_format("x", LabelFormatSource::Template("{{range $k, $v := .}}{{$k}}{{end}}".into()))]),
+            NeededLabels::All
+        );
+        assert_eq!(needed(vec![label_format("x", LabelFormatSource::Label("a".into()))]), only(&["a"]));
+    }
+
+    #[test]
+    fn a_line_nobody_reads_is_not_formatted() {
+        let json = Stage::Json { extractions: Vec::new() };
+        let stages = |op, stages| range_stages(&range(op, stages, None)).len();
+        assert_eq!(stages(RangeOp::CountOverTime, vec![json.clone(), line_format("{{.a}}")]), 1);
+        assert_eq!(stages(RangeOp::CountOverTime, vec![line_format("{{"), filter("a")]), 1);
+        assert_eq!(stages(RangeOp::CountOverTime, vec![line_format("{{.a}}"), json.clone()]), 2);
+        assert_eq!(stages(RangeOp::CountOverTime, vec![line_format("{{.a}}"), line_format("{{.b}}")]), 0);
+        assert_eq!(
+            stages(
+                RangeOp::CountOverTime,
+                vec![line_format("{{.a}}"), label_format("x", LabelFormatSource::Template("{{__line__}}".into()))]
+            ),
+            2
+        );
+        assert_eq!(stages(RangeOp::BytesOverTime, vec![json, line_format("{{.a}}")]), 2);
     }
 }

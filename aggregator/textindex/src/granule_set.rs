@@ -15,7 +15,7 @@ impl GranuleSet {
     pub fn all(capacity: u32) -> GranuleSet {
         let mut set = GranuleSet { words: vec![u64::MAX; (capacity as usize).div_ceil(64)], capacity };
         if let Some(last) = set.words.last_mut()
-            && capacity % 64 != 0
+            && !capacity.is_multiple_of(64)
         {
             *last = (1 << (capacity % 64)) - 1;
         }

@@ -6,6 +6,8 @@ use support::generated::{Numbers, stream_text};
 use support::{Granule, Stored};
 use tailwater_textindex::Probe;
 
+type MakeNeedle<'a> = &'a dyn Fn(&mut Numbers) -> String;
+
 const GRANULES: u64 = 16;
 const NEEDLES: u64 = 24;
 
@@ -35,7 +37,7 @@ fn absent_needles_exclude_granules() {
         let words = ["xylophonequark", "flux capacitor overload", "ERRCODE_ZX81", "QUOKKAWOMBAT", "Zwiebelfisch in aspic"];
         words[numbers.below(words.len() as u64) as usize].to_owned()
     };
-    let cases: [(&str, f64, &dyn Fn(&mut Numbers) -> String); 7] = [
+    let cases: [(&str, f64, MakeNeedle<'_>); 7] = [
         ("uuid", 0.01, &Numbers::uuid),
         ("32 hex", 0.01, &|numbers| numbers.hex(32)),
         ("16 hex", 0.028, &|numbers| numbers.hex(16)),

@@ -11,5 +11,6 @@ mod size;
 
 pub use duration::{DurationError, format_go_duration, format_prometheus_duration, parse_go_duration, parse_prometheus_duration};
 pub use float::{FloatError, format_go_float, parse_go_float};
+pub(crate) use quote::is_printable;
 pub use quote::{go_quote, go_unquote};
 pub use size::{SizeError, format_bytes_size, parse_bytes_size};

@@ -19,6 +19,7 @@ use crate::stages::logfmt::Logfmt;
 use crate::stages::logfmt_expression::LogfmtExpression;
 use crate::stages::pattern::Pattern;
 use crate::stages::regexp::Regexp;
+use crate::stages::template_format::{LabelFormats, LineFormat};
 use crate::stages::unwrap::Unwrap;
 use crate::validate::stage_text;
 
@@ -31,8 +32,6 @@ pub enum CompileError {
     /// Refused with the whole query.
     #[error("parse error : {reason}")]
     Query { reason: String },
-    #[error("`{stage}` is not supported yet")]
-    NotSupported { stage: &'static str },
 }
 
 impl From<MatcherError> for CompileError {
@@ -66,7 +65,8 @@ pub(super) fn compile(
         ),
         None => None,
     };
-    let reads_labels = unwrap.is_some() || stages.iter().any(|stage| matches!(stage, Stage::LabelFilter(_)));
+    let reads = |stage: &Stage| matches!(stage, Stage::LabelFilter(_) | Stage::LineFormat(_) | Stage::LabelFormat(_));
+    let reads_labels = unwrap.is_some() || stages.iter().any(reads);
     if *needed == NeededLabels::None {
         stages.retain(|stage| !is_parser(stage));
     }
@@ -80,6 +80,7 @@ pub(super) fn compile(
         names,
         early_filters,
         grouping: SeriesGrouping::Without(without),
+        now: 0,
     })
 }
 
@@ -135,16 +136,16 @@ impl Compiler {
                 let compiled = LabelFilter::new(filter, names, self.strict_loki);
                 Stage::LabelFilter(compiled.map_err(|error| label_filter_error(stages, index, error))?)
             }
-            ast::Stage::LineFormat { .. } => return Err(CompileError::NotSupported { stage: "line_format" }),
-            ast::Stage::LabelFormat { .. } => return Err(CompileError::NotSupported { stage: "label_format" }),
+            ast::Stage::LineFormat { template } => Stage::LineFormat(LineFormat::new(template, names).map_err(|error| in_stage(&error))?),
+            ast::Stage::LabelFormat { formats } => Stage::LabelFormat(LabelFormats::new(formats, names).map_err(|error| in_stage(&error))?),
             ast::Stage::Decolorize => Stage::Decolorize,
             ast::Stage::Drop { targets } => Stage::Drop(Targets::new(targets, names)?),
             ast::Stage::Keep { targets } => Stage::Keep(Targets::new(targets, names)?),
         };
-        let ends_segment = matches!(compiled, Stage::LabelFilter(_) | Stage::Unpack);
+        let ends_segment = matches!(compiled, Stage::LabelFilter(_) | Stage::Unpack | Stage::LineFormat(_));
         self.stages.push(compiled);
         if ends_segment {
-            let changes = |stage: &Stage| matches!(stage, Stage::Unpack | Stage::Decolorize);
+            let changes = |stage: &Stage| matches!(stage, Stage::Unpack | Stage::Decolorize | Stage::LineFormat(_));
             self.is_changed_before_segment |= self.stages[self.segment..].iter().any(changes);
             self.segment = self.stages.len();
         }
@@ -153,7 +154,8 @@ impl Compiler {
 }
 
 /// Filters on a single label, the first of each name, to be tested when a parser sets the label. Not for labels that
-/// expressions set, as those may overwrite what is tested. This shows where a label is dropped between the parser and
+/// expressions set, as those may overwrite what is tested (those that `label_format` sets are tested as found, though,
+/// as in Loki). This shows where a label is dropped between the parser and
 /// the filter: the filter tests what the parser found, as in Loki.
 fn early_filters(stages: &[Stage], names: &PipelineNames) -> Vec<Option<LabelFilter>> {
     let mut filters = vec![None; names.len()];

@@ -30,6 +30,7 @@ use crate::stages::logfmt::Logfmt;
 use crate::stages::logfmt_expression::LogfmtExpression;
 use crate::stages::pattern::Pattern;
 use crate::stages::regexp::Regexp;
+use crate::stages::template_format::{LabelFormats, LineFormat, Surroundings};
 use crate::stages::unpack;
 use crate::stages::unwrap::Unwrap;
 
@@ -57,6 +58,8 @@ pub struct Pipeline {
     early_filters: Vec<Option<LabelFilter>>,
     grouping: SeriesGrouping,
     reads_metadata: bool,
+    /// What templates take for the present, in nanoseconds.
+    now: i64,
 }
 
 /// How samples are put into series.
@@ -78,6 +81,8 @@ enum Stage {
     Pattern(Pattern),
     Unpack,
     LabelFilter(LabelFilter),
+    LineFormat(LineFormat),
+    LabelFormat(LabelFormats),
     Decolorize,
     Drop(Targets),
     Keep(Targets),
@@ -112,6 +117,12 @@ impl Pipeline {
         self
     }
 
+    /// Sets what `now` means in templates, in nanoseconds: the time of the query. Without this call it is 1970.
+    pub fn with_now(mut self, now: i64) -> Pipeline {
+        self.now = now;
+        self
+    }
+
     /// Whether every entry passes as it is.
     pub fn is_noop(&self) -> bool {
         self.line_filters.is_empty() && self.stages.is_empty() && self.unwrap.is_none()
@@ -119,7 +130,11 @@ impl Pipeline {
 
     /// Whether a stage reads the line. (Queries that return lines, or count bytes, need it besides.)
     pub fn reads_line(&self) -> bool {
-        let reads = |stage: &Stage| !matches!(stage, Stage::LabelFilter(_) | Stage::Drop(_) | Stage::Keep(_));
+        let reads = |stage: &Stage| match stage {
+            Stage::LabelFilter(_) | Stage::Drop(_) | Stage::Keep(_) => false,
+            Stage::LabelFormat(formats) => formats.reads_line(),
+            _ => true,
+        };
         !self.line_filters.is_empty() || self.stages.iter().any(reads)
     }
 
@@ -182,7 +197,7 @@ impl StreamPipeline<'_> {
                 scratch.keys.clear();
             }
         }
-        let is_original = self.run_stages(input)?;
+        let is_original = self.run_stages(timestamp, input)?;
         let value = match &self.pipeline.unwrap {
             Some(unwrap) => Some(unwrap.run(&mut self.labels, input)?),
             None => None,
@@ -192,9 +207,10 @@ impl StreamPipeline<'_> {
     }
 
     /// Whether the line is still the one that came in; `None` if the entry is dropped.
-    fn run_stages(&mut self, input: Input<'_>) -> Option<bool> {
+    fn run_stages(&mut self, timestamp: i64, input: Input<'_>) -> Option<bool> {
         let mut is_original = true;
         let early_filters = &self.pipeline.early_filters;
+        let now = self.pipeline.now;
         for (stage, scratch) in self.pipeline.stages.iter().zip(&mut self.scratches) {
             let replaced = (!is_original).then_some(self.replaced.as_slice());
             let line = replaced.unwrap_or(input.line);
@@ -208,6 +224,14 @@ impl StreamPipeline<'_> {
                 }
                 Stage::Keep(targets) => {
                     targets.keep(labels, input, &mut self.condemned);
+                    (Verdict::Keep, false)
+                }
+                Stage::LineFormat(format) => {
+                    let surroundings = Surroundings { input, line, timestamp, now };
+                    (Verdict::Keep, format.run(labels, surroundings, &mut self.spare))
+                }
+                Stage::LabelFormat(formats) => {
+                    formats.run(labels, Surroundings { input, line, timestamp, now }, &mut scratch.formats);
                     (Verdict::Keep, false)
                 }
                 Stage::Decolorize => (Verdict::Keep, decolorize::run(line, &mut self.spare)),

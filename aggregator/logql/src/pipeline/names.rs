@@ -111,6 +111,11 @@ impl NameTable {
         }
     }
 
+    /// The number of a name that is known already.
+    pub(crate) fn known(&self, text: &str) -> Option<NameId> {
+        self.by_text.get(text).copied()
+    }
+
     fn add(&mut self, text: &str) -> NameId {
         let id = NameId(self.names.len() as u32);
         self.names.push(Name {

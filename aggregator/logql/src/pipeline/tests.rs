@@ -400,11 +400,101 @@ fn a_skipped_parser_is_still_checked() {
     assert_eq!(error.to_string(), "parse error : invalid regexp parser: at least one named capture must be supplied");
 }
 
+fn line_format(template: &str) -> Ast {
+    Ast::LineFormat { template: template.into() }
+}
+
+/// `name=label`, or `name="template"` where it has braces.
+fn label_format(formats: &[(&str, &str)]) -> Ast {
+    let format = |(target, source): &(&str, &str)| ast::LabelFormat {
+        target: target.to_string(),
+        source: match source.contains('{') || source.is_empty() {
+            true => ast::LabelFormatSource::Template(source.to_string()),
+            false => ast::LabelFormatSource::Label(source.to_string()),
+        },
+    };
+    Ast::LabelFormat { formats: formats.iter().map(format).collect() }
+}
+
+/// The line after the stages.
+fn line_of(stages: &[Ast], line: &str) -> String {
+    let pipeline = pipeline(stages).with_now(1_768_480_000_000_000_000);
+    let mut pipeline = pipeline.for_stream(&stream());
+    let processed = pipeline.process(1_500_000_000, line.as_bytes(), &[("user", "u1")]).unwrap();
+    String::from_utf8(processed.line().to_vec()).unwrap()
+}
+
 #[test]
-fn formats_are_not_supported_yet() {
-    let stage = Ast::LineFormat { template: "x".into() };
-    let error = Pipeline::compile(&[stage], None, &NeededLabels::All, &PipelineOptions::default()).unwrap_err();
-    assert_eq!(error.to_string(), "`line_format` is not supported yet");
+fn lines_are_formatted_from_labels() {
+    for (template, expected) in [
+        ("{{.a}}-{{.app}}-{{.user}}-{{.missing}}", "1-a-u1-"),
+        ("{{.a}}", "1"),
+        ("{{.missing}}", ""),
+        ("{{__line__ | upper}} {{__timestamp__ | unixEpochMillis}} {{now | unixEpoch}}", "A=1 B= 1500 1768480000"),
+        ("{{.}}", "map[a:1 app:a pod:p user:u1]"),
+        ("{{div 1 0}}", "a=1 b="),
+        ("", ""),
+    ] {
+        assert_eq!(line_of(&[logfmt(), line_format(template)], "a=1 b="), expected, "{template}");
+    }
+    assert_eq!(line_of(&[line_format("{{.pod}}"), line_format("{{__line__}}!")], "x"), "p!");
+    assert_eq!(run(&[line_format("b=2"), logfmt()], "a=1").as_deref(), Some(r#"{b="2"}"#));
+    let filter = |text: &str| {
+        Ast::LineFilter(ast::LineFilter { op: LineFilterOp::Contains, alternatives: vec![ast::LineFilterArg::Text(text.into())] })
+    };
+    assert_eq!(run(&[line_format("new"), filter("new")], "old").as_deref(), Some("{}"));
+    assert_eq!(run(&[line_format("new"), filter("old")], "old"), None);
+}
+
+#[test]
+fn templates_see_errors_and_make_them() {
+    assert_eq!(line_of(&[json(), line_format("<{{.__error__}}>")], "no"), "<JSONParserErr>");
+    assert_eq!(line_of(&[json(), line_format("{{.__error__}}")], "no"), "");
+    assert_eq!(
+        run(&[line_format("{{div 1 0}}")], "x").as_deref(),
+        Some(
+            r#"{__error__="TemplateFormatErr", __error_details__="template: line:1:2: executing \"line\" at <div 1 0>: error calling div: runtime error: integer divide by zero"}"#
+        )
+    );
+    assert!(run(&[label_format(&[("x", "{{div 1 0}}")])], "x").unwrap().contains("template: label:1:2"));
+}
+
+#[test]
+fn labels_are_renamed_and_formatted() {
+    for (formats, expected) in [
+        (&[("x", "a")][..], r#"{b="2", x="1"}"#),
+        (&[("x", "{{.a}}{{.b}}")], r#"{a="1", b="2", x="12"}"#),
+        (&[("x", "missing")], r#"{a="1", b="2"}"#),
+        (&[("x", "{{.missing}}")], r#"{a="1", b="2", x=""}"#),
+        (&[("x", "a"), ("a", "b")], r#"{a="2", x="1"}"#),
+        (&[("a", "{{.b}}"), ("b", "{{.a}}")], r#"{a="2", b="1"}"#),
+        (&[("x", "{{.a}}"), ("y", "{{.x}}")], r#"{a="1", b="2", x="1", y=""}"#),
+        (&[("x", "a"), ("y", "{{.x}}")], r#"{b="2", x="1", y="1"}"#),
+        (&[("x", "{{.a}}"), ("y", "a"), ("z", "{{.a}}")], r#"{b="2", x="1", y="1", z="1"}"#),
+        (&[("app", "{{.a}}")], r#"{a="1", app="1", b="2"}"#),
+        (&[("x", "pod")], r#"{a="1", b="2", x="p"}"#),
+    ] {
+        assert_eq!(run(&[logfmt(), label_format(formats)], "a=1 b=2").as_deref(), Some(expected), "{formats:?}");
+    }
+}
+
+#[test]
+fn broken_templates_are_refused_with_their_stage() {
+    let refused = |stage: Ast| Pipeline::compile(&[stage], None, &NeededLabels::All, &PipelineOptions::default()).unwrap_err().to_string();
+    assert_eq!(
+        refused(line_format("{{")),
+        "parse error : stage '| line_format \"{{\"' : invalid line template: template: line:1: unclosed action"
+    );
+    assert_eq!(
+        refused(label_format(&[("x", "{{end}}")])),
+        "parse error : stage '| label_format x=\"{{end}}\"' : invalid template for label 'x': template: label:1: unexpected {{end}}"
+    );
+}
+
+#[test]
+fn only_what_reads_the_line_asks_for_it() {
+    let reads = |formats: &[(&str, &str)]| pipeline(&[label_format(formats)]).reads_line();
+    assert!(reads(&[("x", "{{__line__}}")]) && !reads(&[("x", "{{.a}}"), ("y", "b")]));
 }
 
 fn unwrap(label: &str) -> ast::Unwrap {

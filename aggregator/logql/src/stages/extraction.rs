@@ -14,6 +14,7 @@ pub(crate) struct ParserScratch {
     pub(crate) found: Vec<bool>,
     pub(crate) unescaped: Vec<u8>,
     pub(crate) captures: Option<regex::bytes::CaptureLocations>,
+    pub(crate) formats: super::template_format::FormatScratch,
 }
 
 /// Whether an entry goes on after a stage.

@@ -20,5 +20,6 @@ pub(crate) mod pattern;
 pub(crate) mod pattern_filter;
 pub(crate) mod regex;
 pub(crate) mod regexp;
+pub(crate) mod template_format;
 pub(crate) mod unpack;
 pub(crate) mod unwrap;

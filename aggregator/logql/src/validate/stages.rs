@@ -1,14 +1,21 @@
 //! Checks that belong to the building of stages: `parse error : stage '<text>' : <reason>`.
 
 use super::pattern::check_pattern_filter;
-use crate::ast::{Expr, LabelFilter, LabelFormat, LineFilter, LineFilterArg, LineFilterOp, LogExpr, LogRange, MetricExpr, Stage, Unwrap};
+use crate::ast::{
+    Expr, Extraction, LabelFilter, LabelFormat, LabelFormatSource, LineFilter, LineFilterArg, LineFilterOp, LogRange, MetricExpr, Stage,
+    Unwrap,
+};
 use crate::error::ParseError;
+use crate::needed::{NeededLabels, range_stages};
+use crate::pipeline::names::PipelineNames;
 use crate::printer::{format_label_filter, format_stages};
 use crate::regex_dialect;
 use crate::stages::ip::AddressRange;
+use crate::stages::json_expression::JsonExpression;
+use crate::stages::logfmt_expression::LogfmtExpression;
+use crate::stages::template_format::{label_template, line_template};
 
-/// Checks of single stages that belong to whoever runs them: template syntax, JSON paths, logfmt keys.
-/// Answers with the reason alone, e.g. `invalid line template: template: line:1: unclosed action`.
+/// Checks of single stages that belong to whoever runs them. Answers with the reason alone.
 pub trait StageCheck {
     fn check(&self, stage: &Stage) -> Result<(), String>;
 }
@@ -22,7 +29,7 @@ impl<F: Fn(&Stage) -> Result<(), String>> StageCheck for F {
 /// Checks every stage of a query, left to right: first the rules of the language, then `runtime`'s.
 pub fn check_stages(expression: &Expr, runtime: &impl StageCheck) -> Result<(), ParseError> {
     match expression {
-        Expr::Log(log) => check_log(log, runtime),
+        Expr::Log(log) => check_all(&log.stages, runtime),
         Expr::Metric(metric) => check_metric(metric, runtime),
     }
 }
@@ -40,7 +47,7 @@ pub fn stage_text(stages: &[Stage], index: usize) -> String {
 
 fn check_metric(metric: &MetricExpr, runtime: &impl StageCheck) -> Result<(), ParseError> {
     match metric {
-        MetricExpr::Range(aggregation) => check_range(&aggregation.range, runtime),
+        MetricExpr::Range(aggregation) => check_range(&aggregation.range, &range_stages(aggregation), runtime),
         MetricExpr::Vector(aggregation) => check_metric(&aggregation.inner, runtime),
         MetricExpr::Binary(operation) => {
             check_metric(&operation.left, runtime)?;
@@ -49,20 +56,20 @@ fn check_metric(metric: &MetricExpr, runtime: &impl StageCheck) -> Result<(), Pa
         MetricExpr::Literal(_) | MetricExpr::VectorLiteral(_) => Ok(()),
         MetricExpr::LabelReplace(replace) => check_metric(&replace.inner, runtime),
         // The ranges inside of the variants are placeholders for the common one.
-        MetricExpr::Variants { of, .. } => check_range(of, runtime),
+        MetricExpr::Variants { of, .. } => check_range(of, &of.log.stages, runtime),
     }
 }
 
-fn check_range(range: &LogRange, runtime: &impl StageCheck) -> Result<(), ParseError> {
-    check_log(&range.log, runtime)?;
+fn check_range(range: &LogRange, stages: &[Stage], runtime: &impl StageCheck) -> Result<(), ParseError> {
+    check_all(stages, runtime)?;
     range.unwrap.as_ref().map_or(Ok(()), check_unwrap)
 }
 
-fn check_log(log: &LogExpr, runtime: &impl StageCheck) -> Result<(), ParseError> {
-    for (index, stage) in log.stages.iter().enumerate() {
+fn check_all(stages: &[Stage], runtime: &impl StageCheck) -> Result<(), ParseError> {
+    for (index, stage) in stages.iter().enumerate() {
         check_stage(stage)
             .and_then(|()| runtime.check(stage))
-            .map_err(|reason| ParseError::in_stage(&stage_text(&log.stages, index), reason))?;
+            .map_err(|reason| ParseError::in_stage(&stage_text(stages, index), reason))?;
     }
     Ok(())
 }
@@ -79,6 +86,9 @@ fn check_stage(stage: &Stage) -> Result<(), String> {
         Stage::LineFilter(filter) => check_line_filter(filter),
         Stage::LabelFilter(filter) => check_label_filter(filter),
         Stage::LabelFormat { formats } => check_label_formats(formats),
+        Stage::LineFormat { template } => line_template(template).map(|_| ()),
+        Stage::Json { extractions } if !extractions.is_empty() => check_json_paths(extractions),
+        Stage::Logfmt { strict, extractions, .. } if !extractions.is_empty() => check_logfmt_keys(*strict, extractions),
         _ => Ok(()),
     }
 }
@@ -115,10 +125,23 @@ fn check_ip(pattern: &str) -> Result<(), String> {
     AddressRange::parse(pattern).map(|_| ()).map_err(|error| error.to_string())
 }
 
+fn check_json_paths(extractions: &[Extraction]) -> Result<(), String> {
+    let mut names = PipelineNames::new(&NeededLabels::All);
+    JsonExpression::new(extractions, &mut names).map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn check_logfmt_keys(strict: bool, extractions: &[Extraction]) -> Result<(), String> {
+    let mut names = PipelineNames::new(&NeededLabels::All);
+    LogfmtExpression::new(strict, extractions, &mut names).map(|_| ()).map_err(|error| error.to_string())
+}
+
 fn check_label_formats(formats: &[LabelFormat]) -> Result<(), String> {
     for (index, format) in formats.iter().enumerate() {
         if format.target == "__error__" {
             return Err("__error__ cannot be formatted".to_owned());
+        }
+        if let LabelFormatSource::Template(text) = &format.source {
+            label_template(&format.target, text)?;
         }
         if formats[..index].iter().any(|earlier| earlier.target == format.target) {
             return Err(format!("multiple label name '{}' not allowed in a single format operation", format.target));
@@ -165,13 +188,13 @@ mod tests {
 
     #[test]
     fn the_runtime_checks_what_the_language_leaves_open() {
-        let expression = parse(r#"1 + rate({a="b"} | line_format "{{" [1m])"#).expect("grammatical");
-        let templates = |stage: &Stage| match stage {
-            Stage::LineFormat { .. } => Err("unclosed".to_owned()),
+        let expression = parse(r#"1 + rate({a="b"} | unpack [1m])"#).expect("grammatical");
+        let unpacking = |stage: &Stage| match stage {
+            Stage::Unpack => Err("not here".to_owned()),
             _ => Ok(()),
         };
         assert_eq!(check_stages(&expression, &nothing), Ok(()));
-        let error = check_stages(&expression, &templates).expect_err("refused by the runtime");
-        assert_eq!(error.to_string(), "parse error : stage '| line_format \"{{\"' : unclosed");
+        let error = check_stages(&expression, &unpacking).expect_err("refused by the runtime");
+        assert_eq!(error.to_string(), "parse error : stage '| unpack' : not here");
     }
 }

@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn restarts_are_added_back() {
-        let close = |found: f64, expected: f64| (found - expected).abs() < expected * 1e-5;
+        let close = |found: f64, expected: f64| (found - expected).abs() < expected * 1e-4;
         assert!(close(run(&[10.0, 20.0, 5.0, 15.0]).rate(60 * SECOND), (10.0 + 5.0 + 10.0) / 60.0));
         assert!(close(run(&[0.0, 6.0]).rate(60 * SECOND), 0.1));
         assert_eq!(run(&[7.0]).rate(60 * SECOND), 0.0);
