@@ -73,6 +73,11 @@ impl Pairs {
         self.iter().find(|(candidate, _)| *candidate == name).map(|(_, value)| value)
     }
 
+    /// Of stream labels: the namespace, which decides who may read.
+    pub fn namespace(&self) -> Option<&str> {
+        self.get("namespace").or_else(|| self.get("k8s_namespace_name"))
+    }
+
     /// The same pairs with this one added or replaced.
     pub fn with(&self, name: &str, value: &str) -> Self {
         Self::from_pairs(self.iter().chain([(name, value)]))

@@ -162,6 +162,12 @@ impl Catalog {
         self.tenant(tenant).view().manifest
     }
 
+    /// Parts of segments that are not folded, and the manifest version by which they are not.
+    pub(crate) fn segments_and_manifest(&self, tenant: &TenantId) -> (Arc<Vec<Arc<Part>>>, Arc<ManifestState>) {
+        let view = self.tenant(tenant).view();
+        (view.segments, view.manifest)
+    }
+
     /// Parts of segments that are not folded, in their order.
     pub fn segments(&self, tenant: &TenantId) -> Arc<Vec<Arc<Part>>> {
         self.tenant(tenant).view().segments
@@ -169,17 +175,14 @@ impl Catalog {
 
     /// Makes a segment visible that this process has just stored.
     pub fn publish(&self, name: &SegmentName, size: u64, footer: FileFooter, rows: SegmentRows) {
-        if !self.writers.lock().insert(&name.writer, name.sequence) {
+        let parts = self.segment_parts(name, size, footer);
+        if !self.add(name, &parts) {
             return;
         }
-        let parts = self.segment_parts(name, size, footer);
-        {
-            let mut recent = self.recent.lock();
-            for (part, rows) in parts.iter().zip(rows.row_groups) {
-                recent.keep(part, Arc::new(rows));
-            }
+        let mut recent = self.recent.lock();
+        for (part, rows) in parts.iter().zip(rows.row_groups) {
+            recent.keep(part, Arc::new(rows));
         }
-        self.add(parts);
     }
 
     fn segment_parts(&self, name: &SegmentName, size: u64, footer: FileFooter) -> Vec<Arc<Part>> {
@@ -187,10 +190,22 @@ impl Catalog {
         Part::of(&Arc::new(OpenFile { key, size, footer: Arc::new(footer), data: None }))
     }
 
-    fn add(&self, parts: Vec<Arc<Part>>) {
-        for part in parts {
-            self.tenant(&part.table().tenant).add(vec![part.clone()]);
+    /// Shows a segment; false if it is known already. A segment counts as known only once it is visible, so that compaction, which goes by what is
+    /// known without gaps, passes none over.
+    fn add(&self, name: &SegmentName, parts: &[Arc<Part>]) -> bool {
+        let mut writers = self.writers.lock();
+        if writers.contains(&name.writer, name.sequence) {
+            return false;
         }
+        for part in parts {
+            self.tenant(&part.table().tenant).add(part.clone());
+        }
+        writers.insert(&name.writer, name.sequence)
+    }
+
+    /// Up to which number a writer's segments are known without gaps.
+    pub(crate) fn known_up_to(&self, writer: &str) -> Option<u64> {
+        self.writers.lock().last_unbroken(writer)
     }
 
     /// Finds manifest versions and segments that are in the store and not yet visible; returns how many segments. `progress` is told (done, total).
@@ -216,10 +231,12 @@ impl Catalog {
     async fn unknown_segments(&self) -> Result<Vec<ListedObject>, ReadError> {
         let mut found: Vec<ListedObject> = Vec::new();
         let writers = self.store.folders(paths::SEGMENTS).await?;
+        self.writers.lock().forget_others(&writers);
         for writer in &writers {
             let after = self.writers.lock().last_unbroken(writer);
             let after = after.map(|sequence| paths::segment(writer, sequence));
             let listed = self.store.list_after(&paths::writer(writer), after.as_deref()).await?;
+            self.skip_deleted(writer, &listed).await?;
             let known = self.writers.lock();
             found.extend(
                 listed
@@ -228,6 +245,16 @@ impl Catalog {
             );
         }
         Ok(found)
+    }
+
+    /// A writer's lowest segments are deleted in ascending order: if the one below the lowest listed is gone, all below are.
+    async fn skip_deleted(&self, writer: &str, listed: &[ListedObject]) -> Result<(), ReadError> {
+        let Some(lowest) = listed.iter().find_map(|object| paths::sequence_of(&object.key)) else { return Ok(()) };
+        let expected = self.known_up_to(writer).map_or(0, |known| known + 1);
+        if lowest > expected && self.store.size(&paths::segment(writer, lowest - 1)).await?.is_none() {
+            self.writers.lock().skip_to(writer, lowest - 1);
+        }
+        Ok(())
     }
 
     /// The end of a segment; `None` if it was folded and deleted since it was listed.
@@ -241,9 +268,8 @@ impl Catalog {
 
     fn add_found(&self, footer: FileFooter, size: u64) {
         let FileIdentity::Segment(name) = footer.identity.clone() else { return };
-        if self.writers.lock().insert(&name.writer, name.sequence) {
-            self.add(self.segment_parts(&name, size, footer));
-        }
+        let parts = self.segment_parts(&name, size, footer);
+        self.add(&name, &parts);
     }
 
     /// Looks for a newer manifest version of a tenant.

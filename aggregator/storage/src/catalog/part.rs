@@ -25,6 +25,14 @@ impl OpenFile {
         self.data.is_none()
     }
 
+    /// When a segment was flushed (ns).
+    pub fn flushed(&self) -> Option<i64> {
+        match &self.footer.identity {
+            FileIdentity::Segment(name) => Some(name.flushed),
+            FileIdentity::Data { .. } => None,
+        }
+    }
+
     /// Bytes it takes in memory.
     pub fn heap_bytes(&self) -> usize {
         self.footer.heap_bytes() + self.key.len() + size_of::<Self>()

@@ -37,13 +37,13 @@ impl Recent {
         }
     }
 
-    /// Takes out the parts that nobody can see any more.
+    /// Takes out the parts whose rows were let go of.
     pub(super) fn release(&mut self) {
         let held = &mut self.held;
         self.parts.retain(|(bytes, part)| {
-            let is_visible = part.strong_count() > 0;
-            *held -= if is_visible { 0 } else { *bytes };
-            is_visible
+            let is_held = part.upgrade().is_some_and(|part| part.recent().is_some());
+            *held -= if is_held { 0 } else { *bytes };
+            is_held
         });
     }
 }

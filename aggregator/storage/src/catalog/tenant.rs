@@ -39,21 +39,21 @@ impl Tenant {
         if manifest.version() <= view.manifest.version() {
             return;
         }
-        let left = view.segments.iter().filter(|part| !is_folded(&manifest, part.file())).cloned().collect();
+        let (gone, left): (Vec<_>, Vec<_>) = view.segments.iter().cloned().partition(|part| is_folded(&manifest, part.file()));
+        // Who still holds one reads it from the store, where it stays a while.
+        gone.iter().for_each(|part| part.forget_rows());
         *view = View { manifest, segments: Arc::new(left) };
     }
 
-    /// Shows parts of a segment, unless it is folded already.
-    pub(super) fn add(&self, parts: Vec<Arc<Part>>) {
+    /// Shows a part of a segment, unless it is folded already.
+    pub(super) fn add(&self, part: Arc<Part>) {
         let mut view = self.view.write();
-        for part in parts {
-            if is_folded(&view.manifest, part.file()) {
-                continue;
-            }
-            let segments = Arc::make_mut(&mut view.segments);
-            let at = segments.partition_point(|other| other.order() < part.order());
-            segments.insert(at, part);
+        if is_folded(&view.manifest, part.file()) {
+            return;
         }
+        let segments = Arc::make_mut(&mut view.segments);
+        let at = segments.partition_point(|other| other.order() < part.order());
+        segments.insert(at, part);
     }
 }
 

@@ -1,1 +1,25 @@
-//! wip
+//! Compaction: segments become data files, small data files become large ones; each entry once, in one order, with a text index.
+//!
+//! ```text
+//! plan → sources (segments from memory or the store, data files) → merge, stream by stream → writer (a file a day) → manifest commit
+//! ```
+//! Rows are ordered by (namespace, app, container, stream, stamp), so that similar text shares pages. Memory is bounded: one page an input, one
+//! row group compressed, the text index of one file. Whatever fails, inputs stay visible and outputs that were not committed are swept.
+
+mod compactor;
+mod erasure;
+mod error;
+mod merge;
+mod output;
+mod plan;
+mod run;
+mod source;
+mod writer;
+
+pub use compactor::{CompactionCounters, Compactor, Work};
+pub use erasure::{DeletedRange, Erasure, LinePredicate, NothingErased, StreamErasure};
+pub use error::CompactError;
+pub use plan::CompactionOptions;
+
+#[cfg(test)]
+mod tests;

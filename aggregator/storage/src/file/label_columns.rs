@@ -55,7 +55,7 @@ impl LabelColumns<'_> {
         let table = self.table;
         let labels = PROMOTED_LABELS.into_iter().enumerate();
         labels
-            .map(|(index, name)| self.strings(Leaf::Promoted(index), &|span| table.streams[span].labels.get(name).unwrap_or_default()))
+            .map(|(index, name)| self.strings(Leaf::Promoted(index), &|span| promoted(&table.streams[span].labels, name)))
             .collect()
     }
 
@@ -105,6 +105,11 @@ impl LabelColumns<'_> {
         chunk.page(self.compressor, (self.table.rows(), level_count(&sizes)), encoding, &body, None)?;
         chunk.close(self.compressor, dictionary.finish(), None)
     }
+}
+
+fn promoted<'p>(labels: &'p Pairs, name: &str) -> &'p str {
+    let value = if name == "namespace" { labels.namespace() } else { labels.get(name) };
+    value.unwrap_or_default()
 }
 
 fn unpromoted(labels: &Pairs) -> Vec<(&str, &str)> {

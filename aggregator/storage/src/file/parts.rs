@@ -22,6 +22,7 @@ pub(crate) const MAX_TIMESTAMP: &str = "tw.max_ts";
 pub(crate) const TENANT: &str = "tw.tenant";
 pub(crate) const DAY: &str = "tw.day";
 pub(crate) const LEVEL: &str = "tw.level";
+pub(crate) const ARRIVED: &str = "tw.arrived";
 pub(crate) const INDEX: PartKeys = PartKeys { name: "tw.index", offset: "tw.index.offset", length: "tw.index.length", crc: "tw.index.crc" };
 pub(crate) const STREAMS: PartKeys =
     PartKeys { name: "tw.streams", offset: "tw.streams.offset", length: "tw.streams.length", crc: "tw.streams.crc" };

@@ -37,6 +37,8 @@ pub enum FileIdentity {
         /// Days since the epoch, UTC; every row's stamp lies in it.
         day: i32,
         level: u8,
+        /// When the first segment in it was flushed (ns).
+        arrived: i64,
     },
 }
 
@@ -224,8 +226,12 @@ impl Assembly<'_> {
     fn identity(&self) -> Result<FileIdentity, FileError> {
         let metadata = self.metadata;
         if let Ok(tenant) = parts::value(metadata, parts::TENANT) {
-            let level = parts::number(metadata, parts::LEVEL, 10)?;
-            return Ok(FileIdentity::Data { tenant: TenantId::new(tenant), day: parts::number(metadata, parts::DAY, 10)?, level });
+            return Ok(FileIdentity::Data {
+                tenant: TenantId::new(tenant),
+                day: parts::number(metadata, parts::DAY, 10)?,
+                level: parts::number(metadata, parts::LEVEL, 10)?,
+                arrived: parts::number(metadata, parts::ARRIVED, 10)?,
+            });
         }
         Ok(FileIdentity::Segment(SegmentName {
             writer: parts::value(metadata, parts::WRITER)?.to_owned(),
@@ -321,6 +327,11 @@ impl RowGroup {
     pub(crate) fn leaf(&self, leaf: Leaf) -> &StoredLeaf {
         let slot = READ_LEAVES.iter().position(|read| *read == leaf).expect("only leaves that are read are asked for");
         &self.leaves[slot]
+    }
+
+    /// Bytes of a page as stored, over all columns that are read.
+    pub fn stored_bytes(&self, page: usize) -> u64 {
+        self.leaves.iter().filter_map(|leaf| leaf.pages.get(page)).map(|page| u64::from(page.length)).sum()
     }
 
     /// Bytes that the footer of this row group takes in memory.

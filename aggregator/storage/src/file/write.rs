@@ -120,6 +120,7 @@ pub struct FileEnd {
     pub size: u64,
     /// Of the text index; empty if the file has none.
     pub index: Range<u64>,
+    pub streams: Range<u64>,
     /// Bytes from the end of the file that hold stream table, sums and footer.
     pub footer_length: u64,
 }
@@ -225,7 +226,7 @@ impl FileWriter {
         let mut bytes = self.parquet.into_inner()?;
         let size = taken + bytes.len() as u64;
         parts::seal(&mut bytes[(footer_at - taken) as usize..]);
-        Ok(FileEnd { bytes: bytes.into(), size, index: index_at..streams_at, footer_length: size - streams_at })
+        Ok(FileEnd { bytes: bytes.into(), size, index: index_at..streams_at, streams: streams_at..checksums_at, footer_length: size - streams_at })
     }
 }
 

@@ -14,7 +14,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
+    PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use ulid::Ulid;
 
@@ -49,16 +49,62 @@ impl FolderStore {
 /// Writes `payload` to `temporary`, then gives it the name `target`.
 fn create(temporary: &FilePath, target: &FilePath, root: &FilePath, payload: &PutPayload) -> io::Result<()> {
     let mut file = File::options().write(true).create_new(true).open(temporary)?;
-    let linked = payload.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all()).and_then(|()| {
-        let folder = target.parent().unwrap_or(root);
-        let made = make_folders(root, folder)?;
-        fs::hard_link(temporary, target)?;
-        sync_folder(folder)?;
-        made.iter().try_for_each(|parent| sync_folder(parent))
-    });
+    let linked = payload.iter().try_for_each(|part| file.write_all(part)).and_then(|()| publish(&file, temporary, target, root));
     match fs::remove_file(temporary) {
         Ok(()) => linked,
         Err(error) => linked.and(Err(error)),
+    }
+}
+
+/// Makes a written temporary file durable and gives it the name `target`.
+fn publish(file: &File, temporary: &FilePath, target: &FilePath, root: &FilePath) -> io::Result<()> {
+    file.sync_all()?;
+    let folder = target.parent().unwrap_or(root);
+    let made = make_folders(root, folder)?;
+    fs::hard_link(temporary, target)?;
+    sync_folder(folder)?;
+    made.iter().try_for_each(|parent| sync_folder(parent))
+}
+
+/// An object that is written piece by piece.
+#[derive(Debug)]
+struct FolderUpload {
+    location: Path,
+    temporary: PathBuf,
+    target: PathBuf,
+    root: PathBuf,
+    file: Option<File>,
+}
+
+#[async_trait::async_trait]
+impl MultipartUpload for FolderUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let file = self.file.as_ref().ok_or_else(|| io::Error::other("the upload has ended")).and_then(File::try_clone);
+        let location = self.location.clone();
+        Box::pin(async move {
+            let write = move || file.and_then(|mut file| data.iter().try_for_each(|part| file.write_all(part)));
+            let written = tokio::task::spawn_blocking(write).await.map_err(|source| Error::JoinError { source })?;
+            written.map_err(|error| put_error(&location, error))
+        })
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let ended = put_error(&self.location, io::Error::other("the upload has ended"));
+        let file = self.file.take().ok_or(ended)?;
+        let (temporary, target, root, location) =
+            (self.temporary.clone(), self.target.clone(), self.root.clone(), self.location.clone());
+        let publish = move || {
+            let published = publish(&file, &temporary, &target, &root);
+            fs::remove_file(&temporary).and(published)
+        };
+        let published = tokio::task::spawn_blocking(publish).await.map_err(|source| Error::JoinError { source })?;
+        published.map_err(|error| put_error(&location, error))?;
+        Ok(PutResult { e_tag: None, version: None })
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.file = None;
+        fs::remove_file(&self.temporary).map_err(|error| put_error(&self.location, error))
     }
 }
 
@@ -108,8 +154,11 @@ impl ObjectStore for FolderStore {
         Ok(PutResult { e_tag: None, version: None })
     }
 
-    async fn put_multipart_opts(&self, _location: &Path, _options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        Err(Error::NotSupported { source: "a folder takes whole objects".into() })
+    async fn put_multipart_opts(&self, location: &Path, _options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let temporary = self.root.join(TEMPORARY).join(Ulid::new().to_string());
+        let file = File::options().write(true).create_new(true).open(&temporary).map_err(|error| put_error(location, error))?;
+        let (target, root) = (self.file_of(location), self.root.clone());
+        Ok(Box::new(FolderUpload { location: location.clone(), temporary, target, root, file: Some(file) }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {

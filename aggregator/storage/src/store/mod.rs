@@ -13,6 +13,7 @@ pub mod paths;
 mod probe;
 pub(crate) mod retry;
 mod tenant;
+mod upload;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use contended::Contended;
 pub use day::{Day, DayError};
 pub use open::{OpenError, S3Options, StoreOptions, open};
 pub use probe::ProbeError;
+pub use upload::Upload;
 
 use crate::error::ReadError;
 use crate::store::retry::Attempts;
@@ -91,6 +93,11 @@ impl Store {
                 return Err(CreateError { key: key.to_owned(), reason });
             }
         }
+    }
+
+    /// Begins an object that is written in parts. The name must be nobody else's: parts cannot be created conditionally.
+    pub async fn upload(&self, key: &str) -> Result<Upload, CreateError> {
+        Upload::begin(self.objects.as_ref(), &self.path(key), key).await
     }
 
     /// Byte ranges of an object, in the order asked for.

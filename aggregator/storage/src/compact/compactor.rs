@@ -1,0 +1,258 @@
+//! Does one piece of compaction at a time: a fold of segments, or a merge of files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tailwater_textindex::FillLimits;
+
+use crate::catalog::{Catalog, Part};
+use crate::compact::erasure::Erasure;
+use crate::compact::error::CompactError;
+use crate::compact::merge::{Input, LeftOut, merge};
+use crate::compact::output::FileSpec;
+use crate::compact::plan::{self, CompactionOptions, FoldPlan, MergePlan};
+use crate::compact::source::Source;
+use crate::compact::writer::DayFiles;
+use crate::entry::{StreamId, TenantId};
+use crate::manifest::{Change, Clock, DataFile, FileId, FileReplacement, ManifestState, RetireReason, SegmentFold};
+use crate::pairs::Pairs;
+use crate::store::Day;
+
+/// Bytes that all inputs together read ahead.
+const READ_AHEAD: u64 = 48 << 20;
+
+/// Compacts what a catalog shows.
+#[derive(Clone)]
+pub struct Compactor {
+    catalog: Arc<Catalog>,
+    options: CompactionOptions,
+    clock: Clock,
+    counters: Arc<CompactionCounters>,
+}
+
+/// What was done, for metrics.
+#[derive(Debug, Default)]
+pub struct CompactionCounters {
+    pub folds: AtomicU64,
+    pub merges: AtomicU64,
+    pub failures: AtomicU64,
+    pub raw_bytes: AtomicU64,
+    pub written_bytes: AtomicU64,
+    pub duplicates: AtomicU64,
+    pub erased_rows: AtomicU64,
+}
+
+/// A piece of work that was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// Of the files that were made.
+    pub level: u8,
+    pub inputs: usize,
+    pub files: usize,
+    pub raw_bytes: u64,
+    pub written_bytes: u64,
+    pub duplicates: u64,
+}
+
+/// The order of streams in a data file.
+type StreamKey = (String, String, String, StreamId);
+
+impl Compactor {
+    pub fn new(catalog: Arc<Catalog>, options: CompactionOptions, clock: Clock) -> Self {
+        Self { catalog, options, clock, counters: Arc::default() }
+    }
+
+    pub fn counters(&self) -> &Arc<CompactionCounters> {
+        &self.counters
+    }
+
+    /// Bytes of lines of a tenant that wait to be compacted.
+    pub fn pending_bytes(&self, tenant: &TenantId) -> u64 {
+        let manifest = self.catalog.manifest(tenant);
+        plan::pending_bytes(&self.catalog.segments(tenant), &manifest, &self.options, (self.clock)())
+    }
+
+    /// Folds a tenant's segments if it is time, whichever their age if `at_once`; `None` if there was nothing to do.
+    pub async fn fold(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>, at_once: bool) -> Result<Option<Work>, CompactError> {
+        let (segments, manifest) = self.catalog.segments_and_manifest(tenant);
+        let fold_after = if at_once { Duration::ZERO } else { self.options.fold_after };
+        let options = CompactionOptions { fold_after, ..self.options.clone() };
+        let plan = plan::fold(&segments, &manifest, |writer| self.catalog.known_up_to(writer), &options, (self.clock)());
+        let Some(plan) = plan else { return Ok(None) };
+        self.counted(self.fold_planned(tenant, &manifest, plan, erasure).await).map(Some)
+    }
+
+    /// Merges data files of a day if it is time; `None` if there was nothing to do.
+    pub async fn merge(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>) -> Result<Option<Work>, CompactError> {
+        let manifest = self.catalog.manifest(tenant);
+        let Some(plan) = plan::merge(&manifest, &self.options, (self.clock)()) else { return Ok(None) };
+        self.counted(self.merge_planned(tenant, plan, erasure).await).map(Some)
+    }
+
+    fn counted(&self, outcome: Result<Work, CompactError>) -> Result<Work, CompactError> {
+        let counters = &self.counters;
+        match &outcome {
+            Ok(work) => {
+                if work.level == 1 { &counters.folds } else { &counters.merges }.fetch_add(1, Ordering::Relaxed);
+                counters.raw_bytes.fetch_add(work.raw_bytes, Ordering::Relaxed);
+                counters.written_bytes.fetch_add(work.written_bytes, Ordering::Relaxed);
+                counters.duplicates.fetch_add(work.duplicates, Ordering::Relaxed);
+            }
+            Err(_) => drop(counters.failures.fetch_add(1, Ordering::Relaxed)),
+        }
+        outcome
+    }
+
+    async fn fold_planned(
+        &self,
+        tenant: &TenantId,
+        manifest: &ManifestState,
+        plan: FoldPlan,
+        erasure: Arc<dyn Erasure>,
+    ) -> Result<Work, CompactError> {
+        let witnesses = self.witnesses(tenant, manifest, &plan).await?;
+        let (arrived, inputs) = (first_flush(&plan), plan.objects.len());
+        let sources: Vec<(Source, Option<FileId>)> = witnesses
+            .into_iter()
+            .map(|(id, parts)| (parts, Some(id)))
+            .chain(plan.objects.into_iter().map(|parts| (parts, None)))
+            .map(|(parts, witness)| (Source::new(self.catalog.clone(), parts, 0), witness))
+            .collect();
+        let (add, left_out, relied_on) = self.write(tenant, sources, 1, arrived, erasure).await?;
+        let work = work(1, inputs, &add, &left_out);
+        let fold = SegmentFold { writers: plan.writers, add, relied_on };
+        self.catalog.commit(tenant, |_| Ok(Change::FoldSegments(fold.clone()))).await?;
+        Ok(work)
+    }
+
+    async fn merge_planned(&self, tenant: &TenantId, plan: MergePlan, erasure: Arc<dyn Erasure>) -> Result<Work, CompactError> {
+        let read_ahead = READ_AHEAD / plan.inputs.len() as u64;
+        let mut sources = Vec::new();
+        for file in &plan.inputs {
+            let parts = self.catalog.data_file(tenant, file.clone()).await?;
+            sources.push((Source::new(self.catalog.clone(), parts.to_vec(), read_ahead), None));
+        }
+        let arrived = plan.inputs.iter().map(|file| file.arrived).min().unwrap_or_default();
+        let (add, left_out, _) = self.write(tenant, sources, 2, arrived, erasure).await?;
+        let work = work(2, plan.inputs.len(), &add, &left_out);
+        let remove = plan.inputs.iter().map(|file| file.id).collect();
+        let replacement = FileReplacement { remove, reason: RetireReason::Compacted, add, relied_on: Vec::new() };
+        self.catalog.commit(tenant, |_| Ok(Change::ReplaceFiles(replacement.clone()))).await?;
+        Ok(work)
+    }
+
+    /// Live files that may hold entries of the segments to fold.
+    async fn witnesses(
+        &self,
+        tenant: &TenantId,
+        manifest: &ManifestState,
+        plan: &FoldPlan,
+    ) -> Result<Vec<(FileId, Vec<Arc<Part>>)>, CompactError> {
+        let spans = || plan.objects.iter().flatten().flat_map(|part| &part.table().streams);
+        let mut intervals: BTreeMap<StreamId, (i64, i64)> = BTreeMap::new();
+        for span in spans() {
+            let interval = intervals.entry(span.id).or_insert((span.min_timestamp, span.max_timestamp));
+            *interval = (interval.0.min(span.min_timestamp), interval.1.max(span.max_timestamp));
+        }
+        let first = intervals.values().map(|interval| interval.0).min().unwrap_or(i64::MAX);
+        let last = intervals.values().map(|interval| interval.1).max().unwrap_or(i64::MIN);
+        let mut files: Vec<Arc<DataFile>> =
+            manifest.files().filter(|file| file.min_timestamp <= last && file.max_timestamp >= first).cloned().collect();
+        files.sort_by_key(|file| (file.arrived, file.id));
+        let mut witnesses = Vec::new();
+        for file in files {
+            let parts = self.catalog.data_file(tenant, file.clone()).await?;
+            let meets = parts.iter().flat_map(|part| &part.table().streams).any(|span| {
+                intervals.get(&span.id).is_some_and(|(first, last)| span.min_timestamp <= *last && span.max_timestamp >= *first)
+            });
+            if meets {
+                witnesses.push((file.id, parts.to_vec()));
+            }
+        }
+        Ok(witnesses)
+    }
+
+    /// Merges the sources, which stand in the order in which they count, into files. Those with an id are witnesses.
+    async fn write(
+        &self,
+        tenant: &TenantId,
+        mut sources: Vec<(Source, Option<FileId>)>,
+        level: u8,
+        arrived: i64,
+        erasure: Arc<dyn Erasure>,
+    ) -> Result<(Vec<DataFile>, LeftOut, Vec<FileId>), CompactError> {
+        let spec = FileSpec {
+            tenant: tenant.clone(),
+            day: Day::of(0),
+            level,
+            zstd_level: if level > 1 { self.options.final_level } else { 1 },
+            fill: FillLimits::default(),
+            arrived,
+            created: (self.clock)(),
+            as_of: erasure.as_of(),
+        };
+        let mut files = DayFiles::new(self.catalog.store().clone(), spec, self.options.merge_bytes, erasure);
+        match merge_streams(&mut sources, &mut files).await {
+            Ok(left_out) => {
+                self.counters.erased_rows.fetch_add(files.erased, Ordering::Relaxed);
+                let relied_on = left_out.relied_on.iter().filter_map(|source| sources[*source].1).collect();
+                Ok((files.finish().await?, left_out, relied_on))
+            }
+            Err(error) => {
+                files.abort().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn work(level: u8, inputs: usize, files: &[DataFile], left_out: &LeftOut) -> Work {
+    Work {
+        level,
+        inputs,
+        files: files.len(),
+        raw_bytes: files.iter().map(|file| file.raw_bytes).sum(),
+        written_bytes: files.iter().map(|file| file.size).sum(),
+        duplicates: left_out.duplicates,
+    }
+}
+
+fn first_flush(plan: &FoldPlan) -> i64 {
+    plan.objects.iter().flatten().filter_map(|part| part.file().flushed()).min().unwrap_or_default()
+}
+
+/// Merges all streams, in the order of a data file.
+async fn merge_streams(sources: &mut [(Source, Option<FileId>)], files: &mut DayFiles) -> Result<LeftOut, CompactError> {
+    let mut streams: BTreeMap<StreamKey, (Pairs, i64, i64)> = BTreeMap::new();
+    for (source, _) in sources.iter().filter(|(_, witness)| witness.is_none()) {
+        for span in source.parts().iter().flat_map(|part| &part.table().streams) {
+            let (first, last) = (span.min_timestamp, span.max_timestamp);
+            let known = streams.entry(stream_key(span.id, &span.labels)).or_insert_with(|| (span.labels.clone(), first, last));
+            (known.1, known.2) = (known.1.min(first), known.2.max(last));
+        }
+    }
+    let mut left_out = LeftOut::default();
+    for ((_, _, _, id), (labels, first, last)) in streams {
+        files.begin_stream(id, &labels);
+        let mut inputs = Vec::new();
+        let mut places = Vec::new();
+        for (place, (source, witness)) in sources.iter_mut().enumerate() {
+            let stretches = source.stretches(id, first, last);
+            if !stretches.is_empty() {
+                inputs.push(Input { source, stretches, is_witness: witness.is_some() });
+                places.push(place);
+            }
+        }
+        let of_stream = merge(inputs, files).await?;
+        left_out.duplicates += of_stream.duplicates;
+        left_out.relied_on.extend(of_stream.relied_on.into_iter().map(|input| places[input]));
+    }
+    Ok(left_out)
+}
+
+fn stream_key(id: StreamId, labels: &Pairs) -> StreamKey {
+    let label = |name: &str| labels.get(name).unwrap_or_default().to_owned();
+    (labels.namespace().unwrap_or_default().to_owned(), label("app"), label("container"), id)
+}

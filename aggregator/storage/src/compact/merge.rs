@@ -1,0 +1,141 @@
+//! Merges the rows of one stream from several inputs, each entry once.
+//!
+//! Rows come out by stamp; of equal stamps in the order of the inputs. An entry that an earlier input holds is left out; inputs that are
+//! only witnesses give no rows, but what they hold is left out of the others (and the result then relies on them).
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use crate::compact::run::Run;
+use crate::compact::source::{Source, Stretch};
+use crate::compact::error::CompactError;
+use crate::error::ReadError;
+
+/// Where merged rows go.
+pub(super) trait Sink {
+    /// Takes some rows of a run.
+    fn append(&mut self, run: &Run, start: usize, length: usize) -> impl Future<Output = Result<(), CompactError>> + Send;
+}
+
+/// What a merge left out.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    pub(super) duplicates: u64,
+    /// Witnesses on whose copy an entry was left out, by input.
+    pub(super) relied_on: BTreeSet<usize>,
+}
+
+/// One stream in one input.
+pub(super) struct Input<'a> {
+    pub(super) source: &'a mut Source,
+    pub(super) stretches: Vec<Stretch>,
+    pub(super) is_witness: bool,
+}
+
+struct Head<'a> {
+    input: Input<'a>,
+    /// Place among the inputs.
+    order: usize,
+    run: Option<Run>,
+    at: usize,
+    next_stretch: usize,
+}
+
+impl Head<'_> {
+    /// Makes sure that there is a row, unless the input has ended.
+    async fn fill(&mut self) -> Result<(), ReadError> {
+        while self.run.as_ref().is_none_or(|run| self.at == run.rows()) {
+            let Some(stretch) = self.input.stretches.get_mut(self.next_stretch) else {
+                self.run = None;
+                return Ok(());
+            };
+            self.at = 0;
+            self.run = self.input.source.next(stretch).await?;
+            if self.run.is_none() {
+                self.next_stretch += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn stamp(&self) -> Option<i64> {
+        self.run.as_ref().map(|run| run.timestamps[self.at])
+    }
+}
+
+/// Rows with the stamp that came last.
+#[derive(Default)]
+struct Tie {
+    stamp: i64,
+    rows: Vec<(usize, Run, usize)>,
+}
+
+/// Merges `inputs`, which stand in the order in which they count.
+pub(super) async fn merge(inputs: Vec<Input<'_>>, sink: &mut impl Sink) -> Result<LeftOut, CompactError> {
+    let mut heads: Vec<Head<'_>> =
+        inputs.into_iter().enumerate().map(|(order, input)| Head { input, order, run: None, at: 0, next_stretch: 0 }).collect();
+    for head in &mut heads {
+        head.fill().await?;
+    }
+    let (mut left_out, mut tie) = (LeftOut::default(), Tie::default());
+    loop {
+        let key = |head: &Head<'_>| head.stamp().map(|stamp| (stamp, head.order));
+        let Some(first) = heads.iter().filter_map(key).min() else { return Ok(left_out) };
+        let limit = heads.iter().filter_map(key).filter(|other| *other != first).min();
+        let is_only = heads.len() == 1;
+        let head = &mut heads[first.1];
+        let run = head.run.clone().expect("the least head has a row");
+        let rest = &run.timestamps[head.at..];
+        let length = match limit {
+            None => rest.len(),
+            // Of equal stamps the earlier input's rows come first.
+            Some((stamp, order)) if head.order < order => rest.partition_point(|&own| own <= stamp),
+            Some((stamp, _)) => rest.partition_point(|&own| own < stamp),
+        };
+        // Rows that stood in another input with the same stamp.
+        let mut start = head.at;
+        let end = head.at + length;
+        while !is_only && start < end && tie.meets(&run, start) {
+            if tie.is_new(head.order, head.input.is_witness, &run, start, &mut left_out) && !head.input.is_witness {
+                sink.append(&run, start, 1).await?;
+            }
+            start += 1;
+        }
+        if start < end && !head.input.is_witness {
+            sink.append(&run, start, end - start).await?;
+        }
+        if !is_only && start < end {
+            tie.follow(head.order, &run, start..end);
+        }
+        head.at += length;
+        head.fill().await?;
+    }
+}
+
+impl Tie {
+    fn meets(&self, run: &Run, row: usize) -> bool {
+        !self.rows.is_empty() && run.timestamps[row] == self.stamp
+    }
+
+    /// Whether no other input had the row; then it is held as well.
+    fn is_new(&mut self, order: usize, is_witness: bool, run: &Run, row: usize, left_out: &mut LeftOut) -> bool {
+        let same = self.rows.iter().find(|(other, held, held_row)| *other != order && run.is_same(row, held, *held_row));
+        let Some((other, ..)) = same else {
+            self.rows.push((order, run.clone(), row));
+            return true;
+        };
+        if !is_witness {
+            left_out.duplicates += 1;
+            left_out.relied_on.insert(*other);
+        }
+        false
+    }
+
+    /// Holds the rows with the last of these stamps.
+    fn follow(&mut self, order: usize, run: &Run, rows: Range<usize>) {
+        self.stamp = run.timestamps[rows.end - 1];
+        self.rows.clear();
+        let tied = rows.start + run.timestamps[rows.clone()].partition_point(|&stamp| stamp < self.stamp);
+        self.rows.extend((tied..rows.end).map(|row| (order, run.clone(), row)));
+    }
+}

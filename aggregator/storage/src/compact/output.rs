@@ -1,0 +1,353 @@
+//! Writes merged rows as data files: pages, row groups, stream tables and text index, uploaded as they become final.
+//!
+//! Memory is one row group, compressed, and the text index so far.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::errors::ParquetError;
+use tailwater_textindex::{FillLimits, GranuleBuilder, GranuleLocation, IndexBuilder, IndexParameters, Lines};
+
+use crate::compact::run::Run;
+use crate::entry::{StreamId, TenantId};
+use crate::file::parts;
+use crate::file::schema::{FileKind, NAMESPACE_UID};
+use crate::file::stream_table::{NamespaceUidShare, RowGroupStreams, StreamSpan};
+use crate::file::write::{FileEnd, FileWriter, LINE_PAGE_BYTES, PageRows, ROW_GROUP_BYTES};
+use crate::manifest::{DataFile, FileId, FilePart};
+use crate::pairs::Pairs;
+use crate::store::Day;
+
+/// What a data file is and how it is written.
+#[derive(Debug, Clone)]
+pub(super) struct FileSpec {
+    pub(super) tenant: TenantId,
+    pub(super) day: Day,
+    pub(super) level: u8,
+    pub(super) zstd_level: i32,
+    pub(super) fill: FillLimits,
+    /// When the first segment in it was flushed (ns).
+    pub(super) arrived: i64,
+    /// Now (ns).
+    pub(super) created: i64,
+    /// The manifest version whose tombstones are erased from it.
+    pub(super) as_of: u64,
+}
+
+/// A data file that grows.
+pub(super) struct FileBuilder {
+    spec: FileSpec,
+    id: FileId,
+    file: FileWriter,
+    granules: GranuleBuilder,
+    index: IndexBuilder,
+    page: PageBuffer,
+    group: OpenGroup,
+    /// Figures of the row groups that are complete.
+    rows: u64,
+    raw_bytes: u64,
+    stamps: Option<(i64, i64)>,
+}
+
+/// The rows of the page that is filling.
+#[derive(Default)]
+struct PageBuffer {
+    timestamps: Vec<i64>,
+    offsets: Vec<i32>,
+    text: Vec<u8>,
+    metadata_of: Vec<u32>,
+}
+
+/// The row group that is filling.
+struct OpenGroup {
+    rows: usize,
+    raw_bytes: usize,
+    sets: Vec<Pairs>,
+    numbers: HashMap<Pairs, u32>,
+    uids: Vec<Arc<str>>,
+    /// By set: which uid.
+    uid_of_set: Vec<u32>,
+    spans: Vec<StreamSpan>,
+    open: Option<OpenSpan>,
+}
+
+/// The stream whose rows come now.
+struct OpenSpan {
+    id: StreamId,
+    labels: Pairs,
+    start: usize,
+    /// By uid.
+    shares: Vec<Option<NamespaceUidShare>>,
+}
+
+impl OpenGroup {
+    fn new() -> Self {
+        Self {
+            rows: 0,
+            raw_bytes: 0,
+            sets: Vec::new(),
+            numbers: HashMap::new(),
+            uids: Vec::new(),
+            uid_of_set: Vec::new(),
+            spans: Vec::new(),
+            open: None,
+        }
+    }
+
+    /// The group's number of a metadata set.
+    fn number(&mut self, set: &Pairs) -> u32 {
+        if let Some(&number) = self.numbers.get(set) {
+            return number;
+        }
+        let uid = set.get(NAMESPACE_UID).unwrap_or_default();
+        let uid = match self.uids.iter().position(|known| known.as_ref() == uid) {
+            Some(known) => known,
+            None => {
+                self.uids.push(uid.into());
+                self.uids.len() - 1
+            }
+        };
+        let number = self.sets.len() as u32;
+        self.sets.push(set.clone());
+        self.uid_of_set.push(uid as u32);
+        self.numbers.insert(set.clone(), number);
+        number
+    }
+
+    fn close_span(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let shares: Box<[NamespaceUidShare]> = open.shares.into_iter().flatten().collect();
+        let (Some(min_timestamp), Some(max_timestamp)) =
+            (shares.iter().map(|share| share.min_ts).min(), shares.iter().map(|share| share.max_ts).max())
+        else {
+            return;
+        };
+        self.spans.push(StreamSpan {
+            id: open.id,
+            labels: open.labels,
+            rows: open.start..self.rows,
+            min_timestamp,
+            max_timestamp,
+            bytes: shares.iter().map(|share| share.bytes).sum(),
+            by_namespace_uid: shares,
+        });
+    }
+}
+
+impl OpenSpan {
+    fn count(&mut self, uid: usize, name: &Arc<str>, stamp: i64, bytes: u64) {
+        if self.shares.len() <= uid {
+            self.shares.resize_with(uid + 1, || None);
+        }
+        let share = self.shares[uid].get_or_insert_with(|| NamespaceUidShare {
+            uid: name.clone(),
+            min_ts: stamp,
+            max_ts: stamp,
+            rows: 0,
+            bytes: 0,
+        });
+        share.max_ts = stamp;
+        share.rows += 1;
+        share.bytes += bytes;
+    }
+}
+
+/// A data file that is written but for its last bytes.
+pub(super) struct FinishedFile {
+    pub(super) file: DataFile,
+    /// What was not drained before.
+    pub(super) rest: Bytes,
+}
+
+impl FileBuilder {
+    pub(super) fn new(spec: FileSpec) -> Result<Self, ParquetError> {
+        let parameters = IndexParameters::new(spec.fill);
+        Ok(Self {
+            id: FileId(ulid::Ulid::new()),
+            file: FileWriter::new(FileKind::Data, spec.zstd_level)?,
+            granules: GranuleBuilder::new(parameters),
+            index: IndexBuilder::new(parameters),
+            spec,
+            page: PageBuffer { offsets: vec![0], ..PageBuffer::default() },
+            group: OpenGroup::new(),
+            rows: 0,
+            raw_bytes: 0,
+            stamps: None,
+        })
+    }
+
+    pub(super) fn key(&self) -> String {
+        crate::store::paths::data_file(&self.spec.tenant, self.spec.day, self.spec.level, self.id.0)
+    }
+
+    /// Bytes of lines so far.
+    pub(super) fn raw_bytes(&self) -> u64 {
+        self.raw_bytes + self.group.raw_bytes as u64
+    }
+
+    /// Row groups that are complete.
+    pub(super) fn row_groups(&self) -> usize {
+        self.file.row_groups()
+    }
+
+    /// The rows that follow are of this stream.
+    pub(super) fn begin_stream(&mut self, id: StreamId, labels: &Pairs) {
+        self.group.close_span();
+        self.group.open = Some(OpenSpan { id, labels: labels.clone(), start: self.group.rows, shares: Vec::new() });
+    }
+
+    /// Takes rows of the stream begun last.
+    pub(super) fn take(&mut self, run: &Run, start: usize, length: usize) -> Result<(), ParquetError> {
+        let offsets = &run.lines.offsets;
+        let mut numbers: HashMap<u32, u32> = HashMap::new();
+        let mut at = start;
+        while at < start + length {
+            let line = (offsets[at + 1] - offsets[at]) as usize;
+            if self.group.rows > 0 && self.group.raw_bytes + line > ROW_GROUP_BYTES {
+                self.cut_group()?;
+                numbers.clear();
+            }
+            let room = (LINE_PAGE_BYTES - self.page.text.len()).min(ROW_GROUP_BYTES.saturating_sub(self.group.raw_bytes));
+            let limit = i64::from(offsets[at]) + room as i64;
+            let fitting = offsets[at + 1..=start + length].partition_point(|&end| i64::from(end) <= limit);
+            if fitting == 0 && !self.page.timestamps.is_empty() {
+                self.close_page()?;
+                continue;
+            }
+            // A line that is longer than a page makes a page of its own.
+            let end = at + fitting.max(1);
+            self.copy(run, at, end, &mut numbers);
+            at = end;
+            if fitting == 0 {
+                self.close_page()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, run: &Run, start: usize, end: usize, numbers: &mut HashMap<u32, u32>) {
+        let (page, group) = (&mut self.page, &mut self.group);
+        let offsets = &run.lines.offsets[start..=end];
+        let shift = page.text.len() as i32 - offsets[0];
+        page.text.extend_from_slice(&run.lines.text[offsets[0] as usize..offsets[offsets.len() - 1] as usize]);
+        page.offsets.extend(offsets[1..].iter().map(|offset| offset + shift));
+        page.timestamps.extend_from_slice(&run.timestamps[start..end]);
+        let mut span = group.open.take().expect("a stream was begun");
+        let mut last: Option<(u32, u32)> = None;
+        for row in start..end {
+            let set = run.metadata.of[row];
+            let number = match last {
+                Some((same, number)) if same == set => number,
+                _ => *numbers.entry(set).or_insert_with(|| group.number(&run.metadata.sets[set as usize])),
+            };
+            last = Some((set, number));
+            page.metadata_of.push(number);
+            let uid = group.uid_of_set[number as usize] as usize;
+            let bytes = (run.lines.offsets[row + 1] - run.lines.offsets[row]) as u64;
+            span.count(uid, &group.uids[uid], run.timestamps[row], bytes);
+        }
+        group.open = Some(span);
+        group.rows += end - start;
+        group.raw_bytes += (offsets[offsets.len() - 1] - offsets[0]) as usize;
+    }
+
+    fn close_page(&mut self) -> Result<(), ParquetError> {
+        let page = &mut self.page;
+        let rows = page.timestamps.len();
+        if rows == 0 {
+            return Ok(());
+        }
+        let group = &self.group;
+        let location = GranuleLocation {
+            row_group: self.file.row_groups() as u32,
+            page: self.file.open_pages() as u32,
+            first_row: (group.rows - rows) as u32,
+            rows: rows as u32,
+        };
+        let lines = Lines { offsets: &page.offsets, text: &page.text };
+        let mut used = page.metadata_of.clone();
+        used.sort_unstable();
+        used.dedup();
+        let mut values: Vec<&str> = used.iter().flat_map(|set| group.sets[*set as usize].iter().map(|(_, value)| value)).collect();
+        values.sort_unstable();
+        values.dedup();
+        let planes = self.granules.planes(lines, values.into_iter().map(str::as_bytes));
+        self.index.push(location, planes.map_err(|error| ParquetError::General(error.to_string()))?);
+        let rows = PageRows {
+            timestamps: &page.timestamps,
+            offsets: &page.offsets,
+            text: &page.text,
+            metadata_of: &page.metadata_of,
+            line_hashes: &[],
+        };
+        self.file.page(rows, &group.sets)?;
+        page.timestamps.clear();
+        page.offsets.clear();
+        page.offsets.push(0);
+        page.text.clear();
+        page.metadata_of.clear();
+        Ok(())
+    }
+
+    /// Completes the row group; the stream that is open goes on in the next.
+    fn cut_group(&mut self) -> Result<(), ParquetError> {
+        self.close_page()?;
+        let goes_on = self.group.open.as_ref().map(|open| (open.id, open.labels.clone()));
+        self.group.close_span();
+        let group = std::mem::replace(&mut self.group, OpenGroup::new());
+        if group.rows > 0 {
+            let table = RowGroupStreams::new(self.spec.tenant.clone(), group.spans);
+            if let Some((first, last)) = table.stamps() {
+                let (least, greatest) = self.stamps.unwrap_or((first, last));
+                self.stamps = Some((least.min(first), greatest.max(last)));
+            }
+            self.rows += group.rows as u64;
+            self.raw_bytes += group.raw_bytes as u64;
+            self.file.close_row_group(table)?;
+        }
+        if let Some((id, labels)) = goes_on {
+            self.begin_stream(id, &labels);
+        }
+        Ok(())
+    }
+
+    /// Bytes that are final and were not drained before.
+    pub(super) fn drain(&mut self) -> Result<Bytes, ParquetError> {
+        self.file.take_bytes()
+    }
+
+    /// Completes the file. It must not be empty.
+    pub(super) fn finish(mut self) -> Result<FinishedFile, ParquetError> {
+        self.cut_group()?;
+        let index = std::mem::replace(&mut self.index, IndexBuilder::new(IndexParameters::new(self.spec.fill))).finish().into_bytes();
+        let keys = vec![
+            parts::entry(parts::TENANT, self.spec.tenant.as_str().to_owned()),
+            parts::entry(parts::DAY, self.spec.day.days().to_string()),
+            parts::entry(parts::LEVEL, self.spec.level.to_string()),
+            parts::entry(parts::ARRIVED, self.spec.arrived.to_string()),
+        ];
+        let row_groups = self.file.row_groups() as u32;
+        let FileEnd { bytes, size, index, streams, footer_length } = self.file.finish(&index, keys)?;
+        let part = |range: std::ops::Range<u64>| FilePart { offset: range.start, length: range.end - range.start };
+        let (min_timestamp, max_timestamp) = self.stamps.unwrap_or_default();
+        let file = DataFile {
+            id: self.id,
+            day: self.spec.day,
+            level: self.spec.level,
+            size,
+            min_timestamp,
+            max_timestamp,
+            rows: self.rows,
+            raw_bytes: self.raw_bytes,
+            row_groups,
+            footer_length,
+            streams: part(streams),
+            index: (!index.is_empty()).then(|| part(index)),
+            created: self.spec.created,
+            arrived: self.spec.arrived,
+            as_of: self.spec.as_of,
+        };
+        Ok(FinishedFile { file, rest: bytes })
+    }
+}

@@ -1,0 +1,39 @@
+//! Rows of one stream on their way through a merge: slices of decoded pages, never copied before they are written.
+
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+
+use crate::file::columns::{LinePage, MetadataColumn};
+use crate::pairs::Pairs;
+
+/// Consecutive rows of one stream, ascending by stamp.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    pub(super) timestamps: ScalarBuffer<i64>,
+    pub(super) lines: LinePage,
+    pub(super) metadata: MetadataColumn,
+}
+
+impl Run {
+    pub(super) fn rows(&self) -> usize {
+        self.timestamps.len()
+    }
+
+    /// Some of its rows; shares the buffers.
+    pub(super) fn slice(&self, start: usize, length: usize) -> Self {
+        let offsets = self.lines.offsets.inner().slice(start, length + 1);
+        Self {
+            timestamps: self.timestamps.slice(start, length),
+            lines: LinePage { offsets: OffsetBuffer::new(offsets), text: self.lines.text.clone() },
+            metadata: MetadataColumn { of: self.metadata.of.slice(start, length), sets: self.metadata.sets.clone() },
+        }
+    }
+
+    pub(super) fn metadata(&self, row: usize) -> &Pairs {
+        self.metadata.row(row)
+    }
+
+    /// Whether two rows with equal stamps are the same entry.
+    pub(super) fn is_same(&self, row: usize, other: &Self, other_row: usize) -> bool {
+        self.lines.line(row) == other.lines.line(other_row) && self.metadata(row) == other.metadata(other_row)
+    }
+}

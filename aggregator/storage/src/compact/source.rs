@@ -1,0 +1,110 @@
+//! One input of a merge, read stream by stream: a segment, or a data file with its row groups one after the other.
+//!
+//! Data files are in the order of the merge, so each page is fetched and decoded once, in groups that are read ahead. Segments are in another
+//! order and small: their pages stay decoded.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, Part};
+use crate::entry::StreamId;
+use crate::error::ReadError;
+use crate::file::columns::Wanted;
+use crate::file::pages::Pages;
+
+use crate::compact::run::Run;
+
+const WANTED: Wanted = Wanted { timestamps: true, lines: true, metadata: true, line_hashes: false };
+
+/// Rows of one stream in one part.
+#[derive(Debug, Clone)]
+pub(super) struct Stretch {
+    /// Index into the source's parts.
+    part: usize,
+    rows: Range<usize>,
+}
+
+/// Reads the rows of one input.
+#[derive(Debug)]
+pub(super) struct Source {
+    catalog: Arc<Catalog>,
+    parts: Vec<Arc<Part>>,
+    keeps_pages: bool,
+    read_ahead: u64,
+    decoded: HashMap<(usize, usize), Run>,
+    /// Of which part, and up to which page.
+    fetched: Option<(usize, Range<usize>, Arc<Pages>)>,
+}
+
+impl Source {
+    /// `parts` of one object, in their order. `read_ahead`: bytes to fetch at once.
+    pub(super) fn new(catalog: Arc<Catalog>, parts: Vec<Arc<Part>>, read_ahead: u64) -> Self {
+        let keeps_pages = parts.first().is_some_and(|part| part.file().is_segment());
+        Self { catalog, parts, keeps_pages, read_ahead, decoded: HashMap::new(), fetched: None }
+    }
+
+    pub(super) fn parts(&self) -> &[Arc<Part>] {
+        &self.parts
+    }
+
+    /// Where a stream's rows are, in their order, as far as they touch `[first, last]`.
+    pub(super) fn stretches(&self, stream: StreamId, first: i64, last: i64) -> Vec<Stretch> {
+        let found = self.parts.iter().enumerate().filter_map(|(part, of)| Some((part, of.table().find(stream)?)));
+        found
+            .filter(|(_, span)| span.min_timestamp <= last && span.max_timestamp >= first)
+            .map(|(part, span)| Stretch { part, rows: span.rows.clone() })
+            .collect()
+    }
+
+    /// The next rows of a stretch, at most to the end of a page; `None` at its end.
+    pub(super) async fn next(&mut self, stretch: &mut Stretch) -> Result<Option<Run>, ReadError> {
+        if stretch.rows.is_empty() {
+            return Ok(None);
+        }
+        let pages = self.parts[stretch.part].pages();
+        let page = pages.holding(&(stretch.rows.start..stretch.rows.start + 1)).start;
+        let of_page = pages.rows(page);
+        let rows = stretch.rows.start..stretch.rows.end.min(of_page.end);
+        stretch.rows.start = rows.end;
+        let decoded = self.page(stretch.part, page).await?;
+        Ok(Some(decoded.slice(rows.start - of_page.start, rows.len())))
+    }
+
+    async fn page(&mut self, part: usize, page: usize) -> Result<Run, ReadError> {
+        if let Some(run) = self.decoded.get(&(part, page)) {
+            return Ok(run.clone());
+        }
+        let pages = self.fetched(part, page).await?;
+        let key = self.parts[part].key();
+        let damaged = |error| ReadError::file(key, error);
+        let run = Run {
+            timestamps: pages.timestamps(page).map_err(damaged)?,
+            lines: pages.lines(page).map_err(damaged)?,
+            metadata: pages.metadata(page).map_err(damaged)?,
+        };
+        if !self.keeps_pages {
+            self.decoded.clear();
+        }
+        self.decoded.insert((part, page), run.clone());
+        Ok(run)
+    }
+
+    /// The bytes of a page, and of as many after it as are read at once.
+    async fn fetched(&mut self, part: usize, page: usize) -> Result<Arc<Pages>, ReadError> {
+        match &self.fetched {
+            Some((of, range, pages)) if *of == part && range.contains(&page) => return Ok(pages.clone()),
+            _ => {}
+        }
+        let of = &self.parts[part];
+        let row_group = &of.file().footer.row_groups[of.row_group()];
+        let (mut end, mut bytes) = (page, 0);
+        while end < of.pages().len() && (end == page || bytes < self.read_ahead) {
+            bytes += row_group.stored_bytes(end);
+            end += 1;
+        }
+        let pages = Arc::new(self.catalog.fetch(of, page..end, WANTED).await?);
+        self.fetched = Some((part, page..end, pages.clone()));
+        Ok(pages)
+    }
+}

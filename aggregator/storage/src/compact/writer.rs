@@ -1,0 +1,170 @@
+//! Where merged rows go: a data file for each day, a new one when one is large enough, uploaded while it grows.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::compact::erasure::{Erasure, StreamErasure};
+use crate::compact::error::CompactError;
+use crate::compact::merge::Sink;
+use crate::compact::output::{FileBuilder, FileSpec};
+use crate::compact::run::Run;
+use crate::entry::StreamId;
+use crate::manifest::DataFile;
+use crate::pairs::Pairs;
+use crate::store::{CreateError, Created, Day, Store, Upload};
+
+const PUT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Writes the outputs of one compaction.
+pub(super) struct DayFiles {
+    store: Store,
+    /// The day in it is of no account.
+    spec: FileSpec,
+    /// Bytes of lines after which a file is closed.
+    file_bytes: u64,
+    open: BTreeMap<Day, OpenFile>,
+    finished: Vec<DataFile>,
+    stream: Option<(StreamId, Pairs)>,
+    erasure: Arc<dyn Erasure>,
+    erased_of_stream: StreamErasure,
+    /// Rows left out because they were deleted or past their retention.
+    pub(super) erased: u64,
+}
+
+struct OpenFile {
+    builder: FileBuilder,
+    /// Begun with the first row group that is complete.
+    upload: Option<Upload>,
+    uploaded_groups: usize,
+    /// The builder was told of the present stream.
+    knows_stream: bool,
+}
+
+impl DayFiles {
+    pub(super) fn new(store: Store, spec: FileSpec, file_bytes: u64, erasure: Arc<dyn Erasure>) -> Self {
+        Self {
+            store,
+            spec,
+            file_bytes,
+            open: BTreeMap::new(),
+            finished: Vec::new(),
+            stream: None,
+            erasure,
+            erased_of_stream: StreamErasure::default(),
+            erased: 0,
+        }
+    }
+
+    /// The rows that follow are of this stream.
+    pub(super) fn begin_stream(&mut self, id: StreamId, labels: &Pairs) {
+        self.stream = Some((id, labels.clone()));
+        self.erased_of_stream = self.erasure.of_stream(labels);
+        self.open.values_mut().for_each(|file| file.knows_stream = false);
+    }
+
+    async fn append_to(&mut self, day: Day, run: &Run, start: usize, length: usize) -> Result<(), CompactError> {
+        let file = match self.open.entry(day) {
+            std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                let spec = FileSpec { day, ..self.spec.clone() };
+                place.insert(OpenFile { builder: FileBuilder::new(spec)?, upload: None, uploaded_groups: 0, knows_stream: false })
+            }
+        };
+        if !file.knows_stream {
+            let (id, labels) = self.stream.as_ref().expect("a stream was begun");
+            file.builder.begin_stream(*id, labels);
+            file.knows_stream = true;
+        }
+        file.builder.take(run, start, length)?;
+        if file.builder.row_groups() > file.uploaded_groups {
+            let ready = file.builder.drain()?;
+            file.uploaded_groups = file.builder.row_groups();
+            file.upload(&self.store).await?.write(ready).await?;
+        }
+        if file.builder.raw_bytes() >= self.file_bytes
+            && let Some(full) = self.open.remove(&day)
+        {
+            self.finished.push(full.finish(&self.store).await?);
+        }
+        Ok(())
+    }
+
+    /// Completes every file.
+    pub(super) async fn finish(mut self) -> Result<Vec<DataFile>, CompactError> {
+        for (_, file) in std::mem::take(&mut self.open) {
+            self.finished.push(file.finish(&self.store).await?);
+        }
+        Ok(self.finished)
+    }
+
+    /// Throws away what is not complete; complete files are swept as orphans.
+    pub(super) async fn abort(self) {
+        for (_, file) in self.open {
+            if let Some(upload) = file.upload {
+                upload.abort().await;
+            }
+        }
+    }
+}
+
+impl OpenFile {
+    async fn upload(&mut self, store: &Store) -> Result<&mut Upload, CompactError> {
+        if self.upload.is_none() {
+            self.upload = Some(store.upload(&self.builder.key()).await?);
+        }
+        Ok(self.upload.as_mut().expect("it was begun"))
+    }
+
+    async fn finish(self, store: &Store) -> Result<DataFile, CompactError> {
+        let key = self.builder.key();
+        let finished = self.builder.finish()?;
+        match self.upload {
+            Some(mut upload) => {
+                upload.write(finished.rest).await?;
+                upload.finish().await?;
+            }
+            // Of one row group: a single put does.
+            None => {
+                if store.create(&key, finished.rest, PUT_PATIENCE).await? == Created::Taken {
+                    return Err(CreateError { key, reason: "another object has this name".to_owned() }.into());
+                }
+            }
+        }
+        Ok(finished.file)
+    }
+}
+
+impl Sink for DayFiles {
+    async fn append(&mut self, run: &Run, start: usize, length: usize) -> Result<(), CompactError> {
+        if self.erased_of_stream.is_nothing() {
+            return self.append_by_day(run, start..start + length).await;
+        }
+        let kept: Vec<bool> =
+            (start..start + length).map(|row| self.erased_of_stream.keeps(run.timestamps[row], run.lines.line(row))).collect();
+        let mut at = 0;
+        while at < length {
+            let same = kept[at..].iter().take_while(|keeps| **keeps == kept[at]).count();
+            match kept[at] {
+                true => self.append_by_day(run, start + at..start + at + same).await?,
+                false => self.erased += same as u64,
+            }
+            at += same;
+        }
+        Ok(())
+    }
+}
+
+impl DayFiles {
+    async fn append_by_day(&mut self, run: &Run, rows: Range<usize>) -> Result<(), CompactError> {
+        let mut at = rows.start;
+        while at < rows.end {
+            let day = Day::of(run.timestamps[at]);
+            let same = run.timestamps[at..rows.end].partition_point(|&stamp| Day::of(stamp) <= day);
+            self.append_to(day, run, at, same).await?;
+            at += same;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! An object that is written in parts, under a name that nobody else uses.
+
+use bytes::{Bytes, BytesMut};
+use object_store::path::Path;
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
+
+use crate::store::CreateError;
+
+/// Bytes of a part; S3 takes no less than 5 MiB but for the last.
+const PART_BYTES: usize = 8 << 20;
+
+/// An object on its way into the store; it appears when it is finished.
+pub struct Upload {
+    key: String,
+    parts: Box<dyn MultipartUpload>,
+    waiting: BytesMut,
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Upload {
+    pub(super) async fn begin(objects: &dyn ObjectStore, path: &Path, key: &str) -> Result<Self, CreateError> {
+        let parts = objects.put_multipart(path).await.map_err(|error| failed(key, &error))?;
+        Ok(Self { key: key.to_owned(), parts, waiting: BytesMut::new() })
+    }
+
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), CreateError> {
+        self.waiting.extend_from_slice(&bytes);
+        while self.waiting.len() >= PART_BYTES {
+            let part = self.waiting.split_to(PART_BYTES).freeze();
+            self.put(part).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, part: Bytes) -> Result<(), CreateError> {
+        self.parts.put_part(PutPayload::from(part)).await.map_err(|error| failed(&self.key, &error))
+    }
+
+    /// Makes the object visible.
+    pub async fn finish(mut self) -> Result<(), CreateError> {
+        let rest = self.waiting.split().freeze();
+        if !rest.is_empty() {
+            self.put(rest).await?;
+        }
+        self.parts.complete().await.map_err(|error| failed(&self.key, &error))?;
+        Ok(())
+    }
+
+    /// Throws away what was written.
+    pub async fn abort(mut self) {
+        if let Err(error) = self.parts.abort().await {
+            tracing::debug!(key = %self.key, %error, "the parts of an upload that was given up are left to the store");
+        }
+    }
+}
+
+fn failed(key: &str, error: &object_store::Error) -> CreateError {
+    CreateError { key: key.to_owned(), reason: error.to_string() }
+}
