@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod compaction;
 pub mod config;
 pub mod demo;
 pub mod http;

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, SystemClock};
+use crate::compaction;
 use crate::config::Config;
 use crate::http;
 use crate::http::admin::AdminState;
@@ -86,7 +87,7 @@ impl Server {
     }
 
     /// Answers until `stop` is cancelled, then stops in order.
-    pub async fn run(self, stop: CancellationToken, grace: Grace) -> Result<(), ServeError> {
+    pub async fn run(mut self, stop: CancellationToken, grace: Grace) -> Result<(), ServeError> {
         let closing = CancellationToken::new();
         let listener = self.listener.tap_io(|connection| {
             if let Err(error) = connection.set_nodelay(true) {
@@ -137,6 +138,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeErr
 pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLevelControl, parts: &Parts, lifecycle: Lifecycle) -> Router {
     let metrics = Arc::new(Metrics::default());
     flush_metrics::register(&parts.ingester, &metrics);
+    compaction::register(&parts.catalog, parts.compaction.compactor(), &metrics);
     let limits = config.tenant_limits();
     let memory = memory::limit(config.memory_limit);
     let push = PushState::new(PushParts {

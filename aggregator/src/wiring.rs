@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tailwater_engine::{Engine, QueryError};
-use tailwater_storage::catalog::Catalog;
+use tailwater_storage::catalog::{CacheBudget, Catalog};
 use tailwater_storage::cluster::{Cluster, ClusterError};
+use tailwater_storage::compact::CompactionOptions;
 use tailwater_storage::error::ReadError;
+use tailwater_storage::manifest::RetireDelays;
 use tailwater_storage::store::{self, OpenError, ProbeError, S3Options, StoreOptions};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::compaction::{BackgroundWork, WorkOptions};
 use crate::config::{Config, StorageKind};
 use crate::ingest::buffer::{IngestOptions, Ingester};
 use crate::lifecycle::StoreContact;
@@ -20,7 +23,11 @@ use crate::memory;
 /// Shares of the memory limit, in percent.
 const INGEST_SHARE: usize = 25;
 const QUERY_SHARE: usize = 35;
-const RECENT_SHARE: usize = 15;
+
+/// Caches: share in percent, and what is enough however much memory there is.
+const RECENT_ROWS: (usize, usize) = (10, 96 << 20);
+const FOOTERS: (usize, usize) = (8, 128 << 20);
+const INDEX: (usize, usize) = (12, 256 << 20);
 
 /// How often long work at the start tells where it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
@@ -30,6 +37,7 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     pub ingester: Ingester,
     pub engine: Engine,
+    pub compaction: BackgroundWork,
     pub store_contact: StoreContact,
     background: TaskTracker,
     stopping: CancellationToken,
@@ -48,6 +56,8 @@ pub enum WiringError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Engine(#[from] QueryError),
+    #[error("cannot start the thread of background work: {0}")]
+    Thread(std::io::Error),
 }
 
 impl Parts {
@@ -57,7 +67,15 @@ impl Parts {
         store.probe().await?;
         let cluster = Cluster::open(&store).await?;
         let memory = usize::try_from(memory::limit(config.memory_limit)).unwrap_or(usize::MAX);
-        let catalog = Arc::new(Catalog::new(store, share(memory, RECENT_SHARE)));
+        let budget = CacheBudget {
+            recent_rows: bounded_share(memory, RECENT_ROWS),
+            footers: bounded_share(memory, FOOTERS),
+            index: bounded_share(memory, INDEX),
+        };
+        let author = ulid::Ulid::new().to_string();
+        let ticks = clock.clone();
+        let manifest_clock: tailwater_storage::manifest::Clock = Arc::new(move || ticks.now());
+        let catalog = Arc::new(Catalog::new(store, budget, &author, manifest_clock.clone()));
         let found = discover_all(&catalog).await?;
         tracing::info!(cluster = %cluster.cluster_id, segments = found, "store opened");
         let options = IngestOptions {
@@ -73,14 +91,31 @@ impl Parts {
         let interval = config.discover_interval.duration();
         background.spawn(keep_discovering(catalog.clone(), interval, store_contact.clone(), stopping.clone()));
         background.close();
-        Ok(Self { catalog, ingester, engine, store_contact, background, stopping })
+        let compaction = BackgroundWork::start(catalog.clone(), work_options(config), manifest_clock).map_err(WiringError::Thread)?;
+        Ok(Self { catalog, ingester, engine, compaction, store_contact, background, stopping })
     }
 
     /// Stores what waits and ends the tasks. To be called once no more requests come.
-    pub async fn stop(&self) {
+    pub async fn stop(&mut self) {
         self.ingester.stop().await;
         self.stopping.cancel();
+        self.compaction.stop().await;
         self.background.wait().await;
+    }
+}
+
+fn work_options(config: &Config) -> WorkOptions {
+    let compaction = &config.compaction;
+    let defaults = CompactionOptions::default();
+    WorkOptions {
+        compaction: CompactionOptions {
+            fold_bytes: compaction.fold_bytes.as_u64(),
+            fold_after: compaction.compact_after.duration(),
+            settle: compaction.settle.duration(),
+            final_level: i32::try_from(compaction.final_level).unwrap_or(defaults.final_level),
+            ..defaults
+        },
+        retire: RetireDelays { compacted: compaction.retire_after.duration(), ..RetireDelays::for_query_timeout(Duration::ZERO) },
     }
 }
 
@@ -137,6 +172,11 @@ async fn keep_discovering(catalog: Arc<Catalog>, interval: Duration, contact: St
             Err(_) => {}
         }
     }
+}
+
+/// A share of the memory in percent, bounded.
+fn bounded_share(memory: usize, (percent, most): (usize, usize)) -> usize {
+    share(memory, percent).min(most)
 }
 
 fn share(memory: usize, percent: usize) -> usize {

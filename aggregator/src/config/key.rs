@@ -37,7 +37,7 @@ const fn key(name: &'static str, kind: Kind) -> Key {
 }
 
 /// Every key but those of `overrides`, which are those of `limits` under a tenant's name.
-pub const KEYS: [Key; 42] = [
+pub const KEYS: [Key; 47] = [
     key("listen", Kind::Address),
     key("log_level", Kind::OneOf(LogLevel::NAMES)),
     key("log_format", Kind::OneOf(LogFormat::NAMES)),
@@ -54,6 +54,11 @@ pub const KEYS: [Key; 42] = [
     key("segment_bytes", Kind::Size),
     key("ack_timeout", Kind::Duration),
     key("discover_interval", Kind::Duration),
+    key("compaction.compact_after", Kind::Duration),
+    key("compaction.fold_bytes", Kind::Size),
+    key("compaction.settle", Kind::Duration),
+    key("compaction.final_level", Kind::Integer),
+    key("compaction.retire_after", Kind::Duration),
     key("strict_loki", Kind::Boolean),
     key("tenancy.enabled", Kind::Boolean),
     key("tenancy.default", Kind::Text),

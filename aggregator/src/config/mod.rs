@@ -41,6 +41,7 @@ pub struct Config {
     pub ack_timeout: Span,
     /// How often the store is asked for segments of other replicas.
     pub discover_interval: Span,
+    pub compaction: Compaction,
     pub limits: Limits,
     /// Limits of single tenants: only what differs from `limits` is written.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -62,10 +63,39 @@ impl Default for Config {
             segment_bytes: ByteSize::mebibytes(8),
             ack_timeout: Span::seconds(8),
             discover_interval: Span::seconds(2),
+            compaction: Compaction::default(),
             limits: Limits::default(),
             overrides: BTreeMap::new(),
             strict_loki: false,
             tenancy: Tenancy::default(),
+        }
+    }
+}
+
+/// How segments become data files, in the background.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compaction {
+    /// Segments are folded into data files when the oldest is so old, or when they hold `fold_bytes`.
+    pub compact_after: Span,
+    /// Bytes of lines in segments that are folded at once.
+    pub fold_bytes: ByteSize,
+    /// Files of a past day are merged when none came for so long.
+    pub settle: Span,
+    /// zstd level of final files, 1 to 9: 6 saves some 5 % of the bytes for five times the CPU.
+    pub final_level: u32,
+    /// How long objects stay that compaction has replaced, so that running queries find them. At least twice `limits.query_timeout`.
+    pub retire_after: Span,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self {
+            compact_after: Span::seconds(60),
+            fold_bytes: ByteSize::mebibytes(64),
+            settle: Span::seconds(60),
+            final_level: 1,
+            retire_after: Span::seconds(300),
         }
     }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::entry::PushBatch;
+use tailwater_storage::file::read::SegmentName;
 use tailwater_storage::segment::rows::SegmentRows;
-use tailwater_storage::segment::write::{self, SegmentName};
+use tailwater_storage::segment::encode::encode;
 use tailwater_storage::store::{Created, paths};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -142,9 +143,9 @@ impl Flusher {
         let encoded = tokio::task::spawn_blocking(move || {
             let rows = SegmentRows::from_pushes(&pushes);
             drop(pushes);
-            write::encode(&encoding, &rows).map(|bytes| (rows, bytes))
+            encode(&encoding, &rows).map(|(bytes, footer)| (rows, bytes, footer))
         });
-        let (rows, bytes) = match encoded.await {
+        let (rows, bytes, footer) = match encoded.await {
             Ok(Ok(encoded)) => encoded,
             Ok(Err(error)) => return Err(unavailable(format!("cannot encode the segment: {error}"))),
             Err(error) => return Err(unavailable(format!("cannot encode the segment: {error}"))),
@@ -162,7 +163,7 @@ impl Flusher {
         }
         self.shared.metrics.stored(size, self.last_put.as_secs_f64(), rows.duplicates);
         self.writer.next += 1;
-        self.catalog.publish(&name, size, rows);
+        self.catalog.publish(&name, size, footer, rows);
         Ok(())
     }
 }
@@ -195,6 +196,7 @@ mod tests {
     use crate::clock::SystemClock;
     use crate::ingest::buffer::{IngestOptions, Ingester};
     use object_store::memory::InMemory;
+    use tailwater_storage::catalog::CacheBudget;
     use tailwater_storage::entry::{Metadata, StreamEntries, StreamLabels, TenantId};
     use tailwater_storage::pairs::Pairs;
     use tailwater_storage::store::Store;
@@ -216,14 +218,20 @@ mod tests {
     }
 
     fn ingester(options: IngestOptions) -> (Ingester, Arc<Catalog>) {
-        let catalog = Arc::new(Catalog::new(Store::new(Arc::new(InMemory::new()), ""), 1 << 20));
+        let catalog = catalog_of(Store::new(Arc::new(InMemory::new()), ""));
         (Ingester::start(catalog.clone(), Arc::new(SystemClock), options), catalog)
     }
 
+    fn catalog_of(store: Store) -> Arc<Catalog> {
+        let budget = CacheBudget { recent_rows: 1 << 20, footers: 1 << 20, index: 1 << 20 };
+        Arc::new(Catalog::new(store, budget, "test", Arc::new(|| 0)))
+    }
+
     async fn stored_rows(catalog: &Catalog) -> usize {
-        let fresh = Catalog::new(catalog.store().clone(), 0);
+        let fresh = catalog_of(catalog.store().clone());
         fresh.discover(|_, _| ()).await.expect("lists");
-        fresh.snapshot(&TenantId::new("t")).iter().map(|part| part.table().rows()).sum()
+        let snapshot = fresh.snapshot(&TenantId::new("t"), i64::MIN, i64::MAX).await.expect("reads");
+        snapshot.iter().map(|part| part.table().rows()).sum()
     }
 
     #[tokio::test]
@@ -232,7 +240,7 @@ mod tests {
         let (first, second) = tokio::join!(ingester.push(push(1)), ingester.push(push(2)));
         assert_eq!((first, second), (Ok(()), Ok(())));
         assert_eq!(stored_rows(&catalog).await, 2);
-        assert_eq!(catalog.parts(), 1);
+        assert_eq!(catalog.segment_count(), 1);
         assert_eq!(ingester.metrics().segments_stored(), 1);
     }
 
@@ -295,7 +303,7 @@ mod tests {
     async fn a_store_that_fails_is_told_and_the_writer_name_given_up() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = tailwater_storage::store::open(&tailwater_storage::store::StoreOptions::Folder { path: folder.path().to_owned() }, "");
-        let catalog = Arc::new(Catalog::new(store.expect("opens"), 1 << 20));
+        let catalog = catalog_of(store.expect("opens"));
         let impatient = IngestOptions { ack_timeout: Duration::from_secs(1), ..options() };
         let ingester = Ingester::start(catalog.clone(), Arc::new(SystemClock), impatient);
         assert_eq!(ingester.push(push(1)).await, Ok(()));

@@ -126,9 +126,4 @@ impl Caches {
     pub(super) fn bytes(&self) -> u64 {
         self.files.weight() + self.indexes.weight() + self.blocks.weight()
     }
-
-    pub(super) fn forget_file(&self, key: &str) {
-        self.files.remove(key);
-        self.indexes.remove(key);
-    }
 }

@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -30,13 +31,13 @@ use parking_lot::{Mutex, RwLock};
 use crate::catalog::cache::Caches;
 use crate::catalog::recent::Recent;
 use crate::catalog::tenant::{Tenant, View};
-use crate::catalog::writers::Writers;
+use crate::catalog::writers::{StoredSegment, Writers};
 use crate::entry::TenantId;
 use crate::error::ReadError;
 use crate::file::columns::Wanted;
 use crate::file::pages::{FetchPlan, Pages};
 use crate::file::read::{FileFooter, FileIdentity, SegmentName, TAIL_GUESS, Tail, parse_tail};
-use crate::manifest::{self, Change, Clock, CommitError, Conflict, DataFile, LoadError, ManifestLog, ManifestState};
+use crate::manifest::{self, Change, CleanError, Cleaned, Clock, CommitError, Conflict, DataFile, LoadError, ManifestLog, ManifestState, clean_segments};
 use crate::segment::rows::SegmentRows;
 use crate::store::{ListedObject, Store, paths};
 
@@ -200,7 +201,31 @@ impl Catalog {
         for part in parts {
             self.tenant(&part.table().tenant).add(part.clone());
         }
-        writers.insert(&name.writer, name.sequence)
+        let (mut tenants, size): (Vec<TenantId>, u64) =
+            (parts.iter().map(|part| part.table().tenant.clone()).collect(), parts.first().map_or(0, |part| part.file().size));
+        tenants.dedup();
+        writers.insert(&name.writer, name.sequence, StoredSegment::new(tenants.into(), size))
+    }
+
+    /// Deletes the segments that every tenant in them folded in at least `delay` ago.
+    pub async fn delete_folded_segments(&self, now: i64, delay: Duration) -> Result<Cleaned, CleanError> {
+        let due = self.writers.lock().due(now, delay, |tenant, writer, sequence| self.manifest(tenant).is_folded(writer, sequence));
+        let mut all = Cleaned::default();
+        for (writer, segments) in due {
+            let gone = AtomicU64::new(0);
+            let cleaned = clean_segments(&self.store, &writer, &segments, |progress| gone.store(progress.done.objects, Ordering::Relaxed)).await;
+            let mut writers = self.writers.lock();
+            segments.iter().take(gone.load(Ordering::Relaxed) as usize).for_each(|(sequence, _)| writers.deleted(&writer, *sequence));
+            let cleaned = cleaned?;
+            (all.objects, all.bytes) = (all.objects + cleaned.objects, all.bytes + cleaned.bytes);
+        }
+        Ok(all)
+    }
+
+    /// Objects that nothing shows any more and that wait to be deleted: segments, and files of all tenants.
+    pub fn retired_objects(&self) -> usize {
+        let tenants: Vec<Arc<Tenant>> = self.tenants.read().values().cloned().collect();
+        self.writers.lock().retired() + tenants.iter().map(|tenant| tenant.view().manifest.retired().len()).sum::<usize>()
     }
 
     /// Up to which number a writer's segments are known without gaps.

@@ -95,7 +95,7 @@ fn sample() -> (SegmentRows, Bytes) {
         push("one", vec![("a".into(), entries(300)), ("b".into(), entries(3))]),
         push("two", vec![("a".into(), entries(2))]),
     ]);
-    let bytes = encode(&name(), &rows).expect("encodes");
+    let bytes = encode(&name(), &rows).expect("encodes").0;
     (rows, bytes)
 }
 
@@ -107,7 +107,7 @@ proptest! {
         tail in 8usize..4000,
     ) {
         let rows = SegmentRows::from_pushes(&[push("t", streams)]);
-        let bytes = encode(&name(), &rows).expect("encodes");
+        let bytes = encode(&name(), &rows).expect("encodes").0;
         let footer = open(&bytes, tail).expect("opens");
         prop_assert_eq!(&footer.identity, &FileIdentity::Segment(name()));
         prop_assert_eq!(footer.row_groups.len(), rows.row_groups.len());
@@ -123,7 +123,7 @@ proptest! {
 fn long_text_is_cut_into_pages_of_a_mebibyte() {
     let entries = (0..40).map(|i| (i, "x".repeat(100_000 + i as usize % 2), 0)).collect();
     let rows = SegmentRows::from_pushes(&[push("t", vec![("a".into(), entries)])]);
-    let bytes = encode(&name(), &rows).expect("encodes");
+    let bytes = encode(&name(), &rows).expect("encodes").0;
     let footer = open(&bytes, 64).expect("opens");
     let pages = &footer.row_groups[0].pages;
     assert_eq!((0..pages.len()).map(|page| pages.rows(page).len()).collect::<Vec<_>>(), [10, 10, 10, 10]);
@@ -144,7 +144,7 @@ fn metadata_too_various_for_a_dictionary_is_read() {
         push.streams[0].push(100_000 + row, &"y".repeat(30), handle);
     }
     let rows = SegmentRows::from_pushes(&[push]);
-    let bytes = encode(&name(), &rows).expect("encodes");
+    let bytes = encode(&name(), &rows).expect("encodes").0;
     let footer = open(&bytes, 64).expect("opens");
     assert_eq!(load(&footer, &bytes, 0).expect("loads"), in_memory(rows.row_groups.into_iter().next().expect("one")));
 }

@@ -1,0 +1,67 @@
+//! What is counted of the store and of the work on it, read when it is asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use tailwater_storage::catalog::Catalog;
+use tailwater_storage::compact::Compactor;
+
+use crate::metrics::Metrics;
+
+struct StoreFigures {
+    catalog: Arc<Catalog>,
+    compactor: Compactor,
+}
+
+impl std::fmt::Debug for StoreFigures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoreFigures")
+    }
+}
+
+impl Collector for StoreFigures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let counters = self.compactor.counters();
+        let index = self.catalog.index_counters();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        for (name, help, value) in [
+            ("tailwater_compaction_folds", "Times that segments became data files", read(&counters.folds)),
+            ("tailwater_compaction_merges", "Times that data files became larger ones", read(&counters.merges)),
+            ("tailwater_compaction_failures", "Compactions that failed; they are tried again", read(&counters.failures)),
+            ("tailwater_compaction_raw_bytes", "Bytes of lines that were compacted", read(&counters.raw_bytes)),
+            ("tailwater_compaction_written_bytes", "Bytes of data files written", read(&counters.written_bytes)),
+            ("tailwater_compaction_duplicates_merged", "Entries left out by compaction because a file had them", read(&counters.duplicates)),
+            ("tailwater_compaction_erased_rows", "Entries erased by retention and delete requests", read(&counters.erased_rows)),
+            ("tailwater_store_read_bytes", "Bytes read from the store for queries, footers and indexes", self.catalog.read_bytes()),
+            ("tailwater_index_pages_asked", "Pages that text indexes were asked about", index.pages_asked()),
+            ("tailwater_index_pages_excluded", "Pages that text indexes excluded", index.pages_excluded()),
+            ("tailwater_index_damaged", "Text indexes, or blocks of them, found damaged or unknown", index.damaged_parts()),
+        ] {
+            let counter = ConstCounter::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            counter.encode(metric)?;
+        }
+        let pending: u64 = self.catalog.tenants().iter().map(|tenant| self.compactor.pending_bytes(tenant)).sum();
+        for (name, help, value) in [
+            ("tailwater_compaction_pending_bytes", "Bytes of lines that wait to be compacted", pending),
+            ("tailwater_retired_objects", "Replaced objects that wait to be deleted", self.catalog.retired_objects() as u64),
+            ("tailwater_segments", "Segments whose rows are not in data files yet", self.catalog.segment_count() as u64),
+            ("tailwater_cached_bytes", "Bytes of footers and text indexes in memory", self.catalog.cached_bytes()),
+            ("tailwater_recent_bytes", "Bytes of recent rows in memory", self.catalog.recent_bytes() as u64),
+        ] {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds the metrics of what is stored.
+pub fn register(catalog: &Arc<Catalog>, compactor: &Compactor, metrics: &Metrics) {
+    metrics.register_collector(Box::new(StoreFigures { catalog: catalog.clone(), compactor: compactor.clone() }));
+}

@@ -1,0 +1,217 @@
+//! The thread of background work: one piece at a time, tenant by tenant, the most urgent first.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tailwater_storage::catalog::Catalog;
+use tailwater_storage::compact::{CompactError, CompactionOptions, Compactor, NothingErased, Work};
+use tailwater_storage::entry::TenantId;
+use tailwater_storage::manifest::{self, CleanError, Clock, RetireDelays};
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked what is due.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How often replaced objects are looked at.
+const CLEAN_EVERY: Duration = Duration::from_secs(10);
+
+/// How often old manifest versions and orphans are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(6 * 3600);
+
+/// Manifest versions are kept so long.
+const VERSIONS_KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// Writers that are gone for so long are forgotten.
+const WRITER_IDLE: Duration = Duration::from_secs(86_400);
+
+/// Objects that no version names are deleted when they are so old.
+const ORPHAN_AGE: Duration = Duration::from_secs(86_400);
+
+/// After a failure, before the next attempt.
+const PAUSE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone)]
+pub struct WorkOptions {
+    pub compaction: CompactionOptions,
+    pub retire: RetireDelays,
+}
+
+/// Runs until it is dropped or stopped.
+pub struct BackgroundWork {
+    compactor: Compactor,
+    stopping: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl BackgroundWork {
+    pub fn start(catalog: Arc<Catalog>, options: WorkOptions, clock: Clock) -> std::io::Result<Self> {
+        let compactor = Compactor::new(catalog.clone(), options.compaction.clone(), clock.clone());
+        let stopping = CancellationToken::new();
+        let worker = Worker {
+            catalog,
+            compactor: compactor.clone(),
+            options,
+            clock,
+            stopping: stopping.clone(),
+            cleaned: None,
+            swept: None,
+            is_failing: false,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("compactor".to_owned()).spawn(move || runtime.block_on(worker.run()))?;
+        Ok(Self { compactor, stopping, thread: Some(thread) })
+    }
+
+    pub fn compactor(&self) -> &Compactor {
+        &self.compactor
+    }
+
+    /// Ends it after the piece of work under way is given up.
+    pub async fn stop(&mut self) {
+        self.stopping.cancel();
+        let Some(thread) = self.thread.take() else { return };
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::warn!("the thread of background work ended with a failure");
+        }
+    }
+}
+
+impl Drop for BackgroundWork {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+    }
+}
+
+struct Worker {
+    catalog: Arc<Catalog>,
+    compactor: Compactor,
+    options: WorkOptions,
+    clock: Clock,
+    stopping: CancellationToken,
+    cleaned: Option<Instant>,
+    swept: Option<Instant>,
+    is_failing: bool,
+}
+
+impl Worker {
+    async fn run(mut self) {
+        let stopping = self.stopping.clone();
+        // A piece of work that is cut off leaves inputs visible and outputs to be swept.
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = self.work() => {}
+        }
+    }
+
+    async fn work(&mut self) {
+        loop {
+            let pause = match self.round().await {
+                Ok(false) => TICK,
+                Ok(true) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Err(_) => PAUSE,
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Does what is due once; true if there may be more. Failures are told here.
+    async fn round(&mut self) -> Result<bool, ()> {
+        let mut did_any = false;
+        for tenant in self.catalog.tenants() {
+            let outcome = self.compact(&tenant).await;
+            did_any |= self.told(&tenant, outcome)?;
+        }
+        if self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_EVERY.min(self.options.retire.compacted)) {
+            self.cleaned = Some(Instant::now());
+            let outcome = self.clean().await;
+            self.clean_told(outcome)?;
+        }
+        if self.swept.is_none_or(|last| last.elapsed() >= SWEEP_EVERY) {
+            self.swept = Some(Instant::now());
+            let outcome = self.sweep().await;
+            self.clean_told(outcome)?;
+        }
+        self.is_failing = false;
+        Ok(did_any)
+    }
+
+    /// The next piece for a tenant: new segments first.
+    async fn compact(&self, tenant: &TenantId) -> Result<Option<Work>, CompactError> {
+        let erasure = Arc::new(NothingErased { as_of: self.catalog.manifest(tenant).version() });
+        match self.compactor.fold(tenant, erasure.clone(), false).await? {
+            Some(work) => Ok(Some(work)),
+            None => self.compactor.merge(tenant, erasure).await,
+        }
+    }
+
+    fn told(&mut self, tenant: &TenantId, outcome: Result<Option<Work>, CompactError>) -> Result<bool, ()> {
+        match outcome {
+            Ok(None) => Ok(false),
+            Ok(Some(work)) => {
+                tracing::debug!(
+                    %tenant, level = work.level, inputs = work.inputs, files = work.files, raw_bytes = work.raw_bytes,
+                    written_bytes = work.written_bytes, duplicates = work.duplicates,
+                    pending_bytes = self.compactor.pending_bytes(tenant), "compacted"
+                );
+                Ok(true)
+            }
+            Err(error) => {
+                self.failed(&format!("compaction of tenant `{tenant}`: {error}"));
+                Err(())
+            }
+        }
+    }
+
+    fn clean_told(&mut self, outcome: Result<(), CleanError>) -> Result<(), ()> {
+        outcome.map_err(|error| self.failed(&format!("deleting replaced objects: {error}")))
+    }
+
+    /// One line for the change of state, not one for each attempt.
+    fn failed(&mut self, what: &str) {
+        if !self.is_failing {
+            tracing::warn!("{what}; it is tried again, nothing is lost");
+        }
+        self.is_failing = true;
+    }
+
+    async fn clean(&self) -> Result<(), CleanError> {
+        let now = (self.clock)();
+        let segments = self.catalog.delete_folded_segments(now, self.options.retire.compacted).await?;
+        let (mut objects, mut bytes) = (segments.objects, segments.bytes);
+        for tenant in self.catalog.tenants() {
+            let log = self.catalog.manifest_log(&tenant);
+            let files = manifest::clean_retired(&log, now, &self.options.retire, |progress| {
+                tracing::debug!(%tenant, done = progress.done.objects, total = progress.total, "deleting replaced files");
+            });
+            let files = files.await?;
+            (objects, bytes) = (objects + files.objects, bytes + files.bytes);
+            self.catalog.refresh(&tenant).await?;
+        }
+        if objects > 0 {
+            tracing::debug!(objects, bytes, "deleted replaced objects");
+        }
+        Ok(())
+    }
+
+    async fn sweep(&self) -> Result<(), CleanError> {
+        let now = (self.clock)();
+        for tenant in self.catalog.tenants() {
+            let log = self.catalog.manifest_log(&tenant);
+            let tell = |what: &'static str| {
+                let tenant = tenant.clone();
+                move |progress: manifest::CleanProgress| {
+                    tracing::info!(%tenant, done = progress.done.objects, total = progress.total, bytes = progress.done.bytes, "{what}");
+                }
+            };
+            manifest::clean_versions(&log, now, VERSIONS_KEPT, tell("deleting old manifest versions")).await?;
+            manifest::sweep_orphans(&log, now, ORPHAN_AGE, tell("deleting files that no manifest names")).await?;
+            manifest::drop_idle_writers(&log, now, WRITER_IDLE).await?;
+        }
+        Ok(())
+    }
+}
