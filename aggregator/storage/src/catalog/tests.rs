@@ -5,6 +5,7 @@ use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels};
 use crate::pairs::Pairs;
 use crate::segment::encode::encode;
 use object_store::memory::InMemory;
+use tailwater_faultstore::FaultStore;
 use std::time::Duration;
 
 fn rows(stamp: i64) -> SegmentRows {
@@ -63,13 +64,28 @@ async fn a_new_process_sees_what_an_old_one_stored_and_counts_nothing_twice() {
 
 #[tokio::test]
 async fn a_listing_that_lags_is_caught_up_with() {
-    let store = Store::new(Arc::new(InMemory::new()), "p");
+    let faults = Arc::new(FaultStore::new(Arc::new(InMemory::new())));
+    let store = Store::new(faults.clone(), "p");
     let catalog = catalog(&store, 0);
-    stored(&store, &name("W", 1)).await;
+    for sequence in 0..3 {
+        stored(&store, &name("W", sequence)).await;
+    }
+    faults.lag_listings(1);
+    assert_eq!(catalog.discover(|_, _| ()).await.expect("lists"), 2);
+    faults.heal();
     assert_eq!(catalog.discover(|_, _| ()).await.expect("lists"), 1);
-    stored(&store, &name("W", 0)).await;
-    assert_eq!(catalog.discover(|_, _| ()).await.expect("lists"), 1);
-    assert_eq!(catalog.segment_count(), 2);
+    assert_eq!((catalog.segment_count(), catalog.known_up_to("W")), (3, Some(2)));
+}
+
+#[tokio::test]
+async fn a_writer_whose_first_segments_were_deleted_is_known_without_gaps() {
+    let store = Store::new(Arc::new(InMemory::new()), "p");
+    for sequence in 3..5 {
+        stored(&store, &name("W", sequence)).await;
+    }
+    let catalog = catalog(&store, 0);
+    assert_eq!(catalog.discover(|_, _| ()).await.expect("lists"), 2);
+    assert_eq!(catalog.known_up_to("W"), Some(4));
 }
 
 #[tokio::test]
