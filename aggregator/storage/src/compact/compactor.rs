@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tailwater_textindex::FillLimits;
+use tailwater_textindex::{FillLimit, FillLimits};
 
 use crate::catalog::{Catalog, Part};
 use crate::compact::erasure::Erasure;
@@ -55,6 +55,9 @@ pub struct Work {
     pub written_bytes: u64,
     pub duplicates: u64,
 }
+
+/// How full the planes of ids may be in final files.
+const FINAL_ID_FILL: f64 = 0.88;
 
 /// The order of streams in a data file.
 type StreamKey = (String, String, String, StreamId);
@@ -188,7 +191,7 @@ impl Compactor {
             day: Day::of(0),
             level,
             zstd_level: if level > 1 { self.options.final_level } else { 1 },
-            fill: FillLimits::default(),
+            fill: fill_limits(level),
             arrived,
             created: (self.clock)(),
             as_of: erasure.as_of(),
@@ -205,6 +208,15 @@ impl Compactor {
                 Err(error)
             }
         }
+    }
+}
+
+/// Final files trade some pages read in vain for a third of the index's bytes; level-1 files live for a day at most.
+fn fill_limits(level: u8) -> FillLimits {
+    let limits = FillLimits::default();
+    match FillLimit::from_ratio(FINAL_ID_FILL) {
+        Ok(id) if level > 1 => FillLimits { id, ..limits },
+        _ => limits,
     }
 }
 
