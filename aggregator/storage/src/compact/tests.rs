@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use proptest::prelude::*;
 
@@ -18,6 +19,7 @@ use crate::pairs::Pairs;
 use crate::segment::encode::encode;
 use crate::segment::rows::SegmentRows;
 use crate::store::{Store, paths};
+use tailwater_faultstore::{Answer, Fault, FaultStore, Operation, Random};
 use tailwater_textindex::Probe;
 
 /// Stream, stamp in seconds, line, metadata.
@@ -63,7 +65,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let store = Store::new(Arc::new(InMemory::new()), "");
+        Self::on(Arc::new(InMemory::new()))
+    }
+
+    fn on(objects: Arc<dyn ObjectStore>) -> Self {
+        let store = Store::new(objects, "");
         let now = Arc::new(AtomicI64::new(10 * DAY));
         Self { catalog: Self::process(&store, &now), store, now, next: Default::default() }
     }
@@ -208,6 +214,63 @@ proptest! {
             let fresh = World::process(&world.store, &world.now);
             fresh.discover(|_, _| ()).await.expect("lists");
             prop_assert_eq!(sorted(seen(&fresh).await.0), truth);
+            Ok(())
+        })?;
+    }
+}
+
+/// What stores and networks do.
+fn weather(seed: u64) -> Random {
+    let (done, refused) = (Fault::Done, Fault::Refused);
+    Random::new(seed)
+        .with(Operation::Put, 80, done(Answer::Timeout))
+        .with(Operation::Put, 40, done(Answer::Exists))
+        .with(Operation::Put, 60, refused(Answer::SlowDown))
+        .with(Operation::Put, 40, refused(Answer::Conflict))
+        .with(Operation::Part, 60, refused(Answer::Reset))
+        .with(Operation::Complete, 80, done(Answer::Timeout))
+        .with(Operation::Complete, 80, refused(Answer::ServerError))
+        .with(Operation::Get, 40, Fault::Flip(0))
+        .with(Operation::Get, 40, Fault::Short(3))
+        .with(Operation::Get, 40, refused(Answer::ServerError))
+        .with(Operation::List, 40, refused(Answer::SlowDown))
+        .with(Operation::Head, 40, refused(Answer::Timeout))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_store_that_fails_costs_time_and_no_line(
+        rounds in proptest::collection::vec(proptest::collection::vec(proptest::collection::vec(entry(), 1..12), 1..5), 1..4), seed in any::<u64>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async {
+            let faults = Arc::new(FaultStore::new(Arc::new(InMemory::new())));
+            let mut world = World::on(faults.clone());
+            let mut all: Vec<Entry> = Vec::new();
+            for (number, round) in rounds.iter().enumerate() {
+                for (writer, entries) in round.iter().enumerate() {
+                    world.flush(if writer % 2 == 0 { "OWN" } else { "OTHER" }, writer % 2 == 0, entries).await;
+                    all.extend(entries);
+                }
+                world.catalog.discover(|_, _| ()).await.expect("lists");
+                faults.random(weather(seed.wrapping_add(number as u64)));
+                let compactor = world.compactor(&world.catalog, options());
+                for _ in 0..6 {
+                    // Whatever comes of it: inputs stay visible until a commit is certain.
+                    drop(compactor.fold(&tenant(), nothing(), true).await);
+                    world.now.fetch_add(DAY, Ordering::Relaxed);
+                    drop(compactor.merge(&tenant(), nothing()).await);
+                }
+                faults.heal();
+                world.catalog.refresh(&tenant()).await.expect("reads");
+                let (rows, _) = seen(&world.catalog).await;
+                prop_assert_eq!(sorted(rows), truth(all.clone()));
+            }
+            world.compact(&options()).await;
+            let (rows, snapshot) = seen(&world.catalog).await;
+            assert_in_order(&snapshot);
+            prop_assert_eq!(sorted(rows), truth(all));
             Ok(())
         })?;
     }
