@@ -5,6 +5,7 @@
 //! what was asked for is a fault. [`contended`] is the put for names that several authors want.
 //! [`paths`] alone knows how keys look.
 
+mod coalesce;
 mod contended;
 mod day;
 mod folder;
@@ -31,7 +32,11 @@ pub use probe::ProbeError;
 pub use upload::Upload;
 
 use crate::error::ReadError;
+use crate::store::coalesce::{Request, coalesce};
 use crate::store::retry::Attempts;
+
+/// Requests of one read that are under way at a time.
+const REQUESTS_AT_ONCE: usize = 16;
 
 /// An opened store and the prefix under which everything of ours lies.
 #[derive(Debug, Clone)]
@@ -100,17 +105,36 @@ impl Store {
         Upload::begin(self.objects.as_ref(), &self.path(key), key).await
     }
 
-    /// Byte ranges of an object, in the order asked for.
+    /// Byte ranges of an object, in the order asked for. Neighbours are fetched together.
     pub async fn ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
-        let path = self.path(key);
-        let fetch = || async {
-            let fetched = self.objects.get_ranges(&path, ranges).await?;
-            match fetched.iter().zip(ranges).find(|(bytes, range)| bytes.len() as u64 != range.end - range.start) {
-                Some((bytes, range)) => Err(wrong_length(bytes, range)),
-                None => Ok(fetched),
-            }
+        let path = &self.path(key);
+        let requests = coalesce(ranges);
+        let fetch = |request: &Request| {
+            let range = request.range.clone();
+            retry::read(move || {
+                let range = range.clone();
+                async move {
+                    if range.is_empty() {
+                        return Ok(Bytes::new());
+                    }
+                    let bytes = self.objects.get_range(path, range.clone()).await?;
+                    if bytes.len() as u64 == range.end - range.start { Ok(bytes) } else { Err(wrong_length(&bytes, &range)) }
+                }
+            })
         };
-        retry::read(fetch).await.map_err(|error| ReadError::store(key, error))
+        let fetched: Vec<Bytes> = futures::stream::iter(requests.iter().map(fetch))
+            .buffered(REQUESTS_AT_ONCE)
+            .try_collect()
+            .await
+            .map_err(|error| ReadError::store(key, error))?;
+        let mut parts = vec![Bytes::new(); ranges.len()];
+        for (request, bytes) in requests.iter().zip(fetched) {
+            for &part in &request.parts {
+                let start = (ranges[part].start - request.range.start) as usize;
+                parts[part] = bytes.slice(start..start + (ranges[part].end - ranges[part].start) as usize);
+            }
+        }
+        Ok(parts)
     }
 
     /// The last bytes of an object of `size` bytes.
