@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::api::Api;
+use crate::api::{Api, get_text};
 use crate::deadline::eventually;
 use crate::ports;
 use crate::process::{Invocation, Process, Usage};
@@ -33,14 +33,14 @@ pub struct Aggregator {
 impl Aggregator {
     /// On a folder of this machine.
     pub async fn on_folder(folder: &Path, data: &Path) -> Result<Self> {
-        let (port, invocation) = folder_invocation(data)?;
-        Self::start(folder, port, invocation).await
+        let port = ports::free()?;
+        Self::start(folder, port, serve(port, folder_flags(data).chain(quick_compaction()))?).await
     }
 
     /// On an S3 server.
     pub async fn on_s3(folder: &Path, server: &S3Server) -> Result<Self> {
         let port = ports::free()?;
-        let mut invocation = serve(port, server.flags())?;
+        let mut invocation = serve(port, server.flags().into_iter().chain(quick_compaction()))?;
         invocation.variables = server.variables();
         Self::start(folder, port, invocation).await
     }
@@ -87,6 +87,20 @@ impl Aggregator {
         ready
     }
 
+    /// Waits until every segment was folded and every merge that is due was made.
+    pub async fn compacted(&self, limit: Duration) -> Result<()> {
+        let url = format!("http://{}/metrics", self.address());
+        eventually("everything is compacted", limit, || async {
+            let text = get_text(&url).await?;
+            for name in ["tailwater_segments", "tailwater_compaction_pending_bytes"] {
+                let value = metric(&text, name).with_context(|| format!("metric `{name}` is missing"))?;
+                ensure!(value == 0.0, "{name} is {value}");
+            }
+            Ok(())
+        })
+        .await
+    }
+
     pub async fn stop(&mut self) -> Result<()> {
         self.process.stop(STOP_LIMIT).await
     }
@@ -102,12 +116,25 @@ impl Aggregator {
     }
 }
 
+/// Compaction every few seconds, so that it is at work in every drill.
+fn quick_compaction() -> impl Iterator<Item = String> {
+    ["--compaction-compact-after", "2s", "--compaction-settle", "3s", "--compaction-retire-after", "30s"].map(str::to_owned).into_iter()
+}
+
+/// The value of a metric without labels.
+fn metric(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
 /// `serve` on a free port and a folder.
 pub fn folder_invocation(data: &Path) -> Result<(u16, Invocation)> {
     let port = ports::free()?;
+    Ok((port, serve(port, folder_flags(data))?))
+}
+
+fn folder_flags(data: &Path) -> impl Iterator<Item = String> {
     let flags = ["--storage-type", "filesystem", "--storage-filesystem-path"].map(str::to_owned);
-    let invocation = serve(port, flags.into_iter().chain([data.display().to_string()]))?;
-    Ok((port, invocation))
+    flags.into_iter().chain([data.display().to_string()])
 }
 
 /// `serve` with flags.

@@ -95,6 +95,8 @@ async fn kills(folder: Folder) -> Result<()> {
         behind.pushes()
     ));
     chain.compare(&manifest).await?.require_exact()?;
+    chain.aggregator.compacted(PATIENCE).await?;
+    chain.compare(&manifest).await?.require_exact()?;
     ensure!(hit > 0, "no kill hit a push in flight: the drill proves nothing");
     Ok(())
 }

@@ -18,6 +18,8 @@ async fn ship(name: &str, folder: Folder, store: Store, options: impl FnOnce(&st
     agent.acknowledged(manifest.file_bytes, PATIENCE).await?;
     report_run(name, &manifest, started.elapsed(), &agent, &chain.aggregator)?;
     chain.compare(&manifest).await?.require_exact()?;
+    chain.aggregator.compacted(PATIENCE).await?;
+    chain.compare(&manifest).await?.require_exact()?;
     agent.stop().await?;
     chain.aggregator.stop().await?;
     chain.aggregator.start_again()?;
