@@ -4,14 +4,18 @@
 //! resolves streams only through it.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 
+use tailwater_storage::compact::{Erasure, NothingErased};
 use tailwater_storage::entry::TenantId;
 
-/// One tenant and the namespaces of it that may be read.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// One tenant, the namespaces of it that may be read, and what of their streams may be seen.
+#[derive(Clone)]
 pub struct Access {
     tenant: TenantId,
     namespaces: AllowedNamespaces,
+    erasure: Arc<dyn Erasure>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,9 +26,26 @@ pub enum AllowedNamespaces {
     Only(BTreeSet<String>),
 }
 
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("tenant", &self.tenant).field("namespaces", &self.namespaces).finish_non_exhaustive()
+    }
+}
+
 impl Access {
+    /// Access to everything that is stored of these namespaces.
     pub fn new(tenant: TenantId, namespaces: AllowedNamespaces) -> Self {
-        Self { tenant, namespaces }
+        Self { tenant, namespaces, erasure: Arc::new(NothingErased { as_of: 0 }) }
+    }
+
+    /// The same, but for what is past its retention or deleted.
+    pub fn without(self, erasure: Arc<dyn Erasure>) -> Self {
+        Self { erasure, ..self }
+    }
+
+    /// What is hidden although it may still be stored.
+    pub fn erasure(&self) -> &dyn Erasure {
+        self.erasure.as_ref()
     }
 
     pub fn tenant(&self) -> &TenantId {

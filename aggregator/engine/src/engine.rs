@@ -26,10 +26,27 @@ use crate::plan::{Planner, constant};
 use crate::request::{LogRequest, MetricRequest, QueryLimits, TimeRange};
 use crate::statistics::Counters;
 
+/// How an engine works. It changes no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Bytes that all queries together may hold.
+    pub memory_bytes: usize,
+    /// Ask text indexes which pages to read.
+    pub text_index: bool,
+}
+
+impl EngineOptions {
+    /// The usual ways, within so much memory.
+    pub fn new(memory_bytes: usize) -> Self {
+        Self { memory_bytes, text_index: true }
+    }
+}
+
 /// Answers questions about what a catalog shows. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
     catalog: Arc<Catalog>,
+    options: EngineOptions,
     context: Arc<TaskContext>,
     threads: Arc<QueryThreads>,
 }
@@ -53,13 +70,18 @@ impl Drop for QueryThreads {
 impl Engine {
     /// `memory_bytes`: what all queries together may hold. Fails if threads cannot be started.
     pub fn new(catalog: Arc<Catalog>, memory_bytes: usize) -> Result<Self, QueryError> {
-        let pool = Arc::new(FairSpillPool::new(memory_bytes));
+        Self::with_options(catalog, EngineOptions::new(memory_bytes))
+    }
+
+    /// See [`Self::new`].
+    pub fn with_options(catalog: Arc<Catalog>, options: EngineOptions) -> Result<Self, QueryError> {
+        let pool = Arc::new(FairSpillPool::new(options.memory_bytes));
         let environment = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
         let context = TaskContext::default().with_runtime(environment);
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(count).thread_name("query").enable_all().build();
         let runtime = runtime.map_err(|error| QueryError::Evaluation(format!("cannot start threads for queries: {error}")))?;
-        Ok(Self { catalog, context: Arc::new(context), threads: Arc::new(QueryThreads { runtime: Some(runtime), count }) })
+        Ok(Self { catalog, options, context: Arc::new(context), threads: Arc::new(QueryThreads { runtime: Some(runtime), count }) })
     }
 
     /// Entries of a log query.
@@ -112,7 +134,7 @@ impl Engine {
 
     /// Names of stream labels, sorted.
     pub async fn label_names(&self, access: &Access, selector: Option<&Selector>, range: TimeRange) -> Result<Vec<String>, QueryError> {
-        listing::label_names(&self.catalog, access, selector, range)
+        listing::label_names(&self.catalog, access, selector, range).await
     }
 
     /// Values of a stream label, sorted.
@@ -123,12 +145,12 @@ impl Engine {
         selector: Option<&Selector>,
         range: TimeRange,
     ) -> Result<Vec<String>, QueryError> {
-        listing::label_values(&self.catalog, access, name, selector, range)
+        listing::label_values(&self.catalog, access, name, selector, range).await
     }
 
     /// Label sets of the streams that match any of the selectors; of all streams if there is none.
     pub async fn series(&self, access: &Access, selectors: &[Selector], range: TimeRange) -> Result<Vec<LabelSet>, QueryError> {
-        listing::series(&self.catalog, access, selectors, range)
+        listing::series(&self.catalog, access, selectors, range).await
     }
 
     /// How much there is to read: streams, chunks (parts), bytes and entries, each entry counted once.
@@ -152,7 +174,14 @@ impl Engine {
     }
 
     fn planner<'a>(&'a self, access: &'a Access, options: PipelineOptions, counters: &Arc<Counters>) -> Planner<'a> {
-        Planner { catalog: &self.catalog, access, options, partitions: self.threads.count, counters: counters.clone() }
+        Planner {
+            catalog: &self.catalog,
+            access,
+            options,
+            partitions: self.threads.count,
+            text_index: self.options.text_index,
+            counters: counters.clone(),
+        }
     }
 
     async fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<arrow::array::RecordBatch>, QueryError> {

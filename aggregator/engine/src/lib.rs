@@ -17,7 +17,8 @@ mod plan;
 pub mod request;
 mod scan;
 mod statistics;
+mod visibility;
 
 pub use access::Access;
-pub use engine::Engine;
+pub use engine::{Engine, EngineOptions};
 pub use error::QueryError;

@@ -23,7 +23,7 @@ impl<'p> StreamPipelines<'p> {
         Self { pipeline, selection, by_stream: HashMap::new() }
     }
 
-    /// Calls `each` with (row, stream, entry) for every row that passes.
+    /// Calls `each` with (row, stream, entry) for every row that passes. The rows passed the line filters when they were scanned.
     pub(crate) fn run(&mut self, rows: &RecordBatch, mut each: impl FnMut(usize, u32, Processed<'_>) -> Result<()>) -> Result<()> {
         let streams: &UInt32Array = batch::column(rows, batch::STREAM)?;
         let stamps: &TimestampNanosecondArray = batch::column(rows, batch::TIMESTAMP)?;
@@ -36,7 +36,7 @@ impl<'p> StreamPipelines<'p> {
             let stages = self.by_stream.entry(stream).or_insert_with(|| pipeline.for_stream(&all[stream as usize].labels));
             while row < rows.num_rows() && streams.value(row) == stream {
                 let line = lines.map_or(&[] as &[u8], |lines| lines.value(row));
-                if let Some(processed) = stages.process(stamps.value(row), line, metadata.row(row)) {
+                if let Some(processed) = stages.process_filtered(stamps.value(row), line, metadata.row(row)) {
                     each(row, stream, processed)?;
                 }
                 row += 1;

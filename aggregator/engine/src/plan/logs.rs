@@ -12,7 +12,7 @@ use datafusion_physical_plan::sorts::sort::SortExec;
 use tailwater_logql::needed::NeededLabels;
 use tailwater_logql::pipeline::Pipeline;
 use tailwater_logql::printer::format_stages;
-use tailwater_storage::segment::columns::Wanted;
+use tailwater_storage::file::columns::Wanted;
 
 use crate::batch;
 use crate::error::QueryError;
@@ -29,13 +29,14 @@ impl Planner<'_> {
         let range = TimeRange { start: request.start, end: request.end.saturating_sub(1) };
         let selection = Arc::new(Selection::new(self.catalog, self.access, &request.expr.selector, range).await?);
         let everything = Wanted { lines: true, metadata: true, ..Wanted::default() };
-        let filtered = self.pipeline(&selection, pipeline.clone(), &request.expr, everything, PipelineOutput::Filter);
+        let filtered =
+            self.pipeline(&selection, pipeline.clone(), &request.expr, &NeededLabels::All, everything, PipelineOutput::Filter).await?;
         let limit = (request.interval == 0).then_some(request.limit);
         let ordered = newest_or_oldest(filtered, request.direction, limit)?;
         let stages = SelectedPipeline { pipeline: Arc::new(pipeline), selection: selection.clone() };
         let output = PipelineOutput::Render { categorize: request.categorize };
         let rendered = PipelineExec::new(ordered, stages, format_stages(&request.expr.stages), output, self.counters.clone());
-        Ok(Planned { plan: Arc::new(rendered), parts: selection.parts().len() })
+        Ok(Planned { plan: Arc::new(rendered), parts: selection.parts() })
     }
 }
 

@@ -12,21 +12,25 @@ mod logs;
 mod metrics;
 mod ranges;
 pub(crate) mod selection;
+mod text;
 
 use std::sync::Arc;
 
 use datafusion_physical_plan::ExecutionPlan;
-use tailwater_logql::ast::LogExpr;
+use tailwater_logql::ast::{LogExpr, Stage};
+use tailwater_logql::needed::NeededLabels;
 use tailwater_logql::pipeline::{Pipeline, PipelineOptions};
 use tailwater_logql::printer::format_stages;
 use tailwater_storage::catalog::Catalog;
-use tailwater_storage::segment::columns::Wanted;
+use tailwater_storage::file::columns::Wanted;
 
 use crate::access::Access;
+use crate::error::QueryError;
 use crate::operators::entries::SelectedPipeline;
 use crate::operators::pipeline::{PipelineExec, PipelineOutput};
 use crate::plan::selection::SharedSelection;
-use crate::scan::{LogScanExec, Needles};
+use crate::scan::pages::{SelectedPage, pages_of};
+use crate::scan::{LineSearch, LogScan, PageSource};
 use crate::statistics::Counters;
 
 pub(crate) use constant::constant;
@@ -37,6 +41,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) access: &'a Access,
     pub(crate) options: PipelineOptions,
     pub(crate) partitions: usize,
+    /// Ask text indexes which pages to read.
+    pub(crate) text_index: bool,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -49,18 +55,35 @@ pub(crate) struct Planned {
 
 impl Planner<'_> {
     /// The scan and the stages over it. `wanted` is what is needed besides what the stages read.
-    fn pipeline(
+    async fn pipeline(
         &self,
         selection: &SharedSelection,
         pipeline: Pipeline,
         log: &LogExpr,
+        needed: &NeededLabels,
         wanted: Wanted,
         output: PipelineOutput,
-    ) -> Arc<dyn ExecutionPlan> {
-        let wanted = Wanted { lines: wanted.lines || pipeline.reads_line(), ..wanted };
-        let needles = Needles::new(pipeline.line_filters().iter().filter_map(|filter| filter.required_literal()));
-        let scan = LogScanExec::new(self.catalog.clone(), selection.clone(), needles, wanted, self.partitions, self.counters.clone());
+    ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+        let emitted = Wanted { lines: wanted.lines || self.reads_line_after_scan(&log.stages, needed)?, ..wanted };
+        let pages = self.pages(selection, &log.stages).await?;
+        let search = LineSearch::new(pipeline.line_filters(), text::searched_pattern(&log.stages));
+        let scan = LogScan::plan(self.source(selection), pages, search, emitted, self.partitions, self.counters.clone());
         let stages = SelectedPipeline { pipeline: Arc::new(pipeline), selection: selection.clone() };
-        Arc::new(PipelineExec::new(Arc::new(scan), stages, format_stages(&log.stages), output, self.counters.clone()))
+        Ok(Arc::new(PipelineExec::new(scan, stages, format_stages(&log.stages), output, self.counters.clone())))
+    }
+
+    /// Whether stages read the line besides the line filters, which the scan runs.
+    fn reads_line_after_scan(&self, stages: &[Stage], needed: &NeededLabels) -> Result<bool, QueryError> {
+        let others: Vec<Stage> = stages.iter().filter(|stage| !matches!(stage, Stage::LineFilter(_))).cloned().collect();
+        Ok(Pipeline::compile(&others, None, needed, &self.options)?.reads_line())
+    }
+
+    fn source(&self, selection: &SharedSelection) -> PageSource {
+        PageSource { catalog: self.catalog.clone(), selection: selection.clone() }
+    }
+
+    /// The pages that may hold entries that pass the stages.
+    async fn pages(&self, selection: &SharedSelection, stages: &[Stage]) -> Result<Vec<SelectedPage>, QueryError> {
+        self.prune(selection, pages_of(selection, selection.spans()), stages).await
     }
 }

@@ -7,8 +7,8 @@ use datafusion_physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use tailwater_logql::ast::{Grouping, MatchOp, MetricExpr, RangeAggregation, RangeOp, Selector, Stage};
 use tailwater_logql::needed::{NeededLabels, needed_labels, sample_grouping};
 use tailwater_logql::pipeline::Pipeline;
+use tailwater_storage::file::columns::Wanted;
 use tailwater_storage::pairs::Pairs;
-use tailwater_storage::segment::columns::Wanted;
 
 use crate::error::QueryError;
 use crate::operators::exec::plan;
@@ -41,7 +41,7 @@ impl Planner<'_> {
             ..Wanted::default()
         };
         let sample = SampleSpec { value, is_ordered: function.needs_order() };
-        let samples = self.pipeline(&selection, pipeline, log, wanted, PipelineOutput::Sample(sample));
+        let samples = self.pipeline(&selection, pipeline, log, &needed, wanted, PipelineOutput::Sample(sample)).await?;
         let spec = RangeSpec {
             function,
             grid: position.grid,
@@ -55,7 +55,7 @@ impl Planner<'_> {
         let gathered = Arc::new(CoalescePartitionsExec::new(partial));
         let last = plan(RangeAggregate::new(Phase::Final, spec), vec![gathered]);
         let hides_empty_labels = grouping.is_none() && position.series_of_answer.is_some();
-        Ok(Vector::unordered(last, selection.parts().len(), hides_empty_labels))
+        Ok(Vector::unordered(last, selection.parts(), hides_empty_labels))
     }
 }
 

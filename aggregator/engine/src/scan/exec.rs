@@ -1,169 +1,142 @@
-//! `LogScanExec`: emits the rows of a [`Selection`].
+//! `LogScanExec`: emits rows of pages, those that pass the line filters.
 
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion_common::tree_node::TreeNodeRecursion;
-use datafusion_common::{DataFusionError, Result};
-use datafusion_execution::{SendableRecordBatchStream, TaskContext};
-use datafusion_physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion_physical_plan::execution_plan::{Boundedness, EmissionType};
-use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
-use futures::{StreamExt, TryStreamExt, stream};
-use tailwater_storage::catalog::Catalog;
-use tailwater_storage::segment::columns::Wanted;
+use datafusion_common::Result;
+use datafusion_execution::memory_pool::MemoryReservation;
+use datafusion_physical_plan::ExecutionPlan;
+use datafusion_physical_plan::stream::RecordBatchReceiverStream;
+use futures::StreamExt;
+use tailwater_storage::file::columns::Wanted;
+use tailwater_storage::file::pages::Pages;
+use tokio::sync::mpsc::Sender;
 
-use crate::access::AllowedNamespaces;
 use crate::batch;
-use crate::plan::selection::{SelectedPart, SharedSelection};
-use crate::scan::rows::{self, RowFilter};
-use crate::scan::search::Needles;
+use crate::operators::exec::BatchStream;
+use crate::plan::selection::Selection;
+use crate::scan::fetch::{FetchAhead, PageSource};
+use crate::scan::leaf::{Leaf, leaf};
+use crate::scan::open_page::{OpenPage, Run};
+use crate::scan::pages::{PageGroup, SelectedPage, share_out};
+use crate::scan::rows;
+use crate::scan::search::LineSearch;
 use crate::statistics::Counters;
 
-/// The scan leaf. Each partition reads its share of the selected parts, one at a time.
+/// Batches in flight between a scan's task and its reader.
+const QUEUE: usize = 2;
+
+/// The scan leaf. Access comes with the selection: a scan without one cannot be built.
 #[derive(Debug)]
-pub(crate) struct LogScanExec {
-    catalog: Arc<Catalog>,
-    selection: SharedSelection,
-    needles: Needles,
+pub(crate) struct LogScan {
+    source: PageSource,
+    search: LineSearch,
+    /// What is fetched.
     wanted: Wanted,
+    /// What is emitted.
+    schema: SchemaRef,
     counters: Arc<Counters>,
-    partitions: Vec<Vec<SelectedPart>>,
-    properties: Arc<PlanProperties>,
+    pages: usize,
+    partitions: Vec<Vec<PageGroup>>,
 }
 
-impl LogScanExec {
-    /// Access comes with the selection: a scan without one cannot be built.
-    pub(crate) fn new(
-        catalog: Arc<Catalog>,
-        selection: SharedSelection,
-        needles: Needles,
-        wanted: Wanted,
+impl LogScan {
+    /// `emitted`: the columns that are needed besides stream, stamp and arrival.
+    pub(crate) fn plan(
+        source: PageSource,
+        pages: Vec<SelectedPage>,
+        search: LineSearch,
+        emitted: Wanted,
         partitions: usize,
         counters: Arc<Counters>,
-    ) -> Self {
-        let wanted = Wanted { timestamps: true, lines: wanted.lines || !needles.is_empty(), ..wanted };
-        let schema = batch::scanned(wanted.lines, wanted.metadata);
-        let partitions = share_out(selection.parts(), partitions);
-        let properties = Arc::new(PlanProperties::new(
-            EquivalenceProperties::new(schema),
-            Partitioning::UnknownPartitioning(partitions.len()),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        ));
-        Self { catalog, selection, needles, wanted, counters, partitions, properties }
+    ) -> Arc<dyn ExecutionPlan> {
+        let schema = batch::scanned(emitted.lines, emitted.metadata);
+        let wanted = Wanted { timestamps: true, lines: emitted.lines || !search.is_empty(), ..emitted };
+        let count = pages.len();
+        let partitions = share_out(&source.selection, pages, wanted, partitions);
+        leaf(Self { source, search, wanted, schema, counters, pages: count, partitions })
     }
-}
 
-/// Deals parts out, so that neighbours in time go to different partitions.
-fn share_out(parts: &[SelectedPart], partitions: usize) -> Vec<Vec<SelectedPart>> {
-    let mut shares = vec![Vec::new(); partitions.clamp(1, parts.len().max(1))];
-    let count = shares.len();
-    for (index, part) in parts.iter().enumerate() {
-        shares[index % count].push(part.clone());
-    }
-    shares
-}
-
-/// Everything one partition's stream owns.
-struct PartReader {
-    catalog: Arc<Catalog>,
-    selection: SharedSelection,
-    needles: Needles,
-    wanted: Wanted,
-    counters: Arc<Counters>,
-    schema: SchemaRef,
-}
-
-impl PartReader {
-    async fn read(&self, part: SelectedPart) -> Result<Vec<RecordBatch>> {
-        let source = &self.selection.snapshot()[part.index];
-        let mut columns = self.catalog.load(source, self.wanted).await.map_err(|error| DataFusionError::External(Box::new(error)))?;
-        // Rows in memory come with all their columns: keep to the schema.
-        columns.lines = columns.lines.filter(|_| self.wanted.lines);
-        columns.metadata = columns.metadata.filter(|_| self.wanted.metadata);
-        let filter = RowFilter {
-            spans: &part.spans,
-            range: self.selection.range(),
-            repeated: self.selection.repetitions().of(part.index),
-            needles: &self.needles,
-        };
-        let (batches, examined) = rows::batches(&self.schema, part.index, &columns, &filter)?;
-        self.counters.add_scanned(examined.rows, examined.bytes);
-        Ok(batches)
-    }
-}
-
-impl DisplayAs for LogScanExec {
-    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let access = self.selection.access();
-        write!(f, "LogScanExec: tenant={}, namespaces=", access.tenant())?;
-        match access.namespaces() {
-            AllowedNamespaces::All => f.write_str("all")?,
-            AllowedNamespaces::Only(allowed) => write!(f, "{allowed:?}")?,
-        }
-        let range = self.selection.range();
-        write!(
-            f,
-            ", streams={}, parts={}, range=[{}, {}]",
-            self.selection.streams().len(),
-            self.selection.parts().len(),
-            range.start,
-            range.end
-        )?;
-        let columns: Vec<&str> = self.properties.eq_properties.schema().fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, ", columns=[{}]", columns.join(", "))?;
-        if !self.needles.is_empty() {
-            let literals: Vec<_> = self.needles.literals().map(String::from_utf8_lossy).collect();
-            write!(f, ", contains={literals:?}")?;
+    async fn read(&self, mut groups: FetchAhead, out: &Sender<Result<RecordBatch>>) -> Result<()> {
+        while let Some(fetched) = groups.next().await {
+            let (group, pages) = fetched?;
+            for selected in &group.pages {
+                for batch in self.batches(selected, &pages)? {
+                    if out.send(Ok(batch)).await.is_err() {
+                        // A reader that is gone wants no more.
+                        return Ok(());
+                    }
+                }
+            }
         }
         Ok(())
     }
+
+    fn batches(&self, selected: &SelectedPage, pages: &Pages) -> Result<Vec<RecordBatch>> {
+        let page = OpenPage::new(&self.source.selection, selected, pages);
+        let runs = wanted_rows(&page, &self.search, &self.counters)?;
+        rows::batches(&self.schema, &page, &runs)
+    }
 }
 
-impl ExecutionPlan for LogScanExec {
-    fn name(&self) -> &str {
-        "LogScanExec"
+/// The visible rows of a page whose lines pass, counted.
+pub(crate) fn wanted_rows(page: &OpenPage<'_>, search: &LineSearch, counters: &Counters) -> Result<Vec<Run>> {
+    let visible = page.visible_rows()?;
+    let rows = visible.iter().map(|run| run.rows.len() as u64).sum();
+    if search.is_empty() {
+        let bytes = page.decoded_lines().map_or(0, |lines| text_length(&lines.offsets, &visible));
+        counters.add_scanned(rows, bytes);
+        return Ok(visible);
+    }
+    if visible.is_empty() {
+        return Ok(visible);
+    }
+    let lines = page.lines()?;
+    counters.add_scanned(rows, text_length(&lines.offsets, &visible));
+    Ok(search.passing(lines, visible))
+}
+
+fn text_length(offsets: &[i32], runs: &[Run]) -> u64 {
+    runs.iter().map(|run| (offsets[run.rows.end] - offsets[run.rows.start]) as u64).sum()
+}
+
+/// What a leaf shows of its pages.
+pub(crate) fn pages_text(selection: &Selection, pages: usize) -> String {
+    format!("{selection}, pages={pages}")
+}
+
+impl fmt::Display for LogScan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&pages_text(&self.source.selection, self.pages))?;
+        let columns: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, ", columns=[{}]", columns.join(", "))?;
+        match self.search.searched() {
+            Some(searched) => write!(f, ", search={searched}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Leaf for LogScan {
+    const NAME: &'static str = "LogScanExec";
+
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn partitions(&self) -> usize {
+        self.partitions.len()
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        Vec::new()
-    }
-
-    fn apply_expressions(&self, _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(self: Arc<Self>, _children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(self)
-    }
-
-    fn execute(&self, partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let parts = self.partitions[partition].clone();
-        let schema = self.properties.eq_properties.schema().clone();
-        let reader = PartReader {
-            catalog: self.catalog.clone(),
-            selection: self.selection.clone(),
-            needles: self.needles.clone(),
-            wanted: self.wanted,
-            counters: self.counters.clone(),
-            schema: schema.clone(),
-        };
-        let reader = Arc::new(reader);
-        let batches = stream::iter(parts)
-            .then(move |part| {
-                let reader = reader.clone();
-                async move { reader.read(part).await }
-            })
-            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
-            .try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+    fn run(self: Arc<Self>, partition: usize, _memory: MemoryReservation) -> BatchStream {
+        let mut builder = RecordBatchReceiverStream::builder(self.schema.clone(), QUEUE);
+        let out = builder.tx();
+        builder.spawn(async move {
+            let groups = self.source.ahead(self.partitions[partition].clone(), self.wanted);
+            self.read(groups, &out).await
+        });
+        builder.build().boxed()
     }
 }

@@ -1,8 +1,19 @@
-//! The leaf of every plan: rows of selected streams, out of memory or the store, as record batches.
+//! The leaves of plans: rows of selected streams, out of memory or the store.
+//!
+//! ```text
+//! selection → pages (spans and page indexes; text index) → groups ──fetch, one ahead──→ open page ─→ rows that may be seen ─→ …
+//!    … → line filters over the page's text → batches                LogScanExec
+//! ```
 
 mod exec;
+mod fetch;
+mod leaf;
+mod open_page;
+pub(crate) mod pages;
 mod rows;
 mod search;
 
-pub(crate) use exec::LogScanExec;
-pub(crate) use search::Needles;
+pub(crate) use exec::LogScan;
+pub(crate) use fetch::PageSource;
+pub(crate) use open_page::OpenPage;
+pub(crate) use search::LineSearch;

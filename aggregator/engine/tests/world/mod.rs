@@ -9,11 +9,12 @@ use tailwater_engine::Engine;
 use tailwater_engine::access::{Access, AllowedNamespaces};
 use tailwater_engine::request::{Direction, LogRequest, MetricRequest, QueryLimits};
 use tailwater_logql::ast::Expr;
-use tailwater_storage::catalog::Catalog;
+use tailwater_storage::catalog::{CacheBudget, Catalog};
 use tailwater_storage::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
+use tailwater_storage::file::read::SegmentName;
 use tailwater_storage::pairs::Pairs;
+use tailwater_storage::segment::encode::encode;
 use tailwater_storage::segment::rows::SegmentRows;
-use tailwater_storage::segment::write::{self, SegmentName};
 use tailwater_storage::store::{Store, paths};
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,24 +34,31 @@ impl Entry {
 
 /// An engine over segments: each list of entries is one, every other one of another writer.
 pub(crate) async fn engine(segments: &[Vec<Entry>]) -> Engine {
+    Engine::new(catalog(segments, true).await, 64 << 20).expect("starts")
+}
+
+/// A catalog of segments, with the rows of every other one in memory or all in the store.
+pub(crate) async fn catalog(segments: &[Vec<Entry>], in_memory: bool) -> Arc<Catalog> {
     let store = Store::new(Arc::new(InMemory::new()), "");
-    let catalog = Catalog::new(store.clone(), 1 << 20);
+    let budget = CacheBudget { recent_rows: 64 << 20, footers: 4 << 20, index: 4 << 20 };
+    let catalog = Catalog::new(store.clone(), budget, "test", Arc::new(|| 0));
     for (sequence, entries) in segments.iter().enumerate() {
         let rows = SegmentRows::from_pushes(&[push(entries)]);
         if rows.rows() == 0 {
             continue;
         }
-        let writer = if sequence % 2 == 0 { "OWN" } else { "OTHER" };
+        let is_own = sequence % 2 == 0 && in_memory;
+        let writer = if is_own { "OWN" } else { "OTHER" };
         let name = SegmentName { writer: writer.into(), sequence: sequence as u64, flushed: sequence as i64 };
-        let bytes = write::encode(&name, &rows).expect("encodes");
+        let (bytes, footer) = encode(&name, &rows).expect("encodes");
         let size = bytes.len() as u64;
         store.create(&paths::segment(writer, name.sequence), bytes, Duration::from_secs(1)).await.expect("stores");
-        if writer == "OWN" {
-            catalog.publish(&name, size, rows);
+        if is_own {
+            catalog.publish(&name, size, footer, rows);
         }
     }
     catalog.discover(|_, _| ()).await.expect("lists");
-    Engine::new(Arc::new(catalog), 64 << 20).expect("starts")
+    Arc::new(catalog)
 }
 
 fn push(entries: &[Entry]) -> PushBatch {

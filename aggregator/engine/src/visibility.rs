@@ -1,0 +1,101 @@
+//! What of a stream a query sees: its range without what retention and deletes take away.
+//!
+//! The caller says what is erased, with the [`Access`](crate::Access) of a query, in the terms that compaction has too; every leaf of a
+//! plan keeps to it. Counts from tables are used only where nothing touches them.
+
+use std::fmt;
+
+use tailwater_storage::compact::{DeletedRange, StreamErasure};
+
+/// The stamps of a stream that a query sees: its range without what retention and deletes take away.
+#[derive(Clone)]
+pub(crate) struct VisibleTimes {
+    /// Ascending, apart from each other; both ends included.
+    intervals: Vec<(i64, i64)>,
+    /// Deletes of some lines that meet the range.
+    erased: Vec<DeletedRange>,
+}
+
+impl fmt::Debug for VisibleTimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, {} deletes by line", self.intervals, self.erased.len())
+    }
+}
+
+impl VisibleTimes {
+    /// What is left of `[start, end]`.
+    pub(crate) fn new(start: i64, end: i64, erasure: StreamErasure) -> Self {
+        let first = start.max(erasure.keep_from);
+        let mut intervals = if first <= end { vec![(first, end)] } else { Vec::new() };
+        let mut erased = Vec::new();
+        for deleted in erasure.deleted {
+            if deleted.lines.is_some() {
+                erased.extend((deleted.start <= end && deleted.end >= first).then_some(deleted));
+                continue;
+            }
+            if deleted.start <= deleted.end {
+                intervals = intervals.into_iter().flat_map(|interval| without(interval, &deleted)).flatten().collect();
+            }
+        }
+        Self { intervals, erased }
+    }
+
+    pub(crate) fn intervals(&self) -> &[(i64, i64)] {
+        &self.intervals
+    }
+
+    /// Whether any of `[oldest, newest]` is visible.
+    pub(crate) fn touches(&self, oldest: i64, newest: i64) -> bool {
+        self.intervals.iter().any(|(start, end)| *start <= newest && *end >= oldest)
+    }
+
+    /// Whether all of `[oldest, newest]` is, but for what is erased by line.
+    pub(crate) fn holds(&self, oldest: i64, newest: i64) -> bool {
+        self.intervals.iter().any(|(start, end)| *start <= oldest && newest <= *end)
+    }
+
+    /// The deletes of some lines that meet `[oldest, newest]`.
+    pub(crate) fn erased(&self, oldest: i64, newest: i64) -> impl Iterator<Item = &DeletedRange> {
+        self.erased.iter().filter(move |deleted| deleted.start <= newest && deleted.end >= oldest)
+    }
+}
+
+/// What is left of an interval on both sides of a delete.
+fn without((start, end): (i64, i64), deleted: &DeletedRange) -> [Option<(i64, i64)>; 2] {
+    let before = deleted.start.checked_sub(1).map(|last| (start, end.min(last)));
+    let after = deleted.end.checked_add(1).map(|first| (start.max(first), end));
+    [before, after].map(|interval| interval.filter(|(start, end)| start <= end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn intervals_hold_what_nothing_takes_away(
+            start in -20i64..20, length in 0i64..40, earliest in -30i64..30,
+            deleted in proptest::collection::vec((-25i64..25, -3i64..12), 0..5),
+        ) {
+            let end = start + length;
+            let is_deleted = |stamp: i64| deleted.iter().any(|(from, length)| (*from..=from + length).contains(&stamp));
+            let all = deleted.iter().map(|(start, length)| DeletedRange { start: *start, end: start + length, lines: None }).collect();
+            let visible = VisibleTimes::new(start, end, StreamErasure { keep_from: earliest, deleted: all });
+            let is_visible = |stamp: i64| (start..=end).contains(&stamp) && stamp >= earliest && !is_deleted(stamp);
+            for stamp in -60..60 {
+                prop_assert_eq!(visible.touches(stamp, stamp), is_visible(stamp));
+                prop_assert_eq!(visible.holds(stamp, stamp + 3), (stamp..=stamp + 3).all(is_visible));
+                prop_assert_eq!(visible.touches(stamp, stamp + 3), (stamp..=stamp + 3).any(is_visible));
+            }
+            prop_assert!(visible.intervals().is_sorted());
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_are_no_edge() {
+        let deleted = vec![DeletedRange { start: i64::MIN, end: i64::MAX, lines: None }];
+        assert!(!VisibleTimes::new(i64::MIN, i64::MAX, StreamErasure { keep_from: i64::MIN, deleted }).touches(0, 0));
+        assert!(VisibleTimes::new(i64::MIN, i64::MAX, StreamErasure::default()).holds(i64::MIN, i64::MAX));
+    }
+}
