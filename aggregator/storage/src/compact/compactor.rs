@@ -1,13 +1,15 @@
 //! Does one piece of compaction at a time: a fold of segments, or a merge of files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tailwater_textindex::{FillLimit, FillLimits};
 
 use crate::catalog::{Catalog, Part};
+use crate::compact::eraser::RetentionCounters;
 use crate::compact::erasure::Erasure;
 use crate::compact::error::CompactError;
 use crate::compact::merge::{Input, LeftOut, merge};
@@ -16,20 +18,22 @@ use crate::compact::plan::{self, CompactionOptions, FoldPlan, MergePlan};
 use crate::compact::source::Source;
 use crate::compact::writer::DayFiles;
 use crate::entry::{StreamId, TenantId};
-use crate::manifest::{Change, Clock, DataFile, FileId, FileReplacement, ManifestState, RetireReason, SegmentFold};
+use crate::manifest::{Change, Clock, DataFile, FileId, FileReplacement, ManifestState, RetireReason, SegmentFold, TombstoneId};
 use crate::pairs::Pairs;
 use crate::store::Day;
 
 /// Bytes that all inputs together read ahead.
-const READ_AHEAD: u64 = 48 << 20;
+pub(super) const READ_AHEAD: u64 = 48 << 20;
 
 /// Compacts what a catalog shows.
 #[derive(Clone)]
 pub struct Compactor {
-    catalog: Arc<Catalog>,
+    pub(super) catalog: Arc<Catalog>,
     options: CompactionOptions,
     clock: Clock,
     counters: Arc<CompactionCounters>,
+    pub(super) retention: Arc<RetentionCounters>,
+    pub(super) looked_through: Arc<Mutex<HashSet<(TombstoneId, FileId)>>>,
 }
 
 /// What was done, for metrics.
@@ -64,7 +68,7 @@ type StreamKey = (String, String, String, StreamId);
 
 impl Compactor {
     pub fn new(catalog: Arc<Catalog>, options: CompactionOptions, clock: Clock) -> Self {
-        Self { catalog, options, clock, counters: Arc::default() }
+        Self { catalog, options, clock, counters: Arc::default(), retention: Arc::default(), looked_through: Arc::default() }
     }
 
     pub fn counters(&self) -> &Arc<CompactionCounters> {
@@ -178,7 +182,7 @@ impl Compactor {
     }
 
     /// Merges the sources, which stand in the order in which they count, into files. Those with an id are witnesses.
-    async fn write(
+    pub(super) async fn write(
         &self,
         tenant: &TenantId,
         mut sources: Vec<(Source, Option<FileId>)>,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::manifest::TombstoneId;
 use crate::pairs::Pairs;
 
 /// Says whether a line is meant.
@@ -27,6 +28,7 @@ pub struct StreamErasure {
 /// Rows that a delete request names; both ends count (ns).
 #[derive(Clone)]
 pub struct DeletedRange {
+    pub request: TombstoneId,
     pub start: i64,
     pub end: i64,
     /// `None`: every line.
@@ -44,9 +46,25 @@ impl StreamErasure {
         self.keep_from == i64::MIN && self.deleted.is_empty()
     }
 
+    /// Whether all rows between two stamps, both included, are erased, whatever their lines.
+    pub(super) fn erases_all(&self, oldest: i64, newest: i64) -> bool {
+        let covers = |range: &DeletedRange| range.lines.is_none() && range.start <= oldest && newest <= range.end;
+        newest < self.keep_from || self.deleted.iter().any(covers)
+    }
+
+    /// The ranges of a request that meet `[oldest, newest]`.
+    pub(super) fn named_by(&self, request: TombstoneId, oldest: i64, newest: i64) -> impl Iterator<Item = &DeletedRange> {
+        self.deleted.iter().filter(move |range| range.request == request && range.start <= newest && range.end >= oldest)
+    }
+
     pub fn keeps(&self, stamp: i64, line: &[u8]) -> bool {
-        let names = |range: &DeletedRange| (range.start..=range.end).contains(&stamp) && range.lines.as_ref().is_none_or(|meant| meant(line));
-        stamp >= self.keep_from && !self.deleted.iter().any(names)
+        stamp >= self.keep_from && !self.deleted.iter().any(|range| range.names(stamp, line))
+    }
+}
+
+impl DeletedRange {
+    pub fn names(&self, stamp: i64, line: &[u8]) -> bool {
+        (self.start..=self.end).contains(&stamp) && self.lines.as_ref().is_none_or(|meant| meant(line))
     }
 }
 

@@ -3,23 +3,35 @@
 //! ```text
 //! plan → sources (segments from memory or the store, data files) → merge, stream by stream → writer (a file a day) → manifest commit
 //! ```
+//! Retention and delete requests leave rows out on the way, and have the files rewritten that nothing else touches:
+//! ```text
+//! manifest, stream tables → retention | deletion | budget (decisions) → eraser → writer → manifest commit
+//! ```
 //! Rows are ordered by (namespace, app, container, stream, stamp), so that similar text shares pages. Memory is bounded: one page an input, one
 //! row group compressed, the text index of one file. Whatever fails, inputs stay visible and outputs that were not committed are swept.
 
+mod budget;
 mod compactor;
+mod deletion;
+mod eraser;
 mod erasure;
 mod error;
 mod merge;
 mod output;
 mod plan;
+mod retention;
 mod run;
 mod source;
 mod writer;
 
+pub use budget::over_budget;
 pub use compactor::{CompactionCounters, Compactor, Work};
+pub use deletion::{RequestsToErase, requests_to_erase};
+pub use eraser::{Erased, Expired, RetentionCounters};
 pub use erasure::{DeletedRange, Erasure, LinePredicate, NothingErased, StreamErasure};
 pub use error::CompactError;
 pub use plan::CompactionOptions;
+pub use retention::RetentionEdges;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Every entry once and in order, whatever was folded and merged when; harmless races; bounded reads.
 
+pub(in crate::compact) mod erasing;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,6 +17,7 @@ use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
 use crate::file::columns::Wanted;
 use crate::file::read::SegmentName;
 use crate::identity::repetitions;
+use crate::manifest::TombstoneId;
 use crate::pairs::Pairs;
 use crate::segment::encode::encode;
 use crate::segment::rows::SegmentRows;
@@ -350,7 +353,7 @@ async fn what_is_erased_is_gone_for_good() {
                 Some("0") => StreamErasure { keep_from: 3 * SECOND, deleted: Vec::new() },
                 _ => StreamErasure {
                     keep_from: i64::MIN,
-                    deleted: vec![DeletedRange { start: 2 * SECOND, end: 4 * SECOND, lines: Some(lines) }],
+                    deleted: vec![DeletedRange { request: TombstoneId(ulid::Ulid::nil()), start: 2 * SECOND, end: 4 * SECOND, lines: Some(lines) }],
                 },
             }
         }

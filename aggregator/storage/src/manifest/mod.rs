@@ -26,6 +26,7 @@ mod log;
 mod message;
 mod orphans;
 mod rebuild;
+mod request_object;
 mod state;
 
 pub use change::{Change, Conflict, FileReplacement, SegmentFold, WriterFold};
@@ -38,6 +39,7 @@ pub use envelope::{Header, ManifestError};
 pub use log::{Clock, LoadError, ManifestLog, tenants};
 pub use orphans::{orphans_due, sweep_orphans};
 pub use rebuild::RebuiltContents;
+pub use request_object::{RequestDamaged, decode_request, encode_request};
 pub use state::{
     BaseVersion, CommitId, DataFile, FileId, FilePart, ManifestState, RetireReason, Retired, Tombstone, TombstoneId, Watermark,
 };
