@@ -7,7 +7,9 @@ use datafusion_physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion_physical_plan::union::UnionExec;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tailwater_logql::ast::{BinaryOp, BinaryOperation, Grouping, LabelReplace, LogRange, MetricExpr, VectorAggregation, VectorOp};
+use tailwater_logql::ast::{
+    BinaryOp, BinaryOperation, Grouping, LabelReplace, LogRange, MetricExpr, RangeAggregation, RangeOp, VectorAggregation, VectorOp,
+};
 
 use crate::error::QueryError;
 use crate::gather::SeriesShape;
@@ -97,7 +99,10 @@ impl Planner<'_> {
     fn vector<'p>(&'p self, expr: &'p MetricExpr, position: Position<'p>) -> BoxFuture<'p, Result<Vector, QueryError>> {
         async move {
             match expr {
-                MetricExpr::Range(range) => self.range(range, position).await,
+                MetricExpr::Range(range) => match grouped_average(range) {
+                    Some(division) => self.operation(&division, position).await,
+                    None => self.range(range, position).await,
+                },
                 MetricExpr::Vector(aggregation) => self.aggregation(aggregation, position).await,
                 MetricExpr::Binary(operation) => self.operation(operation, position).await,
                 MetricExpr::LabelReplace(replace) => self.label_replace(replace, position).await,
@@ -215,6 +220,31 @@ fn share_range(metric: &mut MetricExpr, of: &LogRange) -> Result<(), QueryError>
         MetricExpr::Vector(aggregation) => share_range(&mut aggregation.inner, of),
         _ => Err(QueryError::Evaluation("a variant has to be a range aggregation or a vector aggregation of one".into())),
     }
+}
+
+/// An average over groups is a sum of values divided by a count of entries, as in the reference: entries whose label cannot be unwrapped, or
+/// that a filter behind `unwrap` drops, are counted as well.
+fn grouped_average(range: &RangeAggregation) -> Option<BinaryOperation> {
+    let grouping = range.grouping.as_ref().filter(|_| range.op == RangeOp::AvgOverTime)?;
+    if grouping.without && grouping.labels.is_empty() {
+        return None;
+    }
+    let grouped = |op, range: LogRange, grouping: Grouping| {
+        let inner = Box::new(MetricExpr::Range(RangeAggregation { op, parameter: None, range, grouping: None }));
+        Box::new(MetricExpr::Vector(VectorAggregation { op: VectorOp::Sum, parameter: None, inner, grouping: Some(grouping) }))
+    };
+    let mut counted = range.range.clone();
+    let mut count_grouping = grouping.clone();
+    // The series of unwrapped values do not have the label either.
+    let unwrapped = counted.unwrap.take().map(|unwrap| unwrap.label);
+    count_grouping.labels.extend(unwrapped.filter(|_| grouping.without));
+    Some(BinaryOperation {
+        op: BinaryOp::Div,
+        return_bool: false,
+        matching: None,
+        left: grouped(RangeOp::SumOverTime, range.range.clone(), grouping.clone()),
+        right: grouped(RangeOp::CountOverTime, counted, count_grouping),
+    })
 }
 
 fn two_sided(operation: &BinaryOperation, left: Vector, right: Vector) -> Vector {
