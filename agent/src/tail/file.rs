@@ -118,7 +118,7 @@ impl TailFile {
             fingerprint,
             offset: start.offset,
             looked_at: start.offset,
-            start,
+            start: start.clone(),
             cuts: VecDeque::new(),
             long_record: None,
             size: metadata.len(),
@@ -219,6 +219,9 @@ impl TailFile {
             if sink.batch.is_full() {
                 return Ok(ReadEnd::BatchFull);
             }
+            if sink.must_stop() {
+                return Ok(ReadEnd::Quantum);
+            }
             if count < wanted && self.looked_at == from + count as u64 {
                 return Ok(ReadEnd::EndOfFile);
             }
@@ -235,7 +238,7 @@ impl TailFile {
         self.offset += taken as u64;
         if taken == 0 && chunk.len() == wanted {
             self.begin_long_record(chunk, sink);
-        } else if sink.batch.is_full() {
+        } else if sink.must_stop() {
             self.looked_at = self.offset;
         }
     }

@@ -11,11 +11,10 @@ use std::time::Instant;
 
 use flate2::read::MultiGzDecoder;
 
-use super::container::{CompressedFile, ContainerTail, FinishedFile, LateFile};
+use super::container::{CompressedFile, ContainerTail, FinishedFile, LateFile, line_state};
 use super::file::{OpenError, TailFile, open_regular};
 use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
-use super::state::LineState;
-use crate::discover::listing::{ContainerListing, SeenFile};
+use crate::discover::listing::{ContainerListing, SeenFile, Source};
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::{FileEntry, FileId, Progress};
@@ -45,6 +44,9 @@ impl ContainerTail {
                 continue;
             }
             taken.push((seen.device, seen.inode));
+            if seen.is_former && !self.is_remembered(seen) {
+                continue;
+            }
             match self.take(seen, context) {
                 Ok(()) => has_news = true,
                 // Renamed or gone since it was listed. What came after it must not be taken before it: the next listing tells.
@@ -91,7 +93,10 @@ impl ContainerTail {
 
     /// Opens a file that is not held: finished and grown, remembered, or new.
     fn take(&mut self, seen: &SeenFile, context: &ReconcileContext<'_>) -> Result<(), OpenError> {
-        let handle = open_regular(&self.directory.join(&seen.text))?;
+        let path = self.directory.join(&seen.text);
+        // Links that a target names were looked at by who found them; those of the pods' tree are never followed.
+        let path = if matches!(self.source, Source::Target(_)) { path.canonicalize()? } else { path };
+        let handle = open_regular(&path)?;
         let metadata = handle.metadata()?;
         if (metadata.dev(), metadata.ino()) != (seen.device, seen.inode) {
             return Err(OpenError::Renamed);
@@ -100,14 +105,14 @@ impl ContainerTail {
         let new = |id: FileId, handle: File, start: Progress| TailFile::new(id, handle, &seen.text, seen.name.clone(), start, context.now);
         if let Some(index) = self.finished.iter().position(|file| is_same(&file.entry, seen, head.as_bytes())) {
             let finished = self.finished.swap_remove(index);
-            let file = new(finished.id, handle, finished.entry.progress)?;
+            let file = new(finished.id, handle, finished.entry.progress.clone())?;
             self.take_finished(file, finished.entry, seen, context);
             return Ok(());
         }
         if let Some(index) = self.find_remembered(seen, head.as_bytes()) {
             let (id, entry) = self.remembered.swap_remove(index);
             context.positions.lock().seen_again(id);
-            let mut file = new(id, handle, entry.progress)?;
+            let mut file = new(id, handle, entry.progress.clone())?;
             if entry.progress.is_finished {
                 self.take_finished(file, entry, seen, context);
             } else {
@@ -119,7 +124,7 @@ impl ContainerTail {
         if context.is_full_reread {
             context.metrics.full_reread.inc();
         }
-        let start = Progress::start(self.last_stamp_before(seen));
+        let start = Progress { offset: self.offset_taken_over(seen), ..Progress::start(self.last_stamp_before(seen)) };
         let id = context.positions.lock().new_file();
         self.enqueue(new(id, handle, start)?);
         Ok(())
@@ -132,7 +137,7 @@ impl ContainerTail {
             return;
         }
         context.metrics.late_growth.inc();
-        let state = LineState::at(&entry.progress);
+        let state = line_state(&self.source, &self.path, &entry.progress);
         file.cuts = entry.cuts.into();
         self.late.push(LateFile { file, state });
     }
@@ -149,6 +154,20 @@ impl ContainerTail {
             };
             self.remembered.iter().position(|(_, entry)| is_same_content(entry))
         })
+    }
+
+    /// Whether it was read before, under whatever name.
+    fn is_remembered(&self, seen: &SeenFile) -> bool {
+        let is_it = |entry: &FileEntry| (entry.device, entry.inode) == (seen.device, seen.inode);
+        self.remembered.iter().any(|(_, entry)| is_it(entry)) || self.finished.iter().any(|file| is_it(&file.entry))
+    }
+
+    /// Where Promtail's own positions say that reading goes on.
+    fn offset_taken_over(&self, seen: &SeenFile) -> u64 {
+        match &self.source {
+            Source::Target(target) if !self.is_listed => target.old_offset.filter(|offset| *offset <= seen.size).unwrap_or(0),
+            _ => 0,
+        }
     }
 
     /// The stamp that the instance's last finished or vanished file ended with.

@@ -214,7 +214,7 @@ impl Running {
 
     fn close_batch(&mut self, now: Instant) {
         for container in self.containers.iter_mut().filter(|container| container.is_in_batch) {
-            container.add_marks(&mut self.worker.batch);
+            container.add_marks(&mut self.worker.batch, &self.worker.positions);
         }
         if !self.worker.batch.is_empty() {
             self.outbox = Some(self.worker.batch.finish(now));
@@ -269,8 +269,7 @@ impl Running {
 
     fn add_container(&mut self, listing: &ContainerListing, now: Instant) -> usize {
         let remembered = self.worker.positions.lock().files_of(&listing.path);
-        let (pod, container) = (listing.pod.clone(), listing.container.clone());
-        let tail = ContainerTail::new(listing.path.clone(), listing.directory.clone(), pod, container, remembered, now);
+        let tail = ContainerTail::new(listing.path.clone(), listing.directory.clone(), listing.source.clone(), remembered, now);
         self.containers.push(tail);
         let index = self.containers.len() - 1;
         self.by_path.insert(listing.path.clone(), index);
