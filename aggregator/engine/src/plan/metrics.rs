@@ -26,6 +26,7 @@ use crate::operators::vector_literal::VectorLiteral;
 use crate::operators::vector_operation::VectorOperation;
 use crate::operators::windows::WindowFunction;
 use crate::plan::Planner;
+use crate::plan::leaves::Leaves;
 use crate::request::QueryLimits;
 
 /// The plan of a metric query and what has to be known of it besides.
@@ -64,6 +65,7 @@ pub(crate) struct Position<'e> {
     pub(crate) above: Option<&'e VectorAggregation>,
     /// Each of its series is a series of the answer: series are not joined, and no more than this many are wanted.
     pub(crate) series_of_answer: Option<usize>,
+    pub(crate) leaves: &'e Leaves,
 }
 
 impl Position<'_> {
@@ -91,7 +93,7 @@ impl Planner<'_> {
         // Partial answers need the first series, whichever they are.
         let most = if limits.partial_series { usize::MAX } else { limits.max_series };
         let Vector { plan, parts, hides_empty_labels, is_ordered } =
-            self.vector(expr, Position { grid, above: None, series_of_answer: Some(most) }).await?;
+            self.vector(expr, Position { grid, above: None, series_of_answer: Some(most), leaves: &Leaves::default() }).await?;
         let shape = SeriesShape { hides_empty_labels, is_ordered };
         Ok(PlannedMetric { plan, parts, shape, warnings, limits_its_series: false })
     }
@@ -193,12 +195,13 @@ impl Planner<'_> {
         max_series: usize,
         warnings: Warnings,
     ) -> Result<PlannedMetric, QueryError> {
+        let leaves = Leaves::default();
         let mut plans = Vec::with_capacity(metrics.len());
         let mut parts = 0;
         for (number, metric) in metrics.iter().enumerate() {
             let mut metric = metric.clone();
             share_range(&mut metric, of)?;
-            let vector = self.vector(&metric, Position { grid, above: None, series_of_answer: None }).await?;
+            let vector = self.vector(&metric, Position { grid, above: None, series_of_answer: None, leaves: &leaves }).await?;
             parts += vector.parts;
             plans.push(plan(Variant { number, max_series, warnings: warnings.clone() }, vec![vector.plan]));
         }

@@ -34,7 +34,7 @@ impl Planner<'_> {
         let pipeline = Pipeline::compile(&log.stages, range.range.unwrap.as_ref(), &needed, &self.options)?.with_grouping(grouping);
         let window = Window { range: range.range.range, offset: range.range.offset };
         let (start, end) = position.grid.stamps(window);
-        let selection = Arc::new(Selection::new(self.catalog, self.access, &log.selector, TimeRange { start, end }).await?);
+        let selection = position.leaves.select(self, &log.selector, TimeRange { start, end }).await?;
         let wanted = Wanted {
             lines: value == SampleValue::LineBytes,
             metadata: pipeline.reads_metadata() && !stream_labels_suffice(range, &needed, grouping, &selection),
