@@ -407,7 +407,9 @@ impl Agent {
         totals: &Totals,
     ) -> Worker {
         let config = &self.config;
-        let limits = BatchLimits { batch_bytes: config.client.batchsize, max_line_bytes: config.max_line_size };
+        // What stages send is valid already and does not expand.
+        let expansion = if config.promtail.is_some() { 3 } else { 1 };
+        let limits = BatchLimits { batch_bytes: config.client.batchsize, max_line_bytes: config.max_line_size / expansion };
         Worker {
             commands,
             lane,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::custom_metrics::CustomMetrics;
 use super::{
-    Stage, cri, docker, drop, eventlogmessage, json, labels, limit, logfmt, matching, metrics, multiline, output, pack, regex, sampling,
-    structured_metadata, tenant, timestamp,
+    Stage, cri, docker, drop, eventlogmessage, json, labels, limit, logfmt, matching, metrics, multiline, output, pack, regex, replace,
+    sampling, structured_metadata, template, tenant, timestamp,
 };
 use crate::promtail::report::Report;
 use crate::promtail::yaml::Node;
@@ -55,6 +55,8 @@ fn stage(item: &Node, surroundings: &mut Surroundings, report: &mut Report) -> O
         "regex" => regex::RegexStage::from_config(config, report).map(Stage::Regex),
         "json" => json::Json::from_config(config, report).map(Stage::Json),
         "logfmt" => logfmt::Logfmt::from_config(config, report).map(Stage::Logfmt),
+        "template" => template::TemplateStage::from_config(config, report).map(|stage| Stage::Template(Box::new(stage))),
+        "replace" => replace::Replace::from_config(config, report).map(|stage| Stage::Replace(Box::new(stage))),
         "match" => matching::Match::from_config(config, surroundings, report).map(|stage| Stage::Match(Box::new(stage))),
         "labels" => labels::SetLabels::from_config(config, report).map(Stage::Labels),
         "labeldrop" => labels::DropLabels::from_config(config, report).map(Stage::LabelDrop),

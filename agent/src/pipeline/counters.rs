@@ -31,11 +31,6 @@ impl DropCounters {
         *counts.entry(if is_full { (name.to_owned(), "__others__".to_owned()) } else { key }).or_default() += 1;
     }
 
-    /// All lines dropped by stages.
-    pub(crate) fn total(&self) -> u64 {
-        self.by_reason.lock().values().sum::<u64>() + self.by_label.lock().values().sum::<u64>()
-    }
-
     /// Appends the counters in the text format of Prometheus.
     pub(crate) fn render(&self, out: &mut String) {
         out.push_str("# HELP logentry_dropped_lines_total Lines dropped by pipeline stages\n# TYPE logentry_dropped_lines_total counter\n");
@@ -78,6 +73,5 @@ mod tests {
         counters.render(&mut text);
         assert!(text.contains("logentry_dropped_lines_total{reason=\"drop_stage\"} 2\n"), "{text}");
         assert!(text.contains("logentry_dropped_lines_by_label_total{label_name=\"app\",label_value=\"a\\\"b\"} 1\n"), "{text}");
-        assert_eq!(counters.total(), 3);
     }
 }

@@ -61,10 +61,6 @@ impl DropLabels {
     pub(crate) fn apply(&self, entry: &mut Entry) {
         self.names.iter().for_each(|name| entry.remove_label(name));
     }
-
-    pub(crate) fn change(&self, labels: &mut Labels) {
-        labels.retain(|name, _| !self.names.contains(name));
-    }
 }
 
 /// Only these labels stay.
@@ -80,12 +76,8 @@ impl AllowLabels {
 
     pub(crate) fn apply(&self, entry: &mut Entry) {
         if !entry.labels.keys().all(|name| self.names.contains(name)) {
-            self.change(Arc::make_mut(&mut entry.labels));
+            Arc::make_mut(&mut entry.labels).retain(|name, _| self.names.contains(name));
         }
-    }
-
-    pub(crate) fn change(&self, labels: &mut Labels) {
-        labels.retain(|name, _| self.names.contains(name));
     }
 }
 
@@ -137,10 +129,6 @@ impl StaticLabels {
         for (name, value) in &self.labels {
             entry.set_label(name, value.clone());
         }
-    }
-
-    pub(crate) fn change(&self, labels: &mut Labels) {
-        labels.extend(self.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
 }
 

@@ -30,10 +30,12 @@ mod multiline;
 mod output;
 mod pack;
 mod regex;
+mod replace;
 mod sampling;
 mod selector;
 mod settings;
 mod structured_metadata;
+mod template;
 mod tenant;
 mod timestamp;
 mod token_bucket;
@@ -66,6 +68,7 @@ pub(crate) enum Stage {
     Regex(regex::RegexStage),
     Json(json::Json),
     Logfmt(logfmt::Logfmt),
+    Template(Box<template::TemplateStage>),
     Match(Box<matching::Match>),
     Labels(labels::SetLabels),
     LabelDrop(labels::DropLabels),
@@ -80,6 +83,7 @@ pub(crate) enum Stage {
     Sampling(sampling::Sampling),
     Metrics(metrics::MetricsStage),
     Pack(pack::Pack),
+    Replace(Box<replace::Replace>),
     Multiline(multiline::Multiline),
     Decolorize,
     EventLogMessage(eventlogmessage::EventLogMessage),
@@ -214,6 +218,7 @@ fn apply(stage: &mut Stage, entry: &mut Entry, context: &mut StageContext<'_>) -
         Stage::Regex(regex) => regex.apply(entry),
         Stage::Json(json) => return json.apply(entry),
         Stage::Logfmt(logfmt) => logfmt.apply(entry),
+        Stage::Template(template) => template.apply(entry),
         Stage::Labels(labels) => labels.apply(entry),
         Stage::LabelDrop(labels) => labels.apply(entry),
         Stage::LabelAllow(labels) => labels.apply(entry),
@@ -227,6 +232,7 @@ fn apply(stage: &mut Stage, entry: &mut Entry, context: &mut StageContext<'_>) -
         Stage::Sampling(sampling) => return sampling.apply(context),
         Stage::Metrics(metrics) => metrics.apply(entry),
         Stage::Pack(pack) => pack.apply(entry),
+        Stage::Replace(replace) => replace.apply(entry),
         Stage::Decolorize => decolorize::apply(entry),
         Stage::EventLogMessage(message) => message.apply(entry),
         Stage::Cri(_) | Stage::Multiline(_) | Stage::Match(_) => {}

@@ -1,7 +1,7 @@
 //! Lines through pipelines, for the tests of the stages.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::build::{Surroundings, stages};
 use super::context::{StageContext, StampState};

@@ -21,7 +21,6 @@ pub(crate) fn read_rules(node: &Node, report: &mut Report) -> Vec<Rule> {
 
 /// The keys as they are written; absent ones are `None`.
 struct Written {
-    line: usize,
     source_labels: Option<Vec<String>>,
     separator: Option<String>,
     regex: Option<String>,
@@ -58,7 +57,7 @@ fn read_rule(node: &Node, report: &mut Report) -> Option<Rule> {
     let line = fields.line();
     fields.finish(report);
     let modulus = u64::try_from(modulus).unwrap_or(0);
-    let written = Written { line, source_labels, separator, regex, modulus, target_label, replacement, action: action? };
+    let written = Written { source_labels, separator, regex, modulus, target_label, replacement, action: action? };
     if let Err(problem) = check(&written) {
         report.error(line, problem);
         return None;

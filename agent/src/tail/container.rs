@@ -356,6 +356,9 @@ impl ContainerTail {
         let successor_has_data = self.files.get_mut(1).is_some_and(|next| next.look(context.now).is_ok() && next.size > 0);
         let has_successor = self.files.len() > 1;
         let Some(front) = self.files.front() else { return false };
+        if front.is_complete() {
+            return true;
+        }
         if !front.is_drained() {
             return false;
         }

@@ -147,7 +147,24 @@ fn line_end(chunk: &[u8], start: usize, at: usize, width: usize, is_big_endian: 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use proptest::prelude::*;
+    use tailwater_proto::{read, snappy};
+
     use super::*;
+    use crate::batch::builder::{BatchBuilder, BatchLimits};
+    use crate::parse::cri::OutputStream;
+    use crate::parse::time::StampReader;
+    use crate::pipeline::{Pipeline, build};
+    use crate::positions::table::{CutKind, FileId, StageProgress};
+    use crate::relabel::Labels;
+    use crate::tail::counts::ReadCounts;
+    use crate::tail::outlet::Outlet;
+    use crate::tail::records::{LineRules, LongLine, RecordSink, Unparsed};
+    use crate::tail::stages::StageLimits;
+    use crate::tail::state::LineState;
 
     #[test]
     fn newlines_of_two_bytes_are_told_from_other_characters() {
@@ -158,5 +175,165 @@ mod tests {
         let ends: Vec<_> = memchr::memchr_iter(b'\n', &big).filter_map(|at| line_end(&big, 0, at, 2, true)).collect();
         assert_eq!(ends, [(4, 6)]);
         assert_eq!(line_end(b"ab\nc", 0, 2, 1, false), Some((2, 3)));
+    }
+
+    /// A reader of lines with its batches, as a container's tail uses it.
+    struct Reader {
+        state: LineState,
+        outlet: Outlet,
+        counts: ReadCounts,
+        offset: u64,
+        /// Decisions that were recorded: offset, stamp, until.
+        clocks: Vec<(u64, i64, u64)>,
+        entries: Vec<(String, i64, String)>,
+    }
+
+    const RULES: LineRules =
+        LineRules { max_line_bytes: 1 << 20, max_record_bytes: 1 << 20, long_line: LongLine::Truncate, unparsed: Unparsed::Keep };
+
+    fn pipeline(text: &str) -> Pipeline {
+        let mut report = crate::promtail::Report::default();
+        let node = crate::promtail::yaml::parse(text).unwrap();
+        let stages = build::stages(&node, &mut build::Surroundings::new(Arc::default()), &mut report);
+        Pipeline::new(stages.unwrap_or_else(|| panic!("{report}")))
+    }
+
+    impl Reader {
+        fn new(stages: &str, progress: &Progress, clocks: Vec<(u64, i64, u64)>) -> Self {
+            let limits = StageLimits {
+                counters: Arc::default(),
+                metrics: crate::metrics::Metrics::new(),
+                max_line_size: 0,
+                truncates: false,
+                max_streams: 0,
+                streams: Mutex::default(),
+                read_rate: None,
+                external_labels: Labels::new(),
+            };
+            let labels = Labels::from([("job".to_owned(), "t".to_owned())]);
+            Self {
+                state: LineState::with_stages(progress, pipeline(stages), 7),
+                outlet: Outlet::of_stages(StageOutlet::new(labels, None, Arc::new(limits))),
+                counts: ReadCounts::default(),
+                offset: progress.offset,
+                clocks,
+                entries: Vec::new(),
+            }
+        }
+
+        /// Reads `bytes` as one batch, stopping where earlier decisions were made.
+        fn feed(&mut self, bytes: &[u8]) {
+            let mut batch = BatchBuilder::new(BatchLimits { batch_bytes: 1 << 20, max_line_bytes: 1 << 16 });
+            // Batches of different readers differ, as those of different processes do.
+            for _ in 0..self.offset {
+                batch.finish(Instant::now());
+            }
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let here = self.clocks.iter().filter(|(offset, _, _)| *offset == self.offset).copied().collect::<Vec<_>>();
+                let next = self.clocks.iter().map(|(offset, _, _)| *offset).filter(|offset| *offset > self.offset).min();
+                let length = next.map_or(rest.len(), |next| usize::try_from(next - self.offset).unwrap().min(rest.len()));
+                let mut sink =
+                    RecordSink { rules: RULES, state: &mut self.state, outlet: &mut self.outlet, batch: &mut batch, counts: &mut self.counts };
+                let mut stamps = StampReader::default();
+                let mut reader = sink.reader(FileId(1), &mut stamps);
+                for (offset, stamp, until) in here {
+                    reader.cut_pending(OutputStream::Stdout, CutKind::Clock { stamp, until }, offset);
+                }
+                assert_eq!(reader.read_chunk(&rest[..length], self.offset), length);
+                self.offset += length as u64;
+                rest = &rest[length..];
+            }
+            self.close(&mut batch);
+        }
+
+        fn flush(&mut self) {
+            let mut batch = BatchBuilder::new(BatchLimits { batch_bytes: 1 << 20, max_line_bytes: 1 << 16 });
+            let keys = self.state.stages.as_ref().unwrap().held_keys();
+            let mut sink = RecordSink { rules: RULES, state: &mut self.state, outlet: &mut self.outlet, batch: &mut batch, counts: &mut self.counts };
+            let mut stamps = StampReader::default();
+            for key in keys {
+                sink.reader(FileId(1), &mut stamps).cut_pending(OutputStream::Stdout, CutKind::Flush { key }, self.offset);
+            }
+            self.close(&mut batch);
+        }
+
+        /// What closing a batch records, and what the batch holds.
+        fn close(&mut self, batch: &mut BatchBuilder) {
+            let offset = self.offset;
+            let decided = self.state.stages.as_mut().unwrap().clock_decisions.drain(..).map(|(_, at, stamp)| (at, stamp, offset));
+            self.clocks.extend(decided);
+            let batch = batch.finish(Instant::now());
+            if batch.body.is_empty() {
+                return;
+            }
+            let mut request = Vec::new();
+            snappy::decompress(&batch.body, 1 << 24, &mut request).unwrap();
+            for stream in read::streams(&request).map(Result::unwrap) {
+                let labels = String::from_utf8(stream.labels().unwrap().to_vec()).unwrap();
+                for entry in stream.entries().map(Result::unwrap) {
+                    let line = String::from_utf8(entry.line.to_vec()).unwrap();
+                    self.entries.push((labels.clone(), entry.timestamp().unwrap(), line));
+                }
+            }
+        }
+
+        /// What a checkpoint made now would hold.
+        fn checkpoint(&self) -> Progress {
+            match self.state.frozen.clone() {
+                None => self.state.progress_at(self.offset),
+                Some(frozen) => {
+                    let mut progress = frozen.progress;
+                    if let Some(stages) = &progress.stages
+                        && let Some((last, _)) = stages.clock
+                    {
+                        progress.stages = Some(Arc::new(StageProgress { clock: Some((last, self.offset)), ..StageProgress::clone(stages) }));
+                    }
+                    progress
+                }
+            }
+        }
+    }
+
+    const PIPELINES: [&str; 4] = [
+        "[]",
+        "- multiline: {firstline: '^[A-Z]'}",
+        "- regex: {expression: '^(?P<s>[a-zA-Z])(?P<ts>[0-9]*)'}\n- template: {source: s, template: '{{ ToLower .Value }}'}\n- labels: {s: }\n- multiline: {firstline: '^[A-Z]', max_lines: 3}\n- timestamp: {source: ts, format: Unix}",
+        "- cri: {}\n- regex: {expression: '^(?P<ts>[0-9]+)'}\n- timestamp: {source: ts, format: Unix}\n- multiline: {firstline: '^[A-Z0-9]'}",
+    ];
+
+    fn line() -> impl Strategy<Value = String> {
+        prop_oneof![
+            6 => "[ABabx][0-9]{0,2} ?[a-z]{0,2}",
+            4 => ("[0-3]", prop_oneof!["stdout", "stderr"], prop_oneof![3 => "F", 1 => "P"], "[A-C0-2a]{1,2}")
+                .prop_map(|(second, stream, tag, text)| format!("2026-11-21T09:08:0{second}Z {stream} {tag} {text}")),
+        ]
+    }
+
+    proptest! {
+        /// From every checkpoint a replay sends what was sent after it, the same, and nothing else.
+        #[test]
+        fn a_replay_through_stages_repeats_every_entry(stages in 0..PIPELINES.len(), lines in proptest::collection::vec(line(), 1..30), cut in 1..6usize) {
+            let mut first = Reader::new(PIPELINES[stages], &Progress::start(None), Vec::new());
+            let mut checkpoints = Vec::new();
+            for batch in lines.chunks(cut) {
+                first.feed(batch.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes());
+                checkpoints.push((first.checkpoint(), first.entries.len()));
+            }
+            first.flush();
+            let all: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            for (progress, sent) in checkpoints {
+                let kept = first.clocks.iter().filter(|(offset, _, _)| *offset >= progress.offset).copied().collect();
+                let mut replay = Reader::new(PIPELINES[stages], &progress, kept);
+                replay.feed(&all.as_bytes()[usize::try_from(progress.offset).unwrap()..]);
+                replay.flush();
+                for entry in &first.entries[sent..] {
+                    prop_assert!(replay.entries.contains(entry), "{entry:?} is missing in {:?}", replay.entries);
+                }
+                for entry in &replay.entries {
+                    prop_assert!(first.entries.contains(entry), "{entry:?} is new, there was {:?}", first.entries);
+                }
+            }
+        }
     }
 }

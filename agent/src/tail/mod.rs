@@ -11,6 +11,7 @@
 
 mod boundaries;
 pub(crate) mod container;
+mod content;
 pub(crate) mod counts;
 mod cuts;
 pub(crate) mod file;

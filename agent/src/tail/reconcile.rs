@@ -18,6 +18,7 @@ use crate::discover::listing::{ContainerListing, SeenFile, Source};
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::{FileEntry, FileId, Progress};
+use crate::promtail::jobs::CompressedFormat;
 
 /// What reconciling needs besides the container.
 pub(crate) struct ReconcileContext<'a> {
@@ -102,8 +103,12 @@ impl ContainerTail {
             return Err(OpenError::Renamed);
         }
         let head = Head::read(&handle)?;
-        let new = |id: FileId, handle: File, start: Progress| TailFile::new(id, handle, &seen.text, seen.name.clone(), start, context.now);
-        if let Some(index) = self.finished.iter().position(|file| is_same(&file.entry, seen, head.as_bytes())) {
+        let format = self.compressed_format();
+        let new = |id: FileId, handle: File, start: Progress| {
+            TailFile::new(id, handle, &seen.text, seen.name.clone(), start, context.now).map(|file| file.decompressed(format))
+        };
+        let reach = self.reach(seen);
+        if let Some(index) = self.finished.iter().position(|file| is_same(&file.entry, seen, reach, head.as_bytes())) {
             let finished = self.finished.swap_remove(index);
             let file = new(finished.id, handle, finished.entry.progress.clone())?;
             self.take_finished(file, finished.entry, seen, context);
@@ -132,7 +137,8 @@ impl ContainerTail {
 
     /// A finished file: left alone, or read on if it grew.
     fn take_finished(&mut self, mut file: TailFile, entry: FileEntry, seen: &SeenFile, context: &ReconcileContext<'_>) {
-        if seen.size <= entry.progress.offset {
+        // A compressed file is whole when it is finished.
+        if seen.size <= entry.progress.offset || self.compressed_format().is_some() {
             self.finished.push(FinishedFile { id: file.id, entry, size: seen.size, modified: Some(seen.modified) });
             return;
         }
@@ -143,17 +149,30 @@ impl ContainerTail {
     }
 
     fn find_remembered(&self, seen: &SeenFile, head: &[u8]) -> Option<usize> {
-        let by_inode = self.remembered.iter().position(|(_, entry)| is_same(entry, seen, head));
+        let by_inode = self.remembered.iter().position(|(_, entry)| is_same(entry, seen, self.reach(seen), head));
         // After a reboot or on another disk: the whole head and the container must do.
         by_inode.or_else(|| {
             let is_same_content = |entry: &FileEntry| {
                 entry.fingerprint.length == COVERED_MAX
                     && entry.fingerprint.matches(head)
-                    && seen.size >= entry.progress.offset
+                    && self.reach(seen) >= entry.progress.offset
                     && entry.instance.number == seen.name.instance
             };
             self.remembered.iter().position(|(_, entry)| is_same_content(entry))
         })
+    }
+
+    /// How the content of its files is compressed, if the job says so.
+    fn compressed_format(&self) -> Option<CompressedFormat> {
+        match &self.source {
+            Source::Target(target) => target.job.decompression.map(|decompression| decompression.format),
+            Source::Container { .. } => None,
+        }
+    }
+
+    /// The highest offset that a file seen like this can have; decompressed it may be any.
+    fn reach(&self, seen: &SeenFile) -> u64 {
+        if self.compressed_format().is_some() { u64::MAX } else { seen.size }
     }
 
     /// Whether it was read before, under whatever name.
@@ -165,7 +184,9 @@ impl ContainerTail {
     /// Where Promtail's own positions say that reading goes on.
     fn offset_taken_over(&self, seen: &SeenFile) -> u64 {
         match &self.source {
-            Source::Target(target) if !self.is_listed => target.old_offset.filter(|offset| *offset <= seen.size).unwrap_or(0),
+            Source::Target(target) if !self.is_listed && target.job.decompression.is_none() => {
+                target.old_offset.filter(|offset| *offset <= seen.size).unwrap_or(0)
+            }
             _ => 0,
         }
     }
@@ -263,8 +284,8 @@ impl ContainerTail {
 }
 
 /// Whether a file seen now is the one of an entry.
-fn is_same(entry: &FileEntry, seen: &SeenFile, head: &[u8]) -> bool {
-    (entry.device, entry.inode) == (seen.device, seen.inode) && seen.size >= entry.progress.offset && entry.fingerprint.matches(head)
+fn is_same(entry: &FileEntry, seen: &SeenFile, reach: u64, head: &[u8]) -> bool {
+    (entry.device, entry.inode) == (seen.device, seen.inode) && reach >= entry.progress.offset && entry.fingerprint.matches(head)
 }
 
 /// Of the decompressed content; `None` if it cannot be read.

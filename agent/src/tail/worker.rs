@@ -16,7 +16,7 @@ use super::reconcile::ReconcileContext;
 use super::records::LineRules;
 use crate::batch::Batch;
 use crate::batch::builder::BatchBuilder;
-use crate::discover::listing::ContainerListing;
+use crate::discover::listing::{ContainerListing, Source};
 use crate::enrich::Enricher;
 use crate::metrics::Metrics;
 use crate::positions::keeper::SharedPositions;
@@ -295,6 +295,9 @@ impl Running {
         for mut container in ended {
             container.count_pending(&self.worker.pending_bytes);
             container.finished.iter().for_each(|file| positions.vanished(file.id, now));
+            if let Source::Target(target) = &container.source {
+                self.worker.metrics.forget_file(target.labels.get("filename").map_or("", String::as_str));
+            }
         }
         self.containers = rest;
         self.by_path = self.containers.iter().enumerate().map(|(index, container)| (container.path.clone(), index)).collect();
