@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver as CommandReceiver, sync_channel};
@@ -21,6 +21,7 @@ use crate::admin::{self, AdminState};
 use crate::batch::builder::{BatchBuilder, BatchLimits};
 use crate::config::{Config, MetadataMode, MetadataSource};
 use crate::discover::scanner::Scanner;
+use crate::discover::target_scanner::TargetScanner;
 use crate::enrich::Enricher;
 use crate::enrich::kubernetes::{self, ConnectError};
 use crate::metrics::Metrics;
@@ -28,6 +29,8 @@ use crate::positions::keeper::{self, SharedPositions};
 use crate::positions::lock::{DataDirLock, LockError};
 use crate::positions::store::{LoadedFrom, PositionsStore};
 use crate::positions::table::PositionsTable;
+use crate::promtail::old_positions::OldPositionsError;
+use crate::promtail_agent::{self, TargetPlan};
 use crate::push::announce;
 use crate::push::lane::{self, BlockedState, Lane, LaneBatches};
 use crate::push::receiver::{Receiver, ReceiverError};
@@ -63,6 +66,8 @@ pub enum StartError {
     Receiver(#[from] ReceiverError),
     #[error("cannot set up the Kubernetes API: {0}")]
     Kubernetes(#[from] ConnectError),
+    #[error(transparent)]
+    OldPositions(#[from] OldPositionsError),
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
 }
@@ -94,9 +99,9 @@ pub struct MetricsSnapshot {
 /// A running agent.
 #[derive(Debug)]
 pub struct AgentHandle {
-    metrics: Arc<Metrics>,
-    listen: Option<SocketAddr>,
-    supervisor: JoinHandle<Result<(), AgentError>>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) supervisor: JoinHandle<Result<(), AgentError>>,
 }
 
 impl AgentHandle {
@@ -135,6 +140,9 @@ impl AgentHandle {
 /// Starts the agent in the current tokio runtime; it runs until `shutdown` is cancelled.
 pub async fn start(config: Config, shutdown: CancellationToken) -> Result<AgentHandle, StartError> {
     install_crypto();
+    if let Some(promtail) = config.promtail.clone() {
+        return promtail_agent::start(config, &promtail, shutdown).await;
+    }
     let root = config.pods_dir.canonicalize().ok().filter(|path| path.is_dir());
     let root = root.ok_or_else(|| StartError::PodsDir { path: config.pods_dir.clone() })?;
     let receiver = Receiver::new(config.client.clone())?;
@@ -146,31 +154,24 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<AgentH
         (MetadataSource::Auto, None) if config.in_cluster => Some(kubernetes::connect(None).await?),
         _ => None,
     };
-    let (store, loaded, source) = PositionsStore::open(&config.data_dir);
     let metrics = Metrics::new();
-    let agent = Agent {
-        positions: SharedPositions::new(PositionsTable::load(loaded)),
-        metrics: Arc::clone(&metrics),
-        blocked: Arc::default(),
-        is_first_scan_done: Arc::default(),
-        is_full_reread: source == LoadedFrom::Damaged,
-        config,
-        root,
-        receiver,
-        lock,
-    };
-    let supervisor = tokio::spawn(agent.run(listener, kubernetes, store, shutdown));
+    let positions = OpenedPositions::open(&config.data_dir);
+    let agent = Agent::new(config, Discovery::Pods { root }, receiver, positions, Arc::clone(&metrics));
+    let supervisor = tokio::spawn(async move {
+        let _lock = lock;
+        agent.run(listener, kubernetes, shutdown).await
+    });
     Ok(AgentHandle { metrics, listen, supervisor })
 }
 
 /// Both HTTP clients take the process's default.
-fn install_crypto() {
+pub(crate) fn install_crypto() {
     if rustls::crypto::CryptoProvider::get_default().is_none() && rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::trace!("another part of the process installed a provider first");
     }
 }
 
-fn take_data_dir(config: &Config) -> Result<DataDirLock, StartError> {
+pub(crate) fn take_data_dir(config: &Config) -> Result<DataDirLock, StartError> {
     let path = config.data_dir.clone();
     std::fs::create_dir_all(&path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
     DataDirLock::take(&path).map_err(|error| match error {
@@ -179,24 +180,48 @@ fn take_data_dir(config: &Config) -> Result<DataDirLock, StartError> {
     })
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     let fail = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).map_err(fail)?;
     listener.set_nonblocking(true).map_err(fail)?;
     Ok(listener)
 }
 
-struct Agent {
+/// How files are found.
+pub(crate) enum Discovery {
+    /// The tree of pod logs.
+    Pods { root: PathBuf },
+    /// The jobs of a `promtail.yaml`.
+    Targets(Box<TargetPlan>),
+}
+
+/// Positions as they were found, and where they are kept.
+pub(crate) struct OpenedPositions {
+    store: PositionsStore,
+    table: SharedPositions,
+    pub(crate) is_new: bool,
+    is_full_reread: bool,
+}
+
+impl OpenedPositions {
+    pub(crate) fn open(directory: &Path) -> Self {
+        let (store, loaded, source) = PositionsStore::open(directory);
+        let is_new = loaded.files.is_empty();
+        Self { store, table: SharedPositions::new(PositionsTable::load(loaded)), is_new, is_full_reread: source == LoadedFrom::Damaged }
+    }
+}
+
+/// One pass over the files, for one receiver.
+pub(crate) struct Agent {
     config: Config,
-    root: PathBuf,
+    discovery: Discovery,
     receiver: Receiver,
     positions: SharedPositions,
+    store: Option<PositionsStore>,
     metrics: Arc<Metrics>,
     blocked: Arc<BlockedState>,
     is_first_scan_done: Arc<AtomicBool>,
     is_full_reread: bool,
-    /// Held to the end.
-    lock: DataDirLock,
 }
 
 /// What all readers count together.
@@ -214,13 +239,27 @@ struct Readers {
 }
 
 impl Agent {
-    async fn run(
-        self,
+    pub(crate) fn new(config: Config, discovery: Discovery, receiver: Receiver, positions: OpenedPositions, metrics: Arc<Metrics>) -> Self {
+        Self {
+            config,
+            discovery,
+            receiver,
+            positions: positions.table,
+            store: Some(positions.store),
+            metrics,
+            blocked: Arc::default(),
+            is_first_scan_done: Arc::default(),
+            is_full_reread: positions.is_full_reread,
+        }
+    }
+
+    pub(crate) async fn run(
+        mut self,
         listener: Option<TcpListener>,
         kubernetes: Option<kube::Client>,
-        store: PositionsStore,
         shutdown: CancellationToken,
     ) -> Result<(), AgentError> {
+        let Some(store) = self.store.take() else { return Ok(()) };
         let background = CancellationToken::new();
         let served = self.serve(listener, background.clone());
         let keeper_stop = CancellationToken::new();
@@ -261,7 +300,6 @@ impl Agent {
                 result = Err(AgentError::Part(error.to_string()));
             }
         }
-        drop(self.lock);
         result
     }
 
@@ -271,6 +309,7 @@ impl Agent {
             positions: self.positions.clone(),
             blocked: Arc::clone(&self.blocked),
             is_first_scan_done: Arc::clone(&self.is_first_scan_done),
+            promtail: self.config.promtail.clone(),
         };
         let listener = listener?;
         Some(tokio::spawn(async move {
@@ -288,6 +327,10 @@ impl Agent {
     }
 
     async fn sends_metadata(&self) -> bool {
+        // The stages of a `promtail.yaml` say what is sent.
+        if self.config.promtail.is_some() {
+            return false;
+        }
         match self.config.metadata {
             MetadataMode::Auto => announce::is_tailwater(&self.receiver).await,
             MetadataMode::Standard => true,
@@ -310,16 +353,37 @@ impl Agent {
             readers.threads.push(spawn_thread(format!("reader-{index}"), move || worker.run())?);
             handles.push(handle);
         }
-        let scanner = Scanner {
-            root: self.root.clone(),
-            workers: handles,
-            positions: self.positions.clone(),
-            metrics: Arc::clone(&self.metrics),
-            timing: self.config.timing.clone(),
-            is_first_scan_done: Arc::clone(&self.is_first_scan_done),
-            stop: Arc::clone(&readers.stop),
-        };
-        readers.threads.push(spawn_thread("scanner".to_owned(), move || scanner.run())?);
+        let stop = Arc::clone(&readers.stop);
+        match &self.discovery {
+            Discovery::Pods { root } => {
+                let scanner = Scanner {
+                    root: root.clone(),
+                    workers: handles,
+                    positions: self.positions.clone(),
+                    metrics: Arc::clone(&self.metrics),
+                    timing: self.config.timing.clone(),
+                    is_first_scan_done: Arc::clone(&self.is_first_scan_done),
+                    stop,
+                };
+                readers.threads.push(spawn_thread("scanner".to_owned(), move || scanner.run())?);
+            }
+            Discovery::Targets(plan) => {
+                let scanner = TargetScanner {
+                    jobs: plan.jobs.clone(),
+                    pods: plan.pods.clone(),
+                    hostname: plan.hostname.clone(),
+                    limits: Arc::clone(&plan.limits),
+                    old_offsets: plan.old_offsets.clone(),
+                    workers: handles,
+                    positions: self.positions.clone(),
+                    metrics: Arc::clone(&self.metrics),
+                    timing: self.config.timing.clone(),
+                    is_first_scan_done: Arc::clone(&self.is_first_scan_done),
+                    stop,
+                };
+                readers.threads.push(spawn_thread("target-scanner".to_owned(), move || scanner.run())?);
+            }
+        }
         Ok(readers)
     }
 
@@ -343,7 +407,9 @@ impl Agent {
         totals: &Totals,
     ) -> Worker {
         let config = &self.config;
-        let limits = BatchLimits { batch_bytes: config.client.batchsize, max_line_bytes: config.max_line_size };
+        // What stages send is valid already and does not expand.
+        let expansion = if config.promtail.is_some() { 3 } else { 1 };
+        let limits = BatchLimits { batch_bytes: config.client.batchsize, max_line_bytes: config.max_line_size / expansion };
         Worker {
             commands,
             lane,

@@ -14,8 +14,12 @@ mod discover;
 mod enrich;
 mod metrics;
 mod parse;
+mod pipeline;
 mod positions;
+pub mod promtail;
+mod promtail_agent;
 mod push;
+mod relabel;
 mod settings;
 mod tail;
 

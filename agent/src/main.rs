@@ -1,18 +1,20 @@
 //! The agent's program: command line, log, signals. Everything else is in the library.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use tailwater_agent::config::{keys, load};
-use tailwater_agent::{Config, start};
+use tailwater_agent::config::{PromtailConfig, keys, load};
+use tailwater_agent::{Config, promtail, start};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
-    let matches = command_line().get_matches();
+    let matches = command_line().get_matches_from(arguments(std::env::args_os()));
     match run(&matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -24,11 +26,33 @@ fn main() -> ExitCode {
     }
 }
 
+/// The command line with Promtail's own flags, which have one dash, in our form.
+fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let ours = |text: &str| match text.split('=').next() {
+        Some("-config.file" | "--config.file") => Some(text.replacen("-config.file", "-promtail-config", 1)),
+        Some("-config.expand-env" | "--config.expand-env") => Some(text.replacen("config.expand-env", "config-expand-env", 1)),
+        Some("-check-syntax" | "--check-syntax") => Some("--check-config".to_owned()),
+        _ => None,
+    };
+    let with_dashes = |text: String| if text.starts_with("--") { text } else { format!("-{text}") };
+    given.map(|argument| argument.to_str().and_then(ours).map_or_else(|| argument.clone(), |text| with_dashes(text).into())).collect()
+}
+
 fn command_line() -> Command {
     let mut command = Command::new("tailwater-agent")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Tails pod logs, labels every line, pushes batches")
         .arg(Arg::new("config").long("config").value_name("FILE").help("Configuration file (agent.yaml)"))
+        .arg(Arg::new("promtail-config").long("promtail-config").value_name("FILE").help("Run this promtail.yaml (also -config.file)"))
+        .arg(
+            Arg::new("config-expand-env")
+                .long("config-expand-env")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .value_parser(clap::builder::BoolishValueParser::new())
+                .help("Replace ${VAR} in the promtail.yaml by the environment (also -config.expand-env)"),
+        )
         .arg(Arg::new("check-config").long("check-config").action(ArgAction::SetTrue).help("Check the configuration and exit"))
         .arg(Arg::new("print-config").long("print-config").action(ArgAction::SetTrue).help("Print the configuration in effect and exit"));
     for key in keys::KEYS {
@@ -47,11 +71,27 @@ fn sources(matches: &ArgMatches) -> load::Sources {
     });
     let variables: BTreeMap<_, _> =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
-    load::Sources { file: matches.get_one::<String>("config").map(PathBuf::from), variables, flags: flags.collect() }
+    load::Sources { file: matches.get_one::<String>("config").map(PathBuf::from), variables, flags: flags.collect(), promtail: None }
+}
+
+/// The `promtail.yaml` to run, if one is given. What it does not carry is printed; errors end the program.
+fn read_promtail(matches: &ArgMatches) -> anyhow::Result<Option<Arc<PromtailConfig>>> {
+    let Some(path) = matches.get_one::<String>("promtail-config") else { return Ok(None) };
+    anyhow::ensure!(!matches.contains_id("config"), "give either `--config` or `--promtail-config`");
+    let expands = matches.get_one::<bool>("config-expand-env").copied().unwrap_or(false);
+    let (config, report) = promtail::load(Path::new(path), expands, |name| std::env::var(name).ok())?;
+    if config.is_none() {
+        anyhow::bail!("`{path}` cannot be run:\n{report}");
+    }
+    if !report.notes.is_empty() {
+        eprintln!("tailwater-agent: `{path}` is run with these differences:\n{report}");
+    }
+    Ok(config.map(Arc::new))
 }
 
 fn run(matches: &ArgMatches) -> anyhow::Result<()> {
-    let config = load::load(&sources(matches))?;
+    let promtail = read_promtail(matches)?;
+    let config = load::load(&load::Sources { promtail, ..sources(matches) })?;
     if matches.get_flag("print-config") {
         print!("{}", keys::print(&config));
         return Ok(());

@@ -2,14 +2,21 @@
 //!
 //! Readers count in plain integers per look ([`crate::tail::counts`]) and add them here, so no line costs an atomic.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+use crate::pipeline::counters::sample;
+
+/// Files with series of their own.
+const MAX_PATHS: usize = 2000;
 
 /// One closed label, `reason`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,16 +73,19 @@ pub(crate) enum DropReason {
     IngesterError,
     LineTooLong,
     Unparsed,
+    /// It would have begun a stream beyond the limit.
+    StreamLimited,
 }
 
 impl DropReason {
-    const ALL: [Self; 3] = [Self::IngesterError, Self::LineTooLong, Self::Unparsed];
+    const ALL: [Self; 4] = [Self::IngesterError, Self::LineTooLong, Self::Unparsed, Self::StreamLimited];
 
     fn reason(self) -> Reason {
         let reason = match self {
             Self::IngesterError => "ingester_error",
             Self::LineTooLong => "line_too_long",
             Self::Unparsed => "unparsed",
+            Self::StreamLimited => "stream_limited",
         };
         Reason { reason }
     }
@@ -125,6 +135,7 @@ pub(crate) struct Metrics {
     pub(crate) kube_watch_errors: Counter,
     pub(crate) watch_degraded: Gauge,
     pub(crate) open_files: Gauge,
+    pub(crate) active_targets: Gauge,
     pub(crate) scan_seconds: Gauge<f64, AtomicU64>,
     push_requests: Family<Outcome, Counter>,
     dropped_lines: Family<Reason, Counter>,
@@ -134,6 +145,15 @@ pub(crate) struct Metrics {
     parse_errors: Family<Format, Counter>,
     ignored_files: Family<Reason, Gauge>,
     blocked: Family<Status, Gauge>,
+    files: Mutex<BTreeMap<String, FileCounts>>,
+}
+
+/// What is known of one file, for Promtail's names.
+#[derive(Debug, Default)]
+struct FileCounts {
+    lines: u64,
+    read: u64,
+    size: u64,
 }
 
 impl Metrics {
@@ -185,6 +205,52 @@ impl Metrics {
         self.blocked.get_or_create(&Status { status }).set(i64::from(is_blocked));
     }
 
+    /// Lines and bytes read of a file, under Promtail's names.
+    pub(crate) fn count_file(&self, path: &str, lines: u64, offset: u64, size: u64) {
+        let mut files = self.files.lock();
+        if files.len() >= MAX_PATHS && !files.contains_key(path) {
+            return;
+        }
+        let file = files.entry(path.to_owned()).or_default();
+        file.lines += lines;
+        (file.read, file.size) = (offset, size);
+    }
+
+    /// The file is gone, and with it all its series.
+    pub(crate) fn forget_file(&self, path: &str) {
+        self.files.lock().remove(path);
+    }
+
+    /// Appends what Promtail's users alert on, under its names.
+    pub(crate) fn render_promtail(&self, out: &mut String) {
+        let files = self.files.lock();
+        let mut family = |name: &str, kind: &str, help: &str, value: fn(&FileCounts) -> u64| {
+            out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+            for (path, counts) in files.iter() {
+                sample(out, name, &[("path", path)], value(counts));
+            }
+        };
+        family("promtail_read_lines_total", "counter", "Lines read", |counts| counts.lines);
+        family("promtail_read_bytes_total", "gauge", "Bytes read", |counts| counts.read);
+        family("promtail_file_bytes_total", "gauge", "Bytes of the file", |counts| counts.size);
+        let sent = [
+            ("promtail_files_active_total", "gauge", "Files being read", files.len() as u64),
+            ("promtail_targets_active_total", "gauge", "Targets being read", self.active_targets.get().try_into().unwrap_or_default()),
+            ("promtail_sent_entries_total", "counter", "Entries acknowledged", self.lines_acknowledged.get()),
+            ("promtail_encoded_bytes_total", "counter", "Bytes of requests", self.sent_bytes.get()),
+            ("promtail_sent_bytes_total", "counter", "Bytes of acknowledged requests", self.sent_bytes.get()),
+        ];
+        for (name, kind, help, value) in sent {
+            out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+            sample(out, name, &[], value);
+        }
+        out.push_str("# HELP promtail_dropped_entries_total Entries dropped\n# TYPE promtail_dropped_entries_total counter\n");
+        for dropped in DropReason::ALL {
+            let reason = dropped.reason();
+            sample(out, "promtail_dropped_entries_total", &[("reason", reason.reason)], self.dropped_lines.get_or_create(&reason).get());
+        }
+    }
+
     /// In the text format of Prometheus.
     pub(crate) fn render(&self) -> String {
         let mut text = String::new();
@@ -220,6 +286,7 @@ impl Metrics {
         registry.register("pushes_in_flight", "Requests sent and not answered", self.pushes_in_flight.clone());
         registry.register("watch_degraded", "1 while directories cannot be watched and scans do the work", self.watch_degraded.clone());
         registry.register("open_files", "Log files held open", self.open_files.clone());
+        registry.register("active_targets", "Files that jobs of a promtail.yaml name", self.active_targets.clone());
         registry.register("scan_seconds", "Duration of the last full scan", self.scan_seconds.clone());
         registry.register("push_requests", "Requests by outcome", self.push_requests.clone());
         registry.register("dropped_lines", "Lines deliberately not delivered", self.dropped_lines.clone());

@@ -17,6 +17,7 @@
 mod messages;
 pub mod read;
 pub mod snappy;
+pub mod wire;
 pub mod write;
 
 /// Field numbers of the messages above.

@@ -3,82 +3,10 @@
 //! Memory is bounded by the request's own bytes whatever it says: ten million empty streams are ten million steps of an
 //! iterator. Unknown fields are skipped; a cut or malformed message ends the walk with a [`WireError`] that says where.
 
-use prost::bytes::Buf;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+pub use crate::wire::WireError;
 
 use crate::field;
-
-/// The bytes are no push request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("malformed protobuf in `{message}` at byte {offset}: {reason}")]
-pub struct WireError {
-    /// The message being read, as its name stands in the schema.
-    pub message: &'static str,
-    /// From the start of that message.
-    pub offset: usize,
-    pub reason: String,
-}
-
-/// The value of one field of a message.
-enum Value<'a> {
-    Varint(u64),
-    Bytes(&'a [u8]),
-    Skipped,
-}
-
-/// Steps over the fields of one message.
-#[derive(Debug, Clone)]
-struct Fields<'a> {
-    message: &'static str,
-    rest: &'a [u8],
-    length: usize,
-}
-
-impl<'a> Fields<'a> {
-    fn new(message: &'static str, bytes: &'a [u8]) -> Self {
-        Self { message, rest: bytes, length: bytes.len() }
-    }
-
-    fn fail(&mut self, reason: impl ToString) -> WireError {
-        let offset = self.length - self.rest.len();
-        self.rest = &[];
-        WireError { message: self.message, offset, reason: reason.to_string() }
-    }
-
-    fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
-        if self.rest.is_empty() {
-            return Ok(None);
-        }
-        let (number, wire_type) = decode_key(&mut self.rest).map_err(|e| self.fail(e))?;
-        let value = match wire_type {
-            WireType::Varint => Value::Varint(decode_varint(&mut self.rest).map_err(|e| self.fail(e))?),
-            WireType::LengthDelimited => {
-                let length = decode_varint(&mut self.rest).map_err(|e| self.fail(e))?;
-                let length = usize::try_from(length).ok().filter(|&length| length <= self.rest.remaining());
-                let Some(length) = length else { return Err(self.fail("unexpected end of message")) };
-                let (bytes, rest) = self.rest.split_at(length);
-                self.rest = rest;
-                Value::Bytes(bytes)
-            }
-            other => {
-                skip_field(other, number, &mut self.rest, DecodeContext::default()).map_err(|e| self.fail(e))?;
-                Value::Skipped
-            }
-        };
-        Ok(Some((number, value)))
-    }
-
-    fn next_bytes_of(&mut self, wanted: u32) -> Option<Result<&'a [u8], WireError>> {
-        loop {
-            match self.next() {
-                Ok(None) => return None,
-                Ok(Some((number, Value::Bytes(bytes)))) if number == wanted => return Some(Ok(bytes)),
-                Ok(Some(_)) => {}
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-}
+use crate::wire::{Fields, Value};
 
 /// Iterates over the streams of a push request (uncompressed protobuf).
 #[derive(Debug, Clone)]
@@ -151,7 +79,7 @@ impl<'a> EntryView<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut entry = EntryView { seconds: 0, nanos: 0, line: &[], bytes, has_metadata: false };
         let mut fields = Fields::new("Entry", bytes);
-        while let Some((number, value)) = fields.next()? {
+        while let Some((number, value)) = fields.next_field()? {
             match (number, value) {
                 (field::ENTRY_TIMESTAMP, Value::Bytes(bytes)) => (entry.seconds, entry.nanos) = read_timestamp(bytes)?,
                 (field::ENTRY_LINE, Value::Bytes(bytes)) => entry.line = bytes,
@@ -176,7 +104,7 @@ impl<'a> EntryView<'a> {
 fn read_timestamp(bytes: &[u8]) -> Result<(i64, i32), WireError> {
     let (mut seconds, mut nanos) = (0, 0);
     let mut fields = Fields::new("Timestamp", bytes);
-    while let Some((number, value)) = fields.next()? {
+    while let Some((number, value)) = fields.next_field()? {
         match (number, value) {
             (field::TIMESTAMP_SECONDS, Value::Varint(value)) => seconds = value.cast_signed(),
             (field::TIMESTAMP_NANOS, Value::Varint(value)) => nanos = value.cast_signed() as i32,
@@ -204,7 +132,7 @@ impl<'a> Iterator for PairViews<'a> {
 fn read_pair(bytes: &[u8]) -> Result<(&[u8], &[u8]), WireError> {
     let (mut name, mut value): (&[u8], &[u8]) = (&[], &[]);
     let mut fields = Fields::new("LabelPair", bytes);
-    while let Some((number, field)) = fields.next()? {
+    while let Some((number, field)) = fields.next_field()? {
         match (number, field) {
             (field::PAIR_NAME, Value::Bytes(bytes)) => name = bytes,
             (field::PAIR_VALUE, Value::Bytes(bytes)) => value = bytes,

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::metrics::Metrics;
 use crate::positions::keeper::SharedPositions;
+use crate::promtail::PromtailConfig;
 use crate::push::lane::BlockedState;
 
 /// What the answers are made from.
@@ -22,15 +23,22 @@ pub(crate) struct AdminState {
     pub(crate) positions: SharedPositions,
     pub(crate) blocked: Arc<BlockedState>,
     pub(crate) is_first_scan_done: Arc<AtomicBool>,
+    /// Whose metrics are served as well, and below which path.
+    pub(crate) promtail: Option<Arc<PromtailConfig>>,
 }
 
 pub(crate) fn router(state: AdminState) -> Router {
-    Router::new()
+    let prefix = state.promtail.as_ref().map(|promtail| promtail.path_prefix().to_owned()).filter(|prefix| !prefix.is_empty());
+    let router = Router::new()
         .route("/ready", get(ready))
         .route("/live", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics))
         .route("/targets", get(targets))
-        .with_state(state)
+        .with_state(state);
+    match prefix {
+        Some(prefix) => Router::new().nest(&format!("/{prefix}"), router.clone()).merge(router),
+        None => router,
+    }
 }
 
 async fn ready(State(state): State<AdminState>) -> (StatusCode, String) {
@@ -44,8 +52,15 @@ async fn ready(State(state): State<AdminState>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], state.metrics.render())
+    let Some(promtail) = &state.promtail else {
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        return ([(header::CONTENT_TYPE, content_type)], state.metrics.render());
+    };
+    // Names that pipelines choose follow no rule of OpenMetrics.
+    let mut text = state.metrics.render();
+    promtail.render_metrics(&mut text);
+    state.metrics.render_promtail(&mut text);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
 async fn targets(State(state): State<AdminState>) -> impl IntoResponse {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tailwater_proto::snappy;
 use tailwater_proto::write::{EntriesBuffer, RequestBuffer, SharedMetadata, entry_length_bound};
 
-use super::Batch;
+use super::{Batch, TenantRequest};
 use crate::positions::table::{Mark, Revision};
 
 /// A batch is closed at this many entries.
@@ -44,6 +44,8 @@ pub(crate) struct StreamSlot {
 struct OpenStream {
     labels: Arc<[u8]>,
     shared_metadata: Arc<SharedMetadata>,
+    /// Where the lines name one themselves.
+    tenant: Option<Arc<str>>,
     entries: EntriesBuffer,
 }
 
@@ -100,10 +102,15 @@ impl BatchBuilder {
 
     /// Opens a stream in the current batch.
     pub(crate) fn open(&mut self, labels: &Arc<[u8]>, shared_metadata: &Arc<SharedMetadata>) -> StreamSlot {
+        self.open_for(None, labels, shared_metadata)
+    }
+
+    /// The same for a tenant that lines name.
+    pub(crate) fn open_for(&mut self, tenant: Option<Arc<str>>, labels: &Arc<[u8]>, shared_metadata: &Arc<SharedMetadata>) -> StreamSlot {
         self.counted_bytes += labels.len();
         self.encoded_bound += labels.len() + shared_metadata.encoded_length() + STREAM_OVERHEAD;
         let entries = self.spare.pop().unwrap_or_default();
-        self.streams.push(OpenStream { labels: Arc::clone(labels), shared_metadata: Arc::clone(shared_metadata), entries });
+        self.streams.push(OpenStream { labels: Arc::clone(labels), shared_metadata: Arc::clone(shared_metadata), tenant, entries });
         StreamSlot { epoch: self.epoch, index: self.streams.len() - 1 }
     }
 
@@ -129,6 +136,11 @@ impl BatchBuilder {
         self.line_bytes += line_length;
         self.counted_bytes += line_length;
         self.encoded_bound += entry_length_bound(line_length) + more;
+    }
+
+    /// Changes with every batch.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Whether no further record should be added; the next line, however it expands, would still fit before that.
@@ -168,24 +180,24 @@ impl BatchBuilder {
 
     /// Closes the batch and starts the next one.
     pub(crate) fn finish(&mut self, now: Instant) -> Batch {
-        self.request.clear();
+        let mut tenants: Vec<Arc<str>> = self.streams.iter().filter_map(|stream| stream.tenant.clone()).collect();
+        tenants.sort();
+        tenants.dedup();
+        let (body, _) = self.request_of(None);
+        let of_tenant = |tenant: Arc<str>| {
+            let (body, entries) = self.request_of(Some(&tenant));
+            TenantRequest { tenant, body, entries }
+        };
+        let tenants: Vec<TenantRequest> = tenants.into_iter().map(of_tenant).filter(|request| request.entries > 0).collect();
         for mut stream in self.streams.drain(..) {
-            if !stream.entries.is_empty() {
-                self.request.push_stream(&stream.labels, &stream.entries, &stream.shared_metadata);
-            }
             stream.entries.clear();
             self.spare.push(stream.entries);
         }
         self.keep_within_budget();
-        let body = if self.entries == 0 {
-            Bytes::new()
-        } else {
-            snappy::compress(&mut self.encoder, self.request.as_bytes(), &mut self.compressed);
-            Bytes::copy_from_slice(&self.compressed)
-        };
         let batch = Batch {
             body,
             entries: self.entries as u64,
+            tenants,
             line_bytes: self.line_bytes as u64,
             marks: std::mem::take(&mut self.marks),
             rests_on: self.rests_on,
@@ -195,6 +207,21 @@ impl BatchBuilder {
         (self.entries, self.line_bytes, self.counted_bytes, self.encoded_bound) = (0, 0, 0, 0);
         self.oldest = None;
         batch
+    }
+
+    /// The streams of one tenant as a compressed request, with the number of their entries.
+    fn request_of(&mut self, tenant: Option<&Arc<str>>) -> (Bytes, u64) {
+        self.request.clear();
+        let mut entries = 0;
+        for stream in self.streams.iter().filter(|stream| stream.tenant.as_ref() == tenant && !stream.entries.is_empty()) {
+            self.request.push_stream(&stream.labels, &stream.entries, &stream.shared_metadata);
+            entries += stream.entries.count() as u64;
+        }
+        if entries == 0 {
+            return (Bytes::new(), 0);
+        }
+        snappy::compress(&mut self.encoder, self.request.as_bytes(), &mut self.compressed);
+        (Bytes::copy_from_slice(&self.compressed), entries)
     }
 
     fn keep_within_budget(&mut self) {
@@ -271,6 +298,19 @@ mod tests {
             builder.push(slot, 1, &[b'x'; 100_000]);
         }
         assert!(request_of(&builder.finish(Instant::now())).len() + 3 * 100_000 <= MAX_REQUEST_BYTES + 100_064);
+    }
+
+    #[test]
+    fn a_request_never_mixes_tenants() {
+        let mut builder = BatchBuilder::new(LIMITS);
+        let own = builder.open(&labels("{a=\"1\"}"), &Arc::default());
+        let other = builder.open_for(Some(Arc::from("t")), &labels("{a=\"1\"}"), &Arc::default());
+        builder.push(own, 1, b"one");
+        builder.push(other, 2, b"two");
+        builder.push(other, 3, b"three");
+        let batch = builder.finish(Instant::now());
+        assert_eq!((batch.entries, batch.tenants.len(), batch.tenants[0].entries), (3, 1, 2));
+        assert_eq!(read::streams(&request_of(&batch)).count(), 1);
     }
 
     #[test]

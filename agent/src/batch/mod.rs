@@ -5,11 +5,20 @@
 pub(crate) mod builder;
 pub(crate) mod split;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::positions::table::{Mark, Revision};
+
+/// A request of one tenant.
+#[derive(Debug, Clone)]
+pub(crate) struct TenantRequest {
+    pub(crate) tenant: Arc<str>,
+    pub(crate) body: Bytes,
+    pub(crate) entries: u64,
+}
 
 /// A finished request and what its acknowledgement means.
 #[derive(Debug, Clone)]
@@ -17,6 +26,8 @@ pub(crate) struct Batch {
     /// Snappy block of a push request; empty if there are only marks.
     pub(crate) body: Bytes,
     pub(crate) entries: u64,
+    /// Requests of tenants that lines name themselves, with their entries; counted in `entries` as well.
+    pub(crate) tenants: Vec<TenantRequest>,
     pub(crate) line_bytes: u64,
     /// Where files stand once everything in here is acknowledged.
     pub(crate) marks: Vec<Mark>,

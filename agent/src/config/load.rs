@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_yaml_ng::{Mapping, Value};
 
-use super::Config;
 use super::keys::{KEYS, MAP_KEYS};
+use super::{Config, PromtailConfig};
 
 /// Why there is no configuration. Each problem is one line.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,8 @@ pub struct Sources {
     pub variables: BTreeMap<String, String>,
     /// Flags by name, without dashes.
     pub flags: BTreeMap<String, String>,
+    /// A `promtail.yaml`, already read: it comes before the defaults and after everything else.
+    pub promtail: Option<Arc<PromtailConfig>>,
 }
 
 /// Loads a configuration for running: a receiver must be named.
@@ -33,6 +36,12 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     let mut config = Config::default();
     let mut problems = Vec::new();
     set_from_surroundings(&mut config, &sources.variables);
+    if let Some(promtail) = &sources.promtail {
+        config.data_dir = promtail.default_data_dir();
+        config.listen = promtail.listen();
+        promtail.log_level().clone_into(&mut config.log_level);
+        config.promtail = Some(Arc::clone(promtail));
+    }
     if let Some(path) = &sources.file {
         read_file(path, &mut config, &mut problems);
     }
@@ -59,7 +68,7 @@ fn set_from_surroundings(config: &mut Config, variables: &BTreeMap<String, Strin
 }
 
 fn check(config: &Config, problems: &mut Vec<String>) {
-    if config.client.url.is_empty() {
+    if config.client.url.is_empty() && config.promtail.is_none() {
         problems.push("no receiver: give `clients[0].url` in the file, or `--push-url http://HOST:3100/loki/api/v1/push`".to_owned());
     }
     if config.client.basic_auth.is_some() && (config.client.bearer_token.is_some() || config.client.bearer_token_file.is_some()) {
@@ -198,7 +207,7 @@ mod tests {
         let file = directory.path().join("agent.yaml");
         std::fs::write(&file, text).unwrap();
         let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let sources = Sources { file: Some(file.clone()), variables: map(variables), flags: map(flags) };
+        let sources = Sources { file: Some(file.clone()), variables: map(variables), flags: map(flags), promtail: None };
         let name = file.display().to_string();
         load(&sources).map_err(|error| error.problems.iter().map(|problem| problem.replace(&name, "agent.yaml")).collect())
     }

@@ -9,10 +9,12 @@ pub mod load;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::promtail::PromtailConfig;
 pub use crate::push::backoff::BackoffBounds;
-pub use crate::push::receiver::{ClientConfig, OnClientError, Secret};
+pub use crate::push::receiver::{ClientConfig, OnClientError, Secret, TlsFiles};
 pub use crate::settings::Timing;
 pub use crate::tail::records::{LongLine, Unparsed};
 
@@ -70,6 +72,8 @@ pub struct Config {
     /// Whether to run inside the cluster whose variables are in the environment.
     pub in_cluster: bool,
     pub timing: Timing,
+    /// A `promtail.yaml` that says what to read and where to push; then the keys above that do so have no effect.
+    pub promtail: Option<Arc<PromtailConfig>>,
 }
 
 impl Default for Config {
@@ -94,6 +98,7 @@ impl Default for Config {
             readers: 0,
             in_cluster: false,
             timing: Timing::default(),
+            promtail: None,
         }
     }
 }

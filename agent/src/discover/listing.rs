@@ -7,9 +7,11 @@ use std::fs::{self, DirEntry, FileType};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::paths::{LogFileName, PodDirectory};
+use super::target::FileTarget;
 use crate::positions::table::ContainerPath;
 
 /// A regular file with a log file's name.
@@ -22,6 +24,8 @@ pub(crate) struct SeenFile {
     pub(crate) inode: u64,
     pub(crate) size: u64,
     pub(crate) modified: SystemTime,
+    /// It is read only if it was read before, under another name.
+    pub(crate) is_former: bool,
 }
 
 /// What a container's directory holds.
@@ -29,11 +33,19 @@ pub(crate) struct SeenFile {
 pub(crate) struct ContainerListing {
     pub(crate) path: ContainerPath,
     pub(crate) directory: PathBuf,
-    pub(crate) pod: PodDirectory,
-    pub(crate) container: String,
+    pub(crate) source: Source,
     pub(crate) files: Vec<SeenFile>,
     /// The directory itself is not there any more.
     pub(crate) is_gone: bool,
+}
+
+/// What a group of files is, and where its labels come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// A container of the tree of pod logs.
+    Container { pod: PodDirectory, container: String },
+    /// A file that a job of a `promtail.yaml` names.
+    Target(Arc<FileTarget>),
 }
 
 /// Names of files with their devices and inodes, sorted.
@@ -107,8 +119,7 @@ pub(crate) fn containers(pod: &SeenPod, ignored: &mut Ignored) -> io::Result<Vec
 pub(crate) fn container(pod: &SeenPod, directory: PathBuf, container: String, ignored: &mut Ignored) -> io::Result<ContainerListing> {
     let mut listing = ContainerListing {
         path: format!("{}/{container}", pod.name),
-        pod: pod.pod.clone(),
-        container,
+        source: Source::Container { pod: pod.pod.clone(), container },
         files: Vec::new(),
         is_gone: false,
         directory,
@@ -134,6 +145,7 @@ pub(crate) fn container(pod: &SeenPod, directory: PathBuf, container: String, ig
                 inode: metadata.ino(),
                 size: metadata.len(),
                 modified: metadata.modified()?,
+                is_former: false,
             });
         }
     }

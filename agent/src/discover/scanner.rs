@@ -132,11 +132,12 @@ impl Running {
         seen: &mut BTreeSet<ContainerPath>,
         ignored: &mut Ignored,
     ) {
+        let name = container.clone();
         match self.settled_listing(pod, &directory, &container, ignored) {
             Ok(listing) => {
                 if !listing.is_gone {
                     seen.insert(listing.path.clone());
-                    self.known.insert(listing.path.clone(), (pod.clone(), directory, listing.container.clone()));
+                    self.known.insert(listing.path.clone(), (pod.clone(), directory, name));
                 }
                 self.tell(listing);
             }
@@ -308,6 +309,6 @@ impl Running {
 }
 
 /// Which of `workers` reads a container.
-fn worker_of(path: &str, workers: usize) -> usize {
+pub(super) fn worker_of(path: &str, workers: usize) -> usize {
     usize::try_from(xxh3_64(path.as_bytes()) % workers as u64).expect("smaller than a count of workers")
 }

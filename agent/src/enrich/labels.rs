@@ -70,7 +70,8 @@ pub(crate) fn canonical_text(labels: &BTreeMap<String, String>) -> String {
     text
 }
 
-fn quote(value: &str, out: &mut String) {
+/// Appends `value` quoted as Go does.
+pub(crate) fn quote(value: &str, out: &mut String) {
     out.push('"');
     for character in value.chars() {
         match character {

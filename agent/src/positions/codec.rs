@@ -7,10 +7,11 @@
 //! anywhere makes the file unreadable, and an unreadable file is only ever replaced, never repaired.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{CutKind, FileEntry, InstanceEntry, InstanceKey, LabelSet, LineCut, Positions, Progress};
+use super::table::{CutKind, FileEntry, InstanceEntry, InstanceKey, LabelSet, LineCut, Positions, Progress, StageProgress};
 use crate::parse::cri::OutputStream;
 use crate::tail::fingerprint::Fingerprint;
 
@@ -54,6 +55,15 @@ struct StoredFile {
     finished: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     cuts: Vec<StoredCut>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stages: Option<StoredStages>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredStages {
+    parsed: Option<(i64, i64)>,
+    known: Vec<(u64, i64)>,
+    clock: Option<(i64, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,6 +84,8 @@ struct StoredInstance {
     container: String,
     instance: u32,
     first_stamp: i64,
+    #[serde(default)]
+    revision: u64,
     label_sets: Vec<StoredLabelSet>,
 }
 
@@ -125,10 +137,25 @@ struct VersionOnly {
     version: u32,
 }
 
-fn kind_name(kind: CutKind) -> &'static str {
+fn kind_text(kind: CutKind) -> String {
     match kind {
-        CutKind::End => "end",
-        CutKind::Shorten => "shorten",
+        CutKind::End => "end".to_owned(),
+        CutKind::Shorten => "shorten".to_owned(),
+        CutKind::Flush { key } => format!("flush {key}"),
+        CutKind::Clock { stamp, until } => format!("clock {stamp} {until}"),
+    }
+}
+
+fn kind(text: &str) -> Option<CutKind> {
+    match text.split_once(' ') {
+        None if text == "end" => Some(CutKind::End),
+        None if text == "shorten" => Some(CutKind::Shorten),
+        Some(("flush", key)) => Some(CutKind::Flush { key: key.parse().ok()? }),
+        Some(("clock", values)) => {
+            let (stamp, until) = values.split_once(' ')?;
+            Some(CutKind::Clock { stamp: stamp.parse().ok()?, until: until.parse().ok()? })
+        }
+        _ => None,
     }
 }
 
@@ -137,7 +164,7 @@ fn checksum(body: &[u8]) -> String {
 }
 
 fn stored_file(entry: &FileEntry) -> StoredFile {
-    let cut = |cut: &LineCut| StoredCut { offset: cut.offset, stream: cut.stream.name().to_owned(), kind: kind_name(cut.kind).to_owned() };
+    let cut = |cut: &LineCut| StoredCut { offset: cut.offset, stream: cut.stream.name().to_owned(), kind: kind_text(cut.kind) };
     StoredFile {
         container: entry.instance.container.clone(),
         instance: entry.instance.number,
@@ -150,14 +177,15 @@ fn stored_file(entry: &FileEntry) -> StoredFile {
         last_stream: entry.progress.last_stream.name().to_owned(),
         finished: entry.progress.is_finished,
         cuts: entry.cuts.iter().map(cut).collect(),
+        stages: entry.progress.stages.as_deref().map(|stages| {
+            let StageProgress { parsed, known, clock } = stages.clone();
+            StoredStages { parsed, known: known.to_vec(), clock }
+        }),
     }
 }
 
 fn file_entry(stored: StoredFile) -> Option<FileEntry> {
-    let cut = |cut: StoredCut| {
-        let kind = [CutKind::End, CutKind::Shorten].into_iter().find(|kind| kind_name(*kind) == cut.kind)?;
-        Some(LineCut { offset: cut.offset, stream: OutputStream::from_name(&cut.stream)?, kind })
-    };
+    let cut = |cut: StoredCut| Some(LineCut { offset: cut.offset, stream: OutputStream::from_name(&cut.stream)?, kind: kind(&cut.kind)? });
     Some(FileEntry {
         instance: InstanceKey { container: stored.container, number: stored.instance },
         name: stored.name,
@@ -169,6 +197,9 @@ fn file_entry(stored: StoredFile) -> Option<FileEntry> {
             last_stamp: stored.last_stamp,
             last_stream: OutputStream::from_name(&stored.last_stream)?,
             is_finished: stored.finished,
+            stages: stored
+                .stages
+                .map(|StoredStages { parsed, known, clock }| Arc::new(StageProgress { parsed, known: Arc::new(known), clock })),
         },
         cuts: stored.cuts.into_iter().map(cut).collect::<Option<_>>()?,
     })
@@ -181,6 +212,7 @@ fn stored_instance((key, entry): (&InstanceKey, &InstanceEntry)) -> StoredInstan
         container: key.container.clone(),
         instance: key.number,
         first_stamp: entry.first_stamp,
+        revision: entry.revision,
         label_sets: entry.label_sets.iter().map(label_set).collect(),
     }
 }
@@ -189,7 +221,7 @@ fn instance_entry(stored: StoredInstance) -> (InstanceKey, InstanceEntry) {
     let label_set = |set: StoredLabelSet| LabelSet { from_offset: set.from_offset, labels: set.labels, metadata: set.metadata };
     let key = InstanceKey { container: stored.container, number: stored.instance };
     let label_sets = stored.label_sets.into_iter().map(label_set).collect();
-    (key, InstanceEntry { label_sets, first_stamp: stored.first_stamp })
+    (key, InstanceEntry { label_sets, first_stamp: stored.first_stamp, revision: stored.revision })
 }
 
 #[cfg(test)]
@@ -200,13 +232,16 @@ pub(crate) mod tests {
 
     pub(crate) fn sample() -> Positions {
         let mut file = plain_entry("ns_pod_uid/app", 1234);
-        file.cuts = [CutKind::End, CutKind::Shorten].map(|kind| LineCut { offset: 2000, stream: OutputStream::Stderr, kind }).to_vec();
+        file.cuts = [CutKind::End, CutKind::Shorten, CutKind::Flush { key: 7 }, CutKind::Clock { stamp: 9, until: 10 }]
+            .map(|kind| LineCut { offset: 2000, stream: OutputStream::Stderr, kind })
+            .to_vec();
+        file.progress.stages = Some(Arc::new(StageProgress { parsed: Some((1, 2)), known: Arc::new(vec![(3, 4)]), clock: Some((5, 6)) }));
         let set = LabelSet {
             from_offset: 0,
             labels: BTreeMap::from([("namespace".to_owned(), "n\"s".to_owned())]),
             metadata: Some(BTreeMap::from([("pod_uid".to_owned(), "u".to_owned())])),
         };
-        let instances = BTreeMap::from([(file.instance.clone(), InstanceEntry { label_sets: vec![set], first_stamp: 99 })]);
+        let instances = BTreeMap::from([(file.instance.clone(), InstanceEntry { label_sets: vec![set], first_stamp: 99, revision: 3 })]);
         Positions { files: vec![file], instances }
     }
 

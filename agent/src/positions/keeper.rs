@@ -154,7 +154,7 @@ mod tests {
     use crate::positions::table::{InstanceEntry, Positions};
 
     fn decide(shared: &SharedPositions) -> Revision {
-        let entry = InstanceEntry { label_sets: Vec::new(), first_stamp: 1 };
+        let entry = InstanceEntry { label_sets: Vec::new(), first_stamp: 1, revision: 0 };
         shared.lock().decide_instance(file_entry("c", 0).instance, entry)
     }
 

@@ -4,6 +4,7 @@
 //! a decision's revision must be durable before the first push that rests on it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::parse::cri::OutputStream;
@@ -45,6 +46,8 @@ pub(crate) struct InstanceEntry {
     pub(crate) label_sets: Vec<LabelSet>,
     /// For a record without stamp at the very beginning: the first file's time of change when it was first seen, in nanoseconds.
     pub(crate) first_stamp: i64,
+    /// Of the configuration the labels come from; another one decides anew.
+    pub(crate) revision: u64,
 }
 
 /// What was done to a pending line that no byte asked for.
@@ -54,6 +57,14 @@ pub(crate) enum CutKind {
     End,
     /// Of its text only the head was kept, since all pending lines together took too much memory.
     Shorten,
+    /// A pipeline's block was ended, since no line came for it in time.
+    Flush { key: u64 },
+    /// The line that begins here was stamped with the time of reading.
+    Clock {
+        stamp: i64,
+        /// Lines before this offset go on from there.
+        until: u64,
+    },
 }
 
 /// A decision about a pending line: made after every record that ends at or before `offset`.
@@ -65,7 +76,7 @@ pub(crate) struct LineCut {
 }
 
 /// How far a file is acknowledged, and what its next record depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Progress {
     /// Uncompressed bytes; a record boundary with no pending line.
     pub(crate) offset: u64,
@@ -73,11 +84,24 @@ pub(crate) struct Progress {
     /// Of the last record, for those that name none.
     pub(crate) last_stream: OutputStream,
     pub(crate) is_finished: bool,
+    /// Of a file whose lines go through stages: what they know of the lines before.
+    pub(crate) stages: Option<Arc<StageProgress>>,
+}
+
+/// What stages know of the lines before a record boundary.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct StageProgress {
+    /// The last stamp that was parsed, and what became of it.
+    pub(crate) parsed: Option<(i64, i64)>,
+    /// Last stamps by label set.
+    pub(crate) known: Arc<Vec<(u64, i64)>>,
+    /// The last stamp taken from the clock, and up to which offset it goes on.
+    pub(crate) clock: Option<(i64, u64)>,
 }
 
 impl Progress {
     pub(crate) fn start(last_stamp: Option<i64>) -> Self {
-        Self { offset: 0, last_stamp, last_stream: OutputStream::Stdout, is_finished: false }
+        Self { offset: 0, last_stamp, last_stream: OutputStream::Stdout, is_finished: false, stages: None }
     }
 }
 
@@ -177,7 +201,12 @@ impl PositionsTable {
         let entry = self.files.entry(mark.file).or_insert_with(|| mark.entry.clone());
         let cuts = std::mem::take(&mut entry.cuts);
         *entry = mark.entry.clone();
-        entry.cuts = cuts.into_iter().filter(|cut| cut.offset > mark.entry.progress.offset).collect();
+        // A stamp from the clock belongs to the line that begins there, and that line is not acknowledged.
+        let is_ahead = |cut: &LineCut| match cut.kind {
+            CutKind::Clock { .. } => cut.offset >= mark.entry.progress.offset,
+            _ => cut.offset > mark.entry.progress.offset,
+        };
+        entry.cuts = cuts.into_iter().filter(is_ahead).collect();
         if entry.progress.is_finished {
             entry.cuts.clear();
         }
@@ -270,7 +299,7 @@ pub(crate) mod tests {
         let mut table = PositionsTable::default();
         let file = table.new_file();
         let entry = file_entry("c", 10);
-        table.decide_instance(entry.instance.clone(), InstanceEntry { label_sets: Vec::new(), first_stamp: 0 });
+        table.decide_instance(entry.instance.clone(), InstanceEntry { label_sets: Vec::new(), first_stamp: 0, revision: 0 });
         table.acknowledge(&Mark { file, entry });
         let now = Instant::now();
         table.vanished(file, now);

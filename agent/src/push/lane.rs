@@ -130,7 +130,15 @@ impl Lane {
         self.positions.ensure_durable(batch.rests_on).await;
         #[cfg(feature = "planted-faults")]
         self.acknowledge_early(&batch).await;
-        let dropped = if batch.body.is_empty() { 0 } else { self.deliver(Part { body: batch.body.clone(), entries: batch.entries }).await };
+        let of_tenants: u64 = batch.tenants.iter().map(|request| request.entries).sum();
+        let own = (!batch.body.is_empty()).then(|| (None, Part { body: batch.body.clone(), entries: batch.entries - of_tenants }));
+        let others = batch.tenants.iter().map(|request| {
+            let part = Part { body: request.body.clone(), entries: request.entries };
+            (Some(&*request.tenant), part)
+        });
+        // A tenant that is refused does not hold up the others of the batch.
+        let delivered = futures::future::join_all(own.into_iter().chain(others).map(|(tenant, part)| self.deliver(tenant, part))).await;
+        let dropped: u64 = delivered.into_iter().sum();
         if dropped > 0 {
             self.metrics.dropped_lines(DropReason::IngesterError, dropped);
         }
@@ -162,12 +170,12 @@ impl Lane {
     }
 
     /// Delivers a request, in parts if need be. Returns the entries that were refused for good.
-    async fn deliver(&self, whole: Part) -> u64 {
+    async fn deliver(&self, tenant: Option<&str>, whole: Part) -> u64 {
         let mut dropped = 0;
         // Parts in order, with whether a refusal has been bisected.
         let mut parts = vec![(whole, false)];
         while let Some((part, is_bisected)) = parts.pop() {
-            let settled = self.attempt_until_settled(&part).await;
+            let settled = self.attempt_until_settled(tenant, &part).await;
             let is_split = match settled {
                 Settled::Acknowledged => continue,
                 Settled::Dropped(entries) => {
@@ -193,10 +201,10 @@ impl Lane {
         dropped
     }
 
-    async fn attempt_until_settled(&self, part: &Part) -> Settled {
+    async fn attempt_until_settled(&self, tenant: Option<&str>, part: &Part) -> Settled {
         let mut backoff = Backoff::new(self.receiver.config.backoff);
         loop {
-            let wait = match self.attempt(&part.body).await {
+            let wait = match self.attempt(tenant, &part.body).await {
                 Some(answer) => match self.judge(&answer, part) {
                     Ok(settled) => return settled,
                     Err(wait) => wait,
@@ -212,9 +220,9 @@ impl Lane {
         }
     }
 
-    async fn attempt(&self, body: &Bytes) -> Option<Answer> {
+    async fn attempt(&self, tenant: Option<&str>, body: &Bytes) -> Option<Answer> {
         self.metrics.pushes_in_flight.inc();
-        let answered = self.receiver.push(body.clone()).await;
+        let answered = self.receiver.push(body.clone(), tenant).await;
         self.metrics.pushes_in_flight.dec();
         match answered {
             Ok(answer) => Some(answer),
@@ -239,6 +247,11 @@ impl Lane {
                 self.metrics.push_request(PushOutcome::Acknowledged);
                 self.metrics.sent_bytes.inc_by(part.body.len() as u64);
                 Ok(Settled::Acknowledged)
+            }
+            Verdict::Retry if answer.status == 429 && self.receiver.config.drops_rate_limited => {
+                self.metrics.push_request(PushOutcome::Refused);
+                tracing::warn!(answer = answer.body.trim_end(), "receiver limits the rate; entries dropped as configured");
+                Ok(Settled::Dropped(part.entries))
             }
             Verdict::Retry => {
                 self.metrics.push_request(PushOutcome::Retried);

@@ -17,6 +17,7 @@ use super::backoff::BackoffBounds;
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
 /// How much of an answer is read.
 const ANSWER_BYTES: usize = 64 << 10;
+const TENANT_HEADER: &str = "x-scope-orgid";
 
 /// A value that is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,6 +58,21 @@ pub struct ClientConfig {
     /// Read before every request, so that a new token is used at once.
     pub bearer_token_file: Option<PathBuf>,
     pub on_4xx: OnClientError,
+    /// Entries answered with 429 are dropped and counted instead of tried again.
+    pub drops_rate_limited: bool,
+    pub tls: TlsFiles,
+    pub proxy_url: Option<String>,
+    /// Redirects on the same host are followed.
+    pub follows_redirects: bool,
+}
+
+/// How a receiver is trusted and how it knows us; PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsFiles {
+    pub ca_file: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub skips_verification: bool,
 }
 
 impl ClientConfig {
@@ -74,6 +90,10 @@ impl ClientConfig {
             bearer_token: None,
             bearer_token_file: None,
             on_4xx: OnClientError::Hold,
+            drops_rate_limited: false,
+            tls: TlsFiles::default(),
+            proxy_url: None,
+            follows_redirects: true,
         }
     }
 }
@@ -85,6 +105,10 @@ pub enum ReceiverError {
     Url { url: String },
     #[error("header `{name}` cannot be sent; correct `clients[0].headers`")]
     Header { name: String },
+    #[error("cannot use `{path}`: {what}; give a readable PEM file")]
+    Tls { path: PathBuf, what: String },
+    #[error("cannot use the proxy `{url}`; give a URL like `http://proxy:3128`")]
+    Proxy { url: String },
     #[error("cannot make an HTTP client")]
     Client(#[source] reqwest::Error),
 }
@@ -113,11 +137,12 @@ impl Receiver {
             return Err(wrong_url());
         }
         let host = url.host_str().map(str::to_owned);
+        let follows = config.follows_redirects;
         let same_host = redirect::Policy::custom(move |attempt| {
-            let is_same = attempt.url().host_str() == host.as_deref();
+            let is_same = follows && attempt.url().host_str() == host.as_deref();
             if is_same && attempt.previous().len() < 5 { attempt.follow() } else { attempt.stop() }
         });
-        let client = Client::builder()
+        let client = secured(Client::builder(), &config)?
             .default_headers(headers(&config)?)
             .timeout(config.timeout)
             .redirect(same_host)
@@ -129,8 +154,15 @@ impl Receiver {
     }
 
     /// Sends one request. An error means that no answer came.
-    pub(crate) async fn push(&self, body: Bytes) -> Result<Answer, reqwest::Error> {
-        let request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf").body(body);
+    pub(crate) async fn push(&self, body: Bytes, tenant: Option<&str>) -> Result<Answer, reqwest::Error> {
+        let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf").body(body);
+        // A tenant that lines name comes before the client's own. One that no header can hold is sent as far as it can.
+        if let Some(tenant) = tenant {
+            let visible: String = tenant.chars().filter(|character| !character.is_control()).collect();
+            if let Ok(value) = HeaderValue::from_bytes(visible.as_bytes()) {
+                request = request.header(TENANT_HEADER, value);
+            }
+        }
         let mut response = self.authorize(request).await.send().await?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(answer::retry_after);
@@ -180,10 +212,36 @@ impl Receiver {
     }
 }
 
+/// Adds certificates and proxy.
+fn secured(mut builder: reqwest::ClientBuilder, config: &ClientConfig) -> Result<reqwest::ClientBuilder, ReceiverError> {
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|error| ReceiverError::Tls { path: path.clone(), what: error.to_string() });
+    let wrong = |path: &PathBuf| {
+        let path = path.clone();
+        move |error: reqwest::Error| ReceiverError::Tls { path, what: error.to_string() }
+    };
+    if let Some(path) = &config.tls.ca_file {
+        for certificate in reqwest::Certificate::from_pem_bundle(&read(path)?).map_err(wrong(path))? {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    if let (Some(certificate), Some(key)) = (&config.tls.cert_file, &config.tls.key_file) {
+        let pem = [read(certificate)?, b"\n".to_vec(), read(key)?].concat();
+        builder = builder.identity(reqwest::Identity::from_pem(&pem).map_err(wrong(certificate))?);
+    }
+    if config.tls.skips_verification {
+        builder = builder.danger_accept_invalid_certs(true);
+    }
+    if let Some(url) = &config.proxy_url {
+        let proxy = reqwest::Proxy::all(url).map_err(|_| ReceiverError::Proxy { url: url.clone() })?;
+        builder = builder.proxy(proxy);
+    }
+    Ok(builder)
+}
+
 fn headers(config: &ClientConfig) -> Result<HeaderMap, ReceiverError> {
     let mut headers = HeaderMap::new();
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tailwater-agent/", env!("CARGO_PKG_VERSION"))));
-    let tenant = config.tenant_id.as_ref().map(|tenant| ("x-scope-orgid", tenant.as_str()));
+    let tenant = config.tenant_id.as_ref().map(|tenant| (TENANT_HEADER, tenant.as_str()));
     let own = config.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     for (name, value) in own.chain(tenant) {
         let wrong = || ReceiverError::Header { name: name.to_owned() };

@@ -12,20 +12,23 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
 use tailwater_proto::write::SharedMetadata;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::counts::ReadCounts;
-use super::cuts::{apply_cut, cut_pending, flush_all};
+use super::cuts::{apply_cut, cut_pending, flush_all, record_clock};
 use super::file::{ReadEnd, TailFile};
 use super::outlet::Outlet;
 use super::records::{LineRules, RecordSink};
+use super::stages::StageOutlet;
 use super::state::{CleanPoint, LineState};
 use crate::batch::builder::BatchBuilder;
-use crate::discover::paths::PodDirectory;
+use crate::discover::listing::Source;
+use crate::discover::target::FileTarget;
 use crate::enrich::{Enricher, InstanceQuestion, labels};
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::parse::cri::OutputStream;
 use crate::positions::keeper::SharedPositions;
-use crate::positions::table::{ContainerPath, FileEntry, FileId, InstanceEntry, InstanceKey, Mark, Progress};
+use crate::positions::table::{ContainerPath, FileEntry, FileId, InstanceEntry, InstanceKey, LabelSet, Mark, Progress};
 use crate::settings::Timing;
 use crate::tail::fingerprint::Fingerprint;
 
@@ -88,8 +91,7 @@ pub(crate) struct LateFile {
 pub(crate) struct ContainerTail {
     pub(crate) path: ContainerPath,
     pub(crate) directory: PathBuf,
-    pub(crate) pod: PodDirectory,
-    pub(crate) container: String,
+    pub(crate) source: Source,
     /// Unread files, oldest first; the front one is being read.
     pub(crate) files: VecDeque<TailFile>,
     pub(crate) late: Vec<LateFile>,
@@ -109,6 +111,8 @@ pub(crate) struct ContainerTail {
     pub(super) passed: Vec<Passed>,
     pub(super) outlets: BTreeMap<u32, Outlet>,
     waiting_since: Option<Instant>,
+    /// A limit of its stages lets it be read again from then on.
+    paused_until: Option<Instant>,
     /// What of [`ReadContext::pending_bytes`] is this container's.
     pub(super) own_pending_bytes: usize,
     pub(super) last_marked: Option<CleanPoint>,
@@ -123,19 +127,11 @@ pub(super) struct Passed {
 }
 
 impl ContainerTail {
-    pub(crate) fn new(
-        path: ContainerPath,
-        directory: PathBuf,
-        pod: PodDirectory,
-        container: String,
-        remembered: Vec<(FileId, FileEntry)>,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(path: ContainerPath, directory: PathBuf, source: Source, remembered: Vec<(FileId, FileEntry)>, now: Instant) -> Self {
         Self {
             path,
             directory,
-            pod,
-            container,
+            source,
             files: VecDeque::new(),
             late: Vec::new(),
             finished: Vec::new(),
@@ -150,6 +146,7 @@ impl ContainerTail {
             passed: Vec::new(),
             outlets: BTreeMap::new(),
             waiting_since: None,
+            paused_until: None,
             own_pending_bytes: 0,
             last_marked: None,
             late_marks: Vec::new(),
@@ -168,7 +165,13 @@ impl ContainerTail {
 
     /// Reads what is there, within the quantum.
     pub(crate) fn turn(&mut self, context: &mut ReadContext<'_>) -> io::Result<Turn> {
+        if self.paused_until.is_some_and(|until| context.now < until) {
+            return Ok(Turn::Idle);
+        }
+        self.paused_until = None;
         let turn = self.read_files(context);
+        let pause = self.outlets.values_mut().filter_map(Outlet::stages_mut).map(|stages| std::mem::take(&mut stages.pause)).max();
+        self.paused_until = pause.filter(|pause| !pause.is_zero()).map(|pause| context.now + pause);
         self.bound_pending(context);
         turn
     }
@@ -212,13 +215,13 @@ impl ContainerTail {
             // Nothing to read, nothing to decide: what labels need may become known meanwhile.
             return false;
         }
-        let (id, instance, start, first_stamp) = (front.id, front.parsed_name.instance, front.start, front.modified_nanos());
+        let (id, instance, start, first_stamp) = (front.id, front.parsed_name.instance, front.start.clone(), front.modified_nanos());
         if !self.ensure_outlet(instance, first_stamp, context) {
             return false;
         }
         match &mut self.state {
             Some((current, state)) if *current == instance && start.offset == 0 => state.last_stream = OutputStream::Stdout,
-            state => *state = Some((instance, LineState::at(&start))),
+            state => *state = Some((instance, line_state(&self.source, &self.path, &start))),
         }
         self.entered = Some(id);
         true
@@ -230,15 +233,21 @@ impl ContainerTail {
             return true;
         }
         let key = InstanceKey { container: self.path.clone(), number: instance };
+        if let Source::Target(target) = &self.source {
+            let outlet = target_outlet(target, key, first_stamp, context);
+            self.outlets.insert(instance, outlet);
+            return true;
+        }
         let recorded = context.positions.lock().instance(&key).cloned();
-        let entry = match recorded {
-            Some(entry) => entry,
-            None => {
+        let entry = match (recorded, &self.source) {
+            (Some(entry), _) => entry,
+            (None, Source::Target(_)) => return false,
+            (None, Source::Container { pod, container }) => {
                 let since = *self.waiting_since.get_or_insert(context.now);
                 let waited = context.now.saturating_duration_since(since);
-                let question = InstanceQuestion { pod: &self.pod, container: &self.container, number: instance, waited };
+                let question = InstanceQuestion { pod, container, number: instance, waited };
                 let Some(set) = context.enricher.decide(question) else { return false };
-                let entry = InstanceEntry { label_sets: vec![set], first_stamp };
+                let entry = InstanceEntry { label_sets: vec![set], first_stamp, revision: 0 };
                 let revision = context.positions.lock().decide_instance(key, entry.clone());
                 context.batch.rest_on(revision);
                 entry
@@ -254,6 +263,7 @@ impl ContainerTail {
         let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
         let look = front.look(context.now)?;
         let offset_before = front.offset;
+        let lines_before = context.counts.lines;
         let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
         let mut end = if look.has_shrunk {
             ReadEnd::Truncated
@@ -267,6 +277,12 @@ impl ContainerTail {
             end = front.read(context.buffer, READ_QUANTUM, &mut sink)?;
         }
         let has_progress = front.offset != offset_before;
+        if let Source::Target(target) = &self.source
+            && (has_progress || look.has_news)
+        {
+            let path = target.labels.get("filename").map_or("", String::as_str);
+            context.metrics.count_file(path, context.counts.lines - lines_before, front.offset, front.size);
+        }
         if end == ReadEnd::Truncated {
             self.begin_truncated_anew(context)?;
             return Ok(FrontRead { has_progress: true, ..FrontRead::default() });
@@ -282,6 +298,7 @@ impl ContainerTail {
         context.metrics.truncated.inc();
         let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
         flush_all(front, &mut sink);
+        record_clock(front, &self.path, state, context.positions, context.batch);
         self.is_in_batch = true;
         let is_same_file = front.look(context.now)?.has_shrunk && front.begins_as_before()?;
         if is_same_file {
@@ -293,7 +310,7 @@ impl ContainerTail {
         let start = Progress::start(state.stamps.last_given());
         let old = front.id;
         let new = context.positions.lock().new_file();
-        front.begin_anew(new, start)?;
+        front.begin_anew(new, start.clone())?;
         let entry = front.entry(&self.path, start);
         context.batch.rest_on(context.positions.lock().decide_truncation(old, new, entry));
         self.entered = Some(new);
@@ -315,6 +332,7 @@ impl ContainerTail {
         if is_instance_over && state.has_pending() {
             cut_pending(front, &self.path, state, outlet, context);
         }
+        record_clock(front, &self.path, state, context.positions, context.batch);
         let state = &self.state.as_ref().expect("it was there a moment ago").1;
         let front = self.files.pop_front().expect("it was there a moment ago");
         let progress = Progress { is_finished: true, ..state.progress_at(front.offset) };
@@ -338,6 +356,9 @@ impl ContainerTail {
         let successor_has_data = self.files.get_mut(1).is_some_and(|next| next.look(context.now).is_ok() && next.size > 0);
         let has_successor = self.files.len() > 1;
         let Some(front) = self.files.front() else { return false };
+        if front.is_complete() {
+            return true;
+        }
         if !front.is_drained() {
             return false;
         }
@@ -387,6 +408,27 @@ struct FrontRead {
     has_progress: bool,
     is_batch_full: bool,
     is_at_end: bool,
+}
+
+/// The state in which reading of an instance begins at `start`.
+pub(super) fn line_state(source: &Source, path: &str, start: &Progress) -> LineState {
+    match source {
+        Source::Container { .. } => LineState::at(start),
+        Source::Target(target) => LineState::with_stages(start, target.job.pipeline.clone(), xxh3_64(path.as_bytes())),
+    }
+}
+
+/// The labels of a target are those of the checkpoint unless the configuration that decides them has changed.
+fn target_outlet(target: &FileTarget, key: InstanceKey, first_stamp: i64, context: &mut ReadContext<'_>) -> Outlet {
+    let revision = target.job.revision;
+    let recorded = context.positions.lock().instance(&key).filter(|entry| entry.revision == revision).cloned();
+    let set = recorded.and_then(|entry| entry.label_sets.last().cloned()).unwrap_or_else(|| {
+        let set = LabelSet { from_offset: 0, labels: target.labels.clone(), metadata: None };
+        let entry = InstanceEntry { label_sets: vec![set.clone()], first_stamp, revision };
+        context.batch.rest_on(context.positions.lock().decide_instance(key, entry));
+        set
+    });
+    Outlet::of_stages(StageOutlet::new(set.labels, target.job.encoding, Arc::clone(&target.limits)))
 }
 
 /// Renders an instance's labels for the wire.

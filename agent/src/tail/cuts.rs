@@ -9,8 +9,10 @@ use super::file::TailFile;
 use super::outlet::Outlet;
 use super::records::{RecordSink, SHORTENED_BYTES};
 use super::state::LineState;
+use crate::batch::builder::BatchBuilder;
 use crate::parse::cri::OutputStream;
 use crate::parse::time::StampReader;
+use crate::positions::keeper::SharedPositions;
 use crate::positions::table::{CutKind, LineCut};
 
 /// Text held for pending lines, all containers together.
@@ -20,13 +22,19 @@ impl ContainerTail {
     /// Ends pending lines of an instance whose files did not grow for long.
     pub(super) fn cut_idle_lines(&mut self, context: &mut ReadContext<'_>) {
         let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return };
+        let expired = state.stages.as_ref().filter(|_| front.is_drained()).map_or_else(Vec::new, |stages| stages.expired_keys(context.now));
+        if !expired.is_empty() {
+            let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+            flush_blocks(front, &self.path, expired, state, outlet, context);
+            self.is_in_batch = true;
+        }
         let is_idle = state.has_pending() && front.is_drained() && front.watched_unchanged_for(context.now) >= context.timing.partial_idle;
         if !is_idle {
             return;
         }
         let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
-        let lines = state.pending.iter().flatten().count() as u64;
-        context.metrics.partial_idle.inc_by(lines);
+        let lines = state.pending.iter().flatten().count() + state.stages.as_ref().map_or(0, |stages| stages.held_keys().len());
+        context.metrics.partial_idle.inc_by(lines as u64);
         cut_pending(front, &self.path, state, outlet, context);
         self.is_in_batch = true;
     }
@@ -36,6 +44,10 @@ impl ContainerTail {
         self.count_pending(context.pending_bytes);
         let Some(front) = self.files.front().filter(|front| self.entered == Some(front.id)) else { return };
         let Some((instance, state)) = &mut self.state else { return };
+        // What stages hold is bounded by themselves.
+        if state.stages.is_some() {
+            return;
+        }
         if context.pending_bytes.load(Ordering::Relaxed) <= PENDING_BYTES || state.pending_bytes() <= 2 * SHORTENED_BYTES {
             return;
         }
@@ -59,7 +71,7 @@ impl ContainerTail {
 pub(super) fn apply_cut(file: &mut TailFile, sink: &mut RecordSink<'_>) {
     if let Some(cut) = file.cuts.pop_front() {
         let mut stamp_reader = StampReader::default();
-        sink.reader(file.id, &mut stamp_reader).cut_pending(cut.stream, cut.kind);
+        sink.reader(file.id, &mut stamp_reader).cut_pending(cut.stream, cut.kind, cut.offset);
     }
 }
 
@@ -67,7 +79,10 @@ pub(super) fn apply_cut(file: &mut TailFile, sink: &mut RecordSink<'_>) {
 pub(super) fn flush_all(file: &TailFile, sink: &mut RecordSink<'_>) {
     let mut stamp_reader = StampReader::default();
     for stream in OutputStream::ALL {
-        sink.reader(file.id, &mut stamp_reader).cut_pending(stream, CutKind::End);
+        sink.reader(file.id, &mut stamp_reader).cut_pending(stream, CutKind::End, file.offset);
+    }
+    for key in sink.state.stages.as_ref().map_or_else(Vec::new, |stages| stages.held_keys()) {
+        sink.reader(file.id, &mut stamp_reader).cut_pending(OutputStream::Stdout, CutKind::Flush { key }, file.offset);
     }
 }
 
@@ -77,6 +92,25 @@ pub(super) fn cut_pending(file: &TailFile, path: &str, state: &mut LineState, ou
         if state.pending[stream.index()].is_some() {
             decide_cut(file, path, (stream, CutKind::End), state, outlet, context);
         }
+    }
+    let held = state.stages.as_ref().map_or_else(Vec::new, |stages| stages.held_keys());
+    flush_blocks(file, path, held, state, outlet, context);
+}
+
+/// Ends blocks of stages where `file` stands.
+fn flush_blocks(file: &TailFile, path: &str, keys: Vec<u64>, state: &mut LineState, outlet: &mut Outlet, context: &mut ReadContext<'_>) {
+    for key in keys {
+        decide_cut(file, path, (OutputStream::Stdout, CutKind::Flush { key }), state, outlet, context);
+    }
+}
+
+/// Records what the clock decided for lines of the front file, which is read up to `offset`.
+pub(super) fn record_clock(file: &TailFile, path: &str, state: &mut LineState, positions: &SharedPositions, batch: &mut BatchBuilder) {
+    let Some(stages) = &mut state.stages else { return };
+    for (id, offset, stamp) in stages.clock_decisions.drain(..) {
+        let until = if id == file.id { file.offset } else { u64::MAX };
+        let cut = LineCut { offset, stream: OutputStream::Stdout, kind: CutKind::Clock { stamp, until } };
+        batch.rest_on(positions.lock().decide_cut(id, cut, file.entry(path, file.start.clone())));
     }
 }
 
@@ -89,10 +123,12 @@ fn decide_cut(
     outlet: &mut Outlet,
     context: &mut ReadContext<'_>,
 ) {
-    let cut = LineCut { offset: file.offset, stream, kind };
-    let revision = context.positions.lock().decide_cut(file.id, cut, file.entry(path, file.start));
-    context.batch.rest_on(revision);
     let mut stamp_reader = StampReader::default();
     let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
-    sink.reader(file.id, &mut stamp_reader).cut_pending(stream, kind);
+    sink.reader(file.id, &mut stamp_reader).cut_pending(stream, kind, file.offset);
+    // What the clock said for it comes first, as it will be needed first.
+    record_clock(file, path, state, context.positions, context.batch);
+    let cut = LineCut { offset: file.offset, stream, kind };
+    let revision = context.positions.lock().decide_cut(file.id, cut, file.entry(path, file.start.clone()));
+    context.batch.rest_on(revision);
 }

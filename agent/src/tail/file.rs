@@ -7,17 +7,19 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::OFlag;
 
+use super::content::Content;
 use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
 use super::records::{RecordSink, leading_nul};
 use crate::discover::paths::LogFileName;
 use crate::parse::time::StampReader;
 use crate::positions::table::{FileEntry, FileId, InstanceKey, LineCut, Progress};
+use crate::promtail::jobs::CompressedFormat;
 
 /// Longest header of a record, generously.
 const RECORD_HEAD_BYTES: usize = 256;
@@ -82,6 +84,7 @@ pub(crate) struct Look {
 pub(crate) struct TailFile {
     pub(crate) id: FileId,
     file: File,
+    content: Content,
     /// As last seen under the root; a hint.
     pub(crate) name: String,
     pub(crate) parsed_name: LogFileName,
@@ -118,7 +121,7 @@ impl TailFile {
             fingerprint,
             offset: start.offset,
             looked_at: start.offset,
-            start,
+            start: start.clone(),
             cuts: VecDeque::new(),
             long_record: None,
             size: metadata.len(),
@@ -127,8 +130,19 @@ impl TailFile {
             closed_at: None,
             last_growth: now,
             stamp_reader: StampReader::default(),
+            content: Content::new(None),
             file,
         })
+    }
+
+    /// The same for a file of which the content is to be decompressed.
+    pub(crate) fn decompressed(self, format: Option<CompressedFormat>) -> Self {
+        Self { content: Content::new(format), ..self }
+    }
+
+    /// Nothing more can come: a compressed file that was read to its end.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.content.is_over()
     }
 
     /// Its time of last change, nanoseconds since the epoch.
@@ -163,6 +177,9 @@ impl TailFile {
         self.size = size;
         self.links = metadata.nlink();
         self.modified = metadata.modified()?;
+        if self.content.is_compressed() {
+            return Ok(Look { has_shrunk: false, has_news: !self.content.is_over() });
+        }
         Ok(Look { has_shrunk: size < self.seen_to(), has_news: size > self.looked_at })
     }
 
@@ -185,7 +202,7 @@ impl TailFile {
 
     /// Everything up to the size last seen was looked at.
     pub(crate) fn is_drained(&self) -> bool {
-        self.looked_at >= self.size
+        if self.content.is_compressed() { self.content.is_over() } else { self.looked_at >= self.size }
     }
 
     fn seen_to(&self) -> u64 {
@@ -205,7 +222,7 @@ impl TailFile {
                 return Ok(ReadEnd::Quantum);
             }
             let wanted = usize::try_from(to_cut).unwrap_or(usize::MAX).min(buffer.len());
-            let count = read_at(&self.file, &mut buffer[..wanted], from)?;
+            let count = self.content.read_at(&self.file, &mut buffer[..wanted], from)?;
             if count == 0 {
                 self.looked_at = self.looked_at.max(from);
                 return Ok(ReadEnd::EndOfFile);
@@ -218,6 +235,9 @@ impl TailFile {
             self.take_chunk(&buffer[..count], wanted, sink);
             if sink.batch.is_full() {
                 return Ok(ReadEnd::BatchFull);
+            }
+            if sink.must_stop() {
+                return Ok(ReadEnd::Quantum);
             }
             if count < wanted && self.looked_at == from + count as u64 {
                 return Ok(ReadEnd::EndOfFile);
@@ -235,8 +255,9 @@ impl TailFile {
         self.offset += taken as u64;
         if taken == 0 && chunk.len() == wanted {
             self.begin_long_record(chunk, sink);
-        } else if sink.batch.is_full() {
+        } else if sink.must_stop() {
             self.looked_at = self.offset;
+            self.content.reopen();
         }
     }
 
@@ -275,7 +296,7 @@ impl TailFile {
         let long = match self.long_record.take() {
             Some(long) => long,
             None => {
-                let count = read_at(&self.file, buffer, self.offset)?;
+                let count = self.content.read_at(&self.file, buffer, self.offset)?;
                 LongRecord { head: buffer[..count].to_vec(), limit: count, length: count as u64 }
             }
         };
@@ -317,15 +338,6 @@ impl TailFile {
         self.closed_at = None;
         self.go_back_to(0);
         Ok(())
-    }
-}
-
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    loop {
-        match file.read_at(buffer, offset) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
     }
 }
 

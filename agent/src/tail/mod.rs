@@ -3,19 +3,24 @@
 //! [`worker`] is one reader thread with its share of containers and its batch; [`container`] is one container's files in the order in which
 //! they are read; [`file`] holds one descriptor; [`records`] turns a chunk of bytes into entries, [`state`] being what carries over from one record
 //! to the next; [`outlet`] is where an instance's entries go. [`reconcile`] takes in what a directory holds, [`cuts`] decides about lines that do not
-//! end, [`marks`] says what an acknowledgement will mean.
+//! end, [`marks`] says what an acknowledgement will mean. Lines of a `promtail.yaml`'s targets go through
+//! [`stages`], chunk by chunk in [`lines`]; [`boundaries`] knows from where they could be read again.
 //!
 //! Invariants: a file is read by descriptor, never by name; a newer file of a container is not read before the older is final and drained;
 //! what is emitted depends only on the files' bytes and on what is in the checkpoint.
 
+mod boundaries;
 pub(crate) mod container;
+mod content;
 pub(crate) mod counts;
 mod cuts;
 pub(crate) mod file;
 pub(crate) mod fingerprint;
+mod lines;
 mod marks;
 pub(crate) mod outlet;
 pub(crate) mod reconcile;
 pub(crate) mod records;
+pub(crate) mod stages;
 pub(crate) mod state;
 pub(crate) mod worker;

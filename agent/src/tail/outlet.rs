@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tailwater_proto::write::SharedMetadata;
 
+use super::stages::StageOutlet;
 use crate::batch::builder::{BatchBuilder, StreamSlot};
 use crate::parse::cri::OutputStream;
 
@@ -17,6 +18,8 @@ pub(crate) struct Outlet {
     /// The stamp of a first record that has none.
     pub(crate) first_stamp: i64,
     slots: [StreamSlot; 2],
+    /// Of a file whose lines go through stages; then nothing above is used.
+    stages: Option<Box<StageOutlet>>,
 }
 
 impl Outlet {
@@ -28,7 +31,22 @@ impl Outlet {
             shared_metadata: Arc::new(metadata.unwrap_or_default()),
             first_stamp,
             slots: [StreamSlot::default(); 2],
+            stages: None,
         }
+    }
+
+    /// For lines that go through stages.
+    pub(crate) fn of_stages(stages: StageOutlet) -> Self {
+        let none: Arc<[u8]> = Arc::from(&b"{}"[..]);
+        Self { stages: Some(Box::new(stages)), ..Self::new([Arc::clone(&none), none], None, 0) }
+    }
+
+    pub(super) fn stages(&self) -> Option<&StageOutlet> {
+        self.stages.as_deref()
+    }
+
+    pub(super) fn stages_mut(&mut self) -> Option<&mut StageOutlet> {
+        self.stages.as_deref_mut()
     }
 
     #[inline]

@@ -11,14 +11,14 @@ use std::time::Instant;
 
 use flate2::read::MultiGzDecoder;
 
-use super::container::{CompressedFile, ContainerTail, FinishedFile, LateFile};
+use super::container::{CompressedFile, ContainerTail, FinishedFile, LateFile, line_state};
 use super::file::{OpenError, TailFile, open_regular};
 use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
-use super::state::LineState;
-use crate::discover::listing::{ContainerListing, SeenFile};
+use crate::discover::listing::{ContainerListing, SeenFile, Source};
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::{FileEntry, FileId, Progress};
+use crate::promtail::jobs::CompressedFormat;
 
 /// What reconciling needs besides the container.
 pub(crate) struct ReconcileContext<'a> {
@@ -45,6 +45,9 @@ impl ContainerTail {
                 continue;
             }
             taken.push((seen.device, seen.inode));
+            if seen.is_former && !self.is_remembered(seen) {
+                continue;
+            }
             match self.take(seen, context) {
                 Ok(()) => has_news = true,
                 // Renamed or gone since it was listed. What came after it must not be taken before it: the next listing tells.
@@ -91,23 +94,30 @@ impl ContainerTail {
 
     /// Opens a file that is not held: finished and grown, remembered, or new.
     fn take(&mut self, seen: &SeenFile, context: &ReconcileContext<'_>) -> Result<(), OpenError> {
-        let handle = open_regular(&self.directory.join(&seen.text))?;
+        let path = self.directory.join(&seen.text);
+        // Links that a target names were looked at by who found them; those of the pods' tree are never followed.
+        let path = if matches!(self.source, Source::Target(_)) { path.canonicalize()? } else { path };
+        let handle = open_regular(&path)?;
         let metadata = handle.metadata()?;
         if (metadata.dev(), metadata.ino()) != (seen.device, seen.inode) {
             return Err(OpenError::Renamed);
         }
         let head = Head::read(&handle)?;
-        let new = |id: FileId, handle: File, start: Progress| TailFile::new(id, handle, &seen.text, seen.name.clone(), start, context.now);
-        if let Some(index) = self.finished.iter().position(|file| is_same(&file.entry, seen, head.as_bytes())) {
+        let format = self.compressed_format();
+        let new = |id: FileId, handle: File, start: Progress| {
+            TailFile::new(id, handle, &seen.text, seen.name.clone(), start, context.now).map(|file| file.decompressed(format))
+        };
+        let reach = self.reach(seen);
+        if let Some(index) = self.finished.iter().position(|file| is_same(&file.entry, seen, reach, head.as_bytes())) {
             let finished = self.finished.swap_remove(index);
-            let file = new(finished.id, handle, finished.entry.progress)?;
+            let file = new(finished.id, handle, finished.entry.progress.clone())?;
             self.take_finished(file, finished.entry, seen, context);
             return Ok(());
         }
         if let Some(index) = self.find_remembered(seen, head.as_bytes()) {
             let (id, entry) = self.remembered.swap_remove(index);
             context.positions.lock().seen_again(id);
-            let mut file = new(id, handle, entry.progress)?;
+            let mut file = new(id, handle, entry.progress.clone())?;
             if entry.progress.is_finished {
                 self.take_finished(file, entry, seen, context);
             } else {
@@ -119,7 +129,7 @@ impl ContainerTail {
         if context.is_full_reread {
             context.metrics.full_reread.inc();
         }
-        let start = Progress::start(self.last_stamp_before(seen));
+        let start = Progress { offset: self.offset_taken_over(seen), ..Progress::start(self.last_stamp_before(seen)) };
         let id = context.positions.lock().new_file();
         self.enqueue(new(id, handle, start)?);
         Ok(())
@@ -127,28 +137,58 @@ impl ContainerTail {
 
     /// A finished file: left alone, or read on if it grew.
     fn take_finished(&mut self, mut file: TailFile, entry: FileEntry, seen: &SeenFile, context: &ReconcileContext<'_>) {
-        if seen.size <= entry.progress.offset {
+        // A compressed file is whole when it is finished.
+        if seen.size <= entry.progress.offset || self.compressed_format().is_some() {
             self.finished.push(FinishedFile { id: file.id, entry, size: seen.size, modified: Some(seen.modified) });
             return;
         }
         context.metrics.late_growth.inc();
-        let state = LineState::at(&entry.progress);
+        let state = line_state(&self.source, &self.path, &entry.progress);
         file.cuts = entry.cuts.into();
         self.late.push(LateFile { file, state });
     }
 
     fn find_remembered(&self, seen: &SeenFile, head: &[u8]) -> Option<usize> {
-        let by_inode = self.remembered.iter().position(|(_, entry)| is_same(entry, seen, head));
+        let by_inode = self.remembered.iter().position(|(_, entry)| is_same(entry, seen, self.reach(seen), head));
         // After a reboot or on another disk: the whole head and the container must do.
         by_inode.or_else(|| {
             let is_same_content = |entry: &FileEntry| {
                 entry.fingerprint.length == COVERED_MAX
                     && entry.fingerprint.matches(head)
-                    && seen.size >= entry.progress.offset
+                    && self.reach(seen) >= entry.progress.offset
                     && entry.instance.number == seen.name.instance
             };
             self.remembered.iter().position(|(_, entry)| is_same_content(entry))
         })
+    }
+
+    /// How the content of its files is compressed, if the job says so.
+    fn compressed_format(&self) -> Option<CompressedFormat> {
+        match &self.source {
+            Source::Target(target) => target.job.decompression.map(|decompression| decompression.format),
+            Source::Container { .. } => None,
+        }
+    }
+
+    /// The highest offset that a file seen like this can have; decompressed it may be any.
+    fn reach(&self, seen: &SeenFile) -> u64 {
+        if self.compressed_format().is_some() { u64::MAX } else { seen.size }
+    }
+
+    /// Whether it was read before, under whatever name.
+    fn is_remembered(&self, seen: &SeenFile) -> bool {
+        let is_it = |entry: &FileEntry| (entry.device, entry.inode) == (seen.device, seen.inode);
+        self.remembered.iter().any(|(_, entry)| is_it(entry)) || self.finished.iter().any(|file| is_it(&file.entry))
+    }
+
+    /// Where Promtail's own positions say that reading goes on.
+    fn offset_taken_over(&self, seen: &SeenFile) -> u64 {
+        match &self.source {
+            Source::Target(target) if !self.is_listed && target.job.decompression.is_none() => {
+                target.old_offset.filter(|offset| *offset <= seen.size).unwrap_or(0)
+            }
+            _ => 0,
+        }
     }
 
     /// The stamp that the instance's last finished or vanished file ended with.
@@ -244,8 +284,8 @@ impl ContainerTail {
 }
 
 /// Whether a file seen now is the one of an entry.
-fn is_same(entry: &FileEntry, seen: &SeenFile, head: &[u8]) -> bool {
-    (entry.device, entry.inode) == (seen.device, seen.inode) && seen.size >= entry.progress.offset && entry.fingerprint.matches(head)
+fn is_same(entry: &FileEntry, seen: &SeenFile, reach: u64, head: &[u8]) -> bool {
+    (entry.device, entry.inode) == (seen.device, seen.inode) && reach >= entry.progress.offset && entry.fingerprint.matches(head)
 }
 
 /// Of the decompressed content; `None` if it cannot be read.

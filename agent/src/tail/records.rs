@@ -55,6 +55,11 @@ pub(crate) struct RecordSink<'a> {
 }
 
 impl RecordSink<'_> {
+    /// Whether no further record should be read now.
+    pub(crate) fn must_stop(&self) -> bool {
+        self.batch.is_full() || self.outlet.stages().is_some_and(|stages| !stages.pause.is_zero())
+    }
+
     /// A reader of `file`'s records.
     pub(crate) fn reader<'a>(&'a mut self, file: FileId, stamp_reader: &'a mut StampReader) -> RecordReader<'a> {
         RecordReader {
@@ -71,13 +76,13 @@ impl RecordSink<'_> {
 
 /// Everything a record touches.
 pub(crate) struct RecordReader<'a> {
-    rules: LineRules,
-    file: FileId,
-    stamp_reader: &'a mut StampReader,
-    state: &'a mut LineState,
-    outlet: &'a mut Outlet,
-    batch: &'a mut BatchBuilder,
-    counts: &'a mut ReadCounts,
+    pub(super) rules: LineRules,
+    pub(super) file: FileId,
+    pub(super) stamp_reader: &'a mut StampReader,
+    pub(super) state: &'a mut LineState,
+    pub(super) outlet: &'a mut Outlet,
+    pub(super) batch: &'a mut BatchBuilder,
+    pub(super) counts: &'a mut ReadCounts,
 }
 
 /// A record, or the head of one too long to be held.
@@ -93,6 +98,9 @@ struct RawRecord<'a> {
 impl RecordReader<'_> {
     /// Reads the whole records of `chunk`, which begins at `offset` of the file, until the batch is full. Returns the bytes taken.
     pub(crate) fn read_chunk(&mut self, chunk: &[u8], offset: u64) -> usize {
+        if self.outlet.stages().is_some() {
+            return self.read_lines(chunk, offset);
+        }
         let is_known_valid = simdutf8::basic::from_utf8(chunk).is_ok();
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', chunk) {
@@ -117,15 +125,25 @@ impl RecordReader<'_> {
 
     /// Reads one record of which only `head` was kept and `unread` bytes more were skipped.
     pub(crate) fn read_long_record(&mut self, head: &[u8], unread: u64, offset: u64) {
+        if self.outlet.stages().is_some() {
+            self.read_long_line(head, unread, offset);
+            return;
+        }
         let parsed = cri::parse(self.stamp_reader, head);
         self.read_slowly(RawRecord { bytes: head, unread, offset, is_known_valid: false }, parsed);
         self.counts.lines += 1;
         self.counts.bytes += head.len() as u64 + unread + 1;
     }
 
-    /// Ends or shortens the pending line of `stream`.
-    pub(crate) fn cut_pending(&mut self, stream: OutputStream, kind: CutKind) {
+    /// Makes a decision about lines that are held, at `offset`.
+    pub(crate) fn cut_pending(&mut self, stream: OutputStream, kind: CutKind, offset: u64) {
         match kind {
+            CutKind::Flush { key } => self.flush_block(key, offset),
+            CutKind::Clock { stamp, until } => {
+                if let Some(stages) = &mut self.state.stages {
+                    stages.decide_clock(stamp, until);
+                }
+            }
             CutKind::End => {
                 if let Some(line) = self.state.take_pending(stream) {
                     self.emit_pending(stream, &line);
@@ -320,7 +338,7 @@ mod tests {
         }
 
         fn clean_point(&self) -> Progress {
-            self.state.frozen.map_or_else(|| self.state.progress_at(self.offset), |frozen| frozen.progress)
+            self.state.frozen.clone().map_or_else(|| self.state.progress_at(self.offset), |frozen| frozen.progress)
         }
     }
 

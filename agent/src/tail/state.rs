@@ -4,13 +4,15 @@
 //! after it exactly, so it is the only kind of place a checkpoint may name. While pieces are pending it stays where the oldest of an
 //! unbroken chain of pending lines began, even if lines of the other stream were sent meanwhile: those are sent again, the same.
 
+use super::stages::StageState;
 use crate::parse::cri::OutputStream;
 use crate::parse::pieces::PendingLine;
 use crate::parse::stamps::StampGiver;
+use crate::pipeline::Pipeline;
 use crate::positions::table::{FileId, Progress};
 
 /// A place in a file, and the state a reader had there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CleanPoint {
     pub(crate) file: FileId,
     pub(crate) progress: Progress,
@@ -25,26 +27,44 @@ pub(crate) struct LineState {
     pub(crate) pending: [Option<PendingLine>; 2],
     /// Where the clean point stands while something is pending.
     pub(crate) frozen: Option<CleanPoint>,
+    /// Of a file whose lines go through stages; then the fields above but for `frozen` are not used.
+    pub(crate) stages: Option<Box<StageState>>,
 }
 
 impl LineState {
     /// At the start of an instance, or at a clean point of it.
     pub(crate) fn at(progress: &Progress) -> Self {
-        Self { stamps: StampGiver::after(progress.last_stamp), last_stream: progress.last_stream, pending: [None, None], frozen: None }
+        Self {
+            stamps: StampGiver::after(progress.last_stamp),
+            last_stream: progress.last_stream,
+            pending: [None, None],
+            frozen: None,
+            stages: None,
+        }
+    }
+
+    /// The same for lines that go through stages.
+    pub(crate) fn with_stages(progress: &Progress, pipeline: Pipeline, file_key: u64) -> Self {
+        Self { stages: Some(Box::new(StageState::at(pipeline, file_key, progress))), ..Self::at(progress) }
     }
 
     /// The state as a checkpoint at `offset`.
     pub(crate) fn progress_at(&self, offset: u64) -> Progress {
-        Progress { offset, last_stamp: self.stamps.last_given(), last_stream: self.last_stream, is_finished: false }
+        let (last_stamp, stages) = match &self.stages {
+            None => (self.stamps.last_given(), None),
+            Some(stages) => (stages.stamps.giver.last_given(), stages.progress(None)),
+        };
+        Progress { offset, last_stamp, last_stream: self.last_stream, is_finished: false, stages }
     }
 
     pub(crate) fn has_pending(&self) -> bool {
-        self.pending.iter().any(Option::is_some)
+        self.pending.iter().any(Option::is_some) || self.stages.as_ref().is_some_and(|stages| !stages.held().is_empty())
     }
 
     /// Bytes of text held for pending lines.
     pub(crate) fn pending_bytes(&self) -> usize {
-        self.pending.iter().flatten().map(|line| line.text().len()).sum()
+        let held = self.stages.as_ref().map_or(0, |stages| stages.pipeline.held_bytes());
+        held + self.pending.iter().flatten().map(|line| line.text().len()).sum::<usize>()
     }
 
     /// The output with the longest pending text.
@@ -71,7 +91,7 @@ mod tests {
     fn the_clean_point_stays_until_nothing_is_pending() {
         let mut state = LineState::at(&Progress::start(Some(7)));
         let frozen = CleanPoint { file: FileId(1), progress: state.progress_at(100) };
-        state.frozen = Some(frozen);
+        state.frozen = Some(frozen.clone());
         state.pending = [Some(PendingLine::new(10)), Some(PendingLine::new(10))];
         state.take_pending(OutputStream::Stdout);
         assert_eq!(state.frozen, Some(frozen));

@@ -16,7 +16,7 @@ use super::reconcile::ReconcileContext;
 use super::records::LineRules;
 use crate::batch::Batch;
 use crate::batch::builder::BatchBuilder;
-use crate::discover::listing::ContainerListing;
+use crate::discover::listing::{ContainerListing, Source};
 use crate::enrich::Enricher;
 use crate::metrics::Metrics;
 use crate::positions::keeper::SharedPositions;
@@ -214,7 +214,7 @@ impl Running {
 
     fn close_batch(&mut self, now: Instant) {
         for container in self.containers.iter_mut().filter(|container| container.is_in_batch) {
-            container.add_marks(&mut self.worker.batch);
+            container.add_marks(&mut self.worker.batch, &self.worker.positions);
         }
         if !self.worker.batch.is_empty() {
             self.outbox = Some(self.worker.batch.finish(now));
@@ -269,8 +269,7 @@ impl Running {
 
     fn add_container(&mut self, listing: &ContainerListing, now: Instant) -> usize {
         let remembered = self.worker.positions.lock().files_of(&listing.path);
-        let (pod, container) = (listing.pod.clone(), listing.container.clone());
-        let tail = ContainerTail::new(listing.path.clone(), listing.directory.clone(), pod, container, remembered, now);
+        let tail = ContainerTail::new(listing.path.clone(), listing.directory.clone(), listing.source.clone(), remembered, now);
         self.containers.push(tail);
         let index = self.containers.len() - 1;
         self.by_path.insert(listing.path.clone(), index);
@@ -296,6 +295,9 @@ impl Running {
         for mut container in ended {
             container.count_pending(&self.worker.pending_bytes);
             container.finished.iter().for_each(|file| positions.vanished(file.id, now));
+            if let Source::Target(target) = &container.source {
+                self.worker.metrics.forget_file(target.labels.get("filename").map_or("", String::as_str));
+            }
         }
         self.containers = rest;
         self.by_path = self.containers.iter().enumerate().map(|(index, container)| (container.path.clone(), index)).collect();

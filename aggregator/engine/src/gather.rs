@@ -75,10 +75,13 @@ pub(crate) struct SeriesShape {
     pub(crate) is_ordered: bool,
 }
 
+/// The points of one label set: (step, value).
+type Steps = Vec<(u32, f64)>;
+
 /// Series with their points ascending. Rows of one label set are one series, unless their times collide: then each is one.
 pub(crate) fn series(batches: &[RecordBatch], grid: StepGrid, shape: SeriesShape) -> Result<Vec<Series>> {
     let mut numbers: HashMap<&[u8], usize> = HashMap::new();
-    let mut all: Vec<(&[u8], Vec<(u32, f64)>)> = Vec::new();
+    let mut all: Vec<(&[u8], Steps)> = Vec::new();
     for rows in batches {
         let points = Points::of(rows)?;
         let of: Vec<&[u8]> = points.label_sets().collect();
@@ -104,11 +107,11 @@ pub(crate) fn series(batches: &[RecordBatch], grid: StepGrid, shape: SeriesShape
 }
 
 /// Lists without two points of one step.
-fn apart(points: Vec<(u32, f64)>) -> Vec<Vec<(u32, f64)>> {
+fn apart(points: Steps) -> Vec<Steps> {
     if points.windows(2).all(|pair| pair[0].0 < pair[1].0) {
         return vec![points];
     }
-    let mut lists: Vec<Vec<(u32, f64)>> = Vec::new();
+    let mut lists: Vec<Steps> = Vec::new();
     let (mut last_step, mut repetition) = (None, 0);
     for point in points {
         repetition = if last_step == Some(point.0) { repetition + 1 } else { 0 };
@@ -123,4 +126,18 @@ fn apart(points: Vec<(u32, f64)>) -> Vec<Vec<(u32, f64)>> {
 
 fn timed(points: &[(u32, f64)], grid: StepGrid) -> Vec<Point> {
     points.iter().map(|(step, value)| Point { timestamp: grid.time(*step), value: *value }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_of_one_step_are_put_apart() {
+        assert_eq!(apart(vec![(1, 1.0), (3, 2.0)]), [vec![(1, 1.0), (3, 2.0)]]);
+        assert_eq!(
+            apart(vec![(1, 1.0), (1, 2.0), (2, 3.0), (3, 4.0), (3, 5.0)]),
+            [vec![(1, 1.0), (2, 3.0), (3, 4.0)], vec![(1, 2.0), (3, 5.0)]]
+        );
+    }
 }

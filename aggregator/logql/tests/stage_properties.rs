@@ -170,10 +170,31 @@ proptest! {
     fn any_bytes_pass_any_stage(line in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"{}[]\":,\\= <>u".to_vec())], 0..80)) {
         for stages in [
             "json", "json x=\"a.b[0]\"", "logfmt", "logfmt --strict --keep-empty", "logfmt x=\"a\"", "unpack", "decolorize",
-            "pattern `<a> <b>`", "regexp `(?P<a>.)(?P<b>.*)`", "json | unpack | decolorize | logfmt | keep a | a > 5",
+            "line_format `{{__line__ | upper}} {{.a}} {{.}}`", "label_format a=`{{__line__ | trunc 3}}`, b=a", "pattern `<a> <b>`", "regexp `(?P<a>.)(?P<b>.*)`", "json | unpack | decolorize | logfmt | keep a | a > 5",
         ] {
             run(&format!("{{a=\"b\"}} | {stages}"), &line);
             run_with(&format!("{{a=\"b\"}} | {stages}"), &NeededLabels::Only(BTreeSet::from(["a".into()])), &[&line]);
         }
+    }
+
+    #[test]
+    fn a_template_of_the_line_changes_nothing(object in json_object(json_value()), text in any::<String>()) {
+        for line in [serde_json::to_string(&object).unwrap(), text] {
+            let plain = run("{a=\"b\"} | json | logfmt", line.as_bytes());
+            let formatted = run("{a=\"b\"} | line_format `{{__line__}}` | json | label_format nothing=missing | logfmt", line.as_bytes());
+            prop_assert_eq!(plain, formatted);
+        }
+    }
+
+    #[test]
+    fn renaming_moves_what_a_template_copies(object in json_object(json_value())) {
+        let line = serde_json::to_string(&object).unwrap();
+        let renamed = run("{a=\"b\"} | json | label_format target=c", line.as_bytes()).unwrap();
+        let mut copied = run("{a=\"b\"} | json | label_format target=`{{.c}}` | drop c", line.as_bytes()).unwrap();
+        if !run("{a=\"b\"} | json", line.as_bytes()).unwrap().contains_key("c") {
+            copied.remove("target");
+            prop_assert!(!renamed.contains_key("target"));
+        }
+        prop_assert_eq!(renamed, copied);
     }
 }

@@ -38,7 +38,7 @@ fn every_flipped_bit_of_a_small_index_is_noticed() {
 
 #[test]
 fn a_thousand_flipped_bits_of_a_larger_index_are_noticed() {
-    let intact = index(20, 30_000);
+    let intact = index(20, 60_000);
     assert!(intact.bytes.len() > 20_000, "{} bytes", intact.bytes.len());
     let (mut bytes, mut numbers) = (intact.bytes.clone(), Numbers::new(7));
     for _ in 0..1000 {

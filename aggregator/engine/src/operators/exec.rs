@@ -100,7 +100,11 @@ impl<O: Operator> ExecutionPlan for OperatorExec<O> {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let memory = MemoryConsumer::new(O::NAME).register(context.memory_pool());
         let inputs = self.inputs.iter().map(|input| input.execute(partition, context.clone())).collect::<Result<Vec<_>>>()?;
-        let batches = self.operator.clone().run(inputs, memory);
+        // Between batches a query can be ended by its deadline, and others have their turn.
+        let batches = self.operator.clone().run(inputs, memory).then(async |batch| {
+            tokio::task::yield_now().await;
+            batch
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.operator.schema(), batches)))
     }
 }

@@ -1,7 +1,5 @@
 //! Which series of two sides belong together, and the labels of what comes of them.
 
-use std::collections::HashMap;
-
 use tailwater_logql::ast::{GroupSide, VectorMatching};
 use tailwater_storage::pairs::{PairIter, Pairs};
 
@@ -68,22 +66,28 @@ impl Matching {
 pub(crate) struct Signatures {
     matching: Matching,
     index: SeriesIndex,
-    known: HashMap<Box<[u8]>, u32>,
+    known: SeriesIndex,
+    /// By number of `known`.
+    numbers: Vec<u32>,
 }
 
 impl Signatures {
     pub(crate) fn new(matching: Matching) -> Self {
-        Self { matching, index: SeriesIndex::default(), known: HashMap::new() }
+        Self { matching, index: SeriesIndex::default(), known: SeriesIndex::default(), numbers: Vec::new() }
     }
 
     /// The number of the signature of a series; the same for series that belong together.
     pub(crate) fn of(&mut self, labels: &[u8]) -> u32 {
-        if let Some(&number) = self.known.get(labels) {
-            return number;
+        let (known, is_new) = self.known.number(labels);
+        if is_new {
+            self.numbers.push(self.index.number(self.matching.signature(labels).as_bytes()).0);
         }
-        let (number, _) = self.index.number(self.matching.signature(labels).as_bytes());
-        self.known.insert(labels.into(), number);
-        number
+        self.numbers[known as usize]
+    }
+
+    /// Bytes of memory taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.index.bytes() + self.known.bytes() + self.numbers.len() * size_of::<u32>()
     }
 }
 

@@ -27,7 +27,7 @@ use crate::operators::series::SeriesIndex;
 use crate::operators::windows::{Sample, Steps, WindowFunction, WindowStore};
 
 /// Memory taken by a series besides its labels and windows.
-const SERIES_OVERHEAD: usize = 192;
+const SERIES_OVERHEAD: usize = 96;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -136,10 +136,11 @@ impl State {
             return Ok(number);
         }
         let labels = numbers.labels.value(key as usize);
+        let before = self.index.bytes();
         let (number, is_new) = self.index.number(labels);
         if is_new {
             self.seen += 1;
-            self.memory.try_grow(2 * labels.len() + SERIES_OVERHEAD)?;
+            self.memory.try_grow(self.index.bytes() - before + SERIES_OVERHEAD)?;
             if let Some(limit) = self.spec.max_series.filter(|limit| self.seen as usize > *limit) {
                 return Err(DataFusionError::External(Box::new(QueryError::TooManySeries { limit })));
             }

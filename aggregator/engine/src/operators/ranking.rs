@@ -53,6 +53,7 @@ struct State {
 impl State {
     fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let points = Points::of(batch)?;
+        let before = self.groups.bytes() + self.series.bytes();
         let mut taken = 0;
         let mut places: Vec<(u32, u32)> = Vec::new();
         for encoded in points.label_sets() {
@@ -60,10 +61,11 @@ impl State {
             let (series, is_new) = self.series.number(encoded);
             if is_new {
                 self.labels.push(batch::decode_labels(encoded));
-                taken += 4 * encoded.len() + size_of::<LabelSet>();
+                taken += 2 * encoded.len() + size_of::<LabelSet>();
             }
             places.push((group, series));
         }
+        taken += self.groups.bytes() + self.series.bytes() - before;
         for (key, step, value) in points.rows() {
             let (group, series) = places[key];
             let list = self.lists.entry((step, group)).or_default();

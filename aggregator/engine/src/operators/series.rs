@@ -8,11 +8,15 @@ use tailwater_storage::pairs::{PairIter, Pairs};
 
 use crate::batch;
 
+/// Memory of a label set besides its bytes, which are held twice.
+const SET_OVERHEAD: usize = 96;
+
 /// Label sets (as encoded bytes) in order of first sight.
 #[derive(Debug, Default)]
 pub(crate) struct SeriesIndex {
     numbers: HashMap<Box<[u8]>, u32>,
     labels: Vec<Box<[u8]>>,
+    bytes: usize,
 }
 
 impl SeriesIndex {
@@ -24,7 +28,13 @@ impl SeriesIndex {
         let number = u32::try_from(self.labels.len()).expect("memory ends before 2^32 label sets");
         self.numbers.insert(labels.into(), number);
         self.labels.push(labels.into());
+        self.bytes += 2 * labels.len() + SET_OVERHEAD;
         (number, true)
+    }
+
+    /// Bytes of memory taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(crate) fn labels(&self, number: u32) -> &[u8] {
@@ -39,7 +49,7 @@ impl SeriesIndex {
     /// The same numbers for the label sets without labels that have no value. Several numbers may have one label set.
     pub(crate) fn without_empty_values(&self) -> Self {
         let stripped = |labels: &[u8]| Pairs::from_pairs(PairIter::over(labels).filter(|(_, value)| !value.is_empty()));
-        Self { numbers: HashMap::new(), labels: self.labels.iter().map(|labels| stripped(labels).as_bytes().into()).collect() }
+        Self { numbers: HashMap::new(), labels: self.labels.iter().map(|labels| stripped(labels).as_bytes().into()).collect(), bytes: 0 }
     }
 
     /// A dictionary column for rows of the given series.

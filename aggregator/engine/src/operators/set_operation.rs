@@ -76,21 +76,28 @@ impl Marks {
     async fn mark_all(&mut self, mut side: SendableRecordBatchStream, keeps: bool) -> Result<Vec<RecordBatch>> {
         let mut kept = Vec::new();
         while let Some(batch) = side.next().await.transpose()? {
-            let before = self.marked.len();
+            let before = self.bytes();
             let points = Points::of(&batch)?;
             let signatures = self.of(&points);
             self.marked.extend(points.rows().map(|(key, step, _)| (signatures[key], step)));
             let held = if keeps { batch.get_array_memory_size() } else { 0 };
-            self.memory.try_grow((self.marked.len() - before) * MARK_BYTES + held)?;
+            self.memory.try_grow(self.bytes() - before + held)?;
             kept.extend(keeps.then_some(batch));
         }
         Ok(kept)
     }
 
+    /// Bytes of memory taken.
+    fn bytes(&self) -> usize {
+        self.marked.len() * MARK_BYTES + self.signatures.bytes()
+    }
+
     /// The points of a batch that are marked, or those that are not.
     fn filter(&mut self, batch: &RecordBatch, is_marked: bool) -> Result<RecordBatch> {
         let points = Points::of(batch)?;
+        let before = self.bytes();
         let signatures = self.of(&points);
+        self.memory.try_grow(self.bytes() - before)?;
         let kept: BooleanArray =
             points.rows().map(|(key, step, _)| Some(self.marked.contains(&(signatures[key], step)) == is_marked)).collect();
         Ok(filter_record_batch(batch, &kept)?)

@@ -44,9 +44,10 @@ struct State {
 impl State {
     fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let points = Points::of(batch)?;
+        let before = self.groups.bytes();
         let group = |labels| self.groups.number(group_labels(&self.grouping, labels).as_bytes()).0;
         let groups: Vec<u32> = points.label_sets().map(group).collect();
-        let mut taken = 0;
+        let mut taken = self.groups.bytes() - before;
         for (series, step, value) in points.rows() {
             taken += self.store.add(groups[series], (step, step), Sample::of_value(value));
         }

@@ -94,10 +94,17 @@ impl Join {
         points.label_sets().map(|labels| (signatures.of(labels), index.number(labels).0)).collect()
     }
 
+    /// Bytes of memory that label sets take.
+    fn label_bytes(&self) -> usize {
+        let pairs = self.result_of.len() * MARK_BYTES;
+        self.signatures.bytes() + self.held_series.bytes() + self.passing_series.bytes() + self.results.bytes() + pairs
+    }
+
     fn hold(&mut self, batch: &RecordBatch) -> Result<()> {
         let points = Points::of(batch)?;
+        let before = self.label_bytes();
         let places = Self::places(&mut self.signatures, &mut self.held_series, &points);
-        self.memory.try_grow(batch.num_rows() * POINT_BYTES)?;
+        self.memory.try_grow(batch.num_rows() * POINT_BYTES + self.label_bytes() - before)?;
         for (key, step, value) in points.rows() {
             let (signature, series) = places[key];
             if self.held.insert((signature, step), Held { series, value, is_taken: false }).is_some() {
@@ -112,6 +119,7 @@ impl Join {
 
     fn pass(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let points = Points::of(batch)?;
+        let before = self.label_bytes();
         let places = Self::places(&mut self.signatures, &mut self.passing_series, &points);
         let many = self.operation.matching.many();
         let mut rows = PointRows::default();
@@ -131,9 +139,8 @@ impl Join {
             }
             rows.push(result, step, value);
         }
-        if many != Many::Neither {
-            self.memory.try_grow(rows.len() * MARK_BYTES)?;
-        }
+        let marks = if many == Many::Neither { 0 } else { rows.len() * MARK_BYTES };
+        self.memory.try_grow(marks + self.label_bytes() - before)?;
         rows.into_batch(&self.results)
     }
 

@@ -7,7 +7,9 @@ use datafusion_physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion_physical_plan::union::UnionExec;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tailwater_logql::ast::{BinaryOp, BinaryOperation, Grouping, LabelReplace, LogRange, MetricExpr, VectorAggregation, VectorOp};
+use tailwater_logql::ast::{
+    BinaryOp, BinaryOperation, Grouping, LabelReplace, LogRange, MetricExpr, RangeAggregation, RangeOp, VectorAggregation, VectorOp,
+};
 
 use crate::error::QueryError;
 use crate::gather::SeriesShape;
@@ -24,6 +26,7 @@ use crate::operators::vector_literal::VectorLiteral;
 use crate::operators::vector_operation::VectorOperation;
 use crate::operators::windows::WindowFunction;
 use crate::plan::Planner;
+use crate::plan::leaves::Leaves;
 use crate::request::QueryLimits;
 
 /// The plan of a metric query and what has to be known of it besides.
@@ -62,6 +65,7 @@ pub(crate) struct Position<'e> {
     pub(crate) above: Option<&'e VectorAggregation>,
     /// Each of its series is a series of the answer: series are not joined, and no more than this many are wanted.
     pub(crate) series_of_answer: Option<usize>,
+    pub(crate) leaves: &'e Leaves,
 }
 
 impl Position<'_> {
@@ -89,7 +93,7 @@ impl Planner<'_> {
         // Partial answers need the first series, whichever they are.
         let most = if limits.partial_series { usize::MAX } else { limits.max_series };
         let Vector { plan, parts, hides_empty_labels, is_ordered } =
-            self.vector(expr, Position { grid, above: None, series_of_answer: Some(most) }).await?;
+            self.vector(expr, Position { grid, above: None, series_of_answer: Some(most), leaves: &Leaves::default() }).await?;
         let shape = SeriesShape { hides_empty_labels, is_ordered };
         Ok(PlannedMetric { plan, parts, shape, warnings, limits_its_series: false })
     }
@@ -97,7 +101,10 @@ impl Planner<'_> {
     fn vector<'p>(&'p self, expr: &'p MetricExpr, position: Position<'p>) -> BoxFuture<'p, Result<Vector, QueryError>> {
         async move {
             match expr {
-                MetricExpr::Range(range) => self.range(range, position).await,
+                MetricExpr::Range(range) => match grouped_average(range) {
+                    Some(division) => self.operation(&division, position).await,
+                    None => self.range(range, position).await,
+                },
                 MetricExpr::Vector(aggregation) => self.aggregation(aggregation, position).await,
                 MetricExpr::Binary(operation) => self.operation(operation, position).await,
                 MetricExpr::LabelReplace(replace) => self.label_replace(replace, position).await,
@@ -188,12 +195,13 @@ impl Planner<'_> {
         max_series: usize,
         warnings: Warnings,
     ) -> Result<PlannedMetric, QueryError> {
+        let leaves = Leaves::default();
         let mut plans = Vec::with_capacity(metrics.len());
         let mut parts = 0;
         for (number, metric) in metrics.iter().enumerate() {
             let mut metric = metric.clone();
             share_range(&mut metric, of)?;
-            let vector = self.vector(&metric, Position { grid, above: None, series_of_answer: None }).await?;
+            let vector = self.vector(&metric, Position { grid, above: None, series_of_answer: None, leaves: &leaves }).await?;
             parts += vector.parts;
             plans.push(plan(Variant { number, max_series, warnings: warnings.clone() }, vec![vector.plan]));
         }
@@ -215,6 +223,31 @@ fn share_range(metric: &mut MetricExpr, of: &LogRange) -> Result<(), QueryError>
         MetricExpr::Vector(aggregation) => share_range(&mut aggregation.inner, of),
         _ => Err(QueryError::Evaluation("a variant has to be a range aggregation or a vector aggregation of one".into())),
     }
+}
+
+/// An average over groups is a sum of values divided by a count of entries, as in the reference: entries whose label cannot be unwrapped, or
+/// that a filter behind `unwrap` drops, are counted as well.
+fn grouped_average(range: &RangeAggregation) -> Option<BinaryOperation> {
+    let grouping = range.grouping.as_ref().filter(|_| range.op == RangeOp::AvgOverTime)?;
+    if grouping.without && grouping.labels.is_empty() {
+        return None;
+    }
+    let grouped = |op, range: LogRange, grouping: Grouping| {
+        let inner = Box::new(MetricExpr::Range(RangeAggregation { op, parameter: None, range, grouping: None }));
+        Box::new(MetricExpr::Vector(VectorAggregation { op: VectorOp::Sum, parameter: None, inner, grouping: Some(grouping) }))
+    };
+    let mut counted = range.range.clone();
+    let mut count_grouping = grouping.clone();
+    // The series of unwrapped values do not have the label either.
+    let unwrapped = counted.unwrap.take().map(|unwrap| unwrap.label);
+    count_grouping.labels.extend(unwrapped.filter(|_| grouping.without));
+    Some(BinaryOperation {
+        op: BinaryOp::Div,
+        return_bool: false,
+        matching: None,
+        left: grouped(RangeOp::SumOverTime, range.range.clone(), grouping.clone()),
+        right: grouped(RangeOp::CountOverTime, counted, count_grouping),
+    })
 }
 
 fn two_sided(operation: &BinaryOperation, left: Vector, right: Vector) -> Vector {

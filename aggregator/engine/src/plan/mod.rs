@@ -8,6 +8,7 @@
 //! Every plan is made by a [`Planner`], which holds the caller's [`Access`]; every leaf is a scan of a selection made with it.
 
 mod constant;
+mod leaves;
 mod logs;
 mod metrics;
 mod ranges;

@@ -24,6 +24,7 @@ use crate::request::TimeRange;
 
 impl Planner<'_> {
     pub(super) async fn range(&self, range: &RangeAggregation, position: Position<'_>) -> Result<Vector, QueryError> {
+        let range = &without_idle_formats(range);
         let (function, value) = range_function(range);
         let log = &range.range.log;
         let needed = needed_labels(range, position.above);
@@ -34,7 +35,7 @@ impl Planner<'_> {
         let pipeline = Pipeline::compile(&log.stages, range.range.unwrap.as_ref(), &needed, &self.options)?.with_grouping(grouping);
         let window = Window { range: range.range.range, offset: range.range.offset };
         let (start, end) = position.grid.stamps(window);
-        let selection = Arc::new(Selection::new(self.catalog, self.access, &log.selector, TimeRange { start, end }).await?);
+        let selection = position.leaves.select(self, &log.selector, TimeRange { start, end }).await?;
         let wanted = Wanted {
             lines: value == SampleValue::LineBytes,
             metadata: pipeline.reads_metadata() && !stream_labels_suffice(range, &needed, grouping, &selection),
@@ -56,6 +57,38 @@ impl Planner<'_> {
         let last = plan(RangeAggregate::new(Phase::Final, spec), vec![gathered]);
         let hides_empty_labels = grouping.is_none() && position.series_of_answer.is_some();
         Ok(Vector::unordered(last, selection.parts(), hides_empty_labels))
+    }
+}
+
+/// Leaves out each `line_format` whose line nothing reads: no parser or line filter behind it, no bytes to count. It cannot fail then, and
+/// needs no labels.
+fn without_idle_formats(range: &RangeAggregation) -> RangeAggregation {
+    let mut range = range.clone();
+    let mut is_read = matches!(range.op, RangeOp::BytesOverTime | RangeOp::BytesRate);
+    let mut kept: Vec<Stage> = Vec::new();
+    for stage in range.range.log.stages.drain(..).rev() {
+        if matches!(stage, Stage::LineFormat { .. }) && !is_read {
+            continue;
+        }
+        is_read |= reads_line(&stage);
+        kept.push(stage);
+    }
+    kept.reverse();
+    range.range.log.stages = kept;
+    range
+}
+
+fn reads_line(stage: &Stage) -> bool {
+    match stage {
+        Stage::LineFilter(_) | Stage::Json { .. } | Stage::Logfmt { .. } | Stage::Regexp { .. } | Stage::Pattern { .. } | Stage::Unpack => {
+            true
+        }
+        Stage::LabelFilter(_)
+        | Stage::LineFormat { .. }
+        | Stage::LabelFormat { .. }
+        | Stage::Decolorize
+        | Stage::Drop { .. }
+        | Stage::Keep { .. } => false,
     }
 }
 
@@ -112,6 +145,21 @@ fn stream_labels_suffice(range: &RangeAggregation, needed: &NeededLabels, groupi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_nothing_reads_is_not_formatted() {
+        for (query, expected) in [
+            (r#"rate({a="b"} | json | line_format "x" | c="d" [1m])"#, r#"rate({a="b"} | json | c="d"[1m])"#),
+            (r#"rate({a="b"} | line_format "x" | json | line_format "y" [1m])"#, r#"rate({a="b"} | line_format "x" | json[1m])"#),
+            (r#"rate({a="b"} | line_format "x" | decolorize |= "x" [1m])"#, r#"rate({a="b"} | line_format "x" | decolorize |= "x"[1m])"#),
+            (r#"bytes_rate({a="b"} | line_format "x" [1m])"#, r#"bytes_rate({a="b"} | line_format "x"[1m])"#),
+        ] {
+            let Ok(tailwater_logql::ast::Expr::Metric(MetricExpr::Range(range))) = tailwater_logql::parse(query) else {
+                panic!("`{query}` is a range aggregation")
+            };
+            assert_eq!(MetricExpr::Range(without_idle_formats(&range)).to_string(), expected);
+        }
+    }
 
     #[test]
     fn absence_is_labelled_by_what_had_to_be_equal() {

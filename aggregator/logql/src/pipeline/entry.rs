@@ -7,7 +7,20 @@
 
 use std::borrow::Cow;
 
+use crate::stages::template_format::TEMPLATE_ERROR;
+
 use super::names::{ERROR_DETAILS_LABEL, ERROR_LABEL, NameId, NameTable};
+
+/// Bytes that stages may make of one entry's labels; far above what lines hold.
+const MAXIMUM_TEXT: usize = 64 << 20;
+/// Bytes of a buffer that are kept for the next entry.
+const MAXIMUM_KEPT: usize = 4 << 20;
+
+/// Empties a buffer; one that a single entry blew up is given back.
+pub(crate) fn empty(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.shrink_to(MAXIMUM_KEPT);
+}
 
 /// What comes in with an entry.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +111,7 @@ impl EntryLabels {
         self.metadata.clear();
         self.parsed.clear();
         self.deleted.clear();
-        self.buffer.clear();
+        empty(&mut self.buffer);
         self.error = None;
         self.error_details.clear();
         self.is_error_preserved = false;
@@ -285,11 +298,17 @@ impl EntryLabels {
         }
     }
 
-    /// Appends to the text buffer; the result is good until the next entry.
+    /// Appends to the text buffer; the result is good until the next entry. What does not fit becomes an empty text
+    /// and an error of the entry: only chains of stages that make texts longer and longer get there.
     pub(crate) fn store(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Text {
-        let start = self.buffer.len() as u32;
+        let start = self.buffer.len();
         write(&mut self.buffer);
-        Text::Buffer { start, end: self.buffer.len() as u32 }
+        if self.buffer.len() > MAXIMUM_TEXT {
+            self.buffer.truncate(start);
+            self.set_error(TEMPLATE_ERROR, |details| details.push_str(&format!("labels of more than {MAXIMUM_TEXT} bytes")));
+            return Text::EMPTY;
+        }
+        Text::Buffer { start: start as u32, end: self.buffer.len() as u32 }
     }
 
     pub(crate) fn metadata(&self) -> impl Iterator<Item = &Pair> {

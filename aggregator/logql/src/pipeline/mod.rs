@@ -5,8 +5,8 @@
 //!  (per query)              (per stream: names, buffers)       (views, until the next entry)
 //! ```
 //! A [`Pipeline`] is shared by all threads of a query. A [`StreamPipeline`] belongs to one thread and one stream;
-//! its buffers grow with the longest entry and are bounded by the limits on lines. Running a stage never fails:
-//! what goes wrong with an entry becomes its `__error__`.
+//! its buffers grow with the longest entry; they are bounded by the limits on lines and, where templates make text of
+//! text, by bounds of their own. Running a stage never fails: what goes wrong with an entry becomes its `__error__`.
 
 mod compile;
 pub(crate) mod entry;
@@ -38,7 +38,7 @@ pub use crate::stages::line_filter::LineMatcher;
 pub use compile::CompileError;
 pub use processed::Processed;
 
-use entry::{EntryLabels, Input};
+use entry::{EntryLabels, Input, empty};
 use names::{NameId, NameTable, PipelineNames};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -192,6 +192,8 @@ impl StreamPipeline<'_> {
     /// The same for an entry that is known to pass [`Pipeline::line_filters`].
     pub fn process_filtered<'a>(&'a mut self, timestamp: i64, line: &'a [u8], metadata: &'a [(&'a str, &'a str)]) -> Option<Processed<'a>> {
         let input = Input { line, metadata };
+        empty(&mut self.replaced);
+        empty(&mut self.spare);
         if self.labels.start(input, &mut self.metadata_names) {
             for scratch in &mut self.scratches {
                 scratch.keys.clear();

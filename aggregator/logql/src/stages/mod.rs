@@ -1,7 +1,8 @@
 //! The stages of a pipeline, one a file: each is compiled once per query and run once per entry.
 //!
 //! A stage reads the line and the labels of the entry, sets or removes labels, sets the entry's error, replaces the
-//! line, or drops the entry. None allocates per entry once its buffers have grown, except to report an error.
+//! line, or drops the entry. None allocates per entry once its buffers have grown, except to report an error
+//! and for what the functions of templates make.
 
 pub(crate) mod decolorize;
 pub(crate) mod drop_keep;

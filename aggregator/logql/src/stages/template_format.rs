@@ -7,12 +7,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::ast::{LabelFormat, LabelFormatSource};
-use crate::pipeline::entry::{EntryLabels, Input};
+use crate::pipeline::entry::{EntryLabels, Input, empty};
 use crate::pipeline::names::{ERROR_DETAILS_LABEL, ERROR_LABEL, NameId, PRESERVE_ERROR_LABEL, PipelineNames};
 use crate::template::functions::LOGQL;
 use crate::template::{Environment, ExecutionError, Template};
 
-const TEMPLATE_ERROR: &str = "TemplateFormatErr";
+/// The error of entries on which a template failed.
+pub(crate) const TEMPLATE_ERROR: &str = "TemplateFormatErr";
 
 /// What templates may look at besides labels.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +140,7 @@ impl LabelFormats {
     }
 
     pub(crate) fn run(&self, labels: &mut EntryLabels, surroundings: Surroundings<'_>, scratch: &mut FormatScratch) {
-        scratch.text.clear();
+        empty(&mut scratch.text);
         scratch.results.clear();
         let mut executed = 0;
         for (index, (target, source)) in self.formats.iter().enumerate() {

@@ -59,9 +59,12 @@ impl Type {
     }
 }
 
+/// A value, or the message behind `error calling <name>: `.
 pub type CallResult<'v> = Result<Value<'v>, String>;
 
+/// A function with its signature: the evaluator calls it only with arguments that fit.
 pub struct Function {
+    /// As templates and errors write it.
     pub name: &'static str,
     pub parameters: &'static [Type],
     /// The type of any number of further arguments.
@@ -109,13 +112,18 @@ pub struct Call<'c, 'v> {
 }
 
 impl<'v> Call<'_, 'v> {
-    /// Takes an argument; nothing is left in its place.
-    pub(super) fn take(&mut self, index: usize) -> Value<'v> {
+    /// How many arguments there are.
+    pub fn count(&self) -> usize {
+        self.arguments.len()
+    }
+
+    /// Takes an argument, of which there must be one at this place; nothing is left in it.
+    pub fn take(&mut self, index: usize) -> Value<'v> {
         std::mem::replace(&mut self.arguments[index], Value::Nothing)
     }
 
     /// Takes an argument of type [`Type::String`].
-    pub(super) fn text(&mut self, index: usize) -> Cow<'v, [u8]> {
+    pub fn text(&mut self, index: usize) -> Cow<'v, [u8]> {
         match self.take(index) {
             Value::Text(text) => text,
             _ => Cow::Borrowed(b""),
@@ -123,12 +131,12 @@ impl<'v> Call<'_, 'v> {
     }
 
     /// Takes a text where only UTF-8 makes sense; other bytes become U+FFFD.
-    pub(super) fn string(&mut self, index: usize) -> String {
+    pub fn string(&mut self, index: usize) -> String {
         String::from_utf8_lossy(&self.text(index)).into_owned()
     }
 
     /// An argument of type [`Type::Int`] or [`Type::Int64`].
-    pub(super) fn integer(&self, index: usize) -> i64 {
+    pub fn integer(&self, index: usize) -> i64 {
         match self.arguments[index] {
             Value::Integer(value, _) => value,
             _ => 0,
@@ -136,7 +144,7 @@ impl<'v> Call<'_, 'v> {
     }
 
     /// An argument of type [`Type::Float64`].
-    pub(super) fn float(&self, index: usize) -> f64 {
+    pub fn float(&self, index: usize) -> f64 {
         match self.arguments[index] {
             Value::Float(value) => value,
             _ => 0.0,

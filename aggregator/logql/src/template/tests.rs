@@ -290,6 +290,21 @@ fn no_template_takes_more_than_its_share() {
     assert!(error("{{replace \"\" (repeat 4000 \"x\") (repeat 9000 \"y\")}}").ends_with("bytes of text"));
 }
 
+#[test]
+fn the_deepest_templates_need_little_stack() {
+    let nested = format!("{{{{ {}.num{} }}}}", "upper (".repeat(98), ")".repeat(98));
+    let blocks = format!("{}{{{{.num}}}}{}", "{{if .num}}".repeat(98), "{{end}}".repeat(98));
+    let called = format!(
+        "{{{{define \"t\"}}}}{}{{{{template \"t\" .}}}}{}{{{{end}}}}{{{{template \"t\" .}}}}",
+        "{{if .num}}".repeat(97),
+        "{{end}}".repeat(97)
+    );
+    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(move || (run(&nested), run(&blocks), run(&called))).unwrap();
+    let (nested, blocks, called) = thread.join().unwrap();
+    assert_eq!((nested.as_deref(), blocks.as_deref()), (Ok("7"), Ok("7")));
+    assert!(called.unwrap_err().contains("exceeded maximum template depth"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::time::Time;
 
+/// A value of a template.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'v> {
     /// Printed as `<no value>`.
@@ -54,7 +55,8 @@ impl IntegerType {
 }
 
 impl<'v> Value<'v> {
-    pub(super) fn int(value: i64) -> Value<'v> {
+    /// Go's `int`.
+    pub fn int(value: i64) -> Value<'v> {
         Value::Integer(value, IntegerType::Int)
     }
 
@@ -62,11 +64,13 @@ impl<'v> Value<'v> {
         Value::int(i64::try_from(length).unwrap_or(i64::MAX))
     }
 
-    pub(super) fn text(text: impl Into<Vec<u8>>) -> Value<'v> {
+    /// A text of its own.
+    pub fn text(text: impl Into<Vec<u8>>) -> Value<'v> {
         Value::Text(Cow::Owned(text.into()))
     }
 
-    pub(super) fn borrowed(text: &'v [u8]) -> Value<'v> {
+    /// A text that stands elsewhere.
+    pub fn borrowed(text: &'v [u8]) -> Value<'v> {
         Value::Text(Cow::Borrowed(text))
     }
 

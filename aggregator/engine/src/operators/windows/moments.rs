@@ -24,8 +24,9 @@ impl PaneState for Moments {
     const WORDS: usize = 3;
 
     fn of(sample: Sample) -> Self {
-        // No distance from a mean that is no finite number.
-        Self { count: 1.0, mean: sample.value, squares: sample.value - sample.value }
+        // There is no distance from a mean that is no finite number.
+        let squares = if sample.value.is_finite() { 0.0 } else { f64::NAN };
+        Self { count: 1.0, mean: sample.value, squares }
     }
 
     fn merge(&mut self, other: Self) {

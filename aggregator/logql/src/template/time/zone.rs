@@ -7,6 +7,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 static DATABASE: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
+/// Where a clock hangs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Zone {
     Utc,
@@ -15,6 +16,7 @@ pub enum Zone {
         offset: i32,
         name: Box<str>,
     },
+    /// Offsets that change over the year and the years.
     Rules(TimeZone),
 }
 

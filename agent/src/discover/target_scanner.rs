@@ -1,0 +1,404 @@
+//! The thread that knows the targets of a `promtail.yaml`: which files there are, and what became of them.
+//!
+//! Every interval, and when a watched directory or the known pods change, all patterns are looked up anew. A file is a group of its own: its key is the job
+//! with the path, so that a file that two jobs name is read twice. A file that is found under another name than before (rotation) stays with the group
+//! that reads it. Symlinks are followed where the operator named them; below a pattern made of pods' labels only into docker's own tree.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+
+use super::listing::{ContainerListing, Identities, SeenFile, Source};
+use super::paths::{FileRole, LogFileName};
+use super::scanner::worker_of;
+use super::target::FileTarget;
+use super::watch::{Change, DirectoryWatches};
+use crate::metrics::Metrics;
+use crate::positions::keeper::SharedPositions;
+use crate::positions::table::ContainerPath;
+use crate::promtail::file_sd;
+use crate::promtail::jobs::Job;
+use crate::promtail::kubernetes::KnownPods;
+use crate::promtail::targets::{Target, discovered, targets};
+use crate::relabel::Labels;
+use crate::settings::Timing;
+use crate::tail::fingerprint::{Fingerprint, Head};
+use crate::tail::stages::StageLimits;
+use crate::tail::worker::{Command, WorkerHandle};
+
+const CHANGE_QUEUE: usize = 4096;
+const MAX_WAIT: Duration = Duration::from_millis(200);
+/// At least this long between two scans.
+const MIN_PAUSE: Duration = Duration::from_millis(250);
+/// Docker writes its files here and the kubelet links to them.
+const DOCKER_ROOT: &str = "/var/lib/docker/containers";
+/// Between the parts of a key.
+const SEPARATOR: char = '\u{1f}';
+
+pub(crate) struct TargetScanner {
+    pub(crate) jobs: Vec<Arc<Job>>,
+    /// By job and pod discovery.
+    pub(crate) pods: HashMap<(usize, usize), Arc<RwLock<KnownPods>>>,
+    pub(crate) hostname: String,
+    pub(crate) limits: Arc<StageLimits>,
+    /// Promtail's own positions.
+    pub(crate) old_offsets: BTreeMap<PathBuf, u64>,
+    pub(crate) workers: Vec<WorkerHandle>,
+    pub(crate) positions: SharedPositions,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) timing: Timing,
+    pub(crate) is_first_scan_done: Arc<AtomicBool>,
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+/// A group of one file as it was last told.
+struct Told {
+    identities: Identities,
+    target: Arc<FileTarget>,
+    directory: PathBuf,
+}
+
+struct Running {
+    scanner: TargetScanner,
+    watches: Option<DirectoryWatches>,
+    changes: Receiver<Change>,
+    told: HashMap<ContainerPath, Told>,
+    /// Which group reads a file, with its head.
+    owners: HashMap<(usize, u64, u64), (ContainerPath, Fingerprint)>,
+    /// When a file that waits for its time was first seen.
+    first_seen: HashMap<PathBuf, Instant>,
+    last_scan: Instant,
+    next_scan: Instant,
+}
+
+/// A file that a target names.
+struct Match {
+    path: PathBuf,
+    metadata: Metadata,
+    target: usize,
+}
+
+impl TargetScanner {
+    /// Runs until `stop` is set.
+    pub(crate) fn run(self) {
+        let (sender, changes) = sync_channel(CHANGE_QUEUE);
+        let watches = if self.timing.watch_directories { DirectoryWatches::new(sender).ok() } else { None };
+        let now = Instant::now();
+        let mut running = Running {
+            watches,
+            changes,
+            told: HashMap::new(),
+            owners: HashMap::new(),
+            first_seen: HashMap::new(),
+            last_scan: now,
+            next_scan: now,
+            scanner: self,
+        };
+        running.remember_owners();
+        while !running.scanner.stop.load(Ordering::Acquire) {
+            running.step();
+        }
+    }
+}
+
+impl Running {
+    fn step(&mut self) {
+        if Instant::now() >= self.next_scan {
+            self.scan();
+            return;
+        }
+        if self.watches.as_ref().is_some_and(DirectoryWatches::take_must_rescan) {
+            self.scanner.metrics.inotify_overflow.inc();
+            self.scan_soon();
+        }
+        let wait = self.next_scan.saturating_duration_since(Instant::now()).min(MAX_WAIT);
+        match self.changes.recv_timeout(wait) {
+            Ok(first) => {
+                let changes: Vec<Change> = std::iter::once(first).chain(self.changes.try_iter().take(CHANGE_QUEUE)).collect();
+                for change in &changes {
+                    self.tell_closed(change);
+                }
+                if changes.iter().any(|change| !change.is_close) {
+                    self.scan_soon();
+                }
+            }
+            // No watcher: the timeout above does not wait.
+            Err(_) if self.watches.is_none() => std::thread::sleep(wait),
+            Err(_) => {}
+        }
+    }
+
+    fn scan_soon(&mut self) {
+        self.next_scan = self.next_scan.min(self.last_scan + MIN_PAUSE);
+    }
+
+    /// After a restart: which group read which file.
+    fn remember_owners(&mut self) {
+        let positions = self.scanner.positions.lock();
+        for container in positions.containers() {
+            let job = self.scanner.jobs.iter().position(|job| container.split(SEPARATOR).next() == Some(&job.name));
+            let Some(job) = job else { continue };
+            for (_, entry) in positions.files_of(&container) {
+                self.owners.insert((job, entry.device, entry.inode), (container.clone(), entry.fingerprint));
+            }
+        }
+    }
+
+    fn scan(&mut self) {
+        let started = Instant::now();
+        let mut seen = HashSet::new();
+        let mut is_watching = true;
+        let mut is_pending = false;
+        for job in 0..self.scanner.jobs.len() {
+            is_pending |= self.scan_job(job, &mut seen, &mut is_watching);
+        }
+        self.tell_gone(&seen);
+        self.owners.retain(|_, (key, _)| self.told.contains_key(key));
+        self.scanner.is_first_scan_done.store(true, Ordering::Release);
+        let metrics = &self.scanner.metrics;
+        metrics.watch_degraded.set(i64::from(!is_watching));
+        metrics.scan_seconds.set(started.elapsed().as_secs_f64());
+        metrics.active_targets.set(i64::try_from(self.told.len()).unwrap_or(i64::MAX));
+        let timing = &self.scanner.timing;
+        let interval = if is_watching { timing.scan_interval } else { timing.degraded_scan_interval };
+        self.last_scan = Instant::now();
+        self.next_scan = self.last_scan + if is_pending { interval.min(MIN_PAUSE) } else { interval };
+    }
+
+    /// Looks up the files of a job. Returns whether something is to be looked at again soon.
+    fn scan_job(&mut self, index: usize, seen: &mut HashSet<ContainerPath>, is_watching: &mut bool) -> bool {
+        let job = Arc::clone(&self.scanner.jobs[index]);
+        let (found, is_pending) = self.discovered(index, &job);
+        let targets = targets(&job, found, &self.scanner.hostname);
+        let mut matches = Vec::new();
+        for (number, target) in targets.iter().enumerate() {
+            for directory in target.path.base_directories() {
+                *is_watching &= self.watch(&directory);
+            }
+            for path in target.path.find() {
+                if let Some(metadata) = self.readable(&job, target, &path) {
+                    matches.push(Match { path: std::path::absolute(&path).unwrap_or(path), metadata, target: number });
+                }
+            }
+        }
+        let named: HashSet<PathBuf> = matches.iter().map(|found| found.path.clone()).collect();
+        // A file is taken for a new one only if no group reads it under another name.
+        let mut by_key: BTreeMap<(PathBuf, usize), Match> = BTreeMap::new();
+        for found in matches {
+            by_key.insert((found.path.clone(), found.target), found);
+        }
+        let mut copies: HashMap<PathBuf, usize> = HashMap::new();
+        let mut is_waiting = is_pending;
+        for found in by_key.into_values() {
+            if let Some(parent) = found.path.parent() {
+                *is_watching &= self.watch(parent);
+            }
+            if self.must_wait(&job, &found.path) {
+                is_waiting = true;
+                continue;
+            }
+            let copy = copies.entry(found.path.clone()).or_default();
+            *copy += 1;
+            let key = key_of(&job, &found.path, *copy);
+            if self.is_read_by_another(index, &key, &found) {
+                continue;
+            }
+            seen.insert(key.clone());
+            self.list_file((index, &job), &targets[found.target], &key, &found, &named);
+        }
+        is_waiting
+    }
+
+    /// Discovered labels of a job, and whether more are to come soon.
+    fn discovered(&self, index: usize, job: &Job) -> (Vec<Labels>, bool) {
+        let mut found: Vec<Labels> = job.static_groups.iter().flat_map(discovered).collect();
+        found.extend(file_sd::read(&job.target_files).iter().flat_map(discovered));
+        let mut is_pending = false;
+        for (number, discovery) in job.pods.iter().enumerate() {
+            if let Some(pods) = self.scanner.pods.get(&(index, number)) {
+                let pods = pods.read();
+                is_pending |= !pods.is_complete;
+                found.extend(pods.discovered(&discovery.namespaces));
+            }
+        }
+        (found, is_pending)
+    }
+
+    /// What is at `path`, if it is a regular file that may be read.
+    fn readable(&self, job: &Job, target: &Target, path: &Path) -> Option<Metadata> {
+        if target.exclude.as_ref().is_some_and(|exclude| exclude.matches(path)) {
+            return None;
+        }
+        let is_link = path.symlink_metadata().ok()?.is_symlink();
+        // A pod may write into its log directory; it must not make us read anything else.
+        if is_link && !job.pods.is_empty() && !path.canonicalize().ok()?.starts_with(DOCKER_ROOT) {
+            return None;
+        }
+        path.metadata().ok().filter(Metadata::is_file)
+    }
+
+    /// Whether a compressed file is still left alone.
+    fn must_wait(&mut self, job: &Job, path: &Path) -> bool {
+        let Some(delay) = job.decompression.map(|decompression| decompression.initial_delay) else { return false };
+        let since = *self.first_seen.entry(path.to_owned()).or_insert_with(Instant::now);
+        since.elapsed() < delay
+    }
+
+    fn is_read_by_another(&mut self, job: usize, key: &str, found: &Match) -> bool {
+        let identity = (job, found.metadata.dev(), found.metadata.ino());
+        let head = || std::fs::File::open(&found.path).and_then(|file| Head::read(&file)).ok();
+        match self.owners.get(&identity) {
+            Some((owner, _)) if owner == key => false,
+            Some((_, fingerprint)) => {
+                let is_same = head().is_some_and(|head| fingerprint.matches(head.as_bytes()));
+                if !is_same {
+                    self.owners.remove(&identity);
+                }
+                is_same
+            }
+            None => false,
+        }
+    }
+
+    fn list_file(&mut self, (index, job): (usize, &Arc<Job>), target: &Target, key: &str, found: &Match, named: &HashSet<PathBuf>) {
+        let Some(directory) = found.path.parent().map(Path::to_owned) else { return };
+        let mut files = files_of(&found.path, &found.metadata);
+        // One that the patterns name is a group of its own, unless this one read it before.
+        files.retain(|file| {
+            let is_ours = || self.owners.get(&(index, file.device, file.inode)).is_some_and(|(owner, _)| owner == key);
+            !file.is_former && file.name.role == FileRole::Live || !named.contains(&directory.join(&file.text)) || is_ours()
+        });
+        let mut identities: Identities = files.iter().map(|file| (file.text.clone(), file.device, file.inode)).collect();
+        identities.sort();
+        let mut labels = target.labels.clone();
+        labels.insert("filename".to_owned(), found.path.to_string_lossy().into_owned());
+        let file_target = match self.told.get(key).filter(|told| told.target.labels == labels) {
+            Some(told) => Arc::clone(&told.target),
+            None => Arc::new(FileTarget {
+                job: Arc::clone(job),
+                labels,
+                limits: Arc::clone(&self.scanner.limits),
+                old_offset: self.scanner.old_offsets.get(&found.path).copied(),
+            }),
+        };
+        self.note_owner(index, key, found);
+        let is_known = self.told.get(key).is_some_and(|told| told.identities == identities);
+        self.told.insert(key.to_owned(), Told { identities, target: Arc::clone(&file_target), directory: directory.clone() });
+        // Without news the tail still looks at sizes of finished files now and then.
+        let has_former = files.len() > 1;
+        if is_known && !has_former {
+            return;
+        }
+        self.tell(ContainerListing { path: key.to_owned(), directory, source: Source::Target(file_target), files, is_gone: false });
+    }
+
+    fn note_owner(&mut self, job: usize, key: &str, found: &Match) {
+        let identity = (job, found.metadata.dev(), found.metadata.ino());
+        let is_settled =
+            self.owners.get(&identity).is_some_and(|(owner, head)| owner == key && head.length == crate::tail::fingerprint::COVERED_MAX);
+        if is_settled {
+            return;
+        }
+        let head = std::fs::File::open(&found.path).and_then(|file| Head::read(&file));
+        if let Ok(head) = head {
+            self.owners.insert(identity, (key.to_owned(), Fingerprint::of(head.as_bytes())));
+        }
+    }
+
+    fn tell(&self, listing: ContainerListing) {
+        let worker = worker_of(&listing.path, self.scanner.workers.len());
+        self.scanner.workers[worker].send(Command::Listing(Box::new(listing)));
+    }
+
+    /// Files that were told and are not there under their names any more.
+    fn tell_gone(&mut self, seen: &HashSet<ContainerPath>) {
+        let gone: Vec<ContainerPath> = self.told.keys().filter(|key| !seen.contains(*key)).cloned().collect();
+        for key in gone {
+            if let Some(told) = self.told.remove(&key) {
+                let source = Source::Target(told.target);
+                self.tell(ContainerListing { path: key, directory: told.directory, source, files: Vec::new(), is_gone: true });
+            }
+        }
+    }
+
+    /// A writer closed a file: whoever reads it may take it as final.
+    fn tell_closed(&self, change: &Change) {
+        if !change.is_close {
+            return;
+        }
+        let Ok(metadata) = change.path.metadata() else { return };
+        for ((_, device, inode), (key, _)) in &self.owners {
+            if (*device, *inode) == (metadata.dev(), metadata.ino()) {
+                let worker = worker_of(key, self.scanner.workers.len());
+                let closed = Command::Closed { container: key.clone(), device: *device, inode: *inode, size: metadata.len() };
+                self.scanner.workers[worker].send(closed);
+            }
+        }
+    }
+
+    /// Watches a directory; `false` if that cannot be done.
+    fn watch(&mut self, directory: &Path) -> bool {
+        let Some(watches) = &mut self.watches else { return false };
+        match watches.watch(directory) {
+            Ok(_) => true,
+            Err(_) if !directory.exists() => {
+                watches.forget(directory);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+fn key_of(job: &Job, path: &Path, copy: usize) -> ContainerPath {
+    let mut key = format!("{}{SEPARATOR}{}", job.name, path.display());
+    if copy > 1 {
+        key.push_str(&format!("{SEPARATOR}{copy}"));
+    }
+    key
+}
+
+/// The file itself, and those of its directory that may be what it was before.
+fn files_of(path: &Path, metadata: &Metadata) -> Vec<SeenFile> {
+    let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { return Vec::new() };
+    let kubelet = LogFileName::parse(&name);
+    let live = LogFileName { instance: 0, role: FileRole::Live, is_compressed: false };
+    let mut files = vec![seen(&name, live, metadata, false)];
+    let stem = name.strip_suffix(".log").unwrap_or(&name).to_owned();
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let text = entry.file_name().to_string_lossy().into_owned();
+        let is_sibling = text != name
+            && (text.starts_with(&format!("{name}.")) || text.starts_with(&format!("{name}-")) || text.starts_with(&format!("{stem}-")));
+        let Some(metadata) = is_sibling.then(|| entry.metadata().ok()).flatten().filter(Metadata::is_file) else { continue };
+        match LogFileName::parse(&text).filter(|parsed| kubelet.as_ref().is_some_and(|live| live.instance == parsed.instance)) {
+            // The kubelet's own rotation: read whatever is left.
+            Some(parsed) => files.push(seen(&text, LogFileName { instance: 0, ..parsed }, &metadata, false)),
+            None => {
+                let modified = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+                let role = FileRole::Rotated(format!("{modified:020}"));
+                files.push(seen(&text, LogFileName { instance: 0, role, is_compressed: false }, &metadata, true));
+            }
+        }
+    }
+    files
+}
+
+fn seen(text: &str, name: LogFileName, metadata: &Metadata, is_former: bool) -> SeenFile {
+    SeenFile {
+        text: text.to_owned(),
+        name,
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size: metadata.len(),
+        modified: metadata.modified().unwrap_or(std::time::SystemTime::UNIX_EPOCH),
+        is_former,
+    }
+}

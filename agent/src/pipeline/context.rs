@@ -1,0 +1,143 @@
+//! What a stage needs beyond the entry: stamps that must come out the same in a replay, counters, and the wish to read on later.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::counters::DropCounters;
+use crate::parse::stamps::StampGiver;
+
+/// Label sets of one file of which the last stamp is remembered.
+const KNOWN_STAMPS: usize = 64;
+
+/// The time of reading, for lines that bring none.
+///
+/// The first use in a batch decides a time, which is recorded with the place of its line before anything that rests on it is sent; later uses
+/// add a nanosecond each. In a replay the recorded decisions are taken instead.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ReadClock {
+    pub(crate) last: Option<i64>,
+    /// Whether a decision holds for the lines being read.
+    pub(crate) is_decided: bool,
+    /// Decisions not yet recorded: offset of the line, stamp.
+    pub(crate) decisions: Vec<(u64, i64)>,
+}
+
+impl ReadClock {
+    /// The stamp of the line at `offset`, read at `now`.
+    fn next(&mut self, offset: u64, now: i64) -> i64 {
+        let after_last = self.last.map_or(i64::MIN, |last| last.saturating_add(1));
+        let stamp = if self.is_decided { after_last.max(1) } else { after_last.max(now) };
+        if !self.is_decided {
+            self.decisions.push((offset, stamp));
+            self.is_decided = true;
+        }
+        self.last = Some(stamp);
+        stamp
+    }
+
+    /// Takes a decision of an earlier process.
+    pub(crate) fn decide(&mut self, stamp: i64) {
+        self.last = Some(stamp - 1);
+        self.is_decided = true;
+    }
+}
+
+/// Last stamps by label set, for lines of which the own stamp cannot be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct KnownStamps(pub(crate) Arc<Vec<(u64, i64)>>);
+
+impl KnownStamps {
+    pub(crate) fn get(&self, key: u64) -> Option<i64> {
+        self.0.iter().find(|(known, _)| *known == key).map(|(_, stamp)| *stamp)
+    }
+
+    pub(crate) fn set(&mut self, key: u64, stamp: i64) {
+        let stamps = Arc::make_mut(&mut self.0);
+        if let Some(slot) = stamps.iter_mut().find(|(known, _)| *known == key) {
+            slot.1 = stamp;
+            return;
+        }
+        if stamps.len() >= KNOWN_STAMPS {
+            stamps.remove(0);
+        }
+        stamps.push((key, stamp));
+    }
+}
+
+/// State of one file's stamps; all of it is part of a checkpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct StampState {
+    /// Of runtimes' stamps, which strictly increase.
+    pub(crate) giver: StampGiver,
+    /// The last stamp that a `timestamp` stage parsed, and what became of it.
+    pub(crate) parsed: Option<(i64, i64)>,
+    pub(crate) known: KnownStamps,
+    pub(crate) clock: ReadClock,
+}
+
+/// One line's surroundings.
+pub(crate) struct StageContext<'a> {
+    pub(crate) stamps: &'a mut StampState,
+    pub(crate) counters: &'a DropCounters,
+    /// Offset of the line in its file.
+    pub(crate) offset: u64,
+    /// Tells files apart, the same in a replay.
+    pub(crate) file_key: u64,
+    /// Nanoseconds since the epoch.
+    pub(crate) now: i64,
+    /// How long reading of this file should pause.
+    pub(crate) pause: Duration,
+    pub(crate) clock_steps: u64,
+}
+
+impl StageContext<'_> {
+    /// A stamp of the time of reading.
+    pub(crate) fn read_stamp(&mut self) -> i64 {
+        self.stamps.clock.next(self.offset, self.now)
+    }
+
+    /// The stamp for a record that a runtime stamped.
+    pub(crate) fn runtime_stamp(&mut self, raw: i64) -> i64 {
+        self.stamps.giver.give(raw, &mut self.clock_steps)
+    }
+
+    /// The stamp for a line that a `timestamp` stage stamped: as parsed, moved on if it equals the one parsed before.
+    pub(crate) fn parsed_stamp(&mut self, parsed: i64) -> i64 {
+        let given = match self.stamps.parsed {
+            Some((last, given)) if last == parsed => given.saturating_add(1),
+            _ => parsed,
+        };
+        self.stamps.parsed = Some((parsed, given));
+        given
+    }
+
+    pub(crate) fn pause_for(&mut self, wait: Duration) {
+        self.pause = self.pause.max(wait);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_decides_once_and_a_replay_takes_the_decision() {
+        let mut clock = ReadClock::default();
+        assert_eq!([clock.next(10, 500), clock.next(20, 501)], [500, 501]);
+        assert_eq!(clock.decisions, [(10, 500)]);
+        clock.is_decided = false;
+        assert_eq!(clock.next(30, 400), 502);
+        let mut replay = ReadClock::default();
+        replay.decide(500);
+        assert_eq!([replay.next(10, 900), replay.next(20, 900)], [500, 501]);
+        assert!(replay.decisions.is_empty());
+    }
+
+    #[test]
+    fn known_stamps_are_bounded() {
+        let mut known = KnownStamps::default();
+        (0..1000).for_each(|key| known.set(key, 1));
+        known.set(999, 2);
+        assert_eq!((known.0.len(), known.get(999), known.get(1)), (KNOWN_STAMPS, Some(2), None));
+    }
+}

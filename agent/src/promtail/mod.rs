@@ -1,0 +1,110 @@
+//! Promtail's configuration file, as it is: read, checked, every finding with its line.
+//!
+//! [`load`] gives what the file says and a [`Report`]; an error in the report means that nothing is to be started. [`sections`] and [`jobs`] read the
+//! parts, [`targets`] makes targets of jobs, [`kubernetes`] knows the pods of this node.
+
+pub(crate) mod client;
+mod expand;
+pub(crate) mod file_sd;
+pub(crate) mod glob;
+pub(crate) mod jobs;
+pub(crate) mod kubernetes;
+pub(crate) mod old_positions;
+pub(crate) mod reader;
+pub(crate) mod report;
+mod sections;
+pub(crate) mod targets;
+pub(crate) mod yaml;
+
+pub use report::{Finding, Report};
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::pipeline::CustomMetrics;
+use crate::pipeline::counters::DropCounters;
+use client::PromtailClient;
+use jobs::Job;
+use sections::{Limits, Server};
+
+/// What a `promtail.yaml` says.
+#[derive(Debug, Clone)]
+pub struct PromtailConfig {
+    pub(crate) server: Server,
+    pub(crate) clients: Vec<PromtailClient>,
+    /// Promtail's own positions, taken over once.
+    pub(crate) positions_file: PathBuf,
+    pub(crate) ignores_invalid_positions: bool,
+    pub(crate) jobs: Vec<Arc<Job>>,
+    pub(crate) limits: Limits,
+    pub(crate) timing: sections::Pace,
+    pub(crate) metrics: Arc<CustomMetrics>,
+    pub(crate) counters: Arc<DropCounters>,
+    /// Of this machine, for `__host__` and the pods of this node.
+    pub(crate) hostname: String,
+}
+
+/// A file that cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read configuration file `{path}`: {source}")]
+pub struct ReadError {
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+/// Reads `path`. Without a configuration the report says why.
+pub fn load(
+    path: &Path,
+    expands_variables: bool,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<(Option<PromtailConfig>, Report), ReadError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ReadError { path: path.to_owned(), source })?;
+    let text = if expands_variables { expand::expand(&text, &variable) } else { text };
+    let hostname = variable("HOSTNAME").filter(|name| !name.is_empty());
+    let hostname = hostname.or_else(|| nix::unistd::gethostname().ok()?.into_string().ok()).unwrap_or_default();
+    Ok(parse(&text, hostname))
+}
+
+/// Reads the text of a configuration.
+pub(crate) fn parse(text: &str, hostname: String) -> (Option<PromtailConfig>, Report) {
+    let mut report = Report::default();
+    let config = match yaml::parse(text) {
+        Ok(root) => sections::read(&root, hostname, &mut report),
+        Err(error) => {
+            report.error(error.line, error.what);
+            None
+        }
+    };
+    let config = config.filter(|_| report.errors.is_empty());
+    (config, report.sorted())
+}
+
+impl PromtailConfig {
+    /// Where to keep positions if nothing else says so: beside Promtail's own.
+    pub fn default_data_dir(&self) -> PathBuf {
+        self.positions_file.parent().unwrap_or(Path::new("/run/promtail")).join("tailwater-agent")
+    }
+
+    /// Where to listen, if at all.
+    pub fn listen(&self) -> Option<std::net::SocketAddr> {
+        self.server.listen
+    }
+
+    pub(crate) fn path_prefix(&self) -> &str {
+        &self.server.path_prefix
+    }
+
+    /// Appends what stages counted, in the text format of Prometheus.
+    pub(crate) fn render_metrics(&self, out: &mut String) {
+        self.counters.render(out);
+        self.metrics.render(out);
+    }
+
+    pub fn log_level(&self) -> &str {
+        &self.server.log_level
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! The sections of the file besides scrape configurations.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::read_clients;
+use super::jobs::read_jobs;
+use super::reader::Fields;
+use super::report::Report;
+use super::yaml::Node;
+use super::{PromtailConfig, jobs};
+use crate::pipeline::CustomMetrics;
+use crate::pipeline::build::Surroundings;
+
+const DEFAULT_PORT: u16 = 80;
+const DEFAULT_POSITIONS: &str = "/var/log/positions.yaml";
+
+/// Where and what to serve.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) path_prefix: String,
+    pub(crate) log_level: String,
+}
+
+/// What one process may read and send.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Limits {
+    /// Bytes; 0: none.
+    pub(crate) max_line_size: usize,
+    pub(crate) truncates: bool,
+    /// 0: none.
+    pub(crate) max_streams: usize,
+    pub(crate) read_rate: Option<ReadRate>,
+}
+
+/// Lines a second that are read, of all files together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadRate {
+    pub(crate) rate: f64,
+    pub(crate) burst: f64,
+    pub(crate) drops: bool,
+}
+
+/// How often things are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) scan_interval: Duration,
+    pub(crate) poll_min: Option<Duration>,
+    pub(crate) poll_max: Option<Duration>,
+}
+
+const SERVER_WITHOUT_EFFECT: [&str; 38] = [
+    "log_format",
+    "log_source_ips_enabled",
+    "log_source_ips_full",
+    "log_source_ips_header",
+    "log_source_ips_regex",
+    "log_request_headers",
+    "log_request_at_info_level_enabled",
+    "log_request_exclude_headers_list",
+    "register_instrumentation",
+    "graceful_shutdown_timeout",
+    "http_listen_network",
+    "http_listen_conn_limit",
+    "http_server_read_timeout",
+    "http_server_read_header_timeout",
+    "http_server_write_timeout",
+    "http_server_idle_timeout",
+    "http_log_closed_connections_without_response_enabled",
+    "grpc_listen_network",
+    "grpc_listen_address",
+    "grpc_listen_port",
+    "grpc_listen_conn_limit",
+    "grpc_tls_config",
+    "grpc_server_max_recv_msg_size",
+    "grpc_server_max_send_msg_size",
+    "grpc_server_max_concurrent_streams",
+    "grpc_server_max_connection_idle",
+    "grpc_server_max_connection_age",
+    "grpc_server_max_connection_age_grace",
+    "grpc_server_keepalive_time",
+    "grpc_server_keepalive_timeout",
+    "grpc_server_min_time_between_pings",
+    "grpc_server_ping_without_stream_allowed",
+    "grpc_server_num_workers",
+    "tls_cipher_suites",
+    "tls_min_version",
+    "proxy_protocol_enabled",
+    "enable_runtime_reload",
+    "reload",
+];
+
+/// Keys that everyone writes; saying that they do nothing would hide what matters.
+const SERVER_QUIET: [&str; 2] = ["health_check_target", "external_url"];
+
+pub(super) fn read(root: &Node, hostname: String, report: &mut Report) -> Option<PromtailConfig> {
+    let mut fields = Fields::of(root, "promtail.yaml", report)?;
+    let server = read_server(fields.take("server"), report);
+    let (positions_file, ignores_invalid_positions) = read_positions(fields.take("positions"), report);
+    let limits = read_limits(fields.take("limits_config"), report);
+    let scan_interval = read_target_config(fields.take("target_config"), report);
+    let (poll_min, poll_max) = read_global(fields.take("global"), report);
+    let clients = read_clients(&mut fields, report);
+    let metrics = Arc::new(CustomMetrics::default());
+    let mut surroundings = Surroundings::new(Arc::clone(&metrics));
+    let jobs: Vec<jobs::Job> = fields.take("scrape_configs").map(|node| read_jobs(node, &mut surroundings, report)).unwrap_or_default();
+    for key in ["tracing", "options", "wal", "client_config"] {
+        if let Some((line, node)) = fields.take_with_line(key)
+            && node.mapping().is_some_and(|pairs| !pairs.is_empty())
+        {
+            report.note(line, format!("`{key}` has no effect"));
+        }
+    }
+    fields.finish(report);
+    Some(PromtailConfig {
+        server,
+        clients,
+        positions_file,
+        ignores_invalid_positions,
+        jobs: jobs.into_iter().map(Arc::new).collect(),
+        limits,
+        timing: Pace { scan_interval, poll_min, poll_max },
+        metrics,
+        counters: Arc::default(),
+        hostname,
+    })
+}
+
+fn empty() -> &'static Node {
+    static EMPTY: Node = Node { line: 1, content: super::yaml::Content::Mapping(Vec::new()) };
+    &EMPTY
+}
+
+fn read_server(node: Option<&Node>, report: &mut Report) -> Server {
+    let mut server =
+        Server { listen: Some((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT).into()), path_prefix: String::new(), log_level: "info".to_owned() };
+    let Some(mut fields) = Fields::of(node.unwrap_or(empty()), "server", report) else { return server };
+    let line = fields.line();
+    let port = fields.integer("http_listen_port", report);
+    let port = port.map_or(Some(DEFAULT_PORT), |port| u16::try_from(port).ok());
+    let address = match fields.text("http_listen_address", report).as_deref() {
+        None | Some("") => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        Some("localhost") => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        Some(text) => text.parse().ok(),
+    };
+    server.listen = address.zip(port).map(SocketAddr::from);
+    if server.listen.is_none() {
+        report.error(line, "`server`: `http_listen_address` must be an IP address and `http_listen_port` a port");
+    }
+    if fields.boolean("disable", report).unwrap_or(false) {
+        server.listen = None;
+    }
+    server.path_prefix = fields.text("http_path_prefix", report).unwrap_or_default().trim_matches('/').to_owned();
+    if let Some(level) = fields.text("log_level", report) {
+        if ["debug", "info", "warn", "error"].contains(&level.as_str()) {
+            server.log_level = level;
+        } else {
+            report.error(line, format!("`server.log_level`: `{level}` is none of debug, info, warn, error"));
+        }
+    }
+    if let Some((line, _)) = fields.take_with_line("http_tls_config") {
+        report.error(line, "`server.http_tls_config` is not supported; put a proxy before the port, or remove it");
+    }
+    for key in SERVER_QUIET {
+        fields.take(key);
+    }
+    fields.without_effect(&SERVER_WITHOUT_EFFECT, "the agent has its own", report);
+    fields.finish(report);
+    server
+}
+
+fn read_positions(node: Option<&Node>, report: &mut Report) -> (PathBuf, bool) {
+    let Some(mut fields) = Fields::of(node.unwrap_or(empty()), "positions", report) else { return (DEFAULT_POSITIONS.into(), false) };
+    let file = fields.text("filename", report).unwrap_or_else(|| DEFAULT_POSITIONS.to_owned());
+    // Positions are written when what they name is acknowledged, and before a decision is relied on.
+    fields.duration("sync_period", report);
+    let ignores_invalid = fields.boolean("ignore_invalid_yaml", report).unwrap_or(false);
+    fields.finish(report);
+    (file.into(), ignores_invalid)
+}
+
+fn read_limits(node: Option<&Node>, report: &mut Report) -> Limits {
+    let Some(mut fields) = Fields::of(node.unwrap_or(empty()), "limits_config", report) else { return Limits::default() };
+    let rate = fields.number("readline_rate", report).unwrap_or(10_000.0);
+    let burst = fields.number("readline_burst", report).unwrap_or(10_000.0);
+    let is_enabled = fields.boolean("readline_rate_enabled", report).unwrap_or(false);
+    let drops = fields.boolean("readline_rate_drop", report).unwrap_or(true);
+    let limits = Limits {
+        max_line_size: fields.size("max_line_size", report).and_then(|size| usize::try_from(size).ok()).unwrap_or(0),
+        truncates: fields.boolean("max_line_size_truncate", report).unwrap_or(false),
+        max_streams: fields.integer("max_streams", report).and_then(|streams| usize::try_from(streams).ok()).unwrap_or(0),
+        read_rate: is_enabled.then_some(ReadRate { rate, burst, drops }),
+    };
+    fields.finish(report);
+    limits
+}
+
+fn read_target_config(node: Option<&Node>, report: &mut Report) -> Duration {
+    const DEFAULT: Duration = Duration::from_secs(10);
+    let Some(mut fields) = Fields::of(node.unwrap_or(empty()), "target_config", report) else { return DEFAULT };
+    let interval = fields.duration("sync_period", report).filter(|interval| !interval.is_zero()).unwrap_or(DEFAULT);
+    if fields.boolean("stdin", report).unwrap_or(false) {
+        report.error(fields.line(), "`target_config.stdin` is not supported; name the files in `scrape_configs`");
+    }
+    fields.finish(report);
+    interval
+}
+
+fn read_global(node: Option<&Node>, report: &mut Report) -> (Option<Duration>, Option<Duration>) {
+    let Some(mut fields) = Fields::of(node.unwrap_or(empty()), "global", report) else { return (None, None) };
+    let watch = fields.take("file_watch_config");
+    fields.finish(report);
+    let Some(mut fields) = Fields::of(watch.unwrap_or(empty()), "global.file_watch_config", report) else { return (None, None) };
+    let poll = (fields.duration("min_poll_frequency", report), fields.duration("max_poll_frequency", report));
+    fields.finish(report);
+    poll
+}

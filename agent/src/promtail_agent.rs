@@ -1,0 +1,147 @@
+//! The agent as a `promtail.yaml` says: one pass over the files for each client, with positions of its own.
+//!
+//! A client that is slow or down so never holds up another. The first pass serves HTTP and counts the pipelines' metrics; the passes share the watches of
+//! pods. A pass that fails ends all.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{Agent, AgentError, AgentHandle, Discovery, OpenedPositions, StartError, bind, take_data_dir};
+use crate::config::Config;
+use crate::enrich::kubernetes;
+use crate::metrics::Metrics;
+use crate::pipeline::TokenBucket;
+use crate::promtail::client::PromtailClient;
+use crate::promtail::jobs::Job;
+use crate::promtail::kubernetes::{KnownPods, watch};
+use crate::promtail::{PromtailConfig, old_positions};
+use crate::push::receiver::Receiver;
+use crate::tail::stages::StageLimits;
+
+/// What one pass looks for.
+pub(crate) struct TargetPlan {
+    pub(crate) jobs: Vec<Arc<Job>>,
+    pub(crate) pods: Pods,
+    pub(crate) hostname: String,
+    pub(crate) limits: Arc<StageLimits>,
+    pub(crate) old_offsets: BTreeMap<PathBuf, u64>,
+}
+
+/// Known pods by job and discovery of that job.
+type Pods = HashMap<(usize, usize), Arc<RwLock<KnownPods>>>;
+
+pub(crate) async fn start(config: Config, promtail: &Arc<PromtailConfig>, shutdown: CancellationToken) -> Result<AgentHandle, StartError> {
+    let lock = take_data_dir(&config)?;
+    let old_offsets = old_positions::read(&promtail.positions_file, promtail.ignores_invalid_positions)?;
+    let metrics = Metrics::new();
+    let everything = CancellationToken::new();
+    let pods = watch_pods(promtail, &metrics, &everything).await?;
+    let mut passes = Vec::new();
+    for (index, client) in promtail.clients.iter().enumerate() {
+        let (config, receiver) = of_client(&config, promtail, client, index)?;
+        let positions = OpenedPositions::open(&config.data_dir);
+        let plan = TargetPlan {
+            jobs: jobs(promtail, index),
+            pods: pods.clone(),
+            hostname: promtail.hostname.clone(),
+            limits: Arc::new(limits(promtail, client, index, &metrics)),
+            old_offsets: if positions.is_new { old_offsets.clone() } else { BTreeMap::new() },
+        };
+        passes.push(Agent::new(config, Discovery::Targets(Box::new(plan)), receiver, positions, Arc::clone(&metrics)));
+    }
+    let mut listener = config.listen.map(bind).transpose()?;
+    let listen = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let supervisor = tokio::spawn(async move {
+        let _lock = lock;
+        let mut running = JoinSet::new();
+        let stop = shutdown.child_token();
+        for pass in passes {
+            running.spawn(pass.run(listener.take(), None, stop.clone()));
+        }
+        let mut result = Ok(());
+        while let Some(ended) = running.join_next().await {
+            let ended = ended.unwrap_or_else(|error| Err(AgentError::Part(error.to_string())));
+            if ended.is_err() {
+                result = ended;
+                stop.cancel();
+            }
+        }
+        everything.cancel();
+        result
+    });
+    Ok(AgentHandle { metrics, listen, supervisor })
+}
+
+/// The configuration of one pass, with what the file says about the client.
+fn of_client(config: &Config, promtail: &PromtailConfig, client: &PromtailClient, index: usize) -> Result<(Config, Receiver), StartError> {
+    let mut config = config.clone();
+    config.client = client.config.clone();
+    config.max_line_size = MAX_LINE_BYTES;
+    config.timing.scan_interval = promtail.timing.scan_interval;
+    if let Some(poll) = promtail.timing.poll_min {
+        config.timing.poll_min = poll;
+    }
+    if let Some(poll) = promtail.timing.poll_max {
+        config.timing.poll_max = poll.max(config.timing.poll_min);
+    }
+    if index > 0 {
+        config.data_dir = config.data_dir.join(format!("client-{}", client.name.replace('/', "_")));
+        std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+    }
+    let receiver = Receiver::new(config.client.clone())?;
+    Ok((config, receiver))
+}
+
+/// What of a longer line is read.
+const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// Lines are counted by the first pass alone.
+fn jobs(promtail: &PromtailConfig, index: usize) -> Vec<Arc<Job>> {
+    if index == 0 {
+        return promtail.jobs.clone();
+    }
+    let silent = |job: &Arc<Job>| Arc::new(Job { pipeline: job.pipeline.without_metrics(), ..Job::clone(job) });
+    promtail.jobs.iter().map(silent).collect()
+}
+
+fn limits(promtail: &PromtailConfig, client: &PromtailClient, index: usize, metrics: &Arc<Metrics>) -> StageLimits {
+    let rate = promtail.limits.read_rate;
+    StageLimits {
+        counters: if index == 0 { Arc::clone(&promtail.counters) } else { Arc::default() },
+        metrics: Arc::clone(metrics),
+        max_line_size: promtail.limits.max_line_size,
+        truncates: promtail.limits.truncates,
+        max_streams: promtail.limits.max_streams,
+        streams: Mutex::default(),
+        read_rate: rate.map(|rate| (Mutex::new(TokenBucket::new(rate.rate, rate.burst, Instant::now())), rate.drops)),
+        external_labels: client.external_labels.clone(),
+    }
+}
+
+/// Begins a watch for every selection of pods that the jobs ask for.
+async fn watch_pods(promtail: &PromtailConfig, metrics: &Arc<Metrics>, stop: &CancellationToken) -> Result<Pods, StartError> {
+    let mut pods: Pods = HashMap::new();
+    let mut watched: Vec<(crate::promtail::jobs::PodDiscovery, Arc<RwLock<KnownPods>>)> = Vec::new();
+    for (job_index, job) in promtail.jobs.iter().enumerate() {
+        for (index, discovery) in job.pods.iter().enumerate() {
+            let selection = crate::promtail::jobs::PodDiscovery { namespaces: Vec::new(), ..discovery.clone() };
+            if let Some((_, known)) = watched.iter().find(|(other, _)| *other == selection) {
+                pods.insert((job_index, index), Arc::clone(known));
+                continue;
+            }
+            let client = kubernetes::connect(discovery.kubeconfig.clone()).await?;
+            let known: Arc<RwLock<KnownPods>> = Arc::default();
+            let node_name = promtail.hostname.clone();
+            tokio::spawn(watch(client, selection.clone(), node_name, Arc::clone(&known), Arc::clone(metrics), stop.clone()));
+            pods.insert((job_index, index), Arc::clone(&known));
+            watched.push((selection, known));
+        }
+    }
+    Ok(pods)
+}

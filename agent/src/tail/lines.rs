@@ -1,0 +1,339 @@
+//! A chunk of a file, cut at newlines, through the stages of a pipeline: the way of targets that a `promtail.yaml` names.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use encoding_rs::{UTF_16BE, UTF_16LE};
+
+use super::records::RecordReader;
+use super::stages::{StageOutlet, StageState};
+use super::state::CleanPoint;
+use crate::pipeline::context::StageContext;
+use crate::pipeline::entry::{Entry, Origin};
+use crate::positions::table::Progress;
+
+impl RecordReader<'_> {
+    /// Reads the whole lines of `chunk`, which begins at `offset`, until the batch is full or reading should pause. Returns the bytes taken.
+    pub(super) fn read_lines(&mut self, chunk: &[u8], offset: u64) -> usize {
+        let mut start = 0;
+        let encoding = self.outlet.stages().and_then(|stages| stages.encoding);
+        for end in memchr::memchr_iter(b'\n', chunk) {
+            let width = if encoding == Some(UTF_16LE) || encoding == Some(UTF_16BE) { 2 } else { 1 };
+            let Some((text_end, next)) = line_end(chunk, start, end, width, encoding == Some(UTF_16BE)) else { continue };
+            self.read_line(&chunk[start..text_end], 0, offset + start as u64, offset + next as u64);
+            start = next;
+            if self.batch.is_full() || self.outlet.stages().is_some_and(|stages| !stages.pause.is_zero()) {
+                break;
+            }
+        }
+        self.counts.bytes += start as u64;
+        start
+    }
+
+    /// Reads a line of which only `head` was kept and `unread` bytes more were skipped.
+    pub(super) fn read_long_line(&mut self, head: &[u8], unread: u64, offset: u64) {
+        self.counts.bytes += head.len() as u64 + unread + 1;
+        self.counts.truncated_lines += u64::from(unread > 0);
+        self.read_line(head, unread, offset, offset + head.len() as u64 + unread + 1);
+    }
+
+    fn read_line(&mut self, bytes: &[u8], unread: u64, offset: u64, next_offset: u64) {
+        self.counts.lines += 1;
+        let (Some(outlet), Some(stages)) = (self.outlet.stages_mut(), &mut self.state.stages) else { return };
+        let (text, is_replaced) = outlet.decode(bytes);
+        self.counts.invalid_utf8 += u64::from(is_replaced && unread == 0);
+        if !may_read(outlet) {
+            return;
+        }
+        stages.settle_clock(offset, self.batch.epoch());
+        let can_hold = stages.pipeline.can_hold();
+        let before = can_hold.then(|| CleanPoint { file: self.file, progress: progress_before(stages, offset) });
+        let place = stages.next_place;
+        stages.next_place += 1;
+        let entry = Entry::new(&outlet.labels, text, place);
+        let touched = run(stages, outlet, self.batch, offset, &mut self.counts.clock_steps, |stages, context, out| {
+            stages.process(entry, context, out);
+        });
+        let decisions = stages.stamps.clock.decisions.drain(..).map(|(offset, stamp)| (self.file, offset, stamp));
+        stages.clock_decisions.extend(decisions);
+        if let Some(before) = before {
+            let held = stages.held();
+            self.state.frozen = stages.boundaries.line(place, before, &touched, &held);
+        }
+        debug_assert!(next_offset > offset);
+    }
+
+    /// Ends the block of `key`.
+    pub(super) fn flush_block(&mut self, key: u64, offset: u64) {
+        let (Some(outlet), Some(stages)) = (self.outlet.stages_mut(), &mut self.state.stages) else { return };
+        stages.settle_clock(offset, self.batch.epoch());
+        run(stages, outlet, self.batch, offset, &mut self.counts.clock_steps, |stages, context, out| stages.flush(key, context, out));
+        let decisions = stages.stamps.clock.decisions.drain(..).map(|(offset, stamp)| (self.file, offset, stamp));
+        stages.clock_decisions.extend(decisions);
+        let held = stages.held();
+        self.state.frozen = stages.boundaries.settle(&held);
+    }
+}
+
+/// The state before a line, as a checkpoint.
+fn progress_before(stages: &StageState, offset: u64) -> Progress {
+    let last_stamp = stages.stamps.giver.last_given();
+    Progress { offset, stages: stages.progress(Some(u64::MAX)), ..Progress::start(last_stamp) }
+}
+
+/// Whether the process may read one more line now; one that may not is dropped, or makes reading pause.
+fn may_read(outlet: &mut StageOutlet) -> bool {
+    let Some((bucket, drops)) = &outlet.limits.read_rate else { return true };
+    let now = Instant::now();
+    if *drops {
+        let is_allowed = bucket.lock().allow(now);
+        if !is_allowed {
+            outlet.limits.counters.dropped("global_rate_limiter_drop");
+        }
+        return is_allowed;
+    }
+    let wait = bucket.lock().reserve(now);
+    outlet.pause = outlet.pause.max(wait);
+    true
+}
+
+/// Lets `act` run the stages and sends what comes out. Returns where those entries came from.
+fn run(
+    stages: &mut StageState,
+    outlet: &mut StageOutlet,
+    batch: &mut crate::batch::builder::BatchBuilder,
+    offset: u64,
+    clock_steps: &mut u64,
+    act: impl FnOnce(&mut crate::pipeline::Pipeline, &mut StageContext<'_>, &mut Vec<Entry>),
+) -> Vec<Origin> {
+    let mut out = std::mem::take(&mut stages.out);
+    let limits = std::sync::Arc::clone(&outlet.limits);
+    let mut context = StageContext {
+        stamps: &mut stages.stamps,
+        counters: &limits.counters,
+        offset,
+        file_key: stages.file_key,
+        now: now(),
+        pause: Duration::ZERO,
+        clock_steps: 0,
+    };
+    act(&mut stages.pipeline, &mut context, &mut out);
+    let mut touched = Vec::new();
+    for entry in out.drain(..) {
+        let timestamp = entry.timestamp.unwrap_or_else(|| context.read_stamp());
+        touched.push(entry.origin);
+        outlet.push(batch, entry, timestamp);
+    }
+    *clock_steps += context.clock_steps;
+    outlet.pause = outlet.pause.max(context.pause);
+    stages.out = out;
+    touched
+}
+
+/// Nanoseconds since the epoch.
+fn now() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Where a line's text ends and the next line begins, given a newline byte at `at`; none if that byte is part of another character.
+fn line_end(chunk: &[u8], start: usize, at: usize, width: usize, is_big_endian: bool) -> Option<(usize, usize)> {
+    if width == 1 {
+        return Some((at, at + 1));
+    }
+    let (first, other) = if is_big_endian { (at.checked_sub(1)?, at - 1) } else { (at, at + 1) };
+    let is_newline = first >= start && (first - start) % 2 == 0 && chunk.get(other) == Some(&0);
+    is_newline.then_some((first, first + 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use proptest::prelude::*;
+    use tailwater_proto::{read, snappy};
+
+    use super::*;
+    use crate::batch::builder::{BatchBuilder, BatchLimits};
+    use crate::parse::cri::OutputStream;
+    use crate::parse::time::StampReader;
+    use crate::pipeline::{Pipeline, build};
+    use crate::positions::table::{CutKind, FileId, StageProgress};
+    use crate::relabel::Labels;
+    use crate::tail::counts::ReadCounts;
+    use crate::tail::outlet::Outlet;
+    use crate::tail::records::{LineRules, LongLine, RecordSink, Unparsed};
+    use crate::tail::stages::StageLimits;
+    use crate::tail::state::LineState;
+
+    #[test]
+    fn newlines_of_two_bytes_are_told_from_other_characters() {
+        let little: Vec<u8> = "aĊ\nb".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let ends: Vec<_> = memchr::memchr_iter(b'\n', &little).filter_map(|at| line_end(&little, 0, at, 2, false)).collect();
+        assert_eq!(ends, [(4, 6)]);
+        let big: Vec<u8> = "aਊ\nb".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let ends: Vec<_> = memchr::memchr_iter(b'\n', &big).filter_map(|at| line_end(&big, 0, at, 2, true)).collect();
+        assert_eq!(ends, [(4, 6)]);
+        assert_eq!(line_end(b"ab\nc", 0, 2, 1, false), Some((2, 3)));
+    }
+
+    /// A reader of lines with its batches, as a container's tail uses it.
+    struct Reader {
+        state: LineState,
+        outlet: Outlet,
+        counts: ReadCounts,
+        offset: u64,
+        /// Decisions that were recorded: offset, stamp, until.
+        clocks: Vec<(u64, i64, u64)>,
+        entries: Vec<(String, i64, String)>,
+    }
+
+    const RULES: LineRules =
+        LineRules { max_line_bytes: 1 << 20, max_record_bytes: 1 << 20, long_line: LongLine::Truncate, unparsed: Unparsed::Keep };
+
+    fn pipeline(text: &str) -> Pipeline {
+        let mut report = crate::promtail::Report::default();
+        let node = crate::promtail::yaml::parse(text).unwrap();
+        let stages = build::stages(&node, &mut build::Surroundings::new(Arc::default()), &mut report);
+        Pipeline::new(stages.unwrap_or_else(|| panic!("{report}")))
+    }
+
+    impl Reader {
+        fn new(stages: &str, progress: &Progress, clocks: Vec<(u64, i64, u64)>) -> Self {
+            let limits = StageLimits {
+                counters: Arc::default(),
+                metrics: crate::metrics::Metrics::new(),
+                max_line_size: 0,
+                truncates: false,
+                max_streams: 0,
+                streams: Mutex::default(),
+                read_rate: None,
+                external_labels: Labels::new(),
+            };
+            let labels = Labels::from([("job".to_owned(), "t".to_owned())]);
+            Self {
+                state: LineState::with_stages(progress, pipeline(stages), 7),
+                outlet: Outlet::of_stages(StageOutlet::new(labels, None, Arc::new(limits))),
+                counts: ReadCounts::default(),
+                offset: progress.offset,
+                clocks,
+                entries: Vec::new(),
+            }
+        }
+
+        /// Reads `bytes` as one batch, stopping where earlier decisions were made.
+        fn feed(&mut self, bytes: &[u8]) {
+            let mut batch = BatchBuilder::new(BatchLimits { batch_bytes: 1 << 20, max_line_bytes: 1 << 16 });
+            // Batches of different readers differ, as those of different processes do.
+            for _ in 0..self.offset {
+                batch.finish(Instant::now());
+            }
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let here = self.clocks.iter().filter(|(offset, _, _)| *offset == self.offset).copied().collect::<Vec<_>>();
+                let next = self.clocks.iter().map(|(offset, _, _)| *offset).filter(|offset| *offset > self.offset).min();
+                let length = next.map_or(rest.len(), |next| usize::try_from(next - self.offset).unwrap().min(rest.len()));
+                let mut sink =
+                    RecordSink { rules: RULES, state: &mut self.state, outlet: &mut self.outlet, batch: &mut batch, counts: &mut self.counts };
+                let mut stamps = StampReader::default();
+                let mut reader = sink.reader(FileId(1), &mut stamps);
+                for (offset, stamp, until) in here {
+                    reader.cut_pending(OutputStream::Stdout, CutKind::Clock { stamp, until }, offset);
+                }
+                assert_eq!(reader.read_chunk(&rest[..length], self.offset), length);
+                self.offset += length as u64;
+                rest = &rest[length..];
+            }
+            self.close(&mut batch);
+        }
+
+        fn flush(&mut self) {
+            let mut batch = BatchBuilder::new(BatchLimits { batch_bytes: 1 << 20, max_line_bytes: 1 << 16 });
+            let keys = self.state.stages.as_ref().unwrap().held_keys();
+            let mut sink = RecordSink { rules: RULES, state: &mut self.state, outlet: &mut self.outlet, batch: &mut batch, counts: &mut self.counts };
+            let mut stamps = StampReader::default();
+            for key in keys {
+                sink.reader(FileId(1), &mut stamps).cut_pending(OutputStream::Stdout, CutKind::Flush { key }, self.offset);
+            }
+            self.close(&mut batch);
+        }
+
+        /// What closing a batch records, and what the batch holds.
+        fn close(&mut self, batch: &mut BatchBuilder) {
+            let offset = self.offset;
+            let decided = self.state.stages.as_mut().unwrap().clock_decisions.drain(..).map(|(_, at, stamp)| (at, stamp, offset));
+            self.clocks.extend(decided);
+            let batch = batch.finish(Instant::now());
+            if batch.body.is_empty() {
+                return;
+            }
+            let mut request = Vec::new();
+            snappy::decompress(&batch.body, 1 << 24, &mut request).unwrap();
+            for stream in read::streams(&request).map(Result::unwrap) {
+                let labels = String::from_utf8(stream.labels().unwrap().to_vec()).unwrap();
+                for entry in stream.entries().map(Result::unwrap) {
+                    let line = String::from_utf8(entry.line.to_vec()).unwrap();
+                    self.entries.push((labels.clone(), entry.timestamp().unwrap(), line));
+                }
+            }
+        }
+
+        /// What a checkpoint made now would hold.
+        fn checkpoint(&self) -> Progress {
+            match self.state.frozen.clone() {
+                None => self.state.progress_at(self.offset),
+                Some(frozen) => {
+                    let mut progress = frozen.progress;
+                    if let Some(stages) = &progress.stages
+                        && let Some((last, _)) = stages.clock
+                    {
+                        progress.stages = Some(Arc::new(StageProgress { clock: Some((last, self.offset)), ..StageProgress::clone(stages) }));
+                    }
+                    progress
+                }
+            }
+        }
+    }
+
+    const PIPELINES: [&str; 4] = [
+        "[]",
+        "- multiline: {firstline: '^[A-Z]'}",
+        "- regex: {expression: '^(?P<s>[a-zA-Z])(?P<ts>[0-9]*)'}\n- template: {source: s, template: '{{ ToLower .Value }}'}\n- labels: {s: }\n- multiline: {firstline: '^[A-Z]', max_lines: 3}\n- timestamp: {source: ts, format: Unix}",
+        "- cri: {}\n- regex: {expression: '^(?P<ts>[0-9]+)'}\n- timestamp: {source: ts, format: Unix}\n- multiline: {firstline: '^[A-Z0-9]'}",
+    ];
+
+    fn line() -> impl Strategy<Value = String> {
+        prop_oneof![
+            6 => "[ABabx][0-9]{0,2} ?[a-z]{0,2}",
+            4 => ("[0-3]", prop_oneof!["stdout", "stderr"], prop_oneof![3 => "F", 1 => "P"], "[A-C0-2a]{1,2}")
+                .prop_map(|(second, stream, tag, text)| format!("2026-11-21T09:08:0{second}Z {stream} {tag} {text}")),
+        ]
+    }
+
+    proptest! {
+        /// From every checkpoint a replay sends what was sent after it, the same, and nothing else.
+        #[test]
+        fn a_replay_through_stages_repeats_every_entry(stages in 0..PIPELINES.len(), lines in proptest::collection::vec(line(), 1..30), cut in 1..6usize) {
+            let mut first = Reader::new(PIPELINES[stages], &Progress::start(None), Vec::new());
+            let mut checkpoints = Vec::new();
+            for batch in lines.chunks(cut) {
+                first.feed(batch.iter().map(|line| format!("{line}\n")).collect::<String>().as_bytes());
+                checkpoints.push((first.checkpoint(), first.entries.len()));
+            }
+            first.flush();
+            let all: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            for (progress, sent) in checkpoints {
+                let kept = first.clocks.iter().filter(|(offset, _, _)| *offset >= progress.offset).copied().collect();
+                let mut replay = Reader::new(PIPELINES[stages], &progress, kept);
+                replay.feed(&all.as_bytes()[usize::try_from(progress.offset).unwrap()..]);
+                replay.flush();
+                for entry in &first.entries[sent..] {
+                    prop_assert!(replay.entries.contains(entry), "{entry:?} is missing in {:?}", replay.entries);
+                }
+                for entry in &replay.entries {
+                    prop_assert!(first.entries.contains(entry), "{entry:?} is new, there was {:?}", first.entries);
+                }
+            }
+        }
+    }
+}

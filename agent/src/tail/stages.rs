@@ -1,0 +1,215 @@
+//! A file whose lines go through stages: the pipeline with its state, and where the entries go.
+//!
+//! Labels of entries are rendered once for each set that is seen, external ones added; a tenant that lines name is taken off them. Everything that a
+//! replay needs to repeat the same entries is part of [`StageProgress`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use encoding_rs::Encoding;
+use parking_lot::Mutex;
+use tailwater_proto::write::SharedMetadata;
+
+use super::boundaries::Boundaries;
+use crate::batch::builder::{BatchBuilder, StreamSlot};
+use crate::enrich::labels::canonical_text;
+use crate::metrics::{DropReason, Metrics};
+use crate::pipeline::context::{KnownStamps, ReadClock, StampState};
+use crate::pipeline::counters::DropCounters;
+use crate::pipeline::entry::{Entry, Origin};
+use crate::pipeline::{Pipeline, TENANT_LABEL, TokenBucket};
+use crate::positions::table::{FileId, Progress, StageProgress};
+use crate::relabel::Labels;
+
+/// Label sets of which the text is kept.
+const MAX_RENDERED: usize = 4096;
+
+/// State of an instance's pipeline between two lines.
+#[derive(Debug)]
+pub(crate) struct StageState {
+    pub(super) pipeline: Pipeline,
+    pub(super) stamps: StampState,
+    pub(super) boundaries: Boundaries,
+    /// Number of the next line.
+    pub(super) next_place: u64,
+    /// Batch in which the clock was decided.
+    pub(super) clock_epoch: u64,
+    /// Up to this offset the clock goes on from a recorded decision.
+    pub(super) clock_until: u64,
+    /// Decisions of the clock not yet recorded.
+    pub(super) clock_decisions: Vec<(FileId, u64, i64)>,
+    pub(super) file_key: u64,
+    pub(super) out: Vec<Entry>,
+}
+
+impl StageState {
+    /// At a clean point.
+    pub(crate) fn at(pipeline: Pipeline, file_key: u64, progress: &Progress) -> Self {
+        let known = progress.stages.as_deref().cloned().unwrap_or_default();
+        let clock = ReadClock { last: known.clock.map(|(last, _)| last), is_decided: known.clock.is_some(), decisions: Vec::new() };
+        let giver = crate::parse::stamps::StampGiver::after(progress.last_stamp);
+        Self {
+            pipeline,
+            stamps: StampState { giver, parsed: known.parsed, known: KnownStamps(known.known), clock },
+            boundaries: Boundaries::default(),
+            next_place: 0,
+            clock_epoch: 0,
+            clock_until: known.clock.map_or(0, |(_, until)| until),
+            clock_decisions: Vec::new(),
+            file_key,
+            out: Vec::new(),
+        }
+    }
+
+    /// What a checkpoint here must hold; the clock only if it goes on up to `clock_until`.
+    pub(super) fn progress(&self, clock_until: Option<u64>) -> Option<Arc<StageProgress>> {
+        let clock = clock_until.filter(|_| self.stamps.clock.is_decided).and_then(|until| Some((self.stamps.clock.last?, until)));
+        let progress = StageProgress { parsed: self.stamps.parsed, known: Arc::clone(&self.stamps.known.0), clock };
+        (progress != StageProgress::default()).then(|| Arc::new(progress))
+    }
+
+    pub(super) fn held(&self) -> Vec<Origin> {
+        let mut held = Vec::new();
+        if self.pipeline.can_hold() {
+            self.pipeline.held(&mut held);
+        }
+        held
+    }
+
+    pub(super) fn held_keys(&self) -> Vec<u64> {
+        let mut keys = Vec::new();
+        self.pipeline.held_keys(&mut keys);
+        keys
+    }
+
+    pub(super) fn expired_keys(&self, now: Instant) -> Vec<u64> {
+        let mut keys = Vec::new();
+        self.pipeline.expired(now, &mut keys);
+        keys
+    }
+
+    /// A decision of an earlier process about the time of reading.
+    pub(super) fn decide_clock(&mut self, stamp: i64, until: u64) {
+        self.stamps.clock.decide(stamp);
+        self.clock_until = until;
+    }
+
+    /// Whether the clock must decide anew for a line at `offset` in this batch.
+    pub(super) fn settle_clock(&mut self, offset: u64, epoch: u64) {
+        if offset < self.clock_until {
+            self.clock_epoch = epoch;
+            return;
+        }
+        if self.clock_epoch != epoch || self.clock_until != 0 {
+            self.stamps.clock.is_decided = false;
+            self.clock_epoch = epoch;
+            self.clock_until = 0;
+        }
+    }
+}
+
+/// Limits and counters that all files of a process share.
+#[derive(Debug)]
+pub(crate) struct StageLimits {
+    pub(crate) counters: Arc<DropCounters>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Bytes of a line that is sent; 0: none.
+    pub(crate) max_line_size: usize,
+    pub(crate) truncates: bool,
+    /// Streams of the process; 0: none.
+    pub(crate) max_streams: usize,
+    pub(crate) streams: Mutex<std::collections::HashSet<Labels>>,
+    pub(crate) read_rate: Option<(Mutex<TokenBucket>, bool)>,
+    pub(crate) external_labels: Labels,
+}
+
+/// Where an instance's entries go.
+#[derive(Debug, Clone)]
+pub(crate) struct StageOutlet {
+    pub(super) labels: Arc<Labels>,
+    pub(super) limits: Arc<StageLimits>,
+    pub(super) encoding: Option<&'static Encoding>,
+    rendered: HashMap<Arc<Labels>, Rendered>,
+    /// How long reading of this file should pause.
+    pub(super) pause: Duration,
+}
+
+#[derive(Debug, Clone)]
+struct Rendered {
+    text: Arc<[u8]>,
+    tenant: Option<Arc<str>>,
+    slot: StreamSlot,
+    is_over_limit: bool,
+}
+
+impl StageOutlet {
+    pub(crate) fn new(labels: Labels, encoding: Option<&'static Encoding>, limits: Arc<StageLimits>) -> Self {
+        Self { labels: Arc::new(labels), limits, encoding, rendered: HashMap::new(), pause: Duration::ZERO }
+    }
+
+    /// Puts an entry with its stamp into the batch, within the limits.
+    pub(super) fn push(&mut self, batch: &mut BatchBuilder, mut entry: Entry, timestamp: i64) {
+        let limit = self.limits.max_line_size;
+        if limit > 0 && entry.line.len() > limit {
+            if !self.limits.truncates {
+                self.limits.metrics.dropped_lines(DropReason::LineTooLong, 1);
+                return;
+            }
+            self.limits.metrics.truncated_lines(1);
+            entry.line.truncate(entry.line.floor_char_boundary(limit));
+        }
+        if self.rendered.len() > MAX_RENDERED {
+            self.rendered.clear();
+        }
+        if !self.rendered.contains_key(&entry.labels) {
+            let rendered = self.render(&entry.labels);
+            self.rendered.insert(Arc::clone(&entry.labels), rendered);
+        }
+        let Some(rendered) = self.rendered.get_mut(&entry.labels) else { return };
+        if rendered.is_over_limit {
+            self.limits.metrics.dropped_lines(DropReason::StreamLimited, 1);
+            return;
+        }
+        if !batch.is_open(rendered.slot) {
+            rendered.slot = batch.open_for(rendered.tenant.clone(), &rendered.text, &Arc::new(SharedMetadata::default()));
+        }
+        if entry.metadata.is_empty() {
+            batch.push(rendered.slot, timestamp, entry.line.as_bytes());
+        } else {
+            let pairs: Vec<(&str, &str)> = entry.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            batch.push_with_metadata(rendered.slot, timestamp, entry.line.as_bytes(), &pairs);
+        }
+    }
+
+    fn render(&self, labels: &Labels) -> Rendered {
+        let mut all = self.limits.external_labels.clone();
+        all.extend(labels.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let tenant = all.remove(TENANT_LABEL).map(Arc::from);
+        let text = Arc::from(canonical_text(&all).into_bytes());
+        let is_over_limit = self.limits.max_streams > 0 && {
+            let mut streams = self.limits.streams.lock();
+            let is_new = !streams.contains(labels);
+            let is_full = is_new && streams.len() >= self.limits.max_streams;
+            if is_new && !is_full {
+                streams.insert(labels.clone());
+            }
+            is_full
+        };
+        Rendered { text, tenant, slot: StreamSlot::default(), is_over_limit }
+    }
+
+    /// The text of a line: valid UTF-8, decoded if the job says how.
+    pub(super) fn decode(&self, bytes: &[u8]) -> (String, bool) {
+        match self.encoding {
+            None => match simdutf8::basic::from_utf8(bytes) {
+                Ok(text) => (text.to_owned(), false),
+                Err(_) => (String::from_utf8_lossy(bytes).into_owned(), true),
+            },
+            Some(encoding) => {
+                let (text, _, is_replaced) = encoding.decode(bytes);
+                (text.into_owned(), is_replaced)
+            }
+        }
+    }
+}
