@@ -71,6 +71,11 @@ fn without((start, end): (i64, i64), deleted: &DeletedRange) -> [Option<(i64, i6
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use tailwater_storage::manifest::TombstoneId;
+
+    fn range(start: i64, end: i64) -> DeletedRange {
+        DeletedRange { request: TombstoneId(Default::default()), start, end, lines: None }
+    }
 
     proptest! {
         #[test]
@@ -80,7 +85,7 @@ mod tests {
         ) {
             let end = start + length;
             let is_deleted = |stamp: i64| deleted.iter().any(|(from, length)| (*from..=from + length).contains(&stamp));
-            let all = deleted.iter().map(|(start, length)| DeletedRange { start: *start, end: start + length, lines: None }).collect();
+            let all = deleted.iter().map(|(start, length)| range(*start, start + length)).collect();
             let visible = VisibleTimes::new(start, end, StreamErasure { keep_from: earliest, deleted: all });
             let is_visible = |stamp: i64| (start..=end).contains(&stamp) && stamp >= earliest && !is_deleted(stamp);
             for stamp in -60..60 {
@@ -94,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_time_are_no_edge() {
-        let deleted = vec![DeletedRange { start: i64::MIN, end: i64::MAX, lines: None }];
+        let deleted = vec![range(i64::MIN, i64::MAX)];
         assert!(!VisibleTimes::new(i64::MIN, i64::MAX, StreamErasure { keep_from: i64::MIN, deleted }).touches(0, 0));
         assert!(VisibleTimes::new(i64::MIN, i64::MAX, StreamErasure::default()).holds(i64::MIN, i64::MAX));
     }

@@ -53,7 +53,7 @@ async fn a_log_plan_sorts_and_limits_before_it_renders() {
 #[tokio::test]
 async fn the_callers_namespaces_stand_in_every_leaf() {
     let plan = metric_plan(r#"max(sum by (namespace) (bytes_rate({app=~".+"}[1m])))"#, &world::only(&["dev"])).await.expect("plans");
-    let leaves: Vec<&str> = plan.lines().filter(|line| line.contains("LogScanExec")).collect();
+    let leaves: Vec<&str> = plan.lines().filter(|line| line.contains("ScanExec")).collect();
     assert!(!leaves.is_empty());
     for leaf in leaves {
         assert!(leaf.contains(r#"tenant=t, namespaces={"dev"}, streams=1,"#), "{leaf}");

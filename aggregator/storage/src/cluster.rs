@@ -53,7 +53,7 @@ impl Cluster {
         }
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, ClusterError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ClusterError> {
         let cluster: Self = serde_json::from_slice(bytes).map_err(|error| ClusterError::Damaged { reason: error.to_string() })?;
         if cluster.format_version > FORMAT_VERSION {
             return Err(ClusterError::FromTheFuture { found: cluster.format_version });

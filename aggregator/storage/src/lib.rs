@@ -11,8 +11,12 @@ pub mod compact;
 pub mod entry;
 pub mod error;
 pub mod file;
+pub mod fsck;
 pub mod identity;
 pub mod manifest;
 pub mod pairs;
 pub mod segment;
 pub mod store;
+
+#[cfg(test)]
+mod small_store;

@@ -43,6 +43,26 @@ impl StepGrid {
         let (first, last) = (first.max(0), last.min(i128::from(self.count) - 1));
         (first <= last).then_some((first as u32, last as u32))
     }
+
+    /// A stamp up to which all are in the same windows as `stamp`; the last such one where `stamp` is in a window at all.
+    pub(crate) fn same_steps_until(&self, stamp: i64, window: Window) -> i64 {
+        let (start, step, range) = (i128::from(self.start), i128::from(self.step), i128::from(window.range));
+        let shifted = i128::from(stamp) + i128::from(window.offset) - start;
+        let first = shifted.div_euclid(step) + i128::from(shifted.rem_euclid(step) > 0);
+        let last = (shifted + range - 1).div_euclid(step);
+        let final_step = i128::from(self.count) - 1;
+        let until = if first > final_step {
+            i128::MAX
+        } else if last < 0 {
+            -range
+        } else {
+            let leaves_first = first.max(0) * step;
+            let joins_next = if last >= final_step { i128::MAX } else { (last + 1) * step - range };
+            leaves_first.min(joins_next)
+        };
+        let until = until.saturating_add(start).saturating_sub(i128::from(window.offset));
+        until.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    }
 }
 
 #[cfg(test)]
@@ -67,6 +87,32 @@ mod tests {
             let (first, last) = grid.stamps(window);
             prop_assert!(found.is_empty() || (first..=last).contains(&stamp));
         }
+    }
+
+    proptest! {
+        #[test]
+        fn neighbours_in_time_share_their_windows(
+            start in -50i64..50, step in 1i64..9, length in 0i64..60, range in 0i64..40, offset in -20i64..20, stamp in -150i64..150,
+        ) {
+            let grid = StepGrid::new(start, start + length, step);
+            let window = Window { range, offset };
+            let steps = grid.steps_of(stamp, window);
+            let until = grid.same_steps_until(stamp, window);
+            prop_assert!(until >= stamp);
+            for other in stamp..=until.min(200) {
+                prop_assert_eq!(grid.steps_of(other, window), steps, "at {}", other);
+            }
+            if steps.is_some() {
+                prop_assert_ne!(grid.steps_of(until + 1, window), steps);
+            }
+        }
+    }
+
+    #[test]
+    fn the_window_of_an_instant_is_one_stretch() {
+        let (grid, window) = (StepGrid::new(1_000, 1_000, 0), Window { range: 600, offset: 0 });
+        assert_eq!((grid.same_steps_until(401, window), grid.same_steps_until(400, window)), (1_000, 400));
+        assert_eq!(grid.same_steps_until(1_001, window), i64::MAX);
     }
 
     #[test]

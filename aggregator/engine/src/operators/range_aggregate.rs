@@ -79,7 +79,7 @@ impl Operator for RangeAggregate {
 
     fn schema(&self) -> SchemaRef {
         match self.phase {
-            Phase::Partial => batch::partial(self.spec.store().words()),
+            Phase::Partial => self.spec.partial_schema(),
             Phase::Final => POINT.clone(),
         }
     }
@@ -109,6 +109,11 @@ impl Operator for RangeAggregate {
 }
 
 impl RangeSpec {
+    /// The schema of the partial phase's records.
+    pub(crate) fn partial_schema(&self) -> SchemaRef {
+        batch::partial(self.store().words())
+    }
+
     fn store(&self) -> Box<dyn WindowStore> {
         self.function.store(self.window.range, self.grid.count)
     }
@@ -135,7 +140,13 @@ impl State {
         if let Some(number) = numbers.numbers[key as usize] {
             return Ok(number);
         }
-        let labels = numbers.labels.value(key as usize);
+        let number = self.series(numbers.labels.value(key as usize))?;
+        numbers.numbers[key as usize] = Some(number);
+        Ok(number)
+    }
+
+    /// The number of a series; fails if there are too many.
+    fn series(&mut self, labels: &[u8]) -> Result<u32> {
         let before = self.index.bytes();
         let (number, is_new) = self.index.number(labels);
         if is_new {
@@ -145,7 +156,6 @@ impl State {
                 return Err(DataFusionError::External(Box::new(QueryError::TooManySeries { limit })));
             }
         }
-        numbers.numbers[key as usize] = Some(number);
         Ok(number)
     }
 
@@ -233,6 +243,29 @@ impl State {
         let mut rows = PointRows::default();
         (0..self.spec.grid.count).filter(|step| !is_present[*step as usize]).for_each(|step| rows.push(series, step, 1.0));
         rows.into_batch(&index)
+    }
+}
+
+/// Counts that a leaf made without samples, on their way into the records of the partial phase.
+pub(crate) struct PartialCounts(State);
+
+impl PartialCounts {
+    /// For functions that count entries or sum whole numbers.
+    pub(crate) fn new(spec: &RangeSpec, memory: MemoryReservation) -> Self {
+        Self(State { store: spec.store(), spec: spec.clone(), index: SeriesIndex::default(), seen: 0, memory })
+    }
+
+    /// Adds so many entries of a series, and the sum of their values. All are in the windows that `stamp` is in.
+    pub(crate) fn add(&mut self, labels: &[u8], stamp: i64, entries: u64, sum: u64) -> Result<()> {
+        let Some((first, last)) = self.0.spec.grid.steps_of(stamp, self.0.spec.window).filter(|_| entries > 0) else { return Ok(()) };
+        let series = self.0.series(labels)?;
+        let mut change = |step, entries: i64, sum: f64| self.0.store.merge(series, (step, step), &[entries.cast_unsigned(), sum.to_bits()]);
+        let taken = change(first, entries.cast_signed(), sum as f64) + change(last + 1, -entries.cast_signed(), -(sum as f64));
+        self.0.memory.try_grow(taken)
+    }
+
+    pub(crate) fn into_batches(self) -> BatchStream {
+        stream::iter(Emission { state: self.0, next: 0, batch: State::partial_batch }).boxed()
     }
 }
 

@@ -9,6 +9,7 @@ use datafusion_physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion_physical_plan::ExecutionPlan;
 use datafusion_physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion_physical_plan::sorts::sort::SortExec;
+use tailwater_logql::ast::Stage;
 use tailwater_logql::needed::NeededLabels;
 use tailwater_logql::pipeline::Pipeline;
 use tailwater_logql::printer::format_stages;
@@ -18,30 +19,65 @@ use crate::batch;
 use crate::error::QueryError;
 use crate::operators::entries::SelectedPipeline;
 use crate::operators::pipeline::{PipelineExec, PipelineOutput};
-use crate::plan::selection::Selection;
+use crate::plan::selection::{Selection, SharedSelection};
 use crate::plan::{Planned, Planner};
 use crate::request::{Direction, LogRequest, TimeRange};
+use crate::scan::TopEntries;
 
 impl Planner<'_> {
-    /// Entries as they are shown, in the order asked for, at most `limit` (with an interval: all, since it decides what counts).
+    /// Entries as they are shown, in the order asked for, at most `limit` (with an interval: all).
     pub(crate) async fn logs(&self, request: &LogRequest) -> Result<Planned, QueryError> {
         let pipeline = Pipeline::compile(&request.expr.stages, None, &NeededLabels::All, &self.options)?;
         let range = TimeRange { start: request.start, end: request.end.saturating_sub(1) };
         let selection = Arc::new(Selection::new(self.catalog, self.access, &request.expr.selector, range).await?);
-        let everything = Wanted { lines: true, metadata: true, ..Wanted::default() };
-        let filtered =
-            self.pipeline(&selection, pipeline.clone(), &request.expr, &NeededLabels::All, everything, PipelineOutput::Filter).await?;
-        let limit = (request.interval == 0).then_some(request.limit);
-        let ordered = newest_or_oldest(filtered, request.direction, limit)?;
+        let ordered = match request.interval {
+            0 => self.top_entries(&selection, &pipeline, request).await?,
+            _ => self.all_entries(&selection, &pipeline, request).await?,
+        };
         let stages = SelectedPipeline { pipeline: Arc::new(pipeline), selection: selection.clone() };
         let output = PipelineOutput::Render { categorize: request.categorize };
         let rendered = PipelineExec::new(ordered, stages, format_stages(&request.expr.stages), output, self.counters.clone());
         Ok(Planned { plan: Arc::new(rendered), parts: selection.parts() })
     }
+
+    /// The first entries that pass, in order.
+    async fn top_entries(
+        &self,
+        selection: &SharedSelection,
+        pipeline: &Pipeline,
+        request: &LogRequest,
+    ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+        let stages = &request.expr.stages;
+        let pages = self.pages(selection, stages).await?;
+        let filters = filters_after_scan(stages, pipeline)
+            .then(|| SelectedPipeline { pipeline: Arc::new(pipeline.clone()), selection: selection.clone() });
+        let order = (request.direction, request.limit);
+        let search = self.search(stages, pipeline);
+        Ok(TopEntries::plan(self.source(selection), pages, search, filters, order, self.partitions, self.counters.clone()))
+    }
+
+    /// All entries that pass, in order: an interval decides which of them count.
+    async fn all_entries(
+        &self,
+        selection: &SharedSelection,
+        pipeline: &Pipeline,
+        request: &LogRequest,
+    ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+        let everything = Wanted { lines: true, metadata: true, ..Wanted::default() };
+        let filtered =
+            self.pipeline(selection, pipeline.clone(), &request.expr, &NeededLabels::All, everything, PipelineOutput::Filter).await?;
+        Ok(newest_or_oldest(filtered, request.direction)?)
+    }
+}
+
+/// Whether a stage drops entries besides the line filters that are run first.
+fn filters_after_scan(stages: &[Stage], pipeline: &Pipeline) -> bool {
+    let line_filters = stages.iter().filter(|stage| matches!(stage, Stage::LineFilter(_))).count();
+    line_filters > pipeline.line_filters().len() || stages.iter().any(|stage| matches!(stage, Stage::LabelFilter(_)))
 }
 
 /// Sorts by stamp, then stream, then arrival; in one partition.
-fn newest_or_oldest(input: Arc<dyn ExecutionPlan>, direction: Direction, limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+fn newest_or_oldest(input: Arc<dyn ExecutionPlan>, direction: Direction) -> Result<Arc<dyn ExecutionPlan>> {
     let schema = input.schema();
     let key = |name: &str, descending: bool| -> Result<PhysicalSortExpr> {
         Ok(PhysicalSortExpr::new(col(name, &schema)?, SortOptions { descending, nulls_first: false }))
@@ -50,5 +86,5 @@ fn newest_or_oldest(input: Arc<dyn ExecutionPlan>, direction: Direction, limit: 
     let keys = [key(batch::TIMESTAMP, backward)?, key(batch::STREAM, false)?, key(batch::ARRIVAL, backward)?];
     let ordering = LexOrdering::new(keys).expect("three keys are an ordering");
     let input: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(input));
-    Ok(Arc::new(SortExec::new(ordering, input).with_fetch(limit)))
+    Ok(Arc::new(SortExec::new(ordering, input)))
 }

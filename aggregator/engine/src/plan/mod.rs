@@ -1,9 +1,10 @@
 //! From a syntax tree to a DataFusion plan.
 //!
 //! ```text
-//! log query     PipelineExec render ← SortExec (newest or oldest, limit) ← PipelineExec filter ← LogScanExec
+//! log query     PipelineExec render ← TopEntriesExec; with an interval ← SortExec ← PipelineExec filter ← LogScanExec
 //! metric query  operators over points ← RangeAggregateExec final ← CoalescePartitionsExec ← RangeAggregateExec partial
 //!               ← PipelineExec sample ← LogScanExec
+//! counts        operators over points ← RangeAggregateExec final ← CoalescePartitionsExec ← CountScanExec
 //! ```
 //! Every plan is made by a [`Planner`], which holds the caller's [`Access`]; every leaf is a scan of a selection made with it.
 
@@ -67,10 +68,15 @@ impl Planner<'_> {
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
         let emitted = Wanted { lines: wanted.lines || self.reads_line_after_scan(&log.stages, needed)?, ..wanted };
         let pages = self.pages(selection, &log.stages).await?;
-        let search = LineSearch::new(pipeline.line_filters(), text::searched_pattern(&log.stages));
+        let search = self.search(&log.stages, &pipeline);
         let scan = LogScan::plan(self.source(selection), pages, search, emitted, self.partitions, self.counters.clone());
         let stages = SelectedPipeline { pipeline: Arc::new(pipeline), selection: selection.clone() };
         Ok(Arc::new(PipelineExec::new(scan, stages, format_stages(&log.stages), output, self.counters.clone())))
+    }
+
+    /// The line filters that the scan runs.
+    fn search(&self, stages: &[Stage], pipeline: &Pipeline) -> LineSearch {
+        LineSearch::new(pipeline.line_filters(), text::searched_pattern(stages))
     }
 
     /// Whether stages read the line besides the line filters, which the scan runs.

@@ -10,6 +10,7 @@ use tailwater_logql::pipeline::Pipeline;
 use tailwater_storage::file::columns::Wanted;
 use tailwater_storage::pairs::Pairs;
 
+use crate::batch;
 use crate::error::QueryError;
 use crate::operators::exec::plan;
 use crate::operators::grid::Window;
@@ -19,8 +20,9 @@ use crate::operators::samples::{SampleSpec, SampleValue};
 use crate::operators::windows::WindowFunction;
 use crate::plan::Planner;
 use crate::plan::metrics::{Position, Vector};
-use crate::plan::selection::Selection;
+use crate::plan::selection::{SelectedStream, Selection};
 use crate::request::TimeRange;
+use crate::scan::CountScan;
 
 impl Planner<'_> {
     pub(super) async fn range(&self, range: &RangeAggregation, position: Position<'_>) -> Result<Vector, QueryError> {
@@ -41,8 +43,6 @@ impl Planner<'_> {
             metadata: pipeline.reads_metadata() && !stream_labels_suffice(range, &needed, grouping, &selection),
             ..Wanted::default()
         };
-        let sample = SampleSpec { value, is_ordered: function.needs_order() };
-        let samples = self.pipeline(&selection, pipeline, log, &needed, wanted, PipelineOutput::Sample(sample)).await?;
         let spec = RangeSpec {
             function,
             grid: position.grid,
@@ -52,7 +52,14 @@ impl Planner<'_> {
             max_series: position.series_of_answer.filter(|most| *most < usize::MAX),
             text: MetricExpr::Range(range.clone()).to_string(),
         };
-        let partial = plan(RangeAggregate::new(Phase::Partial, spec.clone()), vec![samples]);
+        let partial = if pipeline.is_noop() && !wanted.metadata && value != SampleValue::Unwrapped {
+            let labels = series_of_streams(&pipeline, &selection);
+            CountScan::plan(self.source(&selection), labels, wanted.lines, spec.clone(), self.partitions, self.counters.clone())
+        } else {
+            let sample = SampleSpec { value, is_ordered: function.needs_order() };
+            let samples = self.pipeline(&selection, pipeline, log, &needed, wanted, PipelineOutput::Sample(sample)).await?;
+            plan(RangeAggregate::new(Phase::Partial, spec.clone()), vec![samples])
+        };
         let gathered = Arc::new(CoalescePartitionsExec::new(partial));
         let last = plan(RangeAggregate::new(Phase::Final, spec), vec![gathered]);
         let hides_empty_labels = grouping.is_none() && position.series_of_answer.is_some();
@@ -112,6 +119,16 @@ fn range_function(range: &RangeAggregation) -> (WindowFunction, SampleValue) {
         RangeOp::LastOverTime => WindowFunction::Last,
     };
     (function, SampleValue::Unwrapped)
+}
+
+/// The series that entries of each stream belong to, where neither lines nor metadata matter.
+fn series_of_streams(pipeline: &Pipeline, selection: &Selection) -> Vec<Pairs> {
+    let labels_of = |stream: &SelectedStream| {
+        let mut stages = pipeline.for_stream(&stream.labels);
+        let entry = stages.process_filtered(0, &[], &[]).expect("a pipeline without stages drops nothing");
+        batch::encode_labels(&entry.series_labels())
+    };
+    selection.streams().iter().map(labels_of).collect()
 }
 
 /// The labels that equality matchers name, but for names that are matched again.

@@ -63,3 +63,23 @@ impl FetchAhead {
         });
     }
 }
+
+/// Does some work with each of some groups, a few at once; results in no certain order.
+pub(crate) async fn each_group<T, F>(groups: Vec<PageGroup>, at_once: usize, work: impl Fn(PageGroup) -> F) -> Result<Vec<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    let mut results = Vec::with_capacity(groups.len());
+    let mut groups = groups.into_iter();
+    loop {
+        while running.len() < at_once
+            && let Some(group) = groups.next()
+        {
+            running.spawn(work(group));
+        }
+        let Some(done) = running.join_next().await else { return Ok(results) };
+        results.push(done.unwrap_or_else(|error| Err(DataFusionError::External(Box::new(error))))?);
+    }
+}

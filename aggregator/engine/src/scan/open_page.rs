@@ -120,9 +120,7 @@ impl<'a> OpenPage<'a> {
         }
         let (stamps, lines) = (self.stamps()?, self.lines()?);
         for deleted in erased {
-            let is_deleted = |line: &[u8]| deleted.lines.as_ref().is_none_or(|is_among| is_among(line));
-            let in_time = |row: &usize| (deleted.start..=deleted.end).contains(&stamps[*row]);
-            hidden.extend(piece.rows.clone().filter(in_time).filter(|row| is_deleted(lines.line(*row))));
+            hidden.extend(piece.rows.clone().filter(|row| deleted.names(stamps[*row], lines.line(*row))));
         }
         hidden.sort_unstable();
         hidden.dedup();

@@ -45,6 +45,7 @@ pub use cache::CacheBudget;
 pub use counters::IndexCounters;
 pub use part::{OpenFile, Part, PartOrder};
 pub use text_index::MaybePages;
+pub(crate) use text_index::first_granules;
 
 /// Ends of objects read at once at start-up, at discovery and for a query.
 const FOOTERS_AT_ONCE: usize = 16;

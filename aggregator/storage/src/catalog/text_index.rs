@@ -10,6 +10,7 @@ use crate::catalog::Catalog;
 use crate::catalog::cache::{FoundIndex, OpenIndex};
 use crate::catalog::part::OpenFile;
 use crate::error::ReadError;
+use crate::file::read::FileFooter;
 
 /// Most bytes of a header that are fetched with its prefix in one go.
 const HEADER_GUESS: u64 = 16 << 10;
@@ -36,24 +37,30 @@ impl MaybePages {
 impl OpenIndex {
     /// `None`: the granules are not the pages of the file.
     fn new(header: IndexHeader, file: &OpenFile) -> Option<Self> {
-        let mut first_granules = Vec::new();
-        let mut granules = header.granules().iter();
-        let mut next = 0;
-        for (row_group, stored) in file.footer.row_groups.iter().enumerate() {
-            first_granules.push(next);
-            for page in 0..stored.pages.len() {
-                let granule = granules.next()?;
-                let rows = stored.pages.rows(page);
-                let is_page = (granule.row_group, granule.page) == (row_group as u32, page as u32)
-                    && (granule.first_row as usize, granule.rows as usize) == (rows.start, rows.len());
-                if !is_page {
-                    return None;
-                }
-                next += 1;
-            }
-        }
-        granules.next().is_none().then(|| Self { header, first_granules: first_granules.into() })
+        let first_granules = first_granules(&header, &file.footer)?;
+        Some(Self { header, first_granules })
     }
+}
+
+/// The granule that each row group begins with; `None` if the granules are not the pages of the file.
+pub(crate) fn first_granules(header: &IndexHeader, footer: &FileFooter) -> Option<Box<[u32]>> {
+    let mut first_granules = Vec::new();
+    let mut granules = header.granules().iter();
+    let mut next = 0;
+    for (row_group, stored) in footer.row_groups.iter().enumerate() {
+        first_granules.push(next);
+        for page in 0..stored.pages.len() {
+            let granule = granules.next()?;
+            let rows = stored.pages.rows(page);
+            let is_page = (granule.row_group, granule.page) == (row_group as u32, page as u32)
+                && (granule.first_row as usize, granule.rows as usize) == (rows.start, rows.len());
+            if !is_page {
+                return None;
+            }
+            next += 1;
+        }
+    }
+    granules.next().is_none().then(|| first_granules.into())
 }
 
 impl Catalog {

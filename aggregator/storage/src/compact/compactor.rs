@@ -12,14 +12,14 @@ use crate::catalog::{Catalog, Part};
 use crate::compact::eraser::RetentionCounters;
 use crate::compact::erasure::Erasure;
 use crate::compact::error::CompactError;
-use crate::compact::merge::{Input, LeftOut, merge};
+use crate::compact::merge::LeftOut;
 use crate::compact::output::FileSpec;
 use crate::compact::plan::{self, CompactionOptions, FoldPlan, MergePlan};
 use crate::compact::source::Source;
+use crate::compact::streams::{Streams, merge_streams};
 use crate::compact::writer::DayFiles;
 use crate::entry::{StreamId, TenantId};
 use crate::manifest::{Change, Clock, DataFile, FileId, FileReplacement, ManifestState, RetireReason, SegmentFold, TombstoneId};
-use crate::pairs::Pairs;
 use crate::store::Day;
 
 /// Bytes that all inputs together read ahead.
@@ -62,9 +62,6 @@ pub struct Work {
 
 /// How full the planes of ids may be in final files.
 const FINAL_ID_FILL: f64 = 0.88;
-
-/// The order of streams in a data file.
-type StreamKey = (String, String, String, StreamId);
 
 impl Compactor {
     pub fn new(catalog: Arc<Catalog>, options: CompactionOptions, clock: Clock) -> Self {
@@ -195,13 +192,13 @@ impl Compactor {
             day: Day::of(0),
             level,
             zstd_level: if level > 1 { self.options.final_level } else { 1 },
-            fill: fill_limits(level),
+            fill: Some(fill_limits(level)),
             arrived,
             created: (self.clock)(),
             as_of: erasure.as_of(),
         };
         let mut files = DayFiles::new(self.catalog.store().clone(), spec, self.options.merge_bytes, erasure);
-        match merge_streams(&mut sources, &mut files).await {
+        match merge_streams(&mut sources, &Streams::all(), &mut files).await {
             Ok(left_out) => {
                 self.counters.erased_rows.fetch_add(files.erased, Ordering::Relaxed);
                 let relied_on = left_out.relied_on.iter().filter_map(|source| sources[*source].1).collect();
@@ -237,38 +234,4 @@ fn work(level: u8, inputs: usize, files: &[DataFile], left_out: &LeftOut) -> Wor
 
 fn first_flush(plan: &FoldPlan) -> i64 {
     plan.objects.iter().flatten().filter_map(|part| part.file().flushed()).min().unwrap_or_default()
-}
-
-/// Merges all streams, in the order of a data file.
-async fn merge_streams(sources: &mut [(Source, Option<FileId>)], files: &mut DayFiles) -> Result<LeftOut, CompactError> {
-    let mut streams: BTreeMap<StreamKey, (Pairs, i64, i64)> = BTreeMap::new();
-    for (source, _) in sources.iter().filter(|(_, witness)| witness.is_none()) {
-        for span in source.parts().iter().flat_map(|part| &part.table().streams) {
-            let (first, last) = (span.min_timestamp, span.max_timestamp);
-            let known = streams.entry(stream_key(span.id, &span.labels)).or_insert_with(|| (span.labels.clone(), first, last));
-            (known.1, known.2) = (known.1.min(first), known.2.max(last));
-        }
-    }
-    let mut left_out = LeftOut::default();
-    for ((_, _, _, id), (labels, first, last)) in streams {
-        files.begin_stream(id, &labels);
-        let mut inputs = Vec::new();
-        let mut places = Vec::new();
-        for (place, (source, witness)) in sources.iter_mut().enumerate() {
-            let stretches = source.stretches(id, first, last);
-            if !stretches.is_empty() {
-                inputs.push(Input { source, stretches, is_witness: witness.is_some() });
-                places.push(place);
-            }
-        }
-        let of_stream = merge(inputs, files).await?;
-        left_out.duplicates += of_stream.duplicates;
-        left_out.relied_on.extend(of_stream.relied_on.into_iter().map(|input| places[input]));
-    }
-    Ok(left_out)
-}
-
-fn stream_key(id: StreamId, labels: &Pairs) -> StreamKey {
-    let label = |name: &str| labels.get(name).unwrap_or_default().to_owned();
-    (labels.namespace().unwrap_or_default().to_owned(), label("app"), label("container"), id)
 }

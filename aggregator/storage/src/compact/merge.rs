@@ -3,33 +3,40 @@
 //! Rows come out by stamp; of equal stamps in the order of the inputs. An entry that an earlier input holds is left out; inputs that are
 //! only witnesses give no rows, but what they hold is left out of the others (and the result then relies on them).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use crate::compact::error::CompactError;
 use crate::compact::run::Run;
 use crate::compact::source::{Source, Stretch};
-use crate::compact::error::CompactError;
+use crate::entry::StreamId;
 use crate::error::ReadError;
+use crate::pairs::Pairs;
 
 /// Where merged rows go.
-pub(super) trait Sink {
+pub(crate) trait Sink {
+    /// The rows that follow are of this stream.
+    fn begin_stream(&mut self, id: StreamId, labels: &Pairs);
+
     /// Takes some rows of a run.
     fn append(&mut self, run: &Run, start: usize, length: usize) -> impl Future<Output = Result<(), CompactError>> + Send;
 }
 
 /// What a merge left out.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct LeftOut {
-    pub(super) duplicates: u64,
+pub(crate) struct LeftOut {
+    pub(crate) duplicates: u64,
+    /// The same by input.
+    pub(crate) duplicates_of: BTreeMap<usize, u64>,
     /// Witnesses on whose copy an entry was left out, by input.
-    pub(super) relied_on: BTreeSet<usize>,
+    pub(crate) relied_on: BTreeSet<usize>,
 }
 
 /// One stream in one input.
-pub(super) struct Input<'a> {
-    pub(super) source: &'a mut Source,
-    pub(super) stretches: Vec<Stretch>,
-    pub(super) is_witness: bool,
+pub(crate) struct Input<'a> {
+    pub(crate) source: &'a mut Source,
+    pub(crate) stretches: Vec<Stretch>,
+    pub(crate) is_witness: bool,
 }
 
 struct Head<'a> {
@@ -71,7 +78,7 @@ struct Tie {
 }
 
 /// Merges `inputs`, which stand in the order in which they count.
-pub(super) async fn merge(inputs: Vec<Input<'_>>, sink: &mut impl Sink) -> Result<LeftOut, CompactError> {
+pub(crate) async fn merge(inputs: Vec<Input<'_>>, sink: &mut impl Sink) -> Result<LeftOut, CompactError> {
     let mut heads: Vec<Head<'_>> =
         inputs.into_iter().enumerate().map(|(order, input)| Head { input, order, run: None, at: 0, next_stretch: 0 }).collect();
     for head in &mut heads {
@@ -126,6 +133,7 @@ impl Tie {
         };
         if !is_witness {
             left_out.duplicates += 1;
+            *left_out.duplicates_of.entry(order).or_default() += 1;
             left_out.relied_on.insert(*other);
         }
         false

@@ -16,12 +16,14 @@ mod deletion;
 mod eraser;
 mod erasure;
 mod error;
-mod merge;
-mod output;
+pub(crate) mod merge;
+pub(crate) mod output;
 mod plan;
+mod reconcile;
 mod retention;
-mod run;
-mod source;
+pub(crate) mod run;
+pub(crate) mod source;
+pub(crate) mod streams;
 mod writer;
 
 pub use budget::over_budget;
@@ -31,6 +33,7 @@ pub use eraser::{Erased, Expired, RetentionCounters};
 pub use erasure::{DeletedRange, Erasure, LinePredicate, NothingErased, StreamErasure};
 pub use error::CompactError;
 pub use plan::CompactionOptions;
+pub(crate) use reconcile::{Reconciled, reconcile};
 pub use retention::RetentionEdges;
 
 #[cfg(test)]

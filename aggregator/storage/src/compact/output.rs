@@ -21,33 +21,59 @@ use crate::store::Day;
 
 /// What a data file is and how it is written.
 #[derive(Debug, Clone)]
-pub(super) struct FileSpec {
-    pub(super) tenant: TenantId,
-    pub(super) day: Day,
-    pub(super) level: u8,
-    pub(super) zstd_level: i32,
-    pub(super) fill: FillLimits,
+pub(crate) struct FileSpec {
+    pub(crate) tenant: TenantId,
+    pub(crate) day: Day,
+    pub(crate) level: u8,
+    pub(crate) zstd_level: i32,
+    /// Of the text index; `None`: the file has none.
+    pub(crate) fill: Option<FillLimits>,
     /// When the first segment in it was flushed (ns).
-    pub(super) arrived: i64,
+    pub(crate) arrived: i64,
     /// Now (ns).
-    pub(super) created: i64,
+    pub(crate) created: i64,
     /// The manifest version whose tombstones are erased from it.
-    pub(super) as_of: u64,
+    pub(crate) as_of: u64,
 }
 
 /// A data file that grows.
-pub(super) struct FileBuilder {
+pub(crate) struct FileBuilder {
     spec: FileSpec,
     id: FileId,
     file: FileWriter,
-    granules: GranuleBuilder,
-    index: IndexBuilder,
+    index: Option<OpenIndex>,
     page: PageBuffer,
     group: OpenGroup,
     /// Figures of the row groups that are complete.
     rows: u64,
     raw_bytes: u64,
     stamps: Option<(i64, i64)>,
+}
+
+/// The text index so far.
+struct OpenIndex {
+    granules: GranuleBuilder,
+    index: IndexBuilder,
+}
+
+impl OpenIndex {
+    fn new(fill: FillLimits) -> Self {
+        let parameters = IndexParameters::new(fill);
+        Self { granules: GranuleBuilder::new(parameters), index: IndexBuilder::new(parameters) }
+    }
+
+    fn push(&mut self, location: GranuleLocation, page: &PageBuffer, sets: &[Pairs]) -> Result<(), ParquetError> {
+        let lines = Lines { offsets: &page.offsets, text: &page.text };
+        let mut used = page.metadata_of.clone();
+        used.sort_unstable();
+        used.dedup();
+        let mut values: Vec<&str> = used.iter().flat_map(|set| sets[*set as usize].iter().map(|(_, value)| value)).collect();
+        values.sort_unstable();
+        values.dedup();
+        let planes = self.granules.planes(lines, values.into_iter().map(str::as_bytes));
+        self.index.push(location, planes.map_err(|error| ParquetError::General(error.to_string()))?);
+        Ok(())
+    }
 }
 
 /// The rows of the page that is filling.
@@ -154,20 +180,18 @@ impl OpenSpan {
 }
 
 /// A data file that is written but for its last bytes.
-pub(super) struct FinishedFile {
-    pub(super) file: DataFile,
+pub(crate) struct FinishedFile {
+    pub(crate) file: DataFile,
     /// What was not drained before.
-    pub(super) rest: Bytes,
+    pub(crate) rest: Bytes,
 }
 
 impl FileBuilder {
-    pub(super) fn new(spec: FileSpec) -> Result<Self, ParquetError> {
-        let parameters = IndexParameters::new(spec.fill);
+    pub(crate) fn new(spec: FileSpec) -> Result<Self, ParquetError> {
         Ok(Self {
             id: FileId(ulid::Ulid::new()),
             file: FileWriter::new(FileKind::Data, spec.zstd_level)?,
-            granules: GranuleBuilder::new(parameters),
-            index: IndexBuilder::new(parameters),
+            index: spec.fill.map(OpenIndex::new),
             spec,
             page: PageBuffer { offsets: vec![0], ..PageBuffer::default() },
             group: OpenGroup::new(),
@@ -177,28 +201,28 @@ impl FileBuilder {
         })
     }
 
-    pub(super) fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         crate::store::paths::data_file(&self.spec.tenant, self.spec.day, self.spec.level, self.id.0)
     }
 
     /// Bytes of lines so far.
-    pub(super) fn raw_bytes(&self) -> u64 {
+    pub(crate) fn raw_bytes(&self) -> u64 {
         self.raw_bytes + self.group.raw_bytes as u64
     }
 
     /// Row groups that are complete.
-    pub(super) fn row_groups(&self) -> usize {
+    pub(crate) fn row_groups(&self) -> usize {
         self.file.row_groups()
     }
 
     /// The rows that follow are of this stream.
-    pub(super) fn begin_stream(&mut self, id: StreamId, labels: &Pairs) {
+    pub(crate) fn begin_stream(&mut self, id: StreamId, labels: &Pairs) {
         self.group.close_span();
         self.group.open = Some(OpenSpan { id, labels: labels.clone(), start: self.group.rows, shares: Vec::new() });
     }
 
     /// Takes rows of the stream begun last.
-    pub(super) fn take(&mut self, run: &Run, start: usize, length: usize) -> Result<(), ParquetError> {
+    pub(crate) fn take(&mut self, run: &Run, start: usize, length: usize) -> Result<(), ParquetError> {
         let offsets = &run.lines.offsets;
         let mut numbers: HashMap<u32, u32> = HashMap::new();
         let mut at = start;
@@ -265,15 +289,9 @@ impl FileBuilder {
             first_row: (group.rows - rows) as u32,
             rows: rows as u32,
         };
-        let lines = Lines { offsets: &page.offsets, text: &page.text };
-        let mut used = page.metadata_of.clone();
-        used.sort_unstable();
-        used.dedup();
-        let mut values: Vec<&str> = used.iter().flat_map(|set| group.sets[*set as usize].iter().map(|(_, value)| value)).collect();
-        values.sort_unstable();
-        values.dedup();
-        let planes = self.granules.planes(lines, values.into_iter().map(str::as_bytes));
-        self.index.push(location, planes.map_err(|error| ParquetError::General(error.to_string()))?);
+        if let Some(index) = &mut self.index {
+            index.push(location, page, &group.sets)?;
+        }
         let rows = PageRows {
             timestamps: &page.timestamps,
             offsets: &page.offsets,
@@ -313,14 +331,14 @@ impl FileBuilder {
     }
 
     /// Bytes that are final and were not drained before.
-    pub(super) fn drain(&mut self) -> Result<Bytes, ParquetError> {
+    pub(crate) fn drain(&mut self) -> Result<Bytes, ParquetError> {
         self.file.take_bytes()
     }
 
     /// Completes the file. It must not be empty.
-    pub(super) fn finish(mut self) -> Result<FinishedFile, ParquetError> {
+    pub(crate) fn finish(mut self) -> Result<FinishedFile, ParquetError> {
         self.cut_group()?;
-        let index = std::mem::replace(&mut self.index, IndexBuilder::new(IndexParameters::new(self.spec.fill))).finish().into_bytes();
+        let index = self.index.take().map(|open| open.index.finish().into_bytes()).unwrap_or_default();
         let keys = vec![
             parts::entry(parts::TENANT, self.spec.tenant.as_str().to_owned()),
             parts::entry(parts::DAY, self.spec.day.days().to_string()),

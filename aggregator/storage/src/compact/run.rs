@@ -7,19 +7,19 @@ use crate::pairs::Pairs;
 
 /// Consecutive rows of one stream, ascending by stamp.
 #[derive(Debug, Clone)]
-pub(super) struct Run {
-    pub(super) timestamps: ScalarBuffer<i64>,
-    pub(super) lines: LinePage,
-    pub(super) metadata: MetadataColumn,
+pub(crate) struct Run {
+    pub(crate) timestamps: ScalarBuffer<i64>,
+    pub(crate) lines: LinePage,
+    pub(crate) metadata: MetadataColumn,
 }
 
 impl Run {
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.timestamps.len()
     }
 
     /// Some of its rows; shares the buffers.
-    pub(super) fn slice(&self, start: usize, length: usize) -> Self {
+    pub(crate) fn slice(&self, start: usize, length: usize) -> Self {
         let offsets = self.lines.offsets.inner().slice(start, length + 1);
         Self {
             timestamps: self.timestamps.slice(start, length),
@@ -28,12 +28,12 @@ impl Run {
         }
     }
 
-    pub(super) fn metadata(&self, row: usize) -> &Pairs {
+    pub(crate) fn metadata(&self, row: usize) -> &Pairs {
         self.metadata.row(row)
     }
 
     /// Whether two rows with equal stamps are the same entry.
-    pub(super) fn is_same(&self, row: usize, other: &Self, other_row: usize) -> bool {
+    pub(crate) fn is_same(&self, row: usize, other: &Self, other_row: usize) -> bool {
         self.lines.line(row) == other.lines.line(other_row) && self.metadata(row) == other.metadata(other_row)
     }
 }

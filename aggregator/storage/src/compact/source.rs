@@ -17,9 +17,12 @@ use crate::compact::run::Run;
 
 const WANTED: Wanted = Wanted { timestamps: true, lines: true, metadata: true, line_hashes: false };
 
+/// Bytes of text of decoded pages that one segment keeps from stream to stream.
+const KEPT_BYTES: usize = 32 << 20;
+
 /// Rows of one stream in one part.
 #[derive(Debug, Clone)]
-pub(super) struct Stretch {
+pub(crate) struct Stretch {
     /// Index into the source's parts.
     part: usize,
     rows: Range<usize>,
@@ -27,7 +30,7 @@ pub(super) struct Stretch {
 
 /// Reads the rows of one input.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     catalog: Arc<Catalog>,
     parts: Vec<Arc<Part>>,
     keeps_pages: bool,
@@ -39,17 +42,25 @@ pub(super) struct Source {
 
 impl Source {
     /// `parts` of one object, in their order. `read_ahead`: bytes to fetch at once.
-    pub(super) fn new(catalog: Arc<Catalog>, parts: Vec<Arc<Part>>, read_ahead: u64) -> Self {
+    pub(crate) fn new(catalog: Arc<Catalog>, parts: Vec<Arc<Part>>, read_ahead: u64) -> Self {
         let keeps_pages = parts.first().is_some_and(|part| part.file().is_segment());
         Self { catalog, parts, keeps_pages, read_ahead, decoded: HashMap::new(), fetched: None }
     }
 
-    pub(super) fn parts(&self) -> &[Arc<Part>] {
+    pub(crate) fn parts(&self) -> &[Arc<Part>] {
         &self.parts
     }
 
+    /// Forgets decoded pages if they are more than one input may hold; to be called between streams.
+    pub(crate) fn keep_within_bounds(&mut self) {
+        let held: usize = self.decoded.values().map(|run| run.lines.text.len()).sum();
+        if held > KEPT_BYTES {
+            self.decoded.clear();
+        }
+    }
+
     /// Where a stream's rows are, in their order, as far as they touch `[first, last]`.
-    pub(super) fn stretches(&self, stream: StreamId, first: i64, last: i64) -> Vec<Stretch> {
+    pub(crate) fn stretches(&self, stream: StreamId, first: i64, last: i64) -> Vec<Stretch> {
         let found = self.parts.iter().enumerate().filter_map(|(part, of)| Some((part, of.table().find(stream)?)));
         found
             .filter(|(_, span)| span.min_timestamp <= last && span.max_timestamp >= first)
@@ -58,7 +69,7 @@ impl Source {
     }
 
     /// The next rows of a stretch, at most to the end of a page; `None` at its end.
-    pub(super) async fn next(&mut self, stretch: &mut Stretch) -> Result<Option<Run>, ReadError> {
+    pub(crate) async fn next(&mut self, stretch: &mut Stretch) -> Result<Option<Run>, ReadError> {
         if stretch.rows.is_empty() {
             return Ok(None);
         }

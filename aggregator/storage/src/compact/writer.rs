@@ -18,7 +18,7 @@ use crate::store::{CreateError, Created, Day, Store, Upload};
 const PUT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Writes the outputs of one compaction.
-pub(super) struct DayFiles {
+pub(crate) struct DayFiles {
     store: Store,
     /// The day in it is of no account.
     spec: FileSpec,
@@ -30,7 +30,7 @@ pub(super) struct DayFiles {
     erasure: Arc<dyn Erasure>,
     erased_of_stream: StreamErasure,
     /// Rows left out because they were deleted or past their retention.
-    pub(super) erased: u64,
+    pub(crate) erased: u64,
 }
 
 struct OpenFile {
@@ -43,7 +43,7 @@ struct OpenFile {
 }
 
 impl DayFiles {
-    pub(super) fn new(store: Store, spec: FileSpec, file_bytes: u64, erasure: Arc<dyn Erasure>) -> Self {
+    pub(crate) fn new(store: Store, spec: FileSpec, file_bytes: u64, erasure: Arc<dyn Erasure>) -> Self {
         Self {
             store,
             spec,
@@ -55,13 +55,6 @@ impl DayFiles {
             erased_of_stream: StreamErasure::default(),
             erased: 0,
         }
-    }
-
-    /// The rows that follow are of this stream.
-    pub(super) fn begin_stream(&mut self, id: StreamId, labels: &Pairs) {
-        self.stream = Some((id, labels.clone()));
-        self.erased_of_stream = self.erasure.of_stream(labels);
-        self.open.values_mut().for_each(|file| file.knows_stream = false);
     }
 
     async fn append_to(&mut self, day: Day, run: &Run, start: usize, length: usize) -> Result<(), CompactError> {
@@ -92,7 +85,7 @@ impl DayFiles {
     }
 
     /// Completes every file.
-    pub(super) async fn finish(mut self) -> Result<Vec<DataFile>, CompactError> {
+    pub(crate) async fn finish(mut self) -> Result<Vec<DataFile>, CompactError> {
         for (_, file) in std::mem::take(&mut self.open) {
             self.finished.push(file.finish(&self.store).await?);
         }
@@ -100,7 +93,7 @@ impl DayFiles {
     }
 
     /// Throws away what is not complete; complete files are swept as orphans.
-    pub(super) async fn abort(self) {
+    pub(crate) async fn abort(self) {
         for (_, file) in self.open {
             if let Some(upload) = file.upload {
                 upload.abort().await;
@@ -137,6 +130,12 @@ impl OpenFile {
 }
 
 impl Sink for DayFiles {
+    fn begin_stream(&mut self, id: StreamId, labels: &Pairs) {
+        self.stream = Some((id, labels.clone()));
+        self.erased_of_stream = self.erasure.of_stream(labels);
+        self.open.values_mut().for_each(|file| file.knows_stream = false);
+    }
+
     async fn append(&mut self, run: &Run, start: usize, length: usize) -> Result<(), CompactError> {
         if self.erased_of_stream.is_nothing() {
             return self.append_by_day(run, start..start + length).await;

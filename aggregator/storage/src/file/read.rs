@@ -148,6 +148,8 @@ pub enum Tail {
 pub struct ParsedFile {
     pub footer: FileFooter,
     pub every_page: Vec<StoredPage>,
+    /// Where the stream table lies; the sums of pages and the footer follow it to the end of the file.
+    pub streams: Range<u64>,
 }
 
 /// Parses the last bytes of an object of `size` bytes.
@@ -184,7 +186,7 @@ pub fn parse_tail(tail: &Bytes, size: u64) -> Result<Tail, FileError> {
     let metadata =
         indexed.read_page_indexes_sized(tail, size).and_then(|()| indexed.finish()).map_err(|error| parts::damaged(error.to_string()))?;
     let tables = stream_table::decode(table).map_err(|reason| FileError::Damaged { part: "stream table", reason })?;
-    Ok(Tail::Footer(Box::new(Assembly { metadata: &metadata, sums }.file(tables)?)))
+    Ok(Tail::Footer(Box::new(Assembly { metadata: &metadata, sums }.file(tables, streams)?)))
 }
 
 fn need(needed: u64, tail: &Bytes, size: u64) -> Result<Tail, FileError> {
@@ -202,7 +204,7 @@ struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    fn file(mut self, tables: Vec<RowGroupStreams>) -> Result<ParsedFile, FileError> {
+    fn file(mut self, tables: Vec<RowGroupStreams>, streams: Range<u64>) -> Result<ParsedFile, FileError> {
         let identity = self.identity()?;
         let kind = identity.kind();
         if self.metadata.file_metadata().schema_descr().columns() != kind.descriptor().columns() {
@@ -220,7 +222,7 @@ impl Assembly<'_> {
         if !self.sums.is_empty() {
             return Err(sums_differ());
         }
-        Ok(ParsedFile { footer: FileFooter { identity, row_groups, index }, every_page })
+        Ok(ParsedFile { footer: FileFooter { identity, row_groups, index }, every_page, streams })
     }
 
     fn identity(&self) -> Result<FileIdentity, FileError> {
@@ -327,6 +329,11 @@ impl RowGroup {
     pub(crate) fn leaf(&self, leaf: Leaf) -> &StoredLeaf {
         let slot = READ_LEAVES.iter().position(|read| *read == leaf).expect("only leaves that are read are asked for");
         &self.leaves[slot]
+    }
+
+    /// Every stored page of the columns that are read.
+    pub(crate) fn read_pages(&self) -> impl Iterator<Item = &StoredPage> {
+        self.leaves.iter().flat_map(|leaf| leaf.dictionary.iter().chain(&leaf.pages))
     }
 
     /// Bytes of a page as stored, over all columns that are read.

@@ -22,6 +22,7 @@ mod clean;
 mod commit;
 mod due;
 mod envelope;
+mod inspect;
 mod log;
 mod message;
 mod orphans;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::manifest::change::Stamp;
 use crate::manifest::commit::{CommitError, Winner};
 use crate::manifest::log::{Known, ManifestLog};
-use crate::manifest::state::{CommitId, DataFile, ManifestState, Tombstone, Watermark};
+use crate::manifest::state::{CommitId, DataFile, ManifestState, Retired, Tombstone, Watermark};
 
 /// What is known of a tenant without its manifest.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,8 @@ pub struct RebuiltContents {
     pub tombstones: Vec<Tombstone>,
     /// Segments without one are visible again; their rows count once all the same.
     pub watermarks: BTreeMap<String, Watermark>,
+    /// Objects in `data/` that are not live and are to be deleted in time.
+    pub retired: Vec<Retired>,
 }
 
 impl ManifestLog {
@@ -62,7 +64,7 @@ impl ManifestLog {
             files: files.collect(),
             watermarks: contents.watermarks.clone(),
             tombstones: tombstones.collect(),
-            retired: BTreeMap::new(),
+            retired: contents.retired.iter().map(|retired| (retired.id, *retired)).collect(),
         }
     }
 }

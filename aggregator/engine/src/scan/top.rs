@@ -1,0 +1,359 @@
+//! `TopEntriesExec`: the newest (or oldest) entries that pass a pipeline, in order, from as few pages as can be.
+//!
+//! Pages are looked at in waves, those first that may hold the newest entries, until no page is left that may hold a newer one than the
+//! last of those found. Only places are kept then; lines and metadata are read of the winners alone. Without filters, stamps decide.
+
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch, TimestampNanosecondArray, UInt32Array, UInt64Array};
+use arrow::datatypes::SchemaRef;
+use datafusion_common::Result;
+use datafusion_execution::memory_pool::MemoryReservation;
+use datafusion_physical_plan::ExecutionPlan;
+use futures::{StreamExt, stream};
+use tailwater_storage::file::columns::Wanted;
+use tailwater_storage::file::pages::Pages;
+
+use crate::batch;
+use crate::operators::entries::{SelectedPipeline, StreamPipelines};
+use crate::operators::exec::{BatchStream, deferred};
+use crate::operators::series::SeriesIndex;
+use crate::request::Direction;
+use crate::scan::exec::{pages_text, wanted_rows};
+use crate::scan::fetch::{PageSource, each_group};
+use crate::scan::leaf::{Leaf, leaf};
+use crate::scan::open_page::{OpenPage, Run, file_error};
+use crate::scan::pages::{PageGroup, SelectedPage, groups};
+use crate::scan::rows;
+use crate::scan::search::LineSearch;
+use crate::statistics::Counters;
+
+/// Pages of the first wave; each further one is twice as long, up to the last.
+const FIRST_WAVE: usize = 8;
+const LONGEST_WAVE: usize = 128;
+
+/// Memory that an entry takes besides its line and metadata.
+const ENTRY_BYTES: usize = 128;
+
+/// The leaf of log queries with a limit.
+#[derive(Debug)]
+pub(crate) struct TopEntries {
+    source: PageSource,
+    search: LineSearch,
+    /// The stages behind the line filters; `None` if every line that passes these is wanted.
+    stages: Option<SelectedPipeline>,
+    order: Order,
+    limit: usize,
+    at_once: usize,
+    counters: Arc<Counters>,
+    /// Those first that may hold the first entries.
+    pages: Vec<SelectedPage>,
+    schema: SchemaRef,
+}
+
+/// Which entries come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Order(Direction);
+
+/// Where an entry stands in the order: by stamp, then stream, then arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(i64, u32, u64);
+
+impl Order {
+    fn key(self, stamp: i64, stream: u32, arrival: u64) -> Key {
+        match self.0 {
+            Direction::Forward => Key(stamp, stream, arrival),
+            // The complement turns an order round.
+            Direction::Backward => Key(!stamp, stream, !arrival),
+        }
+    }
+
+    /// Stamp, stream and arrival.
+    fn place(self, Key(stamp, stream, arrival): Key) -> (i64, u32, u64) {
+        match self.0 {
+            Direction::Forward => (stamp, stream, arrival),
+            Direction::Backward => (!stamp, stream, !arrival),
+        }
+    }
+
+    /// What comes first of a page, as the first part of a key.
+    fn first_of(self, page: &SelectedPage) -> i64 {
+        match self.0 {
+            Direction::Forward => page.oldest(),
+            Direction::Backward => !page.newest(),
+        }
+    }
+}
+
+/// The first entries so far.
+#[derive(Debug, Clone)]
+struct Top {
+    limit: usize,
+    /// The last of them on top.
+    keys: BinaryHeap<Key>,
+}
+
+impl Top {
+    fn new(limit: usize) -> Self {
+        Self { limit, keys: BinaryHeap::new() }
+    }
+
+    /// Whether an entry with such a stamp (as part of a key) may be among them.
+    fn admits(&self, stamp: i64) -> bool {
+        self.keys.len() < self.limit || self.keys.peek().is_some_and(|last| stamp <= last.0)
+    }
+
+    fn add(&mut self, key: Key) {
+        if self.keys.len() < self.limit {
+            self.keys.push(key);
+        } else if let Some(mut last) = self.keys.peek_mut()
+            && key < *last
+        {
+            *last = key;
+        }
+    }
+}
+
+impl TopEntries {
+    /// `stages`: the pipeline, if there is more to it than line filters.
+    pub(crate) fn plan(
+        source: PageSource,
+        mut pages: Vec<SelectedPage>,
+        search: LineSearch,
+        stages: Option<SelectedPipeline>,
+        (direction, limit): (Direction, usize),
+        at_once: usize,
+        counters: Arc<Counters>,
+    ) -> Arc<dyn ExecutionPlan> {
+        let order = Order(direction);
+        pages.sort_by_key(|page| order.first_of(page));
+        let schema = batch::scanned(true, true);
+        leaf(Self { source, search, stages, order, limit, at_once: at_once.max(1), counters, pages, schema })
+    }
+
+    /// Looks at pages until the first entries are known, best first.
+    async fn find(self: &Arc<Self>) -> Result<Vec<Key>> {
+        let mut top = Top::new(self.limit);
+        let (mut next, mut wave) = (0, FIRST_WAVE);
+        while next < self.pages.len() {
+            let rest = &self.pages[next..];
+            let length = rest.iter().take(wave).take_while(|page| top.admits(self.order.first_of(page))).count();
+            if length == 0 {
+                break;
+            }
+            let found = self.look_at(rest[..length].to_vec(), &top).await?;
+            found.into_iter().flatten().for_each(|key| top.add(key));
+            next += length;
+            wave = (wave * 2).min(LONGEST_WAVE);
+        }
+        Ok(top.keys.into_sorted_vec())
+    }
+
+    /// Entries of some pages that may be among the first.
+    async fn look_at(self: &Arc<Self>, mut pages: Vec<SelectedPage>, so_far: &Top) -> Result<Vec<Vec<Key>>> {
+        pages.sort_by_key(|page| (page.part, page.page));
+        let is_filtered = !self.search.is_empty() || self.stages.is_some();
+        let wanted = Wanted { timestamps: true, lines: is_filtered, metadata: self.stages.is_some(), ..Wanted::default() };
+        each_group(self.groups(pages, wanted), self.at_once, |group| {
+            let (leaf, so_far) = (self.clone(), so_far.clone());
+            async move {
+                let fetched = leaf.source.fetch(&group, wanted).await?;
+                leaf.look_at_group(&group, &fetched, so_far)
+            }
+        })
+        .await
+    }
+
+    fn groups(&self, pages: Vec<SelectedPage>, wanted: Wanted) -> Vec<PageGroup> {
+        let share = pages.iter().map(|page| page.bytes).sum::<u64>() / self.at_once as u64;
+        groups(&self.source.selection, pages, wanted, share.max(1))
+    }
+
+    /// New entries of a group that are among the first so far.
+    fn look_at_group(&self, group: &PageGroup, pages: &Pages, so_far: Top) -> Result<Vec<Key>> {
+        let mut top = so_far;
+        let mut found = Vec::new();
+        let pipeline = self.stages.as_ref();
+        let mut pipelines = pipeline.map(|stages| StreamPipelines::new(&stages.pipeline, &stages.selection));
+        for selected in &group.pages {
+            if !top.admits(self.order.first_of(selected)) {
+                continue;
+            }
+            let page = OpenPage::new(&self.source.selection, selected, pages);
+            let runs = self.admitted(&page, wanted_rows(&page, &self.search, &self.counters)?, &top)?;
+            let mut add = |stamp, stream, arrival| {
+                let key = self.order.key(stamp, stream, arrival);
+                if top.admits(key.0) {
+                    top.add(key);
+                    found.push(key);
+                }
+            };
+            match &mut pipelines {
+                Some(pipelines) => self.filter(&page, &runs, pipelines, &mut add)?,
+                None => self.add_rows(&page, &runs, &mut add)?,
+            }
+        }
+        // Rows that others pushed out since are no harm, but many.
+        found.sort_unstable();
+        found.truncate(self.limit);
+        self.counters.add_kept(found.len() as u64);
+        Ok(found)
+    }
+
+    /// The rows of runs that are not too late in the order.
+    fn admitted(&self, page: &OpenPage<'_>, runs: Vec<Run>, top: &Top) -> Result<Vec<Run>> {
+        let Some(last) = top.keys.peek().filter(|_| top.keys.len() == self.limit) else { return Ok(runs) };
+        let (stamp, ..) = self.order.place(*last);
+        let column = page.stamps()?;
+        let cut = |run: Run| {
+            let stamps = &column[run.rows.clone()];
+            let rows = match self.order.0 {
+                Direction::Forward => run.rows.start..run.rows.start + stamps.partition_point(|other| *other <= stamp),
+                Direction::Backward => run.rows.start + stamps.partition_point(|other| *other < stamp)..run.rows.end,
+            };
+            (!rows.is_empty()).then_some(Run { rows, ..run })
+        };
+        Ok(runs.into_iter().filter_map(cut).collect())
+    }
+
+    /// Adds the first rows of each run: no more than the limit can be wanted.
+    fn add_rows(&self, page: &OpenPage<'_>, runs: &[Run], add: &mut impl FnMut(i64, u32, u64)) -> Result<()> {
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let stamps = page.stamps()?;
+        for run in runs {
+            let mut add_row = |row: usize| add(stamps[row], run.stream, page.arrival(row));
+            match self.order.0 {
+                Direction::Forward => run.rows.clone().take(self.limit).for_each(&mut add_row),
+                Direction::Backward => run.rows.clone().rev().take(self.limit).for_each(&mut add_row),
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the rows that pass the stages.
+    fn filter(
+        &self,
+        page: &OpenPage<'_>,
+        runs: &[Run],
+        pipelines: &mut StreamPipelines<'_>,
+        add: &mut impl FnMut(i64, u32, u64),
+    ) -> Result<()> {
+        for rows in rows::batches(&self.schema, page, runs)? {
+            let stamps: &TimestampNanosecondArray = batch::column(&rows, batch::TIMESTAMP)?;
+            let arrivals: &UInt64Array = batch::column(&rows, batch::ARRIVAL)?;
+            pipelines.run(&rows, |row, stream, _| {
+                add(stamps.value(row), stream, arrivals.value(row));
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The lines and metadata of entries, by key.
+    async fn read(self: &Arc<Self>, keys: &[Key]) -> Result<BTreeMap<Key, Entry>> {
+        let mut rows_of: BTreeMap<(usize, usize), Vec<(usize, Key)>> = BTreeMap::new();
+        for key in keys {
+            let (.., arrival) = self.order.place(*key);
+            let (part, row) = ((arrival >> 32) as usize, (arrival & u64::from(u32::MAX)) as usize);
+            let table = self.source.selection.part(part).pages();
+            let page = table.holding(&(row..row + 1)).start;
+            rows_of.entry((part, page)).or_default().push((row - table.rows(page).start, *key));
+        }
+        let holds_entry = |page: &&SelectedPage| rows_of.contains_key(&(page.part, page.page));
+        let mut read: Vec<SelectedPage> = self.pages.iter().filter(holds_entry).cloned().collect();
+        read.sort_by_key(|page| (page.part, page.page));
+        let wanted = Wanted { lines: true, metadata: true, ..Wanted::default() };
+        let rows_of = Arc::new(rows_of);
+        let entries = each_group(self.groups(read, wanted), self.at_once, |group| {
+            let (leaf, rows_of) = (self.clone(), rows_of.clone());
+            async move {
+                let fetched = leaf.source.fetch(&group, wanted).await?;
+                leaf.read_group(&group, &fetched, &rows_of)
+            }
+        })
+        .await?;
+        Ok(entries.into_iter().flatten().collect())
+    }
+
+    fn read_group(
+        &self,
+        group: &PageGroup,
+        pages: &Pages,
+        rows_of: &BTreeMap<(usize, usize), Vec<(usize, Key)>>,
+    ) -> Result<Vec<(Key, Entry)>> {
+        let part = self.source.selection.part(group.part);
+        let mut entries = Vec::new();
+        for selected in &group.pages {
+            let Some(rows) = rows_of.get(&(selected.part, selected.page)) else { continue };
+            let needed = rows.iter().map(|(row, _)| row + 1).max().unwrap_or(0);
+            let lines = pages.lines_until(selected.page, needed).map_err(|error| file_error(part, error))?;
+            let metadata = pages.metadata(selected.page).map_err(|error| file_error(part, error))?;
+            for (row, key) in rows {
+                let entry = Entry { line: lines.line(*row).to_vec(), metadata: metadata.row(*row).as_bytes().to_vec() };
+                self.counters.add_scanned(0, if self.search.is_empty() { entry.line.len() as u64 } else { 0 });
+                entries.push((*key, entry));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn batch(&self, entries: &BTreeMap<Key, Entry>) -> Result<RecordBatch> {
+        let places: Vec<(i64, u32, u64)> = entries.keys().map(|key| self.order.place(*key)).collect();
+        let lines = BinaryArray::from_iter_values(entries.values().map(|entry| &entry.line));
+        let mut distinct = SeriesIndex::default();
+        let metadata: Vec<u32> = entries.values().map(|entry| distinct.number(&entry.metadata).0).collect();
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt32Array::from_iter_values(places.iter().map(|place| place.1))),
+            Arc::new(TimestampNanosecondArray::from_iter_values(places.iter().map(|place| place.0))),
+            Arc::new(UInt64Array::from_iter_values(places.iter().map(|place| place.2))),
+            Arc::new(lines),
+            distinct.column(&metadata)?,
+        ];
+        Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
+    }
+}
+
+/// What is shown of an entry, besides its place.
+#[derive(Debug, Clone)]
+struct Entry {
+    line: Vec<u8>,
+    metadata: Vec<u8>,
+}
+
+impl fmt::Display for TopEntries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let which = if self.order.0 == Direction::Backward { "newest" } else { "oldest" };
+        write!(f, "{which} {}, {}", self.limit, pages_text(&self.source.selection, self.pages.len()))?;
+        match self.search.searched() {
+            Some(searched) => write!(f, ", search={searched}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Leaf for TopEntries {
+    const NAME: &'static str = "TopEntriesExec";
+
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn partitions(&self) -> usize {
+        1
+    }
+
+    fn run(self: Arc<Self>, _partition: usize, memory: MemoryReservation) -> BatchStream {
+        deferred(async move {
+            let keys = self.find().await?;
+            memory.try_grow(keys.len() * ENTRY_BYTES)?;
+            let entries = self.read(&keys).await?;
+            memory.try_grow(entries.values().map(|entry| entry.line.len() + entry.metadata.len()).sum())?;
+            let batch = self.batch(&entries);
+            Ok(stream::iter([(batch, memory)]).map(|(batch, _)| batch).boxed())
+        })
+    }
+}
