@@ -17,6 +17,7 @@ pub mod manifest;
 pub mod pairs;
 pub mod segment;
 pub mod store;
+pub mod transfer;
 
 #[cfg(test)]
 mod small_store;

@@ -52,6 +52,11 @@ impl<'a> OpenPage<'a> {
         (self.selected.part as u64) << 32 | (self.first_row() + row) as u64
     }
 
+    /// The row behind an arrival of this page.
+    pub(crate) fn row_of(&self, arrival: u64) -> usize {
+        (arrival & u64::from(u32::MAX)) as usize - self.first_row()
+    }
+
     fn first_row(&self) -> usize {
         self.part.pages().rows(self.selected.page).start
     }

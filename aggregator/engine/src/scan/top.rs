@@ -13,7 +13,7 @@ use datafusion_common::Result;
 use datafusion_execution::memory_pool::MemoryReservation;
 use datafusion_physical_plan::ExecutionPlan;
 use futures::{StreamExt, stream};
-use tailwater_storage::file::columns::Wanted;
+use tailwater_storage::file::columns::{LinePage, MetadataColumn, Wanted};
 use tailwater_storage::file::pages::Pages;
 
 use crate::batch;
@@ -133,9 +133,10 @@ impl TopEntries {
         leaf(Self { source, search, stages, order, limit, at_once: at_once.max(1), counters, pages, schema })
     }
 
-    /// Looks at pages until the first entries are known, best first.
-    async fn find(self: &Arc<Self>) -> Result<Vec<Key>> {
+    /// Looks at pages until the first entries are known. Entries come along where their lines were read anyway.
+    async fn find(self: &Arc<Self>) -> Result<BTreeMap<Key, Option<Entry>>> {
         let mut top = Top::new(self.limit);
+        let mut first = BTreeMap::new();
         let (mut next, mut wave) = (0, FIRST_WAVE);
         while next < self.pages.len() {
             let rest = &self.pages[next..];
@@ -144,18 +145,24 @@ impl TopEntries {
                 break;
             }
             let found = self.look_at(rest[..length].to_vec(), &top).await?;
-            found.into_iter().flatten().for_each(|key| top.add(key));
+            for (key, entry) in found.into_iter().flatten() {
+                top.add(key);
+                first.insert(key, entry);
+            }
+            while first.len() > self.limit {
+                first.pop_last();
+            }
             next += length;
             wave = (wave * 2).min(LONGEST_WAVE);
         }
-        Ok(top.keys.into_sorted_vec())
+        Ok(first)
     }
 
     /// Entries of some pages that may be among the first.
-    async fn look_at(self: &Arc<Self>, mut pages: Vec<SelectedPage>, so_far: &Top) -> Result<Vec<Vec<Key>>> {
+    async fn look_at(self: &Arc<Self>, mut pages: Vec<SelectedPage>, so_far: &Top) -> Result<Vec<Vec<Found>>> {
         pages.sort_by_key(|page| (page.part, page.page));
-        let is_filtered = !self.search.is_empty() || self.stages.is_some();
-        let wanted = Wanted { timestamps: true, lines: is_filtered, metadata: self.stages.is_some(), ..Wanted::default() };
+        let is_filtered = self.is_filtered();
+        let wanted = Wanted { timestamps: true, lines: is_filtered, metadata: is_filtered, ..Wanted::default() };
         each_group(self.groups(pages, wanted), self.at_once, |group| {
             let (leaf, so_far) = (self.clone(), so_far.clone());
             async move {
@@ -166,40 +173,58 @@ impl TopEntries {
         .await
     }
 
+    /// Whether lines have to be read to know which entries are wanted.
+    fn is_filtered(&self) -> bool {
+        !self.search.is_empty() || self.stages.is_some()
+    }
+
     fn groups(&self, pages: Vec<SelectedPage>, wanted: Wanted) -> Vec<PageGroup> {
         let share = pages.iter().map(|page| page.bytes).sum::<u64>() / self.at_once as u64;
         groups(&self.source.selection, pages, wanted, share.max(1))
     }
 
     /// New entries of a group that are among the first so far.
-    fn look_at_group(&self, group: &PageGroup, pages: &Pages, so_far: Top) -> Result<Vec<Key>> {
+    fn look_at_group(&self, group: &PageGroup, pages: &Pages, so_far: Top) -> Result<Vec<Found>> {
         let mut top = so_far;
         let mut found = Vec::new();
         let pipeline = self.stages.as_ref();
         let mut pipelines = pipeline.map(|stages| StreamPipelines::new(&stages.pipeline, &stages.selection));
         for selected in &group.pages {
-            if !top.admits(self.order.first_of(selected)) {
-                continue;
-            }
-            let page = OpenPage::new(&self.source.selection, selected, pages);
-            let runs = self.admitted(&page, wanted_rows(&page, &self.search, &self.counters)?, &top)?;
-            let mut add = |stamp, stream, arrival| {
-                let key = self.order.key(stamp, stream, arrival);
-                if top.admits(key.0) {
-                    top.add(key);
-                    found.push(key);
-                }
-            };
-            match &mut pipelines {
-                Some(pipelines) => self.filter(&page, &runs, pipelines, &mut add)?,
-                None => self.add_rows(&page, &runs, &mut add)?,
+            if top.admits(self.order.first_of(selected)) {
+                let page = OpenPage::new(&self.source.selection, selected, pages);
+                found.extend(self.look_at_page(&page, pipelines.as_mut(), &mut top)?);
             }
         }
-        // Rows that others pushed out since are no harm, but many.
-        found.sort_unstable();
-        found.truncate(self.limit);
+        // Some were pushed out by later ones since.
+        found.retain(|(key, _)| top.admits(key.0));
         self.counters.add_kept(found.len() as u64);
         Ok(found)
+    }
+
+    fn look_at_page(&self, page: &OpenPage<'_>, pipelines: Option<&mut StreamPipelines<'_>>, top: &mut Top) -> Result<Vec<Found>> {
+        let runs = self.admitted(page, wanted_rows(page, &self.search, &self.counters)?, top)?;
+        let mut keys = Vec::new();
+        let mut add = |stamp, stream, arrival| {
+            let key = self.order.key(stamp, stream, arrival);
+            if top.admits(key.0) {
+                top.add(key);
+                keys.push(key);
+            }
+        };
+        match pipelines {
+            Some(pipelines) => self.filter(page, &runs, pipelines, &mut add)?,
+            None => self.add_rows(page, &runs, &mut add)?,
+        }
+        keys.retain(|key| top.admits(key.0));
+        if !self.is_filtered() || keys.is_empty() {
+            return Ok(keys.into_iter().map(|key| (key, None)).collect());
+        }
+        let (lines, metadata) = (page.lines()?, page.metadata()?);
+        let entry = |key: Key| {
+            let row = page.row_of(self.order.place(key).2);
+            (key, Some(Entry::of(lines, &metadata, row)))
+        };
+        Ok(keys.into_iter().map(entry).collect())
     }
 
     /// The rows of runs that are not too late in the order.
@@ -253,15 +278,15 @@ impl TopEntries {
         Ok(())
     }
 
-    /// The lines and metadata of entries, by key.
-    async fn read(self: &Arc<Self>, keys: &[Key]) -> Result<BTreeMap<Key, Entry>> {
+    /// The lines and metadata of entries.
+    async fn read(self: &Arc<Self>, keys: impl Iterator<Item = Key>) -> Result<Vec<(Key, Entry)>> {
         let mut rows_of: BTreeMap<(usize, usize), Vec<(usize, Key)>> = BTreeMap::new();
         for key in keys {
-            let (.., arrival) = self.order.place(*key);
+            let (.., arrival) = self.order.place(key);
             let (part, row) = ((arrival >> 32) as usize, (arrival & u64::from(u32::MAX)) as usize);
             let table = self.source.selection.part(part).pages();
             let page = table.holding(&(row..row + 1)).start;
-            rows_of.entry((part, page)).or_default().push((row - table.rows(page).start, *key));
+            rows_of.entry((part, page)).or_default().push((row - table.rows(page).start, key));
         }
         let holds_entry = |page: &&SelectedPage| rows_of.contains_key(&(page.part, page.page));
         let mut read: Vec<SelectedPage> = self.pages.iter().filter(holds_entry).cloned().collect();
@@ -293,8 +318,8 @@ impl TopEntries {
             let lines = pages.lines_until(selected.page, needed).map_err(|error| file_error(part, error))?;
             let metadata = pages.metadata(selected.page).map_err(|error| file_error(part, error))?;
             for (row, key) in rows {
-                let entry = Entry { line: lines.line(*row).to_vec(), metadata: metadata.row(*row).as_bytes().to_vec() };
-                self.counters.add_scanned(0, if self.search.is_empty() { entry.line.len() as u64 } else { 0 });
+                let entry = Entry::of(&lines, &metadata, *row);
+                self.counters.add_scanned(0, entry.line.len() as u64);
                 entries.push((*key, entry));
             }
         }
@@ -324,6 +349,15 @@ struct Entry {
     metadata: Vec<u8>,
 }
 
+/// An entry that may be among the first; with its line where that was read.
+type Found = (Key, Option<Entry>);
+
+impl Entry {
+    fn of(lines: &LinePage, metadata: &MetadataColumn, row: usize) -> Self {
+        Self { line: lines.line(row).to_vec(), metadata: metadata.row(row).as_bytes().to_vec() }
+    }
+}
+
 impl fmt::Display for TopEntries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let which = if self.order.0 == Direction::Backward { "newest" } else { "oldest" };
@@ -348,9 +382,11 @@ impl Leaf for TopEntries {
 
     fn run(self: Arc<Self>, _partition: usize, memory: MemoryReservation) -> BatchStream {
         deferred(async move {
-            let keys = self.find().await?;
-            memory.try_grow(keys.len() * ENTRY_BYTES)?;
-            let entries = self.read(&keys).await?;
+            let found = self.find().await?;
+            memory.try_grow(found.len() * ENTRY_BYTES)?;
+            let unread: Vec<Key> = found.iter().filter(|(_, entry)| entry.is_none()).map(|(key, _)| *key).collect();
+            let mut entries: BTreeMap<Key, Entry> = found.into_iter().filter_map(|(key, entry)| Some((key, entry?))).collect();
+            entries.extend(self.read(unread.into_iter()).await?);
             memory.try_grow(entries.values().map(|entry| entry.line.len() + entry.metadata.len()).sum())?;
             let batch = self.batch(&entries);
             Ok(stream::iter([(batch, memory)]).map(|(batch, _)| batch).boxed())

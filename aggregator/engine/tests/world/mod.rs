@@ -10,6 +10,7 @@ use tailwater_engine::access::{Access, AllowedNamespaces};
 use tailwater_engine::request::{Direction, LogRequest, MetricRequest, QueryLimits};
 use tailwater_logql::ast::Expr;
 use tailwater_storage::catalog::{CacheBudget, Catalog};
+use tailwater_storage::compact::{CompactionOptions, Compactor, NothingErased};
 use tailwater_storage::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
 use tailwater_storage::file::read::SegmentName;
 use tailwater_storage::pairs::Pairs;
@@ -42,14 +43,17 @@ pub(crate) async fn catalog(segments: &[Vec<Entry>], in_memory: bool) -> Arc<Cat
     let store = Store::new(Arc::new(InMemory::new()), "");
     let budget = CacheBudget { recent_rows: 64 << 20, footers: 4 << 20, index: 4 << 20 };
     let catalog = Catalog::new(store.clone(), budget, "test", Arc::new(|| 0));
-    for (sequence, entries) in segments.iter().enumerate() {
+    let mut next_sequence = BTreeMap::from([("OWN", 0), ("OTHER", 0)]);
+    for (number, entries) in segments.iter().enumerate() {
         let rows = SegmentRows::from_pushes(&[push(entries)]);
         if rows.rows() == 0 {
             continue;
         }
-        let is_own = sequence % 2 == 0 && in_memory;
+        let is_own = number % 2 == 0 && in_memory;
         let writer = if is_own { "OWN" } else { "OTHER" };
-        let name = SegmentName { writer: writer.into(), sequence: sequence as u64, flushed: sequence as i64 };
+        let next = next_sequence.get_mut(writer).expect("one of the two");
+        let name = SegmentName { writer: writer.into(), sequence: *next, flushed: number as i64 };
+        *next += 1;
         let (bytes, footer) = encode(&name, &rows).expect("encodes");
         let size = bytes.len() as u64;
         store.create(&paths::segment(writer, name.sequence), bytes, Duration::from_secs(1)).await.expect("stores");
@@ -59,6 +63,13 @@ pub(crate) async fn catalog(segments: &[Vec<Entry>], in_memory: bool) -> Arc<Cat
     }
     catalog.discover(|_, _| ()).await.expect("lists");
     Arc::new(catalog)
+}
+
+/// Folds everything that a catalog shows into data files, which have text indexes.
+pub(crate) async fn fold(catalog: &Arc<Catalog>) {
+    let compactor = Compactor::new(catalog.clone(), CompactionOptions::default(), Arc::new(|| 1_000));
+    while compactor.fold(&tenant(), Arc::new(NothingErased { as_of: 0 }), true).await.expect("folds").is_some() {}
+    assert_eq!(catalog.segment_count(), 0, "nothing is left in segments");
 }
 
 fn push(entries: &[Entry]) -> PushBatch {

@@ -321,8 +321,9 @@ impl Catalog {
     }
 
     async fn open(&self, view: View, start: i64, end: i64) -> Result<Snapshot, ReadError> {
-        let touching = view.manifest.files().filter(|file| file.min_timestamp <= end && file.max_timestamp >= start);
-        let opened: Vec<Arc<[Arc<Part>]>> = futures::stream::iter(touching.cloned())
+        let touches = |file: &&Arc<DataFile>| file.min_timestamp <= end && file.max_timestamp >= start;
+        let touching: Vec<Arc<DataFile>> = view.manifest.files().filter(touches).cloned().collect();
+        let opened: Vec<Arc<[Arc<Part>]>> = futures::stream::iter(touching)
             .map(|file| self.data_file(view.manifest.tenant(), file))
             .buffered(FOOTERS_AT_ONCE)
             .try_collect()

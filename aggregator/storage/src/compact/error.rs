@@ -14,4 +14,7 @@ pub enum CompactError {
     Encode(#[from] parquet::errors::ParquetError),
     #[error("cannot commit: {0}")]
     Commit(#[from] CommitError),
+    /// The one who takes the rows knows why.
+    #[error("the rows could not be taken")]
+    Stopped,
 }

@@ -308,6 +308,12 @@ impl FileBuilder {
         Ok(())
     }
 
+    /// Completes the row group; streams begin anew.
+    pub(crate) fn end_row_group(&mut self) -> Result<(), ParquetError> {
+        self.group.close_span();
+        self.cut_group()
+    }
+
     /// Completes the row group; the stream that is open goes on in the next.
     fn cut_group(&mut self) -> Result<(), ParquetError> {
         self.close_page()?;

@@ -32,7 +32,7 @@ pub use probe::ProbeError;
 pub use upload::Upload;
 
 use crate::error::ReadError;
-use crate::store::coalesce::{Request, coalesce};
+use crate::store::coalesce::coalesce;
 use crate::store::retry::Attempts;
 
 /// Requests of one read that are under way at a time.
@@ -109,8 +109,7 @@ impl Store {
     pub async fn ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
         let path = &self.path(key);
         let requests = coalesce(ranges);
-        let fetch = |request: &Request| {
-            let range = request.range.clone();
+        let fetch = |range: Range<u64>| {
             retry::read(move || {
                 let range = range.clone();
                 async move {
@@ -122,7 +121,8 @@ impl Store {
                 }
             })
         };
-        let fetched: Vec<Bytes> = futures::stream::iter(requests.iter().map(fetch))
+        let asked: Vec<Range<u64>> = requests.iter().map(|request| request.range.clone()).collect();
+        let fetched: Vec<Bytes> = futures::stream::iter(asked).map(fetch)
             .buffered(REQUESTS_AT_ONCE)
             .try_collect()
             .await
