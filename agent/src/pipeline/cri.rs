@@ -128,7 +128,7 @@ fn split(line: &str) -> Option<(&str, &str, &str, &str)> {
     let (time, rest) = line.split_once(' ')?;
     let (stream, rest) = rest.split_once(' ')?;
     let (flags, content) = rest.split_once(' ')?;
-    let is_word = |text: &str| !text.is_empty() && !text.contains(|c: char| matches!(c, '\t' | '\n' | '\x0c' | '\r'));
+    let is_word = |text: &str| !text.is_empty() && !text.contains(['\t', '\n', '\x0c', '\r']);
     let is_record = is_word(time) && matches!(stream, "stdout" | "stderr") && is_word(flags);
     is_record.then_some((time, stream, flags, content))
 }

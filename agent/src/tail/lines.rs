@@ -153,7 +153,7 @@ fn line_end(chunk: &[u8], start: usize, at: usize, width: usize, is_big_endian: 
         return Some((at, at + 1));
     }
     let (first, other) = if is_big_endian { (at.checked_sub(1)?, at - 1) } else { (at, at + 1) };
-    let is_newline = first >= start && (first - start) % 2 == 0 && chunk.get(other) == Some(&0);
+    let is_newline = first >= start && (first - start).is_multiple_of(2) && chunk.get(other) == Some(&0);
     is_newline.then_some((first, first + 2))
 }
 
