@@ -10,12 +10,16 @@ use crate::config::key::{Key, Kind};
 use crate::config::load::{LoadError, load};
 use crate::config::merge::Merged;
 use crate::demo::DemoOptions;
+use crate::offline::{ExportOptions, FsckOptions, ImportOptions, arguments};
 
 /// What was asked for.
 #[derive(Debug)]
 pub enum Invocation {
     Serve(ConfigSource),
     Demo(DemoOptions),
+    Fsck(FsckOptions),
+    Export(ExportOptions),
+    Import(ImportOptions),
 }
 
 /// Where the configuration comes from and what is to be done with it.
@@ -42,6 +46,9 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
     match matches.subcommand() {
         Some(("serve", matches)) => Ok(Invocation::Serve(config_source(matches))),
         Some(("demo", matches)) => Ok(Invocation::Demo(demo_options(matches))),
+        Some(("fsck", matches)) => Ok(Invocation::Fsck(arguments::fsck_options(matches))),
+        Some(("export", matches)) => Ok(Invocation::Export(arguments::export_options(matches))),
+        Some(("import", matches)) => Ok(Invocation::Import(arguments::import_options(matches))),
         _ => unreachable!("clap requires one of the subcommands above"),
     }
 }
@@ -54,6 +61,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(with_config(Command::new("serve").about("Runs the aggregator")))
         .subcommand(demo())
+        .subcommands(arguments::commands())
 }
 
 fn demo() -> Command {
@@ -146,6 +154,28 @@ mod tests {
         flags.sort_unstable();
         assert_eq!(flags, [("flush_interval", "1s"), ("storage.prefix", ""), ("storage.s3.bucket", "logs"), ("strict_loki", "true")]);
         command().debug_assert();
+    }
+
+    #[test]
+    fn commands_on_a_store_take_the_flags_of_the_configuration() {
+        let parsed = |text: &str| parse(text.split(' '));
+        match parsed("tailwater-aggregator fsck --storage-prefix=p --tenant t --rebuild --skip-damaged --json") {
+            Ok(Invocation::Fsck(options)) => {
+                assert!(options.rebuild && options.skip_damaged && options.json);
+                assert_eq!((options.tenant.as_deref(), options.source.flags.len()), (Some("t"), 1));
+            }
+            other => panic!("{other:?}"),
+        }
+        match parsed("tailwater-aggregator export --from 5 --selector {a=\"b\"} --format parquet --out -") {
+            Ok(Invocation::Export(options)) => {
+                assert_eq!((options.format, options.from.as_deref(), options.to), (arguments::Format::Parquet, Some("5"), None));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(parsed("tailwater-aggregator import --tenant t -"), Ok(Invocation::Import(options)) if options.input == *"-"));
+        for refused in ["fsck --skip-damaged", "export", "export --out x --format csv", "import"] {
+            assert!(parsed(&format!("tailwater-aggregator {refused}")).is_err(), "{refused}");
+        }
     }
 
     #[test]

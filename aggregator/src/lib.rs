@@ -3,6 +3,8 @@
 //! ```text
 //! main → cli → config → server → wiring (store, catalog, ingester, engine)
 //!                              → http (push → ingest;  query, labels, series, stats → engine;  status, admin)
+//!                 → offline (fsck, export, import: a store without a server)
+//!                              → compaction (background: fold, merge, clean up) with retention (what is hidden, what is erased)
 //! ```
 
 pub mod cli;
@@ -17,6 +19,8 @@ pub mod limits;
 pub mod logging;
 pub mod memory;
 pub mod metrics;
+pub mod offline;
+pub mod retention;
 pub mod server;
 pub mod signals;
 pub mod wiring;

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tailwater_storage::entry::TenantId;
 
+use crate::config::retention_rule::RetentionRule;
 use crate::config::size::ByteSize;
 use crate::config::span::Span;
 
@@ -55,6 +57,31 @@ pub struct Limits {
     pub max_query_lookback: Span,
     pub max_streams_matchers_per_query: usize,
     pub query_timeout: Span,
+    /// How long lines are kept that no rule of `retention_stream` names; 0: for ever.
+    pub retention_period: Span,
+    /// How long lines of single streams are kept. Of several rules that match, the one with the highest priority counts, of equal
+    /// priorities the shortest period.
+    pub retention_stream: Vec<RetentionRule>,
+    /// Bytes that the tenant's data files may take as stored; the oldest files go first. 0: no limit.
+    pub retention_bytes: ByteSize,
+    pub deletion_mode: DeletionMode,
+}
+
+/// What delete requests do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeletionMode {
+    /// None are taken. Those there are go on hiding lines.
+    Disabled,
+    /// They hide lines, which stay stored.
+    FilterOnly,
+    /// They hide lines at once and erase them later.
+    #[default]
+    FilterAndDelete,
+}
+
+impl DeletionMode {
+    pub const NAMES: &'static [&'static str] = &["disabled", "filter-only", "filter-and-delete"];
 }
 
 impl Default for Limits {
@@ -97,6 +124,10 @@ impl Default for Limits {
             max_query_lookback: Span::ZERO,
             max_streams_matchers_per_query: 1000,
             query_timeout: Span::minutes(1),
+            retention_period: Span::ZERO,
+            retention_stream: Vec::new(),
+            retention_bytes: ByteSize::bytes(0),
+            deletion_mode: DeletionMode::default(),
         }
     }
 }
@@ -114,11 +145,10 @@ const MEGABYTE: f64 = 1_048_576.0;
 
 impl Limits {
     /// Names of Loki's limits that mean nothing here, or nothing yet: they are accepted, with a warning.
-    pub(crate) const WITHOUT_EFFECT: [&str; 40] = [
+    pub(crate) const WITHOUT_EFFECT: [&str; 37] = [
         "allow_deletes",
         "blocked_queries",
         "cardinality_limit",
-        "deletion_mode",
         "enforced_labels",
         "increment_duplicate_timestamp",
         "index_gateway_shard_size",
@@ -146,8 +176,6 @@ impl Limits {
         "per_stream_rate_limit_burst",
         "query_ready_index_num_days",
         "required_labels",
-        "retention_period",
-        "retention_stream",
         "shard_streams",
         "split_metadata_queries_by_interval",
         "split_queries_by_interval",
@@ -181,6 +209,11 @@ impl Limits {
         }
     }
 
+    /// How old lines may be that are pushed; `None`: of any age.
+    pub(crate) fn oldest_accepted(&self) -> Option<Duration> {
+        (self.reject_old_samples == Some(true)).then(|| self.reject_old_samples_max_age.duration())
+    }
+
     /// The newest stamp that is taken at a time.
     pub(crate) fn newest_acceptable(&self, now: i64) -> i64 {
         now.saturating_add(self.creation_grace_period.nanoseconds())
@@ -199,6 +232,11 @@ impl TenantLimits {
     pub fn new(common: Limits, overrides: BTreeMap<String, Limits>, is_strict: bool, has_tenants: bool) -> Self {
         let resolved = |limits: Limits| Arc::new(limits.resolved(is_strict, has_tenants));
         Self { common: resolved(common), overrides: overrides.into_iter().map(|(tenant, limits)| (tenant, resolved(limits))).collect() }
+    }
+
+    /// The limits of tenants without own ones, and those of the others.
+    pub(crate) fn all(&self) -> (&Arc<Limits>, impl Iterator<Item = (&str, &Arc<Limits>)>) {
+        (&self.common, self.overrides.iter().map(|(tenant, limits)| (tenant.as_str(), limits)))
     }
 
     pub fn of(&self, tenant: &TenantId) -> Arc<Limits> {

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use tailwater_aggregator::cli::{self, ConfigSource, Invocation};
 use tailwater_aggregator::config::Config;
 use tailwater_aggregator::demo::DemoOptions;
+use tailwater_aggregator::logging::LogLevelControl;
+use tailwater_aggregator::offline::{self, FsckOptions, OfflineError, Verdict};
 use tailwater_aggregator::server::{Grace, Server};
 use tailwater_aggregator::{logging, signals};
 
@@ -16,6 +18,9 @@ fn main() -> ExitCode {
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(Invocation::Serve(source)) => serve(&source),
         Ok(Invocation::Demo(options)) => demo(options),
+        Ok(Invocation::Fsck(options)) => return fsck(&options),
+        Ok(Invocation::Export(options)) => on_store(&options.source, offline::export(&options)).map(drop),
+        Ok(Invocation::Import(options)) => on_store(&options.source, offline::import(&options)).map(drop),
         Err(error) => error.exit(),
     };
     match outcome {
@@ -28,6 +33,16 @@ fn main() -> ExitCode {
 }
 
 fn serve(source: &ConfigSource) -> anyhow::Result<()> {
+    let Some((config, log_level)) = configured(source)? else { return Ok(()) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let server = Server::start(config, log_level).await?;
+        Ok(server.run(signals::stop()?, Grace::CLUSTER).await?)
+    })
+}
+
+/// The configuration, with our own log begun; `None` if it was only asked for.
+fn configured(source: &ConfigSource) -> anyhow::Result<Option<(Config, LogLevelControl)>> {
     let merged = source.load()?;
     if source.print {
         print!("{}", merged.config.to_yaml());
@@ -37,16 +52,32 @@ fn serve(source: &ConfigSource) -> anyhow::Result<()> {
         eprintln!("the configuration is right");
     }
     if source.print || source.check {
-        return Ok(());
+        return Ok(None);
     }
-    let config: Config = merged.config;
-    let log_level = logging::start(config.log_level, config.log_format);
+    let log_level = logging::start(merged.config.log_level, merged.config.log_format);
     merged.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(Some((merged.config, log_level)))
+}
+
+/// Ends with 0 if the store is whole, 1 if anything is damaged, 2 if it could not be checked.
+fn fsck(options: &FsckOptions) -> ExitCode {
+    match on_store(&options.source, offline::fsck(options)) {
+        Ok(None | Some(Verdict::Whole)) => ExitCode::SUCCESS,
+        Ok(Some(Verdict::Damaged)) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("tailwater-aggregator: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs a command that works on a store by itself; `None` if only its configuration was asked for.
+fn on_store<T>(source: &ConfigSource, command: impl Future<Output = Result<T, OfflineError>>) -> anyhow::Result<Option<T>> {
+    if configured(source)?.is_none() {
+        return Ok(None);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let server = Server::start(config, log_level).await?;
-        Ok(server.run(signals::stop()?, Grace::CLUSTER).await?)
-    })
+    Ok(Some(runtime.block_on(command)?))
 }
 
 fn demo(options: DemoOptions) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ use crate::compaction;
 use crate::config::Config;
 use crate::http;
 use crate::http::admin::AdminState;
+use crate::http::delete::DeleteState;
 use crate::http::push::{PushParts, PushState};
 use crate::http::query::ReadState;
 use crate::http::status::StatusState;
@@ -27,6 +28,7 @@ use crate::lifecycle::Lifecycle;
 use crate::logging::LogLevelControl;
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::retention;
 use crate::wiring::{Parts, WiringError};
 
 /// Why there is no server. Display is one line that says what to do.
@@ -139,6 +141,7 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
     let metrics = Arc::new(Metrics::default());
     flush_metrics::register(&parts.ingester, &metrics);
     compaction::register(&parts.catalog, parts.compaction.compactor(), &metrics);
+    retention::register(&parts.catalog, parts.compaction.compactor(), parts.compaction.retention(), &metrics);
     let limits = config.tenant_limits();
     let memory = memory::limit(config.memory_limit);
     let push = PushState::new(PushParts {
@@ -156,7 +159,9 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         is_strict: config.strict_loki,
         clock,
         engine: parts.engine.clone(),
+        retention: parts.retention.clone(),
     };
+    let delete = DeleteState { read: read.clone(), catalog: parts.catalog.clone() };
     let admin = AdminState { lifecycle, ingester: parts.ingester.clone(), store_contact: parts.store_contact.clone() };
     let status = StatusState { config: Arc::new(config), limits, metrics: Arc::clone(&metrics), log_level };
     let families = [
@@ -165,6 +170,7 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         http::labels::routes(read.clone()),
         http::series::routes(read.clone()),
         http::stats::routes(read),
+        http::delete::routes(delete),
         http::status::routes(status),
         http::admin::routes(admin),
     ];

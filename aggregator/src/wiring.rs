@@ -19,6 +19,7 @@ use crate::config::{Config, StorageKind};
 use crate::ingest::buffer::{IngestOptions, Ingester};
 use crate::lifecycle::StoreContact;
 use crate::memory;
+use crate::retention::{PolicyError, RetentionOptions, RetentionRules};
 
 /// Shares of the memory limit, in percent.
 const INGEST_SHARE: usize = 25;
@@ -38,6 +39,7 @@ pub struct Parts {
     pub ingester: Ingester,
     pub engine: Engine,
     pub compaction: BackgroundWork,
+    pub retention: Arc<RetentionRules>,
     pub store_contact: StoreContact,
     background: TaskTracker,
     stopping: CancellationToken,
@@ -56,6 +58,8 @@ pub enum WiringError {
     Read(#[from] ReadError),
     #[error(transparent)]
     Engine(#[from] QueryError),
+    #[error(transparent)]
+    Retention(#[from] PolicyError),
     #[error("cannot start the thread of background work: {0}")]
     Thread(std::io::Error),
 }
@@ -91,8 +95,11 @@ impl Parts {
         let interval = config.discover_interval.duration();
         background.spawn(keep_discovering(catalog.clone(), interval, store_contact.clone(), stopping.clone()));
         background.close();
-        let compaction = BackgroundWork::start(catalog.clone(), work_options(config), manifest_clock).map_err(WiringError::Thread)?;
-        Ok(Self { catalog, ingester, engine, compaction, store_contact, background, stopping })
+        let options = RetentionOptions { cancel_period: config.retention.cancel_period.duration(), strict_loki: config.strict_loki };
+        let retention = Arc::new(RetentionRules::new(catalog.clone(), config.tenant_limits(), options)?);
+        let compaction = BackgroundWork::start(catalog.clone(), retention.clone(), work_options(config), manifest_clock);
+        let compaction = compaction.map_err(WiringError::Thread)?;
+        Ok(Self { catalog, ingester, engine, compaction, retention, store_contact, background, stopping })
     }
 
     /// Stores what waits and ends the tasks. To be called once no more requests come.
@@ -104,7 +111,7 @@ impl Parts {
     }
 }
 
-fn work_options(config: &Config) -> WorkOptions {
+pub(crate) fn work_options(config: &Config) -> WorkOptions {
     let compaction = &config.compaction;
     let defaults = CompactionOptions::default();
     WorkOptions {
@@ -115,11 +122,12 @@ fn work_options(config: &Config) -> WorkOptions {
             final_level: i32::try_from(compaction.final_level).unwrap_or(defaults.final_level),
             ..defaults
         },
+        size_budget: config.retention.size_budget.as_u64(),
         retire: RetireDelays { compacted: compaction.retire_after.duration(), ..RetireDelays::for_query_timeout(Duration::ZERO) },
     }
 }
 
-fn store_options(config: &Config) -> StoreOptions {
+pub(crate) fn store_options(config: &Config) -> StoreOptions {
     let storage = &config.storage;
     match storage.kind {
         StorageKind::Filesystem => StoreOptions::Folder { path: storage.filesystem.path.clone() },

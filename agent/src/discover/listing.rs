@@ -24,7 +24,7 @@ pub(crate) struct SeenFile {
     pub(crate) inode: u64,
     pub(crate) size: u64,
     pub(crate) modified: SystemTime,
-    /// It is read only if it was read before, under another name.
+    /// It has a name that rotation gives: read only if it was read before under another name, or came after one that was.
     pub(crate) is_former: bool,
 }
 

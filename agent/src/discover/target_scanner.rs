@@ -375,8 +375,7 @@ fn files_of(path: &Path, metadata: &Metadata) -> Vec<SeenFile> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let text = entry.file_name().to_string_lossy().into_owned();
-        let is_sibling = text != name
-            && (text.starts_with(&format!("{name}.")) || text.starts_with(&format!("{name}-")) || text.starts_with(&format!("{stem}-")));
+        let is_sibling = text != name && is_rotated_name(&text, &name, &stem);
         let Some(metadata) = is_sibling.then(|| entry.metadata().ok()).flatten().filter(Metadata::is_file) else { continue };
         match LogFileName::parse(&text).filter(|parsed| kubelet.as_ref().is_some_and(|live| live.instance == parsed.instance)) {
             // The kubelet's own rotation: read whatever is left.
@@ -391,6 +390,15 @@ fn files_of(path: &Path, metadata: &Metadata) -> Vec<SeenFile> {
     files
 }
 
+/// Whether `text` is what a rotation makes of `name`: `app.log.1`, `app.log-20261121`, `app-20261121.log`; not compressed, but for the kubelet's.
+fn is_rotated_name(text: &str, name: &str, stem: &str) -> bool {
+    let after = |start: &str, separator: &str| text.strip_prefix(start).and_then(|rest| rest.strip_prefix(separator));
+    let rest = after(name, ".").or_else(|| after(name, "-")).or_else(|| after(stem, "-"));
+    let is_numbered = rest.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
+    let is_compressed = [".gz", ".bz2", ".xz", ".zst", ".z", ".Z"].iter().any(|ending| text.ends_with(ending));
+    is_numbered && (!is_compressed || LogFileName::parse(text).is_some())
+}
+
 fn seen(text: &str, name: LogFileName, metadata: &Metadata, is_former: bool) -> SeenFile {
     SeenFile {
         text: text.to_owned(),
@@ -400,5 +408,26 @@ fn seen(text: &str, name: LogFileName, metadata: &Metadata, is_former: bool) -> 
         size: metadata.len(),
         modified: metadata.modified().unwrap_or(std::time::SystemTime::UNIX_EPOCH),
         is_former,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotated_names_are_told_from_other_files() {
+        for (text, expected) in [
+            ("app.log.1", true),
+            ("app.log-20261121", true),
+            ("app-20261121.log", true),
+            ("app.log.2.gz", false),
+            ("app-other.log", false),
+            ("app.log.bak", false),
+            ("application.log", false),
+        ] {
+            assert_eq!(is_rotated_name(text, "app.log", "app"), expected, "{text}");
+        }
+        assert!(is_rotated_name("0.log.20261121-090000.gz", "0.log", "0"));
     }
 }

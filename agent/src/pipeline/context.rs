@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::counters::DropCounters;
+use super::entry::Place;
 use crate::parse::stamps::StampGiver;
 
 /// Label sets of one file of which the last stamp is remembered.
@@ -42,25 +43,33 @@ impl ReadClock {
     }
 }
 
-/// Last stamps by label set, for lines of which the own stamp cannot be read.
+/// The last stamp of a label set: as it was parsed, and what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KnownStamp {
+    pub(crate) key: u64,
+    pub(crate) parsed: i64,
+    pub(crate) given: i64,
+}
+
+/// Last stamps by label set: equal ones in a row move on, and lines of which the own stamp cannot be read follow them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct KnownStamps(pub(crate) Arc<Vec<(u64, i64)>>);
+pub(crate) struct KnownStamps(pub(crate) Arc<Vec<KnownStamp>>);
 
 impl KnownStamps {
-    pub(crate) fn get(&self, key: u64) -> Option<i64> {
-        self.0.iter().find(|(known, _)| *known == key).map(|(_, stamp)| *stamp)
+    pub(crate) fn get(&self, key: u64) -> Option<KnownStamp> {
+        self.0.iter().find(|known| known.key == key).copied()
     }
 
-    pub(crate) fn set(&mut self, key: u64, stamp: i64) {
+    pub(crate) fn set(&mut self, stamp: KnownStamp) {
         let stamps = Arc::make_mut(&mut self.0);
-        if let Some(slot) = stamps.iter_mut().find(|(known, _)| *known == key) {
-            slot.1 = stamp;
+        if let Some(slot) = stamps.iter_mut().find(|known| known.key == stamp.key) {
+            *slot = stamp;
             return;
         }
         if stamps.len() >= KNOWN_STAMPS {
             stamps.remove(0);
         }
-        stamps.push((key, stamp));
+        stamps.push(stamp);
     }
 }
 
@@ -69,8 +78,6 @@ impl KnownStamps {
 pub(crate) struct StampState {
     /// Of runtimes' stamps, which strictly increase.
     pub(crate) giver: StampGiver,
-    /// The last stamp that a `timestamp` stage parsed, and what became of it.
-    pub(crate) parsed: Option<(i64, i64)>,
     pub(crate) known: KnownStamps,
     pub(crate) clock: ReadClock,
 }
@@ -79,6 +86,10 @@ pub(crate) struct StampState {
 pub(crate) struct StageContext<'a> {
     pub(crate) stamps: &'a mut StampState,
     pub(crate) counters: &'a DropCounters,
+    /// Where the entry being processed begins.
+    pub(crate) origin: Place,
+    /// Stamps that became known, with the beginning of the entry that brought them.
+    pub(crate) learned: Vec<(Place, KnownStamp)>,
     /// Offset of the line in its file.
     pub(crate) offset: u64,
     /// Tells files apart, the same in a replay.
@@ -101,14 +112,27 @@ impl StageContext<'_> {
         self.stamps.giver.give(raw, &mut self.clock_steps)
     }
 
-    /// The stamp for a line that a `timestamp` stage stamped: as parsed, moved on if it equals the one parsed before.
-    pub(crate) fn parsed_stamp(&mut self, parsed: i64) -> i64 {
-        let given = match self.stamps.parsed {
-            Some((last, given)) if last == parsed => given.saturating_add(1),
+    /// The stamp for a line of a label set that a `timestamp` stage stamped: as parsed, moved on if it equals the one parsed before.
+    pub(crate) fn parsed_stamp(&mut self, key: u64, parsed: i64) -> i64 {
+        let given = match self.stamps.known.get(key) {
+            Some(last) if last.parsed == parsed => last.given.saturating_add(1),
             _ => parsed,
         };
-        self.stamps.parsed = Some((parsed, given));
+        self.learn(KnownStamp { key, parsed, given });
         given
+    }
+
+    /// The stamp for a line of a label set of which the own stamp cannot be read; none before the first good one.
+    pub(crate) fn following_stamp(&mut self, key: u64) -> Option<i64> {
+        let last = self.stamps.known.get(key)?;
+        let given = last.given.saturating_add(1);
+        self.learn(KnownStamp { given, ..last });
+        Some(given)
+    }
+
+    pub(crate) fn learn(&mut self, stamp: KnownStamp) {
+        self.stamps.known.set(stamp);
+        self.learned.push((self.origin, stamp));
     }
 
     pub(crate) fn pause_for(&mut self, wait: Duration) {
@@ -136,8 +160,8 @@ mod tests {
     #[test]
     fn known_stamps_are_bounded() {
         let mut known = KnownStamps::default();
-        (0..1000).for_each(|key| known.set(key, 1));
-        known.set(999, 2);
-        assert_eq!((known.0.len(), known.get(999), known.get(1)), (KNOWN_STAMPS, Some(2), None));
+        (0..1000).for_each(|key| known.set(KnownStamp { key, parsed: 1, given: 1 }));
+        known.set(KnownStamp { key: 999, parsed: 2, given: 3 });
+        assert_eq!((known.0.len(), known.get(999).map(|known| known.given), known.get(1)), (KNOWN_STAMPS, Some(3), None));
     }
 }

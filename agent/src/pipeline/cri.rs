@@ -3,7 +3,7 @@
 //! A line that is no record passes whole, without `stream`. A tag other than `P` counts as full. Pieces are kept per label set; what is held is bounded
 //! by `max_partial_line_size` where it truncates, and by the line limit of the reader otherwise.
 
-use super::context::StageContext;
+use super::context::{KnownStamp, StageContext};
 use super::entry::{Entry, Origin, Value};
 use super::settings::Settings;
 use super::stream_key;
@@ -113,12 +113,11 @@ pub(super) fn set_runtime_stamp(entry: &mut Entry, raw: Option<i64>, is_piece: b
             let stamp = if is_first { context.runtime_stamp(raw) } else { raw };
             entry.is_stamped |= is_first;
             entry.timestamp = Some(stamp);
-            context.stamps.known.set(key, stamp);
+            context.learn(KnownStamp { key, parsed: stamp, given: stamp });
         }
         None => {
-            if let Some(last) = context.stamps.known.get(key) {
-                entry.timestamp = Some(last + 1);
-                context.stamps.known.set(key, last + 1);
+            if let Some(stamp) = context.following_stamp(key) {
+                entry.timestamp = Some(stamp);
             }
         }
     }
@@ -129,7 +128,7 @@ fn split(line: &str) -> Option<(&str, &str, &str, &str)> {
     let (time, rest) = line.split_once(' ')?;
     let (stream, rest) = rest.split_once(' ')?;
     let (flags, content) = rest.split_once(' ')?;
-    let is_word = |text: &str| !text.is_empty() && !text.contains(|c: char| matches!(c, '\t' | '\n' | '\x0c' | '\r'));
+    let is_word = |text: &str| !text.is_empty() && !text.contains(['\t', '\n', '\x0c', '\r']);
     let is_record = is_word(time) && matches!(stream, "stdout" | "stderr") && is_word(flags);
     is_record.then_some((time, stream, flags, content))
 }

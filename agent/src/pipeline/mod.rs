@@ -180,6 +180,7 @@ impl Pipeline {
 
 fn run(stages: &mut [Stage], mut entry: Entry, context: &mut StageContext<'_>, out: &mut Vec<Entry>) {
     let mut at = 0;
+    context.origin = entry.origin.first;
     while let Some((stage, rest)) = stages.get_mut(at..).and_then(<[Stage]>::split_first_mut) {
         let outcome = match stage {
             Stage::Multiline(multiline) => {

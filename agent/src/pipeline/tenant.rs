@@ -18,11 +18,9 @@ pub(crate) enum Tenant {
 impl Tenant {
     pub(crate) fn from_config(node: &Node, report: &mut Report) -> Option<Self> {
         let mut settings = Settings::of("tenant", node, report)?;
-        let mut given = Vec::new();
-        let kinds: [(&str, fn(String) -> Self); 3] = [("label", Self::Label), ("source", Self::Source), ("value", Self::Value)];
-        for (key, make) in kinds {
-            given.extend(settings.text(key).filter(|text| !text.is_empty()).map(make));
-        }
+        let mut text = |key: &str| settings.text(key).filter(|text| !text.is_empty());
+        let written = [text("label").map(Self::Label), text("source").map(Self::Source), text("value").map(Self::Value)];
+        let mut given: Vec<Self> = written.into_iter().flatten().collect();
         if given.len() != 1 {
             let line = settings.line();
             settings.wrong(line, "give exactly one of `label`, `source` and `value`");

@@ -46,6 +46,8 @@ impl Harness {
         let mut context = StageContext {
             stamps: &mut self.stamps,
             counters: &self.counters,
+            origin: 0,
+            learned: Vec::new(),
             offset: self.fed,
             file_key: 7,
             now: 1000,

@@ -129,21 +129,14 @@ impl Timestamp {
         let text = entry.extracted.text(&self.source);
         let parse = |text: &str| self.formats.iter().find_map(|format| format.parse(text, self.location.as_ref(), context.now));
         let parsed = text.and_then(|text| parse(&text));
-        if let Some(parsed) = parsed {
-            let stamp = context.parsed_stamp(parsed);
-            entry.timestamp = Some(stamp);
-            if self.fudges {
-                context.stamps.known.set(stream_key(SALT, &entry.labels), stamp);
-            }
-            return;
-        }
-        if !self.fudges {
-            return;
-        }
         let key = stream_key(SALT, &entry.labels);
-        if let Some(last) = context.stamps.known.get(key) {
-            entry.timestamp = Some(last + 1);
-            context.stamps.known.set(key, last + 1);
+        let stamp = match parsed {
+            Some(parsed) => Some(context.parsed_stamp(key, parsed)),
+            None if self.fudges => context.following_stamp(key),
+            None => None,
+        };
+        if let Some(stamp) = stamp {
+            entry.timestamp = Some(stamp);
         }
     }
 }

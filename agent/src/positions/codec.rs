@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::table::{CutKind, FileEntry, InstanceEntry, InstanceKey, LabelSet, LineCut, Positions, Progress, StageProgress};
 use crate::parse::cri::OutputStream;
+use crate::pipeline::context::KnownStamp;
 use crate::tail::fingerprint::Fingerprint;
 
 const VERSION: u32 = 1;
@@ -61,8 +62,8 @@ struct StoredFile {
 
 #[derive(Serialize, Deserialize)]
 struct StoredStages {
-    parsed: Option<(i64, i64)>,
-    known: Vec<(u64, i64)>,
+    /// Key of a label set, stamp as parsed, stamp as given.
+    known: Vec<(u64, i64, i64)>,
     clock: Option<(i64, u64)>,
 }
 
@@ -178,8 +179,8 @@ fn stored_file(entry: &FileEntry) -> StoredFile {
         finished: entry.progress.is_finished,
         cuts: entry.cuts.iter().map(cut).collect(),
         stages: entry.progress.stages.as_deref().map(|stages| {
-            let StageProgress { parsed, known, clock } = stages.clone();
-            StoredStages { parsed, known: known.to_vec(), clock }
+            let known = stages.known.iter().map(|known| (known.key, known.parsed, known.given)).collect();
+            StoredStages { known, clock: stages.clock }
         }),
     }
 }
@@ -197,9 +198,10 @@ fn file_entry(stored: StoredFile) -> Option<FileEntry> {
             last_stamp: stored.last_stamp,
             last_stream: OutputStream::from_name(&stored.last_stream)?,
             is_finished: stored.finished,
-            stages: stored
-                .stages
-                .map(|StoredStages { parsed, known, clock }| Arc::new(StageProgress { parsed, known: Arc::new(known), clock })),
+            stages: stored.stages.map(|StoredStages { known, clock }| {
+                let known = known.into_iter().map(|(key, parsed, given)| KnownStamp { key, parsed, given }).collect();
+                Arc::new(StageProgress { known: Arc::new(known), clock })
+            }),
         },
         cuts: stored.cuts.into_iter().map(cut).collect::<Option<_>>()?,
     })
@@ -235,7 +237,8 @@ pub(crate) mod tests {
         file.cuts = [CutKind::End, CutKind::Shorten, CutKind::Flush { key: 7 }, CutKind::Clock { stamp: 9, until: 10 }]
             .map(|kind| LineCut { offset: 2000, stream: OutputStream::Stderr, kind })
             .to_vec();
-        file.progress.stages = Some(Arc::new(StageProgress { parsed: Some((1, 2)), known: Arc::new(vec![(3, 4)]), clock: Some((5, 6)) }));
+        file.progress.stages =
+            Some(Arc::new(StageProgress { known: Arc::new(vec![KnownStamp { key: 2, parsed: 3, given: 4 }]), clock: Some((5, 6)) }));
         let set = LabelSet {
             from_offset: 0,
             labels: BTreeMap::from([("namespace".to_owned(), "n\"s".to_owned())]),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::parse::cri::OutputStream;
+use crate::pipeline::context::KnownStamp;
 use crate::tail::fingerprint::Fingerprint;
 
 /// A file as this process knows it; never stored.
@@ -91,10 +92,8 @@ pub(crate) struct Progress {
 /// What stages know of the lines before a record boundary.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct StageProgress {
-    /// The last stamp that was parsed, and what became of it.
-    pub(crate) parsed: Option<(i64, i64)>,
     /// Last stamps by label set.
-    pub(crate) known: Arc<Vec<(u64, i64)>>,
+    pub(crate) known: Arc<Vec<KnownStamp>>,
     /// The last stamp taken from the clock, and up to which offset it goes on.
     pub(crate) clock: Option<(i64, u64)>,
 }

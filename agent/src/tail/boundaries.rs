@@ -5,9 +5,12 @@
 //! when nothing that began before it is held any more.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::state::CleanPoint;
+use crate::pipeline::context::{KnownStamp, KnownStamps};
 use crate::pipeline::entry::{Origin, Place};
+use crate::positions::table::Progress;
 
 /// Candidates kept; the first is the one in use.
 const MAX_CANDIDATES: usize = 64;
@@ -18,6 +21,13 @@ pub(super) struct Boundaries {
 }
 
 impl Boundaries {
+    /// A stamp became known by an entry that began at `origin`: candidates behind that must know it too.
+    pub(super) fn learn(&mut self, origin: Place, stamp: KnownStamp) {
+        for (_, point) in self.candidates.iter_mut().filter(|(place, _)| *place > origin) {
+            learn(&mut point.progress, stamp);
+        }
+    }
+
     /// After the line at `place`, before which the state was `before`: `touched` are entries emitted with it, `held` those held back now.
     /// Returns where reading would begin anew; `None`: behind the line.
     pub(super) fn line(&mut self, place: Place, before: CleanPoint, touched: &[Origin], held: &[Origin]) -> Option<CleanPoint> {
@@ -50,10 +60,19 @@ impl Boundaries {
     }
 }
 
+/// Adds a stamp to what stages know at a point.
+pub(super) fn learn(progress: &mut Progress, stamp: KnownStamp) {
+    let mut stages = progress.stages.as_deref().cloned().unwrap_or_default();
+    let mut known = KnownStamps(stages.known);
+    known.set(stamp);
+    stages.known = known.0;
+    progress.stages = Some(Arc::new(stages));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::positions::table::{FileId, Progress};
+    use crate::positions::table::FileId;
 
     fn point(offset: u64) -> CleanPoint {
         CleanPoint { file: FileId(1), progress: Progress { offset, ..Progress::start(None) } }

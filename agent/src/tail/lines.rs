@@ -4,11 +4,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use encoding_rs::{UTF_16BE, UTF_16LE};
 
+use super::boundaries;
 use super::records::RecordReader;
 use super::stages::{StageOutlet, StageState};
 use super::state::CleanPoint;
-use crate::pipeline::context::StageContext;
-use crate::pipeline::entry::{Entry, Origin};
+use crate::pipeline::context::{KnownStamp, StageContext};
+use crate::pipeline::entry::{Entry, Origin, Place};
 use crate::positions::table::Progress;
 
 impl RecordReader<'_> {
@@ -50,12 +51,18 @@ impl RecordReader<'_> {
         let place = stages.next_place;
         stages.next_place += 1;
         let entry = Entry::new(&outlet.labels, text, place);
-        let touched = run(stages, outlet, self.batch, offset, &mut self.counts.clock_steps, |stages, context, out| {
+        let (touched, learned) = run(stages, outlet, self.batch, offset, &mut self.counts.clock_steps, |stages, context, out| {
             stages.process(entry, context, out);
         });
         let decisions = stages.stamps.clock.decisions.drain(..).map(|(offset, stamp)| (self.file, offset, stamp));
         stages.clock_decisions.extend(decisions);
-        if let Some(before) = before {
+        if let Some(mut before) = before {
+            for (origin, stamp) in learned {
+                stages.boundaries.learn(origin, stamp);
+                if origin < place {
+                    boundaries::learn(&mut before.progress, stamp);
+                }
+            }
             let held = stages.held();
             self.state.frozen = stages.boundaries.line(place, before, &touched, &held);
         }
@@ -66,7 +73,10 @@ impl RecordReader<'_> {
     pub(super) fn flush_block(&mut self, key: u64, offset: u64) {
         let (Some(outlet), Some(stages)) = (self.outlet.stages_mut(), &mut self.state.stages) else { return };
         stages.settle_clock(offset, self.batch.epoch());
-        run(stages, outlet, self.batch, offset, &mut self.counts.clock_steps, |stages, context, out| stages.flush(key, context, out));
+        let (_, learned) = run(stages, outlet, self.batch, offset, &mut self.counts.clock_steps, |stages, context, out| {
+            stages.flush(key, context, out);
+        });
+        learned.into_iter().for_each(|(origin, stamp)| stages.boundaries.learn(origin, stamp));
         let decisions = stages.stamps.clock.decisions.drain(..).map(|(offset, stamp)| (self.file, offset, stamp));
         stages.clock_decisions.extend(decisions);
         let held = stages.held();
@@ -104,12 +114,14 @@ fn run(
     offset: u64,
     clock_steps: &mut u64,
     act: impl FnOnce(&mut crate::pipeline::Pipeline, &mut StageContext<'_>, &mut Vec<Entry>),
-) -> Vec<Origin> {
+) -> (Vec<Origin>, Vec<(Place, KnownStamp)>) {
     let mut out = std::mem::take(&mut stages.out);
     let limits = std::sync::Arc::clone(&outlet.limits);
     let mut context = StageContext {
         stamps: &mut stages.stamps,
         counters: &limits.counters,
+        origin: 0,
+        learned: Vec::new(),
         offset,
         file_key: stages.file_key,
         now: now(),
@@ -126,7 +138,7 @@ fn run(
     *clock_steps += context.clock_steps;
     outlet.pause = outlet.pause.max(context.pause);
     stages.out = out;
-    touched
+    (touched, context.learned)
 }
 
 /// Nanoseconds since the epoch.
@@ -141,7 +153,7 @@ fn line_end(chunk: &[u8], start: usize, at: usize, width: usize, is_big_endian: 
         return Some((at, at + 1));
     }
     let (first, other) = if is_big_endian { (at.checked_sub(1)?, at - 1) } else { (at, at + 1) };
-    let is_newline = first >= start && (first - start) % 2 == 0 && chunk.get(other) == Some(&0);
+    let is_newline = first >= start && (first - start).is_multiple_of(2) && chunk.get(other) == Some(&0);
     is_newline.then_some((first, first + 2))
 }
 
@@ -181,6 +193,7 @@ mod tests {
     struct Reader {
         state: LineState,
         outlet: Outlet,
+        batch: Option<BatchBuilder>,
         counts: ReadCounts,
         offset: u64,
         /// Decisions that were recorded: offset, stamp, until.
@@ -214,6 +227,7 @@ mod tests {
             Self {
                 state: LineState::with_stages(progress, pipeline(stages), 7),
                 outlet: Outlet::of_stages(StageOutlet::new(labels, None, Arc::new(limits))),
+                batch: Some(BatchBuilder::new(BatchLimits { batch_bytes: 1 << 20, max_line_bytes: 1 << 16 })),
                 counts: ReadCounts::default(),
                 offset: progress.offset,
                 clocks,
@@ -223,18 +237,19 @@ mod tests {
 
         /// Reads `bytes` as one batch, stopping where earlier decisions were made.
         fn feed(&mut self, bytes: &[u8]) {
-            let mut batch = BatchBuilder::new(BatchLimits { batch_bytes: 1 << 20, max_line_bytes: 1 << 16 });
-            // Batches of different readers differ, as those of different processes do.
-            for _ in 0..self.offset {
-                batch.finish(Instant::now());
-            }
+            let mut batch = self.batch.take().unwrap();
             let mut rest = bytes;
             while !rest.is_empty() {
                 let here = self.clocks.iter().filter(|(offset, _, _)| *offset == self.offset).copied().collect::<Vec<_>>();
                 let next = self.clocks.iter().map(|(offset, _, _)| *offset).filter(|offset| *offset > self.offset).min();
                 let length = next.map_or(rest.len(), |next| usize::try_from(next - self.offset).unwrap().min(rest.len()));
-                let mut sink =
-                    RecordSink { rules: RULES, state: &mut self.state, outlet: &mut self.outlet, batch: &mut batch, counts: &mut self.counts };
+                let mut sink = RecordSink {
+                    rules: RULES,
+                    state: &mut self.state,
+                    outlet: &mut self.outlet,
+                    batch: &mut batch,
+                    counts: &mut self.counts,
+                };
                 let mut stamps = StampReader::default();
                 let mut reader = sink.reader(FileId(1), &mut stamps);
                 for (offset, stamp, until) in here {
@@ -244,26 +259,28 @@ mod tests {
                 self.offset += length as u64;
                 rest = &rest[length..];
             }
-            self.close(&mut batch);
+            self.close(batch);
         }
 
         fn flush(&mut self) {
-            let mut batch = BatchBuilder::new(BatchLimits { batch_bytes: 1 << 20, max_line_bytes: 1 << 16 });
+            let mut batch = self.batch.take().unwrap();
             let keys = self.state.stages.as_ref().unwrap().held_keys();
-            let mut sink = RecordSink { rules: RULES, state: &mut self.state, outlet: &mut self.outlet, batch: &mut batch, counts: &mut self.counts };
+            let mut sink =
+                RecordSink { rules: RULES, state: &mut self.state, outlet: &mut self.outlet, batch: &mut batch, counts: &mut self.counts };
             let mut stamps = StampReader::default();
             for key in keys {
                 sink.reader(FileId(1), &mut stamps).cut_pending(OutputStream::Stdout, CutKind::Flush { key }, self.offset);
             }
-            self.close(&mut batch);
+            self.close(batch);
         }
 
         /// What closing a batch records, and what the batch holds.
-        fn close(&mut self, batch: &mut BatchBuilder) {
+        fn close(&mut self, mut builder: BatchBuilder) {
             let offset = self.offset;
             let decided = self.state.stages.as_mut().unwrap().clock_decisions.drain(..).map(|(_, at, stamp)| (at, stamp, offset));
             self.clocks.extend(decided);
-            let batch = batch.finish(Instant::now());
+            let batch = builder.finish(Instant::now());
+            self.batch = Some(builder);
             if batch.body.is_empty() {
                 return;
             }
@@ -287,7 +304,8 @@ mod tests {
                     if let Some(stages) = &progress.stages
                         && let Some((last, _)) = stages.clock
                     {
-                        progress.stages = Some(Arc::new(StageProgress { clock: Some((last, self.offset)), ..StageProgress::clone(stages) }));
+                        progress.stages =
+                            Some(Arc::new(StageProgress { clock: Some((last, self.offset)), ..StageProgress::clone(stages) }));
                     }
                     progress
                 }

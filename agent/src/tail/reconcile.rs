@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use flate2::read::MultiGzDecoder;
 
@@ -34,6 +34,7 @@ impl ContainerTail {
     pub(crate) fn reconcile(&mut self, listing: &ContainerListing, context: &ReconcileContext<'_>) -> bool {
         self.is_gone = listing.is_gone;
         let mut has_news = false;
+        let newest_known = self.newest_known(listing);
         let plain = || listing.files.iter().filter(|file| !file.name.is_compressed);
         let mut unknown: Vec<&SeenFile> = plain().filter(|seen| !self.know_held_file(seen)).collect();
         unknown.sort_by(|a, b| a.name.cmp(&b.name));
@@ -45,7 +46,7 @@ impl ContainerTail {
                 continue;
             }
             taken.push((seen.device, seen.inode));
-            if seen.is_former && !self.is_remembered(seen) {
+            if seen.is_former && !self.is_remembered(seen) && newest_known.is_none_or(|newest| seen.modified < newest) {
                 continue;
             }
             match self.take(seen, context) {
@@ -160,6 +161,15 @@ impl ContainerTail {
             };
             self.remembered.iter().position(|(_, entry)| is_same_content(entry))
         })
+    }
+
+    /// The time of change of the latest file that was read before; files after it are those that were missed. The beginning of time if all of them
+    /// are gone, none if there was none.
+    fn newest_known(&self, listing: &ContainerListing) -> Option<SystemTime> {
+        let has_history = !(self.files.is_empty() && self.finished.is_empty() && self.remembered.is_empty());
+        let is_held = |seen: &SeenFile| self.files.iter().any(|file| (file.device, file.inode) == (seen.device, seen.inode));
+        let known = listing.files.iter().filter(|seen| is_held(seen) || self.is_remembered(seen)).map(|seen| seen.modified).max();
+        has_history.then(|| known.unwrap_or(SystemTime::UNIX_EPOCH))
     }
 
     /// How the content of its files is compressed, if the job says so.

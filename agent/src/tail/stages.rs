@@ -51,7 +51,7 @@ impl StageState {
         let giver = crate::parse::stamps::StampGiver::after(progress.last_stamp);
         Self {
             pipeline,
-            stamps: StampState { giver, parsed: known.parsed, known: KnownStamps(known.known), clock },
+            stamps: StampState { giver, known: KnownStamps(known.known), clock },
             boundaries: Boundaries::default(),
             next_place: 0,
             clock_epoch: 0,
@@ -65,7 +65,7 @@ impl StageState {
     /// What a checkpoint here must hold; the clock only if it goes on up to `clock_until`.
     pub(super) fn progress(&self, clock_until: Option<u64>) -> Option<Arc<StageProgress>> {
         let clock = clock_until.filter(|_| self.stamps.clock.is_decided).and_then(|until| Some((self.stamps.clock.last?, until)));
-        let progress = StageProgress { parsed: self.stamps.parsed, known: Arc::clone(&self.stamps.known.0), clock };
+        let progress = StageProgress { known: Arc::clone(&self.stamps.known.0), clock };
         (progress != StageProgress::default()).then(|| Arc::new(progress))
     }
 

@@ -5,10 +5,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tailwater_storage::catalog::Catalog;
-use tailwater_storage::compact::{CompactError, CompactionOptions, Compactor, NothingErased, Work};
+use tailwater_storage::compact::{CompactError, CompactionOptions, Compactor, Work};
 use tailwater_storage::entry::TenantId;
 use tailwater_storage::manifest::{self, CleanError, Clock, RetireDelays};
 use tokio_util::sync::CancellationToken;
+
+use crate::retention::{RetentionProgress, RetentionRules, RetentionWork};
 
 /// How often it is looked what is due.
 const TICK: Duration = Duration::from_millis(500);
@@ -35,22 +37,28 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub struct WorkOptions {
     pub compaction: CompactionOptions,
     pub retire: RetireDelays,
+    /// Stored bytes of all tenants' data files; 0: no limit.
+    pub size_budget: u64,
 }
 
 /// Runs until it is dropped or stopped.
 pub struct BackgroundWork {
     compactor: Compactor,
+    retention: Arc<RetentionProgress>,
     stopping: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
 impl BackgroundWork {
-    pub fn start(catalog: Arc<Catalog>, options: WorkOptions, clock: Clock) -> std::io::Result<Self> {
+    pub fn start(catalog: Arc<Catalog>, rules: Arc<RetentionRules>, options: WorkOptions, clock: Clock) -> std::io::Result<Self> {
         let compactor = Compactor::new(catalog.clone(), options.compaction.clone(), clock.clone());
+        let retention = RetentionWork::new(catalog.clone(), compactor.clone(), rules, clock.clone(), options.size_budget);
+        let progress = retention.progress().clone();
         let stopping = CancellationToken::new();
         let worker = Worker {
             catalog,
             compactor: compactor.clone(),
+            retention,
             options,
             clock,
             stopping: stopping.clone(),
@@ -60,11 +68,16 @@ impl BackgroundWork {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("compactor".to_owned()).spawn(move || runtime.block_on(worker.run()))?;
-        Ok(Self { compactor, stopping, thread: Some(thread) })
+        Ok(Self { compactor, retention: progress, stopping, thread: Some(thread) })
     }
 
     pub fn compactor(&self) -> &Compactor {
         &self.compactor
+    }
+
+    /// How far retention and deletion are.
+    pub fn retention(&self) -> &Arc<RetentionProgress> {
+        &self.retention
     }
 
     /// Ends it after the piece of work under way is given up.
@@ -87,6 +100,7 @@ impl Drop for BackgroundWork {
 struct Worker {
     catalog: Arc<Catalog>,
     compactor: Compactor,
+    retention: RetentionWork,
     options: WorkOptions,
     clock: Clock,
     stopping: CancellationToken,
@@ -123,9 +137,14 @@ impl Worker {
     async fn round(&mut self) -> Result<bool, ()> {
         let mut did_any = false;
         for tenant in self.catalog.tenants() {
-            let outcome = self.compact(&tenant).await;
+            let outcome = self.piece(&tenant).await;
             did_any |= self.told(&tenant, outcome)?;
         }
+        if !did_any {
+            self.retention.done();
+        }
+        let outcome = self.retention.fit_sizes().await;
+        outcome.map_err(|error| self.failed(&format!("dropping files for their size: {error}")))?;
         if self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_EVERY.min(self.options.retire.compacted)) {
             self.cleaned = Some(Instant::now());
             let outcome = self.clean().await;
@@ -140,31 +159,31 @@ impl Worker {
         Ok(did_any)
     }
 
-    /// The next piece for a tenant: new segments first.
-    async fn compact(&self, tenant: &TenantId) -> Result<Option<Work>, CompactError> {
-        let erasure = Arc::new(NothingErased { as_of: self.catalog.manifest(tenant).version() });
-        match self.compactor.fold(tenant, erasure.clone(), false).await? {
-            Some(work) => Ok(Some(work)),
-            None => self.compactor.merge(tenant, erasure).await,
+    /// The next piece for a tenant: new segments first, then what is to go, then merges. True if there may be more.
+    async fn piece(&mut self, tenant: &TenantId) -> Result<bool, CompactError> {
+        let erasure = self.retention.erasure(tenant);
+        if let Some(work) = self.compactor.fold(tenant, erasure.clone(), false).await? {
+            self.compacted(tenant, &work);
+            return Ok(true);
         }
+        if self.retention.step(tenant).await? {
+            return Ok(true);
+        }
+        let merged = self.compactor.merge(tenant, erasure).await?;
+        merged.iter().for_each(|work| self.compacted(tenant, work));
+        Ok(merged.is_some())
     }
 
-    fn told(&mut self, tenant: &TenantId, outcome: Result<Option<Work>, CompactError>) -> Result<bool, ()> {
-        match outcome {
-            Ok(None) => Ok(false),
-            Ok(Some(work)) => {
-                tracing::debug!(
-                    %tenant, level = work.level, inputs = work.inputs, files = work.files, raw_bytes = work.raw_bytes,
-                    written_bytes = work.written_bytes, duplicates = work.duplicates,
-                    pending_bytes = self.compactor.pending_bytes(tenant), "compacted"
-                );
-                Ok(true)
-            }
-            Err(error) => {
-                self.failed(&format!("compaction of tenant `{tenant}`: {error}"));
-                Err(())
-            }
-        }
+    fn compacted(&self, tenant: &TenantId, work: &Work) {
+        tracing::debug!(
+            %tenant, level = work.level, inputs = work.inputs, files = work.files, raw_bytes = work.raw_bytes,
+            written_bytes = work.written_bytes, duplicates = work.duplicates,
+            pending_bytes = self.compactor.pending_bytes(tenant), "compacted"
+        );
+    }
+
+    fn told(&mut self, tenant: &TenantId, outcome: Result<bool, CompactError>) -> Result<bool, ()> {
+        outcome.map_err(|error| self.failed(&format!("compaction of tenant `{tenant}`: {error}")))
     }
 
     fn clean_told(&mut self, outcome: Result<(), CleanError>) -> Result<(), ()> {

@@ -5,9 +5,11 @@
 
 use serde_yaml_ng::Value;
 
+use crate::config::retention_rule::RetentionRule;
 use crate::config::size::ByteSize;
 use crate::config::span::Span;
 use crate::config::{LogFormat, LogLevel};
+use crate::limits::DeletionMode;
 
 /// What a key holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +25,8 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// Only in the file.
     TextList,
+    /// Only in the file.
+    RetentionRules,
 }
 
 /// One key of the configuration.
@@ -37,7 +41,7 @@ const fn key(name: &'static str, kind: Kind) -> Key {
 }
 
 /// Every key but those of `overrides`, which are those of `limits` under a tenant's name.
-pub const KEYS: [Key; 47] = [
+pub const KEYS: [Key; 53] = [
     key("listen", Kind::Address),
     key("log_level", Kind::OneOf(LogLevel::NAMES)),
     key("log_format", Kind::OneOf(LogFormat::NAMES)),
@@ -59,6 +63,8 @@ pub const KEYS: [Key; 47] = [
     key("compaction.settle", Kind::Duration),
     key("compaction.final_level", Kind::Integer),
     key("compaction.retire_after", Kind::Duration),
+    key("retention.size_budget", Kind::Size),
+    key("retention.cancel_period", Kind::Duration),
     key("strict_loki", Kind::Boolean),
     key("tenancy.enabled", Kind::Boolean),
     key("tenancy.default", Kind::Text),
@@ -85,6 +91,10 @@ pub const KEYS: [Key; 47] = [
     key("limits.max_query_lookback", Kind::Duration),
     key("limits.max_streams_matchers_per_query", Kind::Integer),
     key("limits.query_timeout", Kind::Duration),
+    key("limits.retention_period", Kind::Duration),
+    key("limits.retention_stream", Kind::RetentionRules),
+    key("limits.retention_bytes", Kind::Size),
+    key("limits.deletion_mode", Kind::OneOf(DeletionMode::NAMES)),
 ];
 
 impl Key {
@@ -94,7 +104,7 @@ impl Key {
 
     /// Keys that are flags and variables too.
     pub fn scalars() -> impl Iterator<Item = &'static Key> {
-        KEYS.iter().filter(|key| key.kind != Kind::TextList)
+        KEYS.iter().filter(|key| !matches!(key.kind, Kind::TextList | Kind::RetentionRules))
     }
 
     /// Without the dashes in front.
@@ -118,7 +128,7 @@ impl Kind {
             Self::Size => "SIZE",
             Self::Duration => "DURATION",
             Self::OneOf(_) => "NAME",
-            Self::TextList => "LIST",
+            Self::TextList | Self::RetentionRules => "LIST",
         }
     }
 
@@ -129,9 +139,12 @@ impl Kind {
             let is_text_list = value.as_sequence().is_some_and(|items| items.iter().all(Value::is_string));
             return if is_text_list { Ok(value.clone()) } else { wrong("a list of texts") };
         }
+        if self == Self::RetentionRules {
+            return RetentionRule::check_all(value).map(|()| value.clone());
+        }
         let Some(text) = scalar_text(value) else { return wrong("a single value") };
         match self {
-            Self::Text | Self::TextList => Ok(Value::String(text)),
+            Self::Text | Self::TextList | Self::RetentionRules => Ok(Value::String(text)),
             Self::Address => match text.parse::<std::net::SocketAddr>() {
                 Ok(address) => Ok(Value::String(address.to_string())),
                 Err(_) => wrong("an address, write for instance 0.0.0.0:3100"),

@@ -9,6 +9,7 @@
 pub mod key;
 pub mod load;
 pub mod merge;
+pub mod retention_rule;
 pub mod size;
 pub mod span;
 
@@ -42,6 +43,7 @@ pub struct Config {
     /// How often the store is asked for segments of other replicas.
     pub discover_interval: Span,
     pub compaction: Compaction,
+    pub retention: Retention,
     pub limits: Limits,
     /// Limits of single tenants: only what differs from `limits` is written.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -64,6 +66,7 @@ impl Default for Config {
             ack_timeout: Span::seconds(8),
             discover_interval: Span::seconds(2),
             compaction: Compaction::default(),
+            retention: Retention::default(),
             limits: Limits::default(),
             overrides: BTreeMap::new(),
             strict_loki: false,
@@ -97,6 +100,23 @@ impl Default for Compaction {
             final_level: 1,
             retire_after: Span::seconds(300),
         }
+    }
+}
+
+/// What is kept in all, and how deletes are done. How long a tenant's lines are kept is among its limits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Bytes that the data files of all tenants may take as stored; the oldest files go first. 0: no limit.
+    pub size_budget: ByteSize,
+    /// How long a delete request may be withdrawn without loss. It hides lines at once; after this they are erased.
+    pub cancel_period: Span,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        // Two hours are left to erase within a day.
+        Self { size_budget: ByteSize::bytes(0), cancel_period: Span::hours(22) }
     }
 }
 

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use tailwater_engine::QueryError;
 use tailwater_logql::{ParseError, SelectorError};
 
+use crate::http::delete::DeleteRefused;
 use crate::http::range::ParameterError;
 use crate::http::tenant::TenantError;
 use crate::ingest::body::BodyError;
@@ -55,6 +56,8 @@ pub enum ApiError {
     EntriesRefused { texts: String },
     #[error(transparent)]
     Rate(#[from] RateExceeded),
+    #[error(transparent)]
+    Delete(#[from] DeleteRefused),
     #[error("memory for pushes is used up, send again later")]
     OverBudget { retry_after: Duration },
     #[error("cannot store at the moment: {reason}")]
@@ -88,6 +91,7 @@ impl ApiError {
             | Self::RequestCut => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Query(error) => query_status(error),
+            Self::Delete(refused) => delete_status(refused),
             Self::Push(refused) => push_status(refused),
             Self::Rate(_) | Self::OverBudget { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } | Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -121,6 +125,23 @@ fn query_status(error: &QueryError) -> StatusCode {
         | QueryError::NotSupported { .. } => StatusCode::BAD_REQUEST,
         QueryError::Timeout => StatusCode::GATEWAY_TIMEOUT,
         QueryError::Evaluation(_) | QueryError::Storage(_) | QueryError::Engine(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn delete_status(refused: &DeleteRefused) -> StatusCode {
+    match refused {
+        DeleteRefused::Unknown => StatusCode::NOT_FOUND,
+        DeleteRefused::Restricted => StatusCode::FORBIDDEN,
+        DeleteRefused::NotEnabled
+        | DeleteRefused::NoQuery
+        | DeleteRefused::Query(_)
+        | DeleteRefused::NoStart
+        | DeleteRefused::Time { .. }
+        | DeleteRefused::Future
+        | DeleteRefused::Order
+        | DeleteRefused::MaxInterval
+        | DeleteRefused::Processed
+        | DeleteRefused::TooLate { .. } => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -224,6 +245,14 @@ mod tests {
                 "ingestion rate limit exceeded for user t (limit: 1 bytes/sec) while attempting to ingest '2' lines totaling '3' bytes, \
                  reduce log volume or contact your Loki administrator to see if the limit can be increased",
             ),
+            (ApiError::Delete(DeleteRefused::NotEnabled), 400, "Retention is not enabled"),
+            (ApiError::Delete(DeleteRefused::NoQuery), 400, "query not set"),
+            (ApiError::Delete(DeleteRefused::NoStart), 400, "start time not set"),
+            (ApiError::Delete(DeleteRefused::Time { name: "start" }), 400, "invalid start time: require unix seconds or RFC3339 format"),
+            (ApiError::Delete(DeleteRefused::Future), 400, "deletes in the future are not allowed"),
+            (ApiError::Delete(DeleteRefused::Order), 400, "start time can't be greater than or equal to end time"),
+            (ApiError::Delete(DeleteRefused::MaxInterval), 400, "invalid max_interval: valid time units are 's', 'm', 'h'"),
+            (ApiError::Delete(DeleteRefused::Unknown), 404, "could not find delete request with given id"),
             (ApiError::OverBudget { retry_after: second }, 429, "memory for pushes is used up, send again later"),
             (ApiError::Unavailable { reason: "timeout".to_owned(), retry_after: second }, 503, "cannot store at the moment: timeout"),
             (ApiError::NotReady { reason: "starting".to_owned() }, 503, "starting"),

@@ -46,7 +46,7 @@ fn found(data: Vec<String>) -> Response {
 async fn names(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
     let asked = state.asked(&headers, query.as_deref(), &body)?;
     let (range, selector) = question(&asked.form, asked.now)?;
-    Ok(found(state.engine.label_names(&asked.access(), selector.as_ref(), range).await?))
+    Ok(found(state.engine.label_names(&state.access(&asked.tenant, asked.now), selector.as_ref(), range).await?))
 }
 
 async fn values(
@@ -61,7 +61,7 @@ async fn values(
     if name == TENANT_LABEL && state.tenancy.enabled && state.tenancy.multi_tenant_queries {
         return Ok(found(vec![asked.tenant.to_string()]));
     }
-    Ok(found(state.engine.label_values(&asked.access(), &name, selector.as_ref(), range).await?))
+    Ok(found(state.engine.label_values(&state.access(&asked.tenant, asked.now), &name, selector.as_ref(), range).await?))
 }
 
 /// The range, and the streams that count if not all do.

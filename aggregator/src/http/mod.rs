@@ -3,12 +3,14 @@
 //! ```text
 //! push.rs                       → ingest → 204
 //! query.rs labels.rs series.rs stats.rs → parameters (form.rs, range.rs) → engine → response/
+//! delete.rs                     delete requests: into the manifest, from where queries and compaction take them
 //! status.rs admin.rs            what this process is and how it does
 //! tenant.rs   who asks          error.rs   every status and text          layers.rs   what each answer passes
 //! ```
 //! No path is absolute to a host, so everything works behind a proxy that strips a prefix.
 
 pub mod admin;
+pub mod delete;
 pub mod error;
 pub mod form;
 pub mod labels;

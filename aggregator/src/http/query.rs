@@ -26,6 +26,7 @@ use crate::http::response::logs::{EncodingFlags, LogsBody};
 use crate::http::response::metrics::MetricsBody;
 use crate::http::response::stream;
 use crate::limits::{Limits, TenantLimits};
+use crate::retention::RetentionRules;
 
 /// What the reading endpoints work with. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ pub struct ReadState {
     pub is_strict: bool,
     pub clock: Arc<dyn Clock>,
     pub engine: Engine,
+    pub retention: Arc<RetentionRules>,
 }
 
 /// A request of a known tenant.
@@ -52,6 +54,11 @@ impl ReadState {
         Ok(Asked { limits: self.limits.of(&tenant), tenant, form: Form::new(headers, query, body), now: self.clock.now() })
     }
 
+    /// Whose data may be seen, and what of it is neither deleted nor past its retention.
+    pub(crate) fn access(&self, tenant: &TenantId, now: i64) -> Access {
+        Access::new(tenant.clone(), AllowedNamespaces::All).without(self.retention.hidden(tenant, now))
+    }
+
     /// Refuses what Loki has switched off by default, if that is to be copied.
     fn check_enabled(&self, metric: &MetricExpr) -> Result<(), ApiError> {
         if self.is_strict { check_switched_off(metric) } else { Ok(()) }
@@ -64,13 +71,6 @@ impl ReadState {
             timeout: limits.query_timeout.duration(),
             strict_loki: self.is_strict,
         }
-    }
-}
-
-impl Asked {
-    /// Whose data may be seen.
-    pub(crate) fn access(&self) -> Access {
-        Access::new(self.tenant.clone(), AllowedNamespaces::All)
     }
 }
 
@@ -109,7 +109,9 @@ async fn instant(State(state): State<ReadState>, headers: HeaderMap, RawQuery(qu
     state.check_enabled(&metric)?;
     let request = MetricRequest { expr: metric, start: time, end: time, step: 1 };
     let answer = match visible(bounds, asked.limits.max_query_lookback, asked.now) {
-        Some(_) => state.engine.metrics(&asked.access(), request, &state.query_limits(&headers, &asked.limits)).await?,
+        Some(_) => {
+            state.engine.metrics(&state.access(&asked.tenant, asked.now), request, &state.query_limits(&headers, &asked.limits)).await?
+        }
         None => no_series(),
     };
     Ok(stream(MetricsBody::instant(answer, time)))
@@ -172,7 +174,7 @@ async fn logs(
     };
     let RangeParameters { limit, direction, interval, .. } = parameters;
     let request = LogRequest { expr, start, end, limit: limit as usize, direction, interval, categorize: flags.categorize() };
-    let answer = state.engine.logs(&asked.access(), request, &state.query_limits(headers, limits)).await?;
+    let answer = state.engine.logs(&state.access(&asked.tenant, asked.now), request, &state.query_limits(headers, limits)).await?;
     Ok(stream(LogsBody::new(answer, flags)))
 }
 
@@ -202,7 +204,8 @@ async fn metrics(
     };
     let Bounds { start, end } = visible.aligned(step);
     let request = MetricRequest { expr, start, end, step };
-    let answer = state.engine.metrics(&asked.access(), request, &state.query_limits(headers, &asked.limits)).await?;
+    let answer =
+        state.engine.metrics(&state.access(&asked.tenant, asked.now), request, &state.query_limits(headers, &asked.limits)).await?;
     Ok(stream(MetricsBody::range(answer, start, end, step)))
 }
 

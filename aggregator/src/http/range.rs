@@ -89,7 +89,7 @@ pub fn parse_time(text: &str) -> Result<i64, NumberError> {
 }
 
 /// `2026-01-15T10:00:00Z`, with a fraction after `.` or `,` and an offset `+01:00` if wanted.
-fn parse_rfc_3339(text: &str) -> Option<i64> {
+pub(crate) fn parse_rfc_3339(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let number = |from: usize, to: usize| -> Option<i64> {
         let digits = bytes.get(from..to)?;

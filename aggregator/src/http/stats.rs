@@ -23,7 +23,7 @@ async fn stats(State(state): State<ReadState>, headers: HeaderMap, RawQuery(quer
     let asked = state.asked(&headers, query.as_deref(), &body)?;
     let Bounds { start, end } = Bounds::of(&asked.form, asked.now)?.checked()?;
     let selector = parse_selector(asked.form.get("query"))?;
-    let found = state.engine.index_stats(&asked.access(), &selector, TimeRange { start, end }).await?;
+    let found = state.engine.index_stats(&state.access(&asked.tenant, asked.now), &selector, TimeRange { start, end }).await?;
     Ok(response::json(&json!({
         "streams": found.streams,
         "chunks": found.chunks,

@@ -13,7 +13,6 @@ use axum::routing::get;
 use serde_json::json;
 use serde_yaml_ng::Value;
 
-use crate::config::span::Span;
 use crate::config::{Config, LogLevel};
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
@@ -159,7 +158,7 @@ async fn drilldown_limits(State(state): State<StatusState>, headers: HeaderMap) 
             "metric_aggregation_enabled": false,
             "pattern_persistence_enabled": false,
             "query_timeout": limits.query_timeout,
-            "retention_period": Span::ZERO,
+            "retention_period": limits.retention_period,
             "volume_enabled": false,
         },
         "pattern_ingester_enabled": false,

@@ -1,5 +1,7 @@
 //! The whole surface over a store in a folder, without a socket.
 
+mod deletion;
+
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, header};
@@ -22,6 +24,7 @@ struct Surface {
     router: Router,
     parts: Parts,
     lifecycle: Lifecycle,
+    clock: Arc<ManualClock>,
     _folder: tempfile::TempDir,
 }
 
@@ -47,12 +50,13 @@ impl Surface {
         let file = serde_yaml_ng::from_str(yaml).expect("YAML");
         let mut config: Config = merge(&file, &[], &[]).expect("a configuration").config;
         config.storage.filesystem.path = folder.path().to_owned();
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW));
+        let manual = Arc::new(ManualClock::new(NOW));
+        let clock: Arc<dyn Clock> = Arc::clone(&manual) as Arc<dyn Clock>;
         let parts = Parts::start(&config, Arc::clone(&clock)).await.expect("a store");
         let lifecycle = Lifecycle::default();
         let log_level = LogLevelControl::new(config.log_level, |_| {});
         let router = endpoints(config, clock, log_level, &parts, lifecycle.clone());
-        Self { router, parts, lifecycle, _folder: folder }
+        Self { router, parts, lifecycle, clock: manual, _folder: folder }
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {
@@ -268,7 +272,7 @@ async fn queries_are_refused_with_lokis_texts() {
 
 #[tokio::test]
 async fn readiness_ends_with_stopping() {
-    let surface = Surface::new("{}").await;
+    let mut surface = Surface::new("{}").await;
     assert_eq!(surface.get("/ready", &[]).await.seen(), (200, "ready\n"));
     assert_eq!(surface.get("/ready", &[("strict", "1")]).await.seen(), (200, "ready\n"));
     let flush = Request::post("/flush").body(Body::empty()).expect("a request");

@@ -55,6 +55,11 @@ impl FlushMetrics {
         self.duplicates_merged.get_or_create(&WhereLabels { r#where: "flush" }).inc_by(duplicates);
     }
 
+    /// Repetitions that were left out of segments.
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates_merged.get_or_create(&WhereLabels { r#where: "flush" }).get()
+    }
+
     pub(super) fn failed(&self) {
         self.puts.get_or_create(&OutcomeLabels { outcome: "failed" }).inc();
     }

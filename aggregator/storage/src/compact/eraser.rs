@@ -161,7 +161,8 @@ impl Compactor {
             return Ok(false);
         }
         let parts = self.catalog.data_file(tenant, file.clone()).await?;
-        let spans: Vec<_> = parts.iter().flat_map(|part| &part.table().streams).map(|span| (span, deletion::named(span, looked.0, erasure))).collect();
+        let spans: Vec<_> =
+            parts.iter().flat_map(|part| &part.table().streams).map(|span| (span, deletion::named(span, looked.0, erasure))).collect();
         if spans.iter().any(|(_, named)| *named == Named::AllLines) {
             return Ok(true);
         }

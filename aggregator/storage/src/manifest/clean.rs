@@ -136,7 +136,7 @@ pub(super) async fn delete_and_forget(log: &ManifestLog, due: &[Retired], progre
                 Some(_) => Err(CleanError::StillThere { key }),
             }
         };
-        let mut deleting = futures::stream::iter(some.to_vec().into_iter().map(delete)).buffer_unordered(AT_ONCE);
+        let mut deleting = futures::stream::iter(some.iter().copied().map(delete)).buffer_unordered(AT_ONCE);
         while let Some(size) = deleting.try_next().await? {
             done.count(size);
             progress(CleanProgress { done, total: due.len() as u64 });

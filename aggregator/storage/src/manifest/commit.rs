@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::error::ReadError;
 use crate::manifest::change::{Change, Conflict, Stamp};
-use crate::manifest::envelope::ManifestError;
+use crate::manifest::envelope::{Header, ManifestError};
 use crate::manifest::log::{Known, LoadError, ManifestLog};
 use crate::manifest::message;
 use crate::manifest::state::{CommitId, DataFile, ManifestState};
@@ -24,6 +24,9 @@ const PUT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long a predecessor that is not shown is looked for: a store may lag.
 const LOOK: Duration = Duration::from_secs(3);
+
+/// Before a listing is asked again for what it did not show.
+const RELIST: Duration = Duration::from_secs(2);
 
 /// Added files looked at at once.
 const FILES_AT_ONCE: usize = 16;
@@ -41,7 +44,9 @@ pub enum CommitError {
     #[error("version {version} of the manifest of tenant `{tenant}` was made behind its successors: this process had stood still too long")]
     Fenced { tenant: String, version: u64 },
     /// Nothing was committed.
-    #[error("others were faster with {attempts} versions of the manifest of tenant `{tenant}` in a row")]
+    #[error(
+        "none of {attempts} attempts got a number of the manifest of tenant `{tenant}`: others were faster, or the store does not list the newest versions"
+    )]
     Outrun { tenant: String, attempts: u32 },
     /// Nothing was committed.
     #[error(transparent)]
@@ -69,7 +74,7 @@ impl ManifestLog {
     pub async fn commit(&self, change: impl Fn(&ManifestState) -> Result<Change, Conflict>) -> Result<Arc<ManifestState>, CommitError> {
         let deadline = Instant::now() + PATIENCE;
         let mut attempts = 0;
-        loop {
+        while Instant::now() < deadline {
             let newest = self.newest().await?;
             let change = change(&newest.state).map_err(|conflict| self.conflict(conflict))?;
             if change == Change::Nothing {
@@ -79,18 +84,30 @@ impl ManifestLog {
             self.check_added(&change).await?;
             let bytes = self.encode(&next, &newest.base)?;
             match self.put(next.version, next.commit, bytes, &newest).await? {
-                Winner::We => {
-                    self.check_predecessor(&newest.state, &next).await?;
-                    let done = Known::after(&newest, next);
-                    self.learn(done.clone());
-                    return Ok(done.state);
-                }
-                // Read by its number: a listing that lags would show the old one again.
-                Winner::Other(found) => self.learn(found),
-            };
+                Winner::We => return self.confirm(&newest, next).await,
+                // Taken over by its number: a listing that lags would show the old version again.
+                Winner::Other(found) if self.is_in_history(&newest.state, &found.state).await? => drop(self.learn(found)),
+                // It was made at a deleted number, and so would ours have been: only a listing shows the way back.
+                Winner::Other(_) => tokio::time::sleep(RELIST).await,
+            }
             attempts += 1;
-            if Instant::now() >= deadline {
-                return Err(CommitError::Outrun { tenant: self.tenant.to_string(), attempts });
+        }
+        Err(CommitError::Outrun { tenant: self.tenant.to_string(), attempts })
+    }
+
+    /// A created version counts only if its number was not a deleted one.
+    async fn confirm(&self, before: &Known, next: ManifestState) -> Result<Arc<ManifestState>, CommitError> {
+        let (tenant, version) = (self.tenant.to_string(), next.version);
+        match self.is_in_history(&before.state, &next).await {
+            Ok(true) => {
+                let done = Known::after(before, next);
+                self.learn(done.clone());
+                Ok(done.state)
+            }
+            Ok(false) => Err(CommitError::Fenced { tenant, version }),
+            Err(error) => {
+                let reason = format!("it was created, but the version before it cannot be read: {error}");
+                Err(CommitError::Unknown { tenant, version, reason })
             }
         }
     }
@@ -148,43 +165,36 @@ impl ManifestLog {
         }
     }
 
-    /// Versions are deleted ascending, so if n is there, n+1 was no deleted number when it was created. The commit id is compared as well: n may
-    /// itself be a deleted number that another process which had stood still made again.
-    async fn check_predecessor(&self, before: &ManifestState, next: &ManifestState) -> Result<(), CommitError> {
-        let fenced = || CommitError::Fenced { tenant: self.tenant.to_string(), version: next.version };
-        let unknown = |error: &dyn std::fmt::Display| CommitError::Unknown {
-            tenant: self.tenant.to_string(),
-            version: next.version,
-            reason: format!("it was created, but the version before it cannot be read: {error}"),
-        };
+    /// Whether `next`, which has the number after `before`'s and is in the store, is no version that was made behind its successors, at a number that
+    /// was deleted. Two things tell, and both must hold.
+    ///
+    /// Versions are deleted ascending, so if n is there, n+1 was no deleted number when it was created; this needs no listing. But n may itself be a
+    /// deleted number made again: by a process that had stood still (its commit id is another), or by a put of n that landed late (it is the same).
+    /// Therefore what is listed above n+1 counts too: the newest version is never deleted, so above a deleted number there is one, and
+    /// the lowest of them was not made from `next`.
+    async fn is_in_history(&self, before: &ManifestState, next: &ManifestState) -> Result<bool, LoadError> {
+        Ok(self.is_there(before).await? && self.is_followed(next).await?)
+    }
+
+    async fn is_there(&self, before: &ManifestState) -> Result<bool, LoadError> {
         if before.version == 0 {
-            return self.check_first(next).await;
+            return Ok(true);
         }
         let mut attempts = Attempts::until(LOOK);
         loop {
-            match self.header(before.version).await {
-                Ok(Some(found)) if found.commit == before.commit => return Ok(()),
-                Ok(Some(_)) => return Err(fenced()),
-                Ok(None) if !attempts.wait().await => return Err(fenced()),
-                Ok(None) => {}
-                Err(error) => return Err(unknown(&error)),
+            match self.header(before.version).await? {
+                Some(found) => return Ok(found.commit == before.commit),
+                None if !attempts.wait().await => return Ok(false),
+                None => {}
             }
         }
     }
 
-    /// The first version has no predecessor that could be missing: its successor, if there is one, must be made from it.
-    async fn check_first(&self, next: &ManifestState) -> Result<(), CommitError> {
-        let unknown = |error: &dyn std::fmt::Display| CommitError::Unknown {
-            tenant: self.tenant.to_string(),
-            version: next.version,
-            reason: format!("it was created, but what follows it cannot be read: {error}"),
-        };
-        let listed = self.listed_after(next.version).await.map_err(|error| unknown(&error))?;
-        let Some((lowest, _)) = listed.first() else { return Ok(()) };
-        let header = self.header(*lowest).await.map_err(|error| unknown(&error))?;
-        match header {
-            Some(header) if header.version == next.version + 1 && header.parent == next.commit => Ok(()),
-            _ => Err(CommitError::Fenced { tenant: self.tenant.to_string(), version: next.version }),
-        }
+    /// Whether nothing is listed above `next`, or its successor.
+    async fn is_followed(&self, next: &ManifestState) -> Result<bool, LoadError> {
+        let listed = self.listed_after(next.version).await?;
+        let Some((lowest, _)) = listed.first() else { return Ok(true) };
+        let follows = |header: Header| header.version == next.version + 1 && header.parent == next.commit;
+        Ok(self.header(*lowest).await?.is_some_and(follows))
     }
 }

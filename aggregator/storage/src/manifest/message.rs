@@ -141,7 +141,7 @@ pub(super) fn encode(state: &ManifestState, base: &ManifestState) -> Result<Vec<
         time: state.time,
         files: come(&base.files, &state.files, |_, file| file_message(file)),
         files_gone: gone(&base.files, &state.files, |id| id.0.to_bytes().to_vec()),
-        watermarks: come(&base.watermarks, &state.watermarks, watermark_message),
+        watermarks: come(&base.watermarks, &state.watermarks, |writer, watermark| watermark_message(writer, watermark)),
         writers_gone: gone(&base.watermarks, &state.watermarks, String::clone),
         tombstones: come(&base.tombstones, &state.tombstones, |_, tombstone| tombstone_message(tombstone)),
         tombstones_gone: gone(&base.tombstones, &state.tombstones, |id| id.0.to_bytes().to_vec()),
@@ -297,8 +297,8 @@ fn data_file(found: &FileMessage) -> Result<DataFile, ManifestError> {
     })
 }
 
-fn watermark_message(writer: &String, watermark: &Watermark) -> WatermarkMessage {
-    WatermarkMessage { writer: writer.clone(), sequence: watermark.sequence, committed_at: watermark.committed_at }
+fn watermark_message(writer: &str, watermark: &Watermark) -> WatermarkMessage {
+    WatermarkMessage { writer: writer.to_owned(), sequence: watermark.sequence, committed_at: watermark.committed_at }
 }
 
 fn watermark(found: WatermarkMessage) -> (String, Watermark) {

@@ -4,7 +4,7 @@
 //! v1/<tenant>/manifest/00000000000000000063.pb   delta, base 1
 //!                      00000000000000000064.pb   snapshot (every 64th, and the first)
 //!                      00000000000000000065.pb   delta, base 64: everything that differs from 64, not from 65's predecessor
-//! commit:  read n → change(n), checked against n → PUT n+1, create-only → read n again
+//! commit:  read n → change(n), checked against n → PUT n+1, create-only → is n still there, and nothing above n+1 that is not from it?
 //! ```
 //! Invariants:
 //! 1. Version n+1 is version n with one [`Change`], checked against n itself; each version names its predecessor's commit id.
@@ -12,7 +12,7 @@
 //!    where the report says so ([`CommitError::Unknown`], [`CommitError::Fenced`]), so nobody deletes outputs after a failure: orphans are swept.
 //! 3. A file is added once, and only while its object is there. What leaves the list is retired, then deleted, then forgotten, in this order;
 //!    orphans are retired too before they are deleted, so that no writer that stalled can add them any more.
-//! 4. Watermarks only rise, and versions are deleted strictly ascending: if n is there with its commit id, n+1 is no deleted number.
+//! 4. Watermarks only rise; versions are deleted strictly ascending and never the newest, so that a deleted number that is made again is known as such.
 //! 5. Any damage to an object is an error that names it ([`ManifestError`]), never another list.
 //!
 //! Clocks decide when something is deleted, never what is visible.

@@ -29,6 +29,9 @@ pub fn is_parquet(beginning: &[u8]) -> bool {
     beginning.starts_with(b"PAR1")
 }
 
+/// Name and value.
+type Pair = (String, String);
+
 /// What a column is taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -73,7 +76,7 @@ impl ParquetRows {
 
     fn record(&mut self, row: Row) -> Result<Record, String> {
         let (mut timestamp, mut line, mut stream) = (None, None, None);
-        let (mut labels, mut metadata): (Vec<(String, String)>, Vec<(String, String)>) = (Vec::new(), Vec::new());
+        let (mut labels, mut metadata): (Vec<Pair>, Vec<Pair>) = (Vec::new(), Vec::new());
         for ((name, field), role) in row.into_columns().into_iter().zip(&self.roles) {
             match role {
                 Role::Stamp(unit) => timestamp = stamp(&field, *unit)?,
@@ -97,7 +100,7 @@ impl ParquetRows {
     }
 
     /// Labels as pushed.
-    fn labels(&mut self, stream: Option<StreamId>, labels: Vec<(String, String)>) -> Result<Pairs, String> {
+    fn labels(&mut self, stream: Option<StreamId>, labels: Vec<Pair>) -> Result<Pairs, String> {
         let stored = labels_of(labels)?;
         let Some(id) = stream else { return Ok(stored) };
         if let Some((last, of, pushed)) = &self.last_stream
@@ -240,7 +243,7 @@ fn stream_id(field: &Field) -> Option<StreamId> {
 }
 
 /// The pairs of a map or a struct.
-fn pairs(name: &str, field: &Field) -> Result<Vec<(String, String)>, String> {
+fn pairs(name: &str, field: &Field) -> Result<Vec<Pair>, String> {
     let no_texts = || format!("`{name}` holds something else than texts");
     match field {
         Field::Null => Ok(Vec::new()),

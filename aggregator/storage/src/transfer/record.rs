@@ -38,6 +38,24 @@ pub trait Records {
     fn total(&self) -> Option<u64>;
 }
 
+impl<R: Records + ?Sized> Records for Box<R> {
+    fn next(&mut self) -> Option<Result<Record, ImportError>> {
+        self.as_mut().next()
+    }
+
+    fn place(&self) -> u64 {
+        self.as_ref().place()
+    }
+
+    fn done(&self) -> u64 {
+        self.as_ref().done()
+    }
+
+    fn total(&self) -> Option<u64> {
+        self.as_ref().total()
+    }
+}
+
 /// Whether LogQL can ask for a label of this name.
 pub(super) fn is_label_name(name: &str) -> bool {
     let mut bytes = name.bytes();

@@ -26,7 +26,7 @@ impl Derive for SmallDerive {
 
     fn stream(&self, pushed: Pairs) -> Result<(StreamLabels, ()), String> {
         let stream: u8 = pushed.get("app").and_then(|app| app.parse().ok()).ok_or("it has no app")?;
-        Ok((StreamLabels::new(pushed, (stream % 3 == 0).then_some("derived")), ()))
+        Ok((StreamLabels::new(pushed, stream.is_multiple_of(3).then_some("derived")), ()))
     }
 
     fn metadata(&self, (): &(), pushed: Pairs, _line: &str) -> Metadata {

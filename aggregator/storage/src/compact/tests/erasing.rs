@@ -130,7 +130,9 @@ impl Model {
         let is_deleted = |(stream, second, line, _): &Entry, request: &Tombstone| {
             let (of, meant) = names(&request.query);
             let stamp = second * SECOND;
-            (of == "*" || of == stream.to_string()) && meant.is_none_or(|meant| meant == *line) && (request.start..=request.end).contains(&stamp)
+            (of == "*" || of == stream.to_string())
+                && meant.is_none_or(|meant| meant == *line)
+                && (request.start..=request.end).contains(&stamp)
         };
         let is_visible = |entry: &Entry| {
             entry.1 * SECOND >= keep_from(&entry.0.to_string(), now) && !self.requests.values().any(|request| is_deleted(entry, request))
@@ -179,7 +181,8 @@ async fn take(world: &mut World, model: &mut Model, step: &Step) {
         Step::Cancel { which } => {
             let now = world.now();
             // Requests that came before another keep its pace; those of one time here are withdrawn together with none that is erased.
-            let first_young = model.requests.values().filter(|request| now - request.created < CANCEL).nth(*which).map(|request| request.id);
+            let first_young =
+                model.requests.values().filter(|request| now - request.created < CANCEL).nth(*which).map(|request| request.id);
             if let Some(id) = first_young {
                 world.catalog.commit(&tenant(), |_| Ok(Change::CancelTombstone(id))).await.expect("not processed yet");
                 model.requests.remove(&id);

@@ -235,3 +235,46 @@ async fn a_number_made_again_does_not_vouch_for_the_next() {
     let versions = world.versions().await;
     assert!(versions.starts_with(&[4, 5, 128]), "{versions:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_lands_again_after_it_was_deleted_does_not_vouch_for_the_next() {
+    let world = World::new();
+    live_on(&world, 3).await;
+    let stalled = world.log("stalled");
+    // Version 4 is put twice: the first put is lost on the way, the second is done.
+    world.faults.script(Rule::new(Operation::Put, Fault::Held(Answer::Timeout)).on("00004.pb"));
+    commit(&stalled, fold("S", None, 0, vec![])).await.expect("put again");
+    world.faults.script(Rule::new(Operation::Put, Fault::Slow(Duration::from_secs(10))).on("00005.pb"));
+    let living = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        live_on(&world, 130).await;
+        assert_eq!(world.faults.release_held().await, 1, "4 was deleted, so it lands");
+    };
+    let (outcome, ()) = tokio::join!(async { commit(&stalled, fold("S", Some(0), 1, vec![])).await }, living);
+    let error = outcome.expect_err("it is behind");
+    assert!(matches!(error, CommitError::Fenced { version: 5, .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_made_again_is_not_built_upon() {
+    let world = World::new();
+    live_on(&world, 3).await;
+    let stalled = world.log("stalled");
+    stalled.load().await.expect("no fault");
+    live_on(&world, 130).await;
+    // What lives on was made through the faults' eyes, so that the listing can hide it all.
+    let hidden = world.log("hidden");
+    for _ in 0..70 {
+        let change = |state: &ManifestState| Ok(fold("H", state.watermark("H").map(|found| found.sequence), state.version(), vec![]));
+        hidden.commit(change).await.expect("no fault");
+    }
+    clean_versions(&world.log_on(&world.bucket, "cleaner"), i64::MAX, Duration::from_secs(1), |_| ()).await.expect("no fault");
+    world.faults.lag_listings(100);
+    let first = commit(&stalled, fold("S", None, 0, vec![])).await.expect_err("4 was deleted");
+    assert!(matches!(first, CommitError::Fenced { version: 4, .. }), "{first}");
+    let second = commit(&stalled, fold("S", None, 0, vec![])).await.expect_err("4 is no base for 5");
+    assert!(matches!(second, CommitError::Outrun { .. }), "{second}");
+    world.faults.heal();
+    let third = commit(&stalled, fold("S", None, 0, vec![])).await.expect("listed again");
+    assert_eq!((third.version(), &world.truth().await), (204, &third));
+}

@@ -130,3 +130,19 @@ fn conflict(outcome: Result<Arc<ManifestState>, CommitError>) -> Conflict {
         other => panic!("a conflict was due, not {other:?}"),
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn all_of_it_can_be_spawned() {
+    fn spawnable<T: Send>(_: T) {}
+    let world = World::new();
+    let log = world.log("a");
+    let delays = RetireDelays::for_query_timeout(PATIENCE);
+    spawnable(log.load());
+    spawnable(commit(&log, Change::Nothing));
+    spawnable(log.rebuild(RebuiltContents::default()));
+    spawnable(clean_versions(&log, NOW, PATIENCE, |_| ()));
+    spawnable(clean_retired(&log, NOW, &delays, |_| ()));
+    spawnable(clean_segments(&world.store, "W", &[], |_| ()));
+    spawnable(drop_idle_writers(&log, NOW, PATIENCE));
+    spawnable(sweep_orphans(&log, NOW, PATIENCE, |_| ()));
+}

@@ -1,0 +1,146 @@
+//! The command line of the commands that work on a store by themselves.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::NonEmptyStringValueParser, builder::PossibleValuesParser, value_parser};
+
+use crate::cli::{ConfigSource, config_source, with_config};
+
+/// What `fsck` was told.
+#[derive(Debug)]
+pub struct FsckOptions {
+    pub source: ConfigSource,
+    /// `None`: all.
+    pub tenant: Option<String>,
+    pub rebuild: bool,
+    pub skip_damaged: bool,
+    /// The report as JSON.
+    pub json: bool,
+}
+
+/// A file format for lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    JsonLines,
+    Parquet,
+}
+
+/// What `export` was told.
+#[derive(Debug)]
+pub struct ExportOptions {
+    pub source: ConfigSource,
+    /// `None`: the configured default.
+    pub tenant: Option<String>,
+    /// Without it, from the oldest.
+    pub from: Option<String>,
+    /// Without it, to the newest.
+    pub to: Option<String>,
+    pub selector: Option<String>,
+    pub format: Format,
+    /// `-`: standard output.
+    pub out: PathBuf,
+}
+
+/// What `import` was told.
+#[derive(Debug)]
+pub struct ImportOptions {
+    pub source: ConfigSource,
+    /// `None`: the configured default.
+    pub tenant: Option<String>,
+    /// `-`: standard input.
+    pub input: PathBuf,
+}
+
+const NDJSON: &str = "ndjson";
+const PARQUET: &str = "parquet";
+
+fn text(name: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(placeholder).value_parser(NonEmptyStringValueParser::new()).help(help)
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+/// `fsck`, `export` and `import`.
+pub(crate) fn commands() -> [Command; 3] {
+    let fsck = Command::new("fsck")
+        .about("Verifies every object of a store, while no server works on it; ends with 0 (whole), 1 (damage) or 2 (could not run)")
+        .arg(text("tenant", "TENANT", "Only this tenant's files and manifest; segments are everybody's"))
+        .arg(switch("rebuild", "First make the manifest anew from the data files: no line is lost or doubled, nothing is deleted"))
+        .arg(switch("skip-damaged", "With --rebuild: go on without files that cannot be read, which are listed").requires("rebuild"))
+        .arg(switch("json", "The report as JSON"));
+    let export = Command::new("export")
+        .about("Writes lines of a tenant as NDJSON or Parquet, each entry once, day by day and stream by stream")
+        .arg(text("tenant", "TENANT", "Without it, the configured default tenant"))
+        .arg(text("from", "TIME", "RFC 3339 or nanoseconds since the epoch, included; without it, from the oldest"))
+        .arg(text("to", "TIME", "The same, not included; without it, to the newest"))
+        .arg(text("selector", "SELECTOR", "Streams, as in LogQL: {app=\"cart\"}; without it, all"))
+        .arg(format_argument())
+        .arg(
+            Arg::new("out")
+                .long("out")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .required(true)
+                .help("A new file, or - for standard output"),
+        );
+    let import = Command::new("import")
+        .about("Stores the lines of an NDJSON or Parquet file, however old they are; importing them again changes nothing")
+        .arg(text("tenant", "TENANT", "Without it, the configured default tenant"))
+        .arg(
+            Arg::new("input")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .required(true)
+                .help("NDJSON or Parquet, told apart by how it begins, or - for NDJSON from standard input"),
+        );
+    [fsck, export, import].map(with_config)
+}
+
+fn format_argument() -> Arg {
+    Arg::new("format")
+        .long("format")
+        .value_name("FORMAT")
+        .value_parser(PossibleValuesParser::new([NDJSON, PARQUET]))
+        .default_value(NDJSON)
+        .help("Of the file that is written")
+}
+
+fn given(matches: &ArgMatches, name: &str) -> Option<String> {
+    matches.get_one::<String>(name).cloned()
+}
+
+fn path(matches: &ArgMatches, name: &str) -> PathBuf {
+    matches.get_one::<PathBuf>(name).cloned().expect("the argument is required")
+}
+
+pub(crate) fn fsck_options(matches: &ArgMatches) -> FsckOptions {
+    FsckOptions {
+        source: config_source(matches),
+        tenant: given(matches, "tenant"),
+        rebuild: matches.get_flag("rebuild"),
+        skip_damaged: matches.get_flag("skip-damaged"),
+        json: matches.get_flag("json"),
+    }
+}
+
+pub(crate) fn export_options(matches: &ArgMatches) -> ExportOptions {
+    let format = match given(matches, "format").as_deref() {
+        Some(PARQUET) => Format::Parquet,
+        _ => Format::JsonLines,
+    };
+    ExportOptions {
+        source: config_source(matches),
+        tenant: given(matches, "tenant"),
+        from: given(matches, "from"),
+        to: given(matches, "to"),
+        selector: given(matches, "selector"),
+        format,
+        out: path(matches, "out"),
+    }
+}
+
+pub(crate) fn import_options(matches: &ArgMatches) -> ImportOptions {
+    ImportOptions { source: config_source(matches), tenant: given(matches, "tenant"), input: path(matches, "input") }
+}
