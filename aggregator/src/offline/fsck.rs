@@ -81,18 +81,20 @@ fn tell(output: &mut impl Write, rebuilt: &[Rebuilt], report: &Report) -> io::Re
         let severity = match finding.severity {
             Severity::Damage => "DAMAGE",
             Severity::Leak => "leak",
-            Severity::Note => "note",
+            // There is one for each object that waits to be deleted.
+            Severity::Note => continue,
         };
         writeln!(output, "{severity:8} {}: {}\n         {}", finding.key, finding.what, finding.advice)?;
     }
-    let untold = report.damages + report.leaks + report.notes - report.findings.len() as u64;
+    let told = report.findings.iter().filter(|finding| finding.severity > Severity::Note).count() as u64;
+    let untold = report.damages + report.leaks - told;
     if untold > 0 {
         writeln!(output, "{untold} more findings are not listed")?;
     }
     let Report { objects, bytes, files, pages, rows, damages, leaks, notes, .. } = report;
     let bytes = mebibytes(*bytes);
     writeln!(output, "{objects} objects, {bytes}: {files} segments and data files with {pages} pages and {rows} lines were read")?;
-    writeln!(output, "{damages} damaged, {leaks} in vain, {notes} notes")
+    writeln!(output, "{damages} damaged, {leaks} in vain, {notes} notes (--json tells them)")
 }
 
 #[cfg(test)]

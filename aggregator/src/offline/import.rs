@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tailwater_storage::catalog::Catalog;
+use tailwater_storage::cluster::Cluster;
 use tailwater_storage::compact::Compactor;
 use tailwater_storage::entry::{PushBatch, TenantId};
 use tailwater_storage::transfer::{Batches, ImportError, JsonLines, ParquetRows, Records, Tally, is_parquet};
@@ -36,6 +37,7 @@ pub async fn import(options: &ImportOptions) -> Result<(), OfflineError> {
     let input = Input::open(&options.input)?;
     let opened = Opened::open(&options.source, false).await?;
     opened.store.probe().await?;
+    Cluster::open(&opened.store).await?;
     let tenant = opened.tenant(options.tenant.as_deref());
     let records = input.records(&tenant).map_err(|source| OfflineError::Import { imported: 0, source })?;
     let catalog = opened.catalog().await?;

@@ -16,6 +16,7 @@ mod progress;
 
 use std::io;
 
+use tailwater_storage::cluster::ClusterError;
 use tailwater_storage::compact::CompactError;
 use tailwater_storage::error::ReadError;
 use tailwater_storage::fsck::RebuildError;
@@ -44,6 +45,8 @@ pub enum OfflineError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     #[error("cannot read the store: {0}")]
     Read(#[from] ReadError),
     #[error(transparent)]

@@ -20,12 +20,15 @@ pub(super) struct CompiledRequest {
     pub(super) query: DeleteQuery,
 }
 
+/// `None`: it cannot be read.
+type OfTenant = HashMap<TombstoneId, Option<Arc<CompiledRequest>>>;
+
 /// As many as the manifests name. A request whose query this program cannot read (one of a later version) names nothing here; it is told of once,
 /// and is erased by no one who does not understand it.
 #[derive(Debug)]
 pub(super) struct CompiledRequests {
     options: PipelineOptions,
-    by_tenant: Mutex<HashMap<TenantId, HashMap<TombstoneId, Option<Arc<CompiledRequest>>>>>,
+    by_tenant: Mutex<HashMap<TenantId, OfTenant>>,
 }
 
 impl CompiledRequests {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use reqwest::{Client, StatusCode};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 /// Longer than any query may take.
@@ -67,6 +68,32 @@ impl Api {
         let mark = if query.is_empty() { "" } else { "?" };
         let answer = self.client.get(format!("{}{path}{mark}{query}", self.base)).send().await?;
         Ok(Reply { status: answer.status().as_u16(), text: answer.text().await? })
+    }
+
+    /// A request of another method, with its parameters in the URL and no body. Gives the headers of the answer too.
+    pub async fn send(&self, method: Method, path: &str, parameters: &[(&str, &str)]) -> Result<(Reply, HeaderMap)> {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        let answer = self.client.request(method, format!("{}{path}?{query}", self.base)).send().await?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Ok((Reply { status, text: answer.text().await? }, headers))
+    }
+
+    /// Asks for entries to be deleted (seconds, both ends count); the request's id.
+    pub async fn delete_entries(&self, query: &str, start: i64, end: i64) -> Result<String> {
+        let (start, end) = (start.to_string(), end.to_string());
+        let parameters = [("query", query), ("start", start.as_str()), ("end", end.as_str())];
+        let (reply, headers) = self.send(Method::POST, "/loki/api/v1/delete", &parameters).await?;
+        ensure!(reply.status == 204, "the delete of `{query}` is answered with {}: {}", reply.status, reply.text);
+        let id = headers.get("x-delete-request-id").context("the answer names no delete request")?;
+        Ok(id.to_str().context("the id of the delete request is no text")?.to_owned())
+    }
+
+    /// By id, the status of each delete request.
+    pub async fn delete_requests(&self) -> Result<BTreeMap<String, String>> {
+        let listed = self.json("/loki/api/v1/delete", &[]).await?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let requests = listed.as_array().context("the answer is no list")?.iter();
+        Ok(requests.map(|request| (text(&request["request_id"]), text(&request["status"]))).collect())
     }
 
     /// Pushes a body as it is. Without `content_type` the header is left out.

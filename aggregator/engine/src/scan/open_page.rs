@@ -167,7 +167,7 @@ mod tests {
         };
         assert_eq!(left(2..9, &[]), [2..9]);
         assert_eq!(left(2..9, &[0, 2, 4, 5, 8, 9]), [3..4, 6..8]);
-        assert_eq!(left(2..4, &[2, 3]), [0..0; 0]);
-        assert_eq!(left(4..4, &[4]), [0..0; 0]);
+        assert!(left(2..4, &[2, 3]).is_empty());
+        assert!(left(4..4, &[4]).is_empty());
     }
 }

@@ -22,7 +22,7 @@ enum SearchedText {
     #[default]
     Unknown,
     /// Lines that hold it pass this filter.
-    Literal { finder: Finder<'static>, filter: usize },
+    Literal { finder: Box<Finder<'static>>, filter: usize },
     /// Lines that pass the filters hold it.
     Pattern(Regex),
 }
@@ -34,7 +34,7 @@ impl LineSearch {
         // The longest is the rarest, as a rule.
         let longest = literals.filter(|(_, literal)| !literal.is_empty()).max_by_key(|(_, literal)| literal.len());
         let text = match (longest, pattern) {
-            (Some((filter, literal)), _) => SearchedText::Literal { finder: Finder::new(literal).into_owned(), filter },
+            (Some((filter, literal)), _) => SearchedText::Literal { finder: Box::new(Finder::new(literal).into_owned()), filter },
             (None, Some(pattern)) => SearchedText::Pattern(pattern),
             (None, None) => SearchedText::Unknown,
         };

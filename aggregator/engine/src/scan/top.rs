@@ -3,7 +3,7 @@
 //! Pages are looked at in waves, those first that may hold the newest entries, until no page is left that may hold a newer one than the
 //! last of those found. Only places are kept then; lines and metadata are read of the winners alone. Without filters, stamps decide.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ use crate::scan::exec::{pages_text, wanted_rows};
 use crate::scan::fetch::{PageSource, each_group};
 use crate::scan::leaf::{Leaf, leaf};
 use crate::scan::open_page::{OpenPage, Run, file_error};
+use crate::scan::order::{Key, Order, Top};
 use crate::scan::pages::{PageGroup, SelectedPage, groups};
 use crate::scan::rows;
 use crate::scan::search::LineSearch;
@@ -51,69 +52,6 @@ pub(crate) struct TopEntries {
     /// Those first that may hold the first entries.
     pages: Vec<SelectedPage>,
     schema: SchemaRef,
-}
-
-/// Which entries come first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Order(Direction);
-
-/// Where an entry stands in the order: by stamp, then stream, then arrival.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(i64, u32, u64);
-
-impl Order {
-    fn key(self, stamp: i64, stream: u32, arrival: u64) -> Key {
-        match self.0 {
-            Direction::Forward => Key(stamp, stream, arrival),
-            // The complement turns an order round.
-            Direction::Backward => Key(!stamp, stream, !arrival),
-        }
-    }
-
-    /// Stamp, stream and arrival.
-    fn place(self, Key(stamp, stream, arrival): Key) -> (i64, u32, u64) {
-        match self.0 {
-            Direction::Forward => (stamp, stream, arrival),
-            Direction::Backward => (!stamp, stream, !arrival),
-        }
-    }
-
-    /// What comes first of a page, as the first part of a key.
-    fn first_of(self, page: &SelectedPage) -> i64 {
-        match self.0 {
-            Direction::Forward => page.oldest(),
-            Direction::Backward => !page.newest(),
-        }
-    }
-}
-
-/// The first entries so far.
-#[derive(Debug, Clone)]
-struct Top {
-    limit: usize,
-    /// The last of them on top.
-    keys: BinaryHeap<Key>,
-}
-
-impl Top {
-    fn new(limit: usize) -> Self {
-        Self { limit, keys: BinaryHeap::new() }
-    }
-
-    /// Whether an entry with such a stamp (as part of a key) may be among them.
-    fn admits(&self, stamp: i64) -> bool {
-        self.keys.len() < self.limit || self.keys.peek().is_some_and(|last| stamp <= last.0)
-    }
-
-    fn add(&mut self, key: Key) {
-        if self.keys.len() < self.limit {
-            self.keys.push(key);
-        } else if let Some(mut last) = self.keys.peek_mut()
-            && key < *last
-        {
-            *last = key;
-        }
-    }
 }
 
 impl TopEntries {
@@ -229,8 +167,8 @@ impl TopEntries {
 
     /// The rows of runs that are not too late in the order.
     fn admitted(&self, page: &OpenPage<'_>, runs: Vec<Run>, top: &Top) -> Result<Vec<Run>> {
-        let Some(last) = top.keys.peek().filter(|_| top.keys.len() == self.limit) else { return Ok(runs) };
-        let (stamp, ..) = self.order.place(*last);
+        let Some(last) = top.last() else { return Ok(runs) };
+        let (stamp, ..) = self.order.place(last);
         let column = page.stamps()?;
         let cut = |run: Run| {
             let stamps = &column[run.rows.clone()];

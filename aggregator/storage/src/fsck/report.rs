@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use crate::fsck::file::FileVerdict;
+use crate::store::paths;
 
-/// Findings that are told; of more only the number.
-const TOLD: usize = 10_000;
+/// Findings of each kind that are told; of more only the number.
+const TOLD: u64 = 10_000;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -64,12 +65,13 @@ impl Report {
     }
 
     fn add(&mut self, severity: Severity, key: &str, what: String, advice: &str) {
-        match severity {
-            Severity::Damage => self.damages += 1,
-            Severity::Leak => self.leaks += 1,
-            Severity::Note => self.notes += 1,
-        }
-        if self.findings.len() < TOLD {
+        let count = match severity {
+            Severity::Damage => &mut self.damages,
+            Severity::Leak => &mut self.leaks,
+            Severity::Note => &mut self.notes,
+        };
+        *count += 1;
+        if *count <= TOLD {
             self.findings.push(Finding { severity, key: key.to_owned(), what, advice: advice.to_owned() });
         }
     }
@@ -79,8 +81,13 @@ impl Report {
         self.files += 1;
         self.pages += verdict.pages;
         self.rows += verdict.rows;
+        let advice = if key.starts_with(paths::SEGMENTS) {
+            "restore the object from a copy; without one, move it away: lines of it that agents still have may be sent again"
+        } else {
+            "restore the object from a copy; without one, `fsck --rebuild --skip-damaged` gives up the file"
+        };
         for fault in &verdict.faults {
-            self.damage(key, fault, "restore the object from a copy; without one, `fsck --rebuild --skip-damaged` gives up the file");
+            self.damage(key, fault, advice);
         }
         for fault in &verdict.index_faults {
             self.damage(key, fault, "no line is lost: queries read the whole file until a compaction makes the index anew");
@@ -88,5 +95,19 @@ impl Report {
         if verdict.is_gone {
             self.note(key, "it was deleted while the store was checked", "check again while no program works on the store");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_notes_leave_room_for_damage() {
+        let mut report = Report::default();
+        (0..TOLD + 5).for_each(|_| report.note("a", "b", "c"));
+        report.damage("d", "e", "f");
+        assert_eq!((report.notes, report.damages, report.findings.len() as u64), (TOLD + 5, 1, TOLD + 1));
+        assert!(!report.is_clean());
     }
 }
