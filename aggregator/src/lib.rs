@@ -16,6 +16,7 @@ pub mod limits;
 pub mod logging;
 pub mod memory;
 pub mod metrics;
+pub mod patterns;
 pub mod server;
 pub mod signals;
 pub mod wiring;

@@ -21,6 +21,7 @@ use crate::http::admin::AdminState;
 use crate::http::push::{PushParts, PushState};
 use crate::http::query::ReadState;
 use crate::http::status::StatusState;
+use crate::http::tail::TailState;
 use crate::ingest::flush_metrics;
 use crate::lifecycle::Lifecycle;
 use crate::logging::LogLevelControl;
@@ -155,6 +156,7 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         clock,
         engine: parts.engine.clone(),
     };
+    let tail = TailState::new(read.clone(), parts.ingester.subscriptions(), lifecycle.clone());
     let admin = AdminState { lifecycle, ingester: parts.ingester.clone(), store_contact: parts.store_contact.clone() };
     let status = StatusState { config: Arc::new(config), limits, metrics: Arc::clone(&metrics), log_level };
     let families = [
@@ -162,7 +164,9 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         http::query::routes(read.clone()),
         http::labels::routes(read.clone()),
         http::series::routes(read.clone()),
+        http::patterns::routes(read.clone()),
         http::stats::routes(read),
+        http::tail::routes(tail),
         http::status::routes(status),
         http::admin::routes(admin),
     ];
