@@ -20,6 +20,7 @@ pub mod logging;
 pub mod memory;
 pub mod metrics;
 pub mod offline;
+pub mod patterns;
 pub mod retention;
 pub mod server;
 pub mod signals;

@@ -13,6 +13,7 @@ use tailwater_storage::entry::TenantId;
 use crate::config::retention_rule::RetentionRule;
 use crate::config::size::ByteSize;
 use crate::config::span::Span;
+use crate::ingest::otlp::rules::OtlpConfig;
 
 /// The limits of one tenant. Names and defaults are Loki's, but for `reject_old_samples` (lines of any age are taken) and
 /// the ingestion rate (off where tenancy is off), unless `strict_loki` is set.
@@ -45,6 +46,10 @@ pub struct Limits {
     pub discover_log_levels: bool,
     /// Labels that name the service, most preferred first; empty: no `service_name` is derived.
     pub discover_service_name: Vec<String>,
+    /// Which attributes of OTLP requests become stream labels, which metadata, which nothing.
+    pub otlp_config: OtlpConfig,
+    /// Tails that may be open at a time; 0: no limit.
+    pub max_concurrent_tail_requests: usize,
     /// Largest `limit` of a log query; 0: no limit.
     pub max_entries_limit_per_query: usize,
     /// Longest range of a query; 0: no limit.
@@ -117,6 +122,8 @@ impl Default for Limits {
             max_structured_metadata_entries_count: 128,
             discover_log_levels: true,
             discover_service_name: SERVICE_NAMES.map(str::to_owned).to_vec(),
+            otlp_config: OtlpConfig::default(),
+            max_concurrent_tail_requests: 10,
             max_entries_limit_per_query: 5000,
             max_query_length: Span::hours(721),
             max_query_range: Span::ZERO,
@@ -145,7 +152,7 @@ const MEGABYTE: f64 = 1_048_576.0;
 
 impl Limits {
     /// Names of Loki's limits that mean nothing here, or nothing yet: they are accepted, with a warning.
-    pub(crate) const WITHOUT_EFFECT: [&str; 37] = [
+    pub(crate) const WITHOUT_EFFECT: &[&str] = &[
         "allow_deletes",
         "blocked_queries",
         "cardinality_limit",
@@ -158,7 +165,6 @@ impl Limits {
         "log_level_from_json_max_depth",
         "max_cache_freshness_per_query",
         "max_chunks_per_query",
-        "max_concurrent_tail_requests",
         "max_global_streams_per_user",
         "max_metadata_cache_freshness",
         "max_querier_bytes_read",
@@ -170,7 +176,6 @@ impl Limits {
         "max_streams_per_user",
         "metric_aggregation_enabled",
         "min_sharding_lookback",
-        "otlp_config",
         "pattern_persistence_enabled",
         "per_stream_rate_limit",
         "per_stream_rate_limit_burst",

@@ -23,6 +23,7 @@ use crate::http::delete::DeleteState;
 use crate::http::push::{PushParts, PushState};
 use crate::http::query::ReadState;
 use crate::http::status::StatusState;
+use crate::http::tail::TailState;
 use crate::ingest::flush_metrics;
 use crate::lifecycle::Lifecycle;
 use crate::logging::LogLevelControl;
@@ -162,6 +163,7 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         retention: parts.retention.clone(),
     };
     let delete = DeleteState { read: read.clone(), catalog: parts.catalog.clone() };
+    let tail = TailState::new(read.clone(), parts.ingester.subscriptions(), lifecycle.clone());
     let admin = AdminState { lifecycle, ingester: parts.ingester.clone(), store_contact: parts.store_contact.clone() };
     let status = StatusState { config: Arc::new(config), limits, metrics: Arc::clone(&metrics), log_level };
     let families = [
@@ -169,8 +171,10 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         http::query::routes(read.clone()),
         http::labels::routes(read.clone()),
         http::series::routes(read.clone()),
+        http::patterns::routes(read.clone()),
         http::stats::routes(read),
         http::delete::routes(delete),
+        http::tail::routes(tail),
         http::status::routes(status),
         http::admin::routes(admin),
     ];

@@ -23,6 +23,8 @@ pub enum Value<'a> {
     Varint(u64),
     /// 8 bytes: a fixed integer or the bits of a double.
     Fixed64(u64),
+    /// 4 bytes.
+    Fixed32(u32),
     /// Text, bytes or a message.
     Bytes(&'a [u8]),
     /// Of a kind that no message here uses.
@@ -62,6 +64,11 @@ impl<'a> Fields<'a> {
                 self.rest = rest;
                 Value::Fixed64(u64::from_le_bytes(*bytes))
             }
+            WireType::ThirtyTwoBit => {
+                let Some((bytes, rest)) = self.rest.split_first_chunk::<4>() else { return Err(self.fail("unexpected end of message")) };
+                self.rest = rest;
+                Value::Fixed32(u32::from_le_bytes(*bytes))
+            }
             WireType::LengthDelimited => {
                 let length = decode_varint(&mut self.rest).map_err(|e| self.fail(e))?;
                 let length = usize::try_from(length).ok().filter(|&length| length <= self.rest.remaining());
@@ -97,14 +104,15 @@ mod tests {
 
     #[test]
     fn fields_of_every_kind_are_told_apart() {
-        // 1: varint 300, 2: 8 bytes, 3: "ab", 4: 4 bytes
-        let bytes = [0x08, 0xac, 0x02, 0x11, 1, 0, 0, 0, 0, 0, 0, 0x80, 0x1a, 2, b'a', b'b', 0x25, 1, 2, 3, 4];
+        // 1: varint 300, 2: 8 bytes, 3: "ab", 4: 4 bytes, 5: a group
+        let bytes = [0x08, 0xac, 0x02, 0x11, 1, 0, 0, 0, 0, 0, 0, 0x80, 0x1a, 2, b'a', b'b', 0x25, 1, 2, 3, 4, 0x2b, 0x2c];
         let mut fields = Fields::new("Message", &bytes);
         let mut next = || fields.next_field().expect("well formed");
         assert_eq!(next(), Some((1, Value::Varint(300))));
         assert_eq!(next(), Some((2, Value::Fixed64(0x8000_0000_0000_0001))));
         assert_eq!(next(), Some((3, Value::Bytes(b"ab"))));
-        assert_eq!(next(), Some((4, Value::Skipped)));
+        assert_eq!(next(), Some((4, Value::Fixed32(0x0403_0201))));
+        assert_eq!(next(), Some((5, Value::Skipped)));
         assert_eq!(next(), None);
     }
 

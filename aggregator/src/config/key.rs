@@ -27,6 +27,8 @@ pub enum Kind {
     TextList,
     /// Only in the file.
     RetentionRules,
+    /// Maps, only in the file.
+    RuleList,
 }
 
 /// One key of the configuration.
@@ -41,7 +43,7 @@ const fn key(name: &'static str, kind: Kind) -> Key {
 }
 
 /// Every key but those of `overrides`, which are those of `limits` under a tenant's name.
-pub const KEYS: [Key; 53] = [
+pub const KEYS: &[Key] = &[
     key("listen", Kind::Address),
     key("log_level", Kind::OneOf(LogLevel::NAMES)),
     key("log_format", Kind::OneOf(LogFormat::NAMES)),
@@ -84,6 +86,11 @@ pub const KEYS: [Key; 53] = [
     key("limits.max_structured_metadata_entries_count", Kind::Integer),
     key("limits.discover_log_levels", Kind::Boolean),
     key("limits.discover_service_name", Kind::TextList),
+    key("limits.otlp_config.resource_attributes.ignore_defaults", Kind::Boolean),
+    key("limits.otlp_config.resource_attributes.attributes_config", Kind::RuleList),
+    key("limits.otlp_config.scope_attributes", Kind::RuleList),
+    key("limits.otlp_config.log_attributes", Kind::RuleList),
+    key("limits.max_concurrent_tail_requests", Kind::Integer),
     key("limits.max_entries_limit_per_query", Kind::Integer),
     key("limits.max_query_length", Kind::Duration),
     key("limits.max_query_range", Kind::Duration),
@@ -104,7 +111,7 @@ impl Key {
 
     /// Keys that are flags and variables too.
     pub fn scalars() -> impl Iterator<Item = &'static Key> {
-        KEYS.iter().filter(|key| !matches!(key.kind, Kind::TextList | Kind::RetentionRules))
+        KEYS.iter().filter(|key| !matches!(key.kind, Kind::TextList | Kind::RuleList | Kind::RetentionRules))
     }
 
     /// Without the dashes in front.
@@ -128,7 +135,7 @@ impl Kind {
             Self::Size => "SIZE",
             Self::Duration => "DURATION",
             Self::OneOf(_) => "NAME",
-            Self::TextList | Self::RetentionRules => "LIST",
+            Self::TextList | Self::RuleList | Self::RetentionRules => "LIST",
         }
     }
 
@@ -139,12 +146,16 @@ impl Kind {
             let is_text_list = value.as_sequence().is_some_and(|items| items.iter().all(Value::is_string));
             return if is_text_list { Ok(value.clone()) } else { wrong("a list of texts") };
         }
+        if self == Self::RuleList {
+            // What a rule looks like is for those who read it.
+            return if value.is_sequence() { Ok(value.clone()) } else { wrong("a list of rules") };
+        }
         if self == Self::RetentionRules {
             return RetentionRule::check_all(value).map(|()| value.clone());
         }
         let Some(text) = scalar_text(value) else { return wrong("a single value") };
         match self {
-            Self::Text | Self::TextList | Self::RetentionRules => Ok(Value::String(text)),
+            Self::Text | Self::TextList | Self::RuleList | Self::RetentionRules => Ok(Value::String(text)),
             Self::Address => match text.parse::<std::net::SocketAddr>() {
                 Ok(address) => Ok(Value::String(address.to_string())),
                 Err(_) => wrong("an address, write for instance 0.0.0.0:3100"),

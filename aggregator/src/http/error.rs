@@ -15,6 +15,7 @@ use crate::http::range::ParameterError;
 use crate::http::tenant::TenantError;
 use crate::ingest::body::BodyError;
 use crate::ingest::decode::PushRefused;
+use crate::ingest::otlp::{OtlpError, status};
 use crate::ingest::rate::RateExceeded;
 
 /// Why a request is not answered as asked. Display is the body of the answer.
@@ -154,26 +155,48 @@ fn push_status(refused: &PushRefused) -> StatusCode {
         | PushRefused::Body(BodyError::Received { .. } | BodyError::Decompressed { .. } | BodyError::Ratio { .. }) => {
             StatusCode::PAYLOAD_TOO_LARGE
         }
-        PushRefused::Body(_) | PushRefused::Wire(_) | PushRefused::Json(_) | PushRefused::Labels(_) => StatusCode::BAD_REQUEST,
+        PushRefused::Otlp(OtlpError::ValueTooLarge { .. } | OtlpError::TooManyPairs { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+        PushRefused::Body(_) | PushRefused::Wire(_) | PushRefused::Json(_) | PushRefused::Otlp(_) | PushRefused::Labels(_) => {
+            StatusCode::BAD_REQUEST
+        }
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let status = self.status();
+impl ApiError {
+    /// The answer to an OTLP collector: the text in a status message; what is our trouble is for later (503), since a collector
+    /// gives up on a 500. Who has no tenant is told as everywhere.
+    pub fn into_otlp_response(self) -> Response {
+        if matches!(self, Self::Tenant { .. }) {
+            return self.into_response();
+        }
+        let body = status::encode(&self.to_string());
+        let code = match self.status() {
+            StatusCode::INTERNAL_SERVER_ERROR => StatusCode::SERVICE_UNAVAILABLE,
+            other => other,
+        };
+        self.answer(code, body, "application/octet-stream")
+    }
+
+    fn answer(&self, status: StatusCode, body: Vec<u8>, content_type: &'static str) -> Response {
         if self.is_our_trouble() {
             tracing::warn!(status = status.as_u16(), error = ?self, "request failed");
         } else {
             tracing::debug!(status = status.as_u16(), error = ?self, "request refused");
         }
-        let mut response = (status, self.to_string()).into_response();
+        let mut response = (status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Some(wait) = self.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
         response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.answer(self.status(), self.to_string().into_bytes(), "text/plain; charset=utf-8")
     }
 }
 
@@ -259,6 +282,21 @@ mod tests {
         ] {
             assert_eq!((error.status().as_u16(), error.to_string().as_str()), (status, text));
         }
+    }
+
+    #[test]
+    fn collectors_are_answered_with_a_status_message() {
+        let response = ApiError::Internal { what: "x" }.into_otlp_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/octet-stream");
+        assert_eq!(ApiError::Push(PushRefused::NoStreams).into_otlp_response().status(), StatusCode::UNPROCESSABLE_ENTITY);
+        let too_large = OtlpError::ValueTooLarge { limit: 1 };
+        assert_eq!(ApiError::Push(too_large.into()).into_otlp_response().status(), StatusCode::PAYLOAD_TOO_LARGE);
+        let missing = ApiError::Tenant { prefix: "", error: TenantError::Missing }.into_otlp_response();
+        assert_eq!(
+            (missing.status(), &missing.headers()[header::CONTENT_TYPE]),
+            (StatusCode::UNAUTHORIZED, &HeaderValue::from_static("text/plain; charset=utf-8"))
+        );
     }
 
     #[test]

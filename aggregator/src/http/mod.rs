@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! push.rs                       → ingest → 204
-//! query.rs labels.rs series.rs stats.rs → parameters (form.rs, range.rs) → engine → response/
+//! query.rs labels.rs series.rs stats.rs patterns.rs → parameters (form.rs, range.rs) → engine → response/
+//! tail/                         → subscription, engine → frames over a WebSocket
 //! delete.rs                     delete requests: into the manifest, from where queries and compaction take them
 //! status.rs admin.rs            what this process is and how it does
 //! tenant.rs   who asks          error.rs   every status and text          layers.rs   what each answer passes
@@ -15,6 +16,7 @@ pub mod error;
 pub mod form;
 pub mod labels;
 pub mod layers;
+pub mod patterns;
 pub mod push;
 pub mod query;
 pub mod range;
@@ -22,6 +24,7 @@ pub mod response;
 pub mod series;
 pub mod stats;
 pub mod status;
+pub mod tail;
 pub mod tenant;
 
 use std::sync::Arc;

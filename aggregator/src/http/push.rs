@@ -1,4 +1,4 @@
-//! `POST /loki/api/v1/push`: 204 once the entries are durable.
+//! `POST /loki/api/v1/push` and `POST /otlp/v1/logs`: 204 once the entries are durable.
 //!
 //! The body is counted against a memory budget while it arrives, decoded off the async threads by a bounded number of tasks, and
 //! handed to the ingester, whose answer is ours. Entries that break a limit are refused after the others are stored.
@@ -9,7 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use tailwater_storage::entry::TenantId;
 use tokio::sync::Semaphore;
@@ -22,6 +23,7 @@ use crate::ingest::body::{BodyError, MAX_RECEIVED, Wrapping};
 use crate::ingest::buffer::{Ingester, PushFailed};
 use crate::ingest::decode::PushRefused;
 use crate::ingest::intake::{Accepted, Intake};
+use crate::ingest::otlp::body::OtlpWrapping;
 use crate::ingest::rate::RateLimiter;
 use crate::limits::{Limits, TenantLimits};
 use crate::memory::{MemoryBudget, Reservation};
@@ -88,14 +90,52 @@ impl PushState {
 }
 
 pub fn routes(state: PushState) -> Router {
-    Router::new().route("/loki/api/v1/push", writing(push)).route("/api/prom/push", writing(push)).with_state(state)
+    Router::new()
+        .route("/loki/api/v1/push", writing(push))
+        .route("/api/prom/push", writing(push))
+        .route("/otlp/v1/logs", writing(push_otlp))
+        .with_state(state)
+}
+
+/// The message that a body holds, and how it is wrapped.
+#[derive(Debug, Clone, Copy)]
+enum Request {
+    Push(Wrapping),
+    Otlp(OtlpWrapping),
+}
+
+impl Request {
+    fn unwrap(self, received: Vec<u8>) -> Result<Vec<u8>, PushRefused> {
+        match self {
+            Self::Push(wrapping) => Ok(wrapping.unwrap(received)?),
+            Self::Otlp(wrapping) => wrapping.unwrap(received),
+        }
+    }
+
+    fn accept(self, intake: &Intake, tenant: &TenantId, limits: &Limits, now: i64, request: &[u8]) -> Result<Accepted, PushRefused> {
+        match self {
+            Self::Push(wrapping) => intake.accept(tenant, limits, now, wrapping.format, request),
+            Self::Otlp(wrapping) => intake.accept_otlp(tenant, limits, now, wrapping.format, request),
+        }
+    }
 }
 
 async fn push(State(state): State<PushState>, headers: HeaderMap, body: Body) -> Result<StatusCode, ApiError> {
+    take(state, &headers, body, push_request).await
+}
+
+async fn push_otlp(State(state): State<PushState>, headers: HeaderMap, body: Body) -> Response {
+    take(state, &headers, body, otlp_request).await.map_or_else(ApiError::into_otlp_response, IntoResponse::into_response)
+}
+
+/// Reads off the headers what a body holds.
+type ReadHeaders = fn(&HeaderMap) -> Result<Request, PushRefused>;
+
+async fn take(state: PushState, headers: &HeaderMap, body: Body, request: ReadHeaders) -> Result<StatusCode, ApiError> {
     let shared = &state.shared;
     let mut body = body.into_data_stream();
     let mut reservation = shared.budget.reservation();
-    let (tenant, wrapping, received) = match admit(shared, &headers, &mut body, &mut reservation).await {
+    let (tenant, request, received) = match admit(shared, headers, request, &mut body, &mut reservation).await {
         Ok(admitted) => admitted,
         Err(refused) => {
             drop(reservation);
@@ -103,7 +143,7 @@ async fn push(State(state): State<PushState>, headers: HeaderMap, body: Body) ->
             return Err(refused);
         }
     };
-    let (accepted, reservation) = decode(&state, tenant.clone(), wrapping, received, reservation).await?;
+    let (accepted, reservation) = decode(&state, tenant.clone(), request, received, reservation).await?;
     let Accepted { batch, metadata_bytes, invalid_bytes, rejections, newest } = accepted;
     let (lines, bytes) = (batch.entries(), batch.line_bytes() as u64 + metadata_bytes);
     let counters = &shared.metrics;
@@ -129,12 +169,13 @@ async fn push(State(state): State<PushState>, headers: HeaderMap, body: Body) ->
 async fn admit(
     shared: &Shared,
     headers: &HeaderMap,
+    request: ReadHeaders,
     body: &mut BodyDataStream,
     reservation: &mut Reservation,
-) -> Result<(TenantId, Wrapping, Vec<u8>), ApiError> {
+) -> Result<(TenantId, Request, Vec<u8>), ApiError> {
     let tenant = shared.tenancy.writer(headers)?;
-    let wrapping = wrapping(headers)?;
-    Ok((tenant, wrapping, receive(body, reservation).await?))
+    let request = request(headers)?;
+    Ok((tenant, request, receive(body, reservation).await?))
 }
 
 /// Takes the rest of a refused body, so that its sender reads the answer instead of a reset connection.
@@ -152,9 +193,16 @@ async fn discard(body: &mut BodyDataStream) {
     tokio::time::timeout(DISCARD_TIMEOUT, reading).await.ok();
 }
 
-fn wrapping(headers: &HeaderMap) -> Result<Wrapping, ApiError> {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    Ok(Wrapping::of_headers(text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING)).map_err(PushRefused::from)?)
+fn push_request(headers: &HeaderMap) -> Result<Request, PushRefused> {
+    Ok(Request::Push(Wrapping::of_headers(text(headers, header::CONTENT_TYPE), text(headers, header::CONTENT_ENCODING))?))
+}
+
+fn otlp_request(headers: &HeaderMap) -> Result<Request, PushRefused> {
+    Ok(Request::Otlp(OtlpWrapping::of_headers(text(headers, header::CONTENT_TYPE), text(headers, header::CONTENT_ENCODING))?))
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }
 
 /// The whole body, as long as it is not too large, too slow, or more than memory is there for.
@@ -180,7 +228,7 @@ async fn receive(body: &mut BodyDataStream, reservation: &mut Reservation) -> Re
 async fn decode(
     state: &PushState,
     tenant: TenantId,
-    wrapping: Wrapping,
+    message: Request,
     received: Vec<u8>,
     mut reservation: Reservation,
 ) -> Result<(Accepted, Reservation), ApiError> {
@@ -188,12 +236,12 @@ async fn decode(
     let task_state = state.clone();
     let decoding = tokio::task::spawn_blocking(move || {
         let shared = &task_state.shared;
-        let request = wrapping.unwrap(received).map_err(PushRefused::from)?;
+        let request = message.unwrap(received)?;
         if !reservation.grow(2 * request.len()) {
             return Err(ApiError::OverBudget { retry_after: RETRY_AFTER });
         }
         let limits: Arc<Limits> = shared.limits.of(&tenant);
-        let accepted = shared.intake.accept(&tenant, &limits, shared.clock.now(), wrapping.format, &request)?;
+        let accepted = message.accept(&shared.intake, &tenant, &limits, shared.clock.now(), &request)?;
         Ok((accepted, reservation))
     });
     let decoded = decoding.await.unwrap_or(Err(ApiError::Internal { what: "decoding the push" }));

@@ -64,7 +64,7 @@ impl ReadState {
         if self.is_strict { check_switched_off(metric) } else { Ok(()) }
     }
 
-    fn query_limits(&self, headers: &HeaderMap, limits: &Limits) -> QueryLimits {
+    pub(crate) fn query_limits(&self, headers: &HeaderMap, limits: &Limits) -> QueryLimits {
         QueryLimits {
             max_series: limits.max_query_series,
             partial_series: is_drilldown(headers),
@@ -88,7 +88,7 @@ fn is_drilldown(headers: &HeaderMap) -> bool {
     tags.split(',').any(|tag| tag.trim().eq_ignore_ascii_case("source=grafana-lokiexplore-app"))
 }
 
-fn encoding_flags(headers: &HeaderMap) -> EncodingFlags {
+pub(crate) fn encoding_flags(headers: &HeaderMap) -> EncodingFlags {
     EncodingFlags::parse(headers.get("x-loki-response-encoding-flags").and_then(|value| value.to_str().ok()).unwrap_or_default())
 }
 
@@ -214,7 +214,7 @@ fn no_series() -> MetricAnswer {
 }
 
 /// What is left of a range that may look back only so far (0: without end); `None` if nothing.
-fn visible(bounds: Bounds, lookback: Span, now: i64) -> Option<Bounds> {
+pub(crate) fn visible(bounds: Bounds, lookback: Span, now: i64) -> Option<Bounds> {
     if lookback.is_zero() {
         return Some(bounds);
     }

@@ -43,6 +43,8 @@ pub enum ParameterError {
     LimitText(NumberError),
     #[error("limit must be a positive value")]
     Limit,
+    #[error("delay_for can't be greater than {limit}")]
+    Delay { limit: i64 },
     #[error("max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {allowed})")]
     TooManyEntries { limit: u32, allowed: usize },
     #[error("invalid direction '{text}'")]
@@ -231,6 +233,11 @@ pub fn limit(form: &Form) -> Result<u32, ParameterError> {
         positive if limit > 0 && positive > 0 => Ok(positive),
         _ => Err(ParameterError::Limit),
     }
+}
+
+/// A whole number, refused as `limit` is.
+pub fn integer(text: &str) -> Result<i64, ParameterError> {
+    parse_integer("Atoi", text).map_err(ParameterError::LimitText)
 }
 
 pub fn direction(form: &Form) -> Result<Direction, ParameterError> {

@@ -156,12 +156,13 @@ async fn drilldown_limits(State(state): State<StatusState>, headers: HeaderMap) 
             "max_query_range": limits.max_query_range,
             "max_query_series": limits.max_query_series,
             "metric_aggregation_enabled": false,
+            "otlp_config": limits.otlp_config,
             "pattern_persistence_enabled": false,
             "query_timeout": limits.query_timeout,
             "retention_period": limits.retention_period,
             "volume_enabled": false,
         },
-        "pattern_ingester_enabled": false,
+        "pattern_ingester_enabled": true,
         "version": LOKI_VERSION,
     })))
 }

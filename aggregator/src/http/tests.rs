@@ -18,20 +18,20 @@ use crate::wiring::Parts;
 use std::sync::Arc;
 
 /// 2026-01-20 10:00:00 UTC.
-const NOW: i64 = 1_768_903_200_000_000_000;
+pub(super) const NOW: i64 = 1_768_903_200_000_000_000;
 
-struct Surface {
-    router: Router,
+pub(super) struct Surface {
+    pub(super) router: Router,
     parts: Parts,
-    lifecycle: Lifecycle,
+    pub(super) lifecycle: Lifecycle,
     clock: Arc<ManualClock>,
     _folder: tempfile::TempDir,
 }
 
-struct Reply {
-    status: u16,
+pub(super) struct Reply {
+    pub(super) status: u16,
     headers: HeaderMap,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Reply {
@@ -39,13 +39,13 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{} is no JSON", self.text))
     }
 
-    fn seen(&self) -> (u16, &str) {
+    pub(super) fn seen(&self) -> (u16, &str) {
         (self.status, &self.text)
     }
 }
 
 impl Surface {
-    async fn new(yaml: &str) -> Self {
+    pub(super) async fn new(yaml: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = serde_yaml_ng::from_str(yaml).expect("YAML");
         let mut config: Config = merge(&file, &[], &[]).expect("a configuration").config;
@@ -65,7 +65,7 @@ impl Surface {
         Reply { status: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
     }
 
-    async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Reply {
+    pub(super) async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Reply {
         self.get_as(path, parameters, &[]).await
     }
 
@@ -80,7 +80,12 @@ impl Surface {
         self.send(request.body(body.into()).expect("a request")).await
     }
 
-    async fn push(&self, streams: Value) -> Reply {
+    async fn push_otlp(&self, headers: &[(&str, &str)], body: impl Into<Body>) -> Reply {
+        let request = headers.iter().fold(Request::post("/otlp/v1/logs"), |request, (name, value)| request.header(*name, *value));
+        self.send(request.body(body.into()).expect("a request")).await
+    }
+
+    pub(super) async fn push(&self, streams: Value) -> Reply {
         self.push_as(&[("content-type", "application/json")], json!({"streams": streams}).to_string()).await
     }
 }
@@ -284,4 +289,62 @@ async fn readiness_ends_with_stopping() {
     let pushed = surface.push(json!([{"stream": {"app": "a"}, "values": [[nanoseconds(0), "late"]]}])).await;
     assert_eq!(pushed.status, 503, "{}", pushed.text);
     assert!(pushed.headers.contains_key(header::RETRY_AFTER));
+}
+
+#[tokio::test]
+async fn collectors_push_and_are_told_what_was_refused() {
+    let surface = Surface::new("{}").await;
+    let json_type = [("content-type", "application/json")];
+    let body = |records: Value| {
+        let attributes =
+            json!([{"key": "service.name", "value": {"stringValue": "shop"}}, {"key": "host.name", "value": {"stringValue": "h"}}]);
+        json!({"resourceLogs": [{"resource": {"attributes": attributes}, "scopeLogs": [{"logRecords": records}]}]}).to_string()
+    };
+    let record = |line: &str| json!({"timeUnixNano": nanoseconds(-60), "body": {"stringValue": line}, "severityNumber": 13});
+    assert_eq!(surface.push_otlp(&json_type, body(json!([record("a")]))).await.seen(), (204, ""));
+
+    let long = "x".repeat(300_000);
+    let partly = surface.push_otlp(&json_type, body(json!([record(&long), record("b")]))).await;
+    assert_eq!(partly.status, 400);
+    assert_eq!(partly.headers[header::CONTENT_TYPE], "application/octet-stream");
+    assert!(partly.text.contains("max entry size '262144' bytes exceeded for stream '{service_name=\"shop\"}'"), "{}", partly.text);
+
+    let logs = surface.get("/loki/api/v1/query_range", &[("query", r#"{service_name="shop"}"#), ("direction", "forward")]).await;
+    assert_eq!(
+        logs.json()["data"]["result"],
+        json!([{
+            "stream": {"detected_level": "warn", "host_name": "h", "service_name": "shop", "severity_number": "13"},
+            "values": [[nanoseconds(-60), "a"], [nanoseconds(-60), "b"]],
+        }])
+    );
+    let refused = surface.push_otlp(&[("content-type", "text/plain")], "x").await;
+    assert_eq!(refused.seen(), (400, "\u{12})content type: text/plain is not supported"));
+    assert_eq!(surface.push_otlp(&json_type, "{}").await.status, 422);
+    let discarded = surface.get("/metrics", &[]).await.text;
+    assert!(discarded.contains(r#"reason="line_too_long""#), "{discarded}");
+}
+
+#[tokio::test]
+async fn patterns_count_lines_by_step_and_level() {
+    let surface = Surface::new("{}").await;
+    let values = |lines: i64| -> Vec<Value> {
+        (0..lines).map(|i| json!([nanoseconds(i / 100 - 600), format!("user u{i} logged in from 10.0.0.{i} after {i} ms")])).collect()
+    };
+    let selector = |app: &'static str| [("query", app), ("start", "1768902000"), ("end", "1768903200"), ("step", "60s")];
+    surface.push(json!([{"stream": {"app": "few"}, "values": values(40)}])).await;
+    let few = surface.get("/loki/api/v1/patterns", &selector(r#"{app="few"}"#)).await;
+    let text = "user <_> logged in from <_> after <_> ms";
+    let expected = json!({"status": "success", "data": [{"pattern": text, "level": "unknown", "samples": [[1_768_902_600, 40]]}]});
+    assert_eq!(few.json(), expected);
+
+    // More lines than are looked at: a sample stands for all of them.
+    surface.push(json!([{"stream": {"app": "many"}, "values": values(9_000)}])).await;
+    let many = surface.get("/loki/api/v1/patterns", &selector(r#"{app="many"} |= "logged""#)).await.json();
+    assert_eq!(many["data"][0]["pattern"], json!(text));
+    let samples = many["data"][0]["samples"].as_array().expect("samples");
+    assert_eq!(samples.iter().filter_map(|sample| sample[1].as_u64()).sum::<u64>(), 9_000);
+
+    let metric = surface.get("/loki/api/v1/patterns", &[("query", r#"rate({app="few"}[1m])"#)]).await;
+    assert_eq!(metric.seen(), (400, "only log queries have patterns, leave out the aggregation"));
+    assert_eq!(surface.get("/loki/api/v1/patterns", &selector(r#"{app="none"}"#)).await.json(), json!({"status": "success", "data": []}));
 }

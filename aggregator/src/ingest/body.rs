@@ -47,8 +47,8 @@ pub enum BodyError {
     #[error("unexpected EOF")]
     Cut,
     /// 400.
-    #[error("flate: corrupt input")]
-    Flate,
+    #[error("{encoding}: corrupt input")]
+    Corrupt { encoding: &'static str },
 }
 
 /// What has to be undone before a request can be walked.
@@ -88,7 +88,7 @@ impl Wrapping {
         let inflated = match self.outer {
             Outer::None => received,
             Outer::Gzip => gunzip(&received)?,
-            Outer::Deflate => inflate(DeflateDecoder::new(received.as_slice()), received_bytes)?,
+            Outer::Deflate => inflate(DeflateDecoder::new(received.as_slice()), received_bytes, FLATE)?,
         };
         match self.format {
             Format::Json => Ok(inflated),
@@ -96,6 +96,8 @@ impl Wrapping {
         }
     }
 }
+
+const FLATE: BodyError = BodyError::Corrupt { encoding: "flate" };
 
 /// Bytes that may come of so many received, and the error when there are more.
 fn allowance(received: usize) -> (usize, BodyError) {
@@ -107,7 +109,7 @@ fn allowance(received: usize) -> (usize, BodyError) {
     }
 }
 
-fn gunzip(received: &[u8]) -> Result<Vec<u8>, BodyError> {
+pub(super) fn gunzip(received: &[u8]) -> Result<Vec<u8>, BodyError> {
     const HEADER_BYTES: usize = 10;
     const MAGIC: [u8; 2] = [0x1f, 0x8b];
     if received.len() < HEADER_BYTES {
@@ -116,10 +118,11 @@ fn gunzip(received: &[u8]) -> Result<Vec<u8>, BodyError> {
     if !received.starts_with(&MAGIC) {
         return Err(BodyError::GzipHeader);
     }
-    inflate(MultiGzDecoder::new(received), received.len())
+    inflate(MultiGzDecoder::new(received), received.len(), FLATE)
 }
 
-fn inflate(mut decoder: impl Read, received: usize) -> Result<Vec<u8>, BodyError> {
+/// Reads all that comes of so many received bytes; `corrupt` says what is wrong with them if something is.
+pub(super) fn inflate(mut decoder: impl Read, received: usize, corrupt: BodyError) -> Result<Vec<u8>, BodyError> {
     const PIECE: usize = 64 << 10;
     let (allowed, too_large) = allowance(received);
     let mut out = Vec::new();
@@ -129,7 +132,7 @@ fn inflate(mut decoder: impl Read, received: usize) -> Result<Vec<u8>, BodyError
         let read = match decoder.read(&mut out[filled..]) {
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(BodyError::Cut),
-            Err(_) => return Err(BodyError::Flate),
+            Err(_) => return Err(corrupt),
         };
         out.truncate(filled + read);
         if read == 0 {

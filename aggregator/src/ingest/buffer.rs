@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::ingest::flush::Flusher;
 use crate::ingest::flush_metrics::FlushMetrics;
+use crate::ingest::subscription::Subscriptions;
 
 /// When a segment is written and how long that may take.
 #[derive(Debug, Clone)]
@@ -67,6 +68,7 @@ pub(super) struct Shared {
     pub(super) options: IngestOptions,
     pub(super) last_flush_failed: AtomicBool,
     pub(super) metrics: FlushMetrics,
+    pub(super) subscriptions: Arc<Subscriptions>,
 }
 
 /// Takes pushes and makes them durable. Cheap to clone.
@@ -87,6 +89,7 @@ impl Ingester {
             options,
             last_flush_failed: AtomicBool::new(false),
             metrics: FlushMetrics::default(),
+            subscriptions: Arc::default(),
         });
         let stopping = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -149,6 +152,11 @@ impl Ingester {
 
     pub fn metrics(&self) -> &FlushMetrics {
         &self.shared.metrics
+    }
+
+    /// Where to follow what is stored from now on.
+    pub fn subscriptions(&self) -> Arc<Subscriptions> {
+        Arc::clone(&self.shared.subscriptions)
     }
 
     /// Age of the oldest entry that is not stored.

@@ -7,6 +7,7 @@ use crate::ingest::body::BodyError;
 use crate::ingest::intake::{Accepted, BatchBuilder, Intake};
 use crate::ingest::json::JsonError;
 use crate::ingest::label_text::LabelTextError;
+use crate::ingest::otlp::OtlpError;
 use crate::limits::Limits;
 
 /// Why a request is refused as a whole; nothing of it is stored.
@@ -19,6 +20,8 @@ pub enum PushRefused {
     Wire(#[from] WireError),
     #[error(transparent)]
     Json(#[from] JsonError),
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
     #[error("couldn't parse labels: {0}")]
     Labels(LabelTextError),
     #[error("error at least one valid stream is required for ingestion")]

@@ -163,7 +163,7 @@ impl Flusher {
         }
         self.shared.metrics.stored(size, self.last_put.as_secs_f64(), rows.duplicates);
         self.writer.next += 1;
-        self.catalog.publish(&name, size, footer, rows);
+        self.shared.subscriptions.publish(rows, |rows| self.catalog.publish(&name, size, footer, rows));
         Ok(())
     }
 }

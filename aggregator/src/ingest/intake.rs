@@ -223,7 +223,8 @@ impl BatchBuilder<'_> {
         Ok(self.open.len() - 1)
     }
 
-    fn grow(&mut self, bytes: usize) -> Result<(), PushRefused> {
+    /// Counts bytes that a request makes its decoder hold.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), PushRefused> {
         self.bytes += bytes;
         if self.bytes > MAX_BATCH_BYTES {
             return Err(PushRefused::BatchTooLarge { limit: MAX_BATCH_BYTES });

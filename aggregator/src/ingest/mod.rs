@@ -1,7 +1,7 @@
 //! The way of a push, from its bytes to the buffer whose flush makes it durable.
 //!
 //! ```text
-//! body (http/push) → decode | json → intake: streams, limits, levels → PushBatch → buffer → flush → 2xx
+//! body (http/push) → decode | json | otlp → intake: streams, limits, levels → PushBatch → buffer → flush → 2xx
 //! ```
 //! Everything up to the [`PushBatch`](tailwater_storage::entry::PushBatch) is pure: bytes, limits and a time in, a batch and
 //! refusals out. The request is walked where it lies; what it can make us allocate is bounded by [`intake::MAX_BATCH_BYTES`].
@@ -21,7 +21,9 @@ pub(crate) use level::LEVEL_NAMES;
 pub(crate) use metadata::sanitised_name;
 mod metadata;
 mod newest;
+pub mod otlp;
 pub mod rate;
 mod rejection;
 mod stamp;
 mod stream;
+pub mod subscription;

@@ -20,6 +20,22 @@ impl EncodingFlags {
         Self { flags }
     }
 
+    pub(crate) fn is_any(&self) -> bool {
+        !self.flags.is_empty()
+    }
+
+    /// Appends them as they are echoed, `"encodingFlags":["…"]`.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(br#""encodingFlags":["#);
+        for (index, flag) in self.flags.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            write_string(out, flag.as_bytes());
+        }
+        out.push(b']');
+    }
+
     /// Keep stored labels, structured metadata and parsed labels apart.
     pub fn categorize(&self) -> bool {
         self.flags.iter().any(|flag| flag == "categorize-labels")
@@ -41,15 +57,9 @@ impl LogsBody {
 
     fn write_beginning(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(br#"{"status":"success","data":{"resultType":"streams","#);
-        if !self.flags.flags.is_empty() {
-            out.extend_from_slice(br#""encodingFlags":["#);
-            for (index, flag) in self.flags.flags.iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                write_string(out, flag.as_bytes());
-            }
-            out.extend_from_slice(b"],");
+        if self.flags.is_any() {
+            self.flags.write(out);
+            out.push(b',');
         }
         out.extend_from_slice(br#""result":["#);
     }
@@ -64,13 +74,19 @@ impl LogsBody {
         write(out, format_args!("[\"{}\",", entry.timestamp));
         write_string(out, &entry.line);
         if self.flags.categorize() {
-            out.extend_from_slice(b",{");
-            write_group(out, "structuredMetadata", &entry.structured_metadata, false);
-            write_group(out, "parsed", &entry.parsed, !entry.structured_metadata.is_empty());
-            out.push(b'}');
+            out.push(b',');
+            write_categories(out, &entry.structured_metadata, &entry.parsed);
         }
         out.push(b']');
     }
+}
+
+/// Appends the labels of an entry that are not its stream's.
+pub(crate) fn write_categories(out: &mut Vec<u8>, structured_metadata: &LabelSet, parsed: &LabelSet) {
+    out.push(b'{');
+    write_group(out, "structuredMetadata", structured_metadata, false);
+    write_group(out, "parsed", parsed, !structured_metadata.is_empty());
+    out.push(b'}');
 }
 
 /// Appends a group of labels unless it is empty.

@@ -48,18 +48,18 @@ impl Place {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Cursor<'a> {
+pub(in crate::ingest) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(text: &'a [u8]) -> Self {
+    pub(in crate::ingest) fn new(text: &'a [u8]) -> Self {
         Self { text, at: 0 }
     }
 
     /// The next byte that is no white space, left where it is.
-    pub(super) fn peek(&mut self) -> Option<u8> {
+    pub(in crate::ingest) fn peek(&mut self) -> Option<u8> {
         while let Some(byte) = self.text.get(self.at) {
             if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
                 return Some(*byte);
@@ -69,7 +69,7 @@ impl<'a> Cursor<'a> {
         None
     }
 
-    pub(super) fn unexpected(&mut self, expected: &'static str) -> JsonError {
+    pub(in crate::ingest) fn unexpected(&mut self, expected: &'static str) -> JsonError {
         match self.peek() {
             None => self.cut(expected),
             Some(found) => {
@@ -83,7 +83,7 @@ impl<'a> Cursor<'a> {
         JsonError::Cut { expected, place: Place::new(self.text, self.text.len()) }
     }
 
-    pub(super) fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), JsonError> {
+    pub(in crate::ingest) fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), JsonError> {
         if self.peek() != Some(byte) {
             return Err(self.unexpected(expected));
         }
@@ -92,7 +92,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes `null` if it comes next.
-    pub(super) fn take_null(&mut self) -> bool {
+    pub(in crate::ingest) fn take_null(&mut self) -> bool {
         let is_null = self.peek() == Some(b'n') && self.text[self.at..].starts_with(b"null");
         if is_null {
             self.at += 4;
@@ -101,7 +101,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// After an element: `true` if another follows, `false` if `close` ends the list.
-    pub(super) fn another(&mut self, close: u8, expected: &'static str) -> Result<bool, JsonError> {
+    pub(in crate::ingest) fn another(&mut self, close: u8, expected: &'static str) -> Result<bool, JsonError> {
         match self.peek() {
             Some(b',') => {
                 self.at += 1;
@@ -116,7 +116,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Opens a list; `false` if it is closed at once.
-    pub(super) fn open(&mut self, open: u8, close: u8, expected: &'static str) -> Result<bool, JsonError> {
+    pub(in crate::ingest) fn open(&mut self, open: u8, close: u8, expected: &'static str) -> Result<bool, JsonError> {
         self.expect(open, expected)?;
         if self.peek() == Some(close) {
             self.at += 1;
@@ -126,14 +126,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// A key and its colon.
-    pub(super) fn key(&mut self) -> Result<Cow<'a, [u8]>, JsonError> {
+    pub(in crate::ingest) fn key(&mut self) -> Result<Cow<'a, [u8]>, JsonError> {
         let key = self.string("a key")?;
         self.expect(b':', "':' after a key")?;
         Ok(key)
     }
 
     /// A string, unescaped.
-    pub(super) fn string(&mut self, expected: &'static str) -> Result<Cow<'a, [u8]>, JsonError> {
+    pub(in crate::ingest) fn string(&mut self, expected: &'static str) -> Result<Cow<'a, [u8]>, JsonError> {
         self.expect(b'"', expected)?;
         let start = self.at;
         let mut owned: Vec<u8> = Vec::new();
@@ -211,7 +211,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Skips one value of any kind and answers its text.
-    pub(super) fn skip_value(&mut self) -> Result<&'a [u8], JsonError> {
+    pub(in crate::ingest) fn skip_value(&mut self) -> Result<&'a [u8], JsonError> {
         self.peek();
         let start = self.at;
         let mut closers = Vec::new();

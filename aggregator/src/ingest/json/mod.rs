@@ -7,7 +7,7 @@
 //! Walked like protobuf, without a tree. Unknown keys are skipped, `null` stands for nothing; times and lines must be strings,
 //! as must be the values of metadata. Label values of other kinds are taken by their text, as Loki does.
 
-mod cursor;
+pub(super) mod cursor;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
