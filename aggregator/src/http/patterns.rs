@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use tailwater_engine::QueryError;
 use tailwater_engine::answer::{LogStream, MetricValue};
 use tailwater_engine::request::{Direction, LogRequest, MetricRequest, QueryLimits};
-use tailwater_logql::ast::{Expr, LogExpr};
+use tailwater_logql::ast::{
+    Expr, LogExpr, LogRange, MetricExpr, NameOrMatcher, RangeAggregation, RangeOp, Stage, VectorAggregation, VectorOp,
+};
 use tailwater_logql::validate::check_stages;
 
 use crate::http::error::ApiError;
@@ -119,13 +121,7 @@ impl Sampling<'_> {
 
     /// How many lines a range has.
     async fn total(&self, bounds: Bounds) -> Result<f64, QueryError> {
-        let log = tailwater_logql::format_query(&Expr::Log(self.expr.clone()));
-        // A line that a stage cannot read is a line like any other here.
-        let forgiving = if self.expr.stages.is_empty() { "" } else { " | drop __error__, __error_details__" };
-        let text = format!("sum(count_over_time({log}{forgiving} [{}ns]))", bounds.length());
-        let Ok(Expr::Metric(expr)) = tailwater_logql::parse(&text) else {
-            return Err(QueryError::Evaluation(format!("cannot count the lines of {log}")));
-        };
+        let expr = count_of(self.expr.clone(), bounds.length());
         let last = bounds.end.saturating_sub(1);
         let request = MetricRequest { expr, start: last, end: last, step: 1 };
         let answer = self.state.engine.metrics(&self.asked.access(), request, self.limits).await?;
@@ -134,6 +130,18 @@ impl Sampling<'_> {
             MetricValue::Series(series) => series.iter().flat_map(|series| &series.points).map(|point| point.value).sum(),
         })
     }
+}
+
+/// `sum(count_over_time(log[range]))`, `range` in nanoseconds. A line that a stage cannot read is a line like any other here.
+fn count_of(mut log: LogExpr, range: i64) -> MetricExpr {
+    if !log.stages.is_empty() {
+        let errors = ["__error__", "__error_details__"].map(|name| NameOrMatcher::Name(name.to_owned()));
+        log.stages.push(Stage::Drop { targets: errors.to_vec() });
+    }
+    let range = LogRange { log, unwrap: None, range, offset: 0 };
+    let counted = RangeAggregation { op: RangeOp::CountOverTime, parameter: None, range, grouping: None };
+    let inner = Box::new(MetricExpr::Range(counted));
+    MetricExpr::Vector(VectorAggregation { op: VectorOp::Sum, parameter: None, inner, grouping: None })
 }
 
 fn count(streams: &[LogStream]) -> usize {

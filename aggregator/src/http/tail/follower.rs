@@ -195,7 +195,7 @@ mod tests {
 
     fn arrivals(entries: &[(i64, &str)]) -> Arrivals {
         let stored = |&(timestamp, line): &(i64, &str)| {
-            let hash = line.bytes().fold(7, |hash: u64, byte| hash * 31 + u64::from(byte));
+            let hash = line.bytes().fold(7, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
             StoredEntry { timestamp, line: line.as_bytes().into(), metadata: Pairs::from_pairs([("m", "1")]), hash }
         };
         let arrival =
