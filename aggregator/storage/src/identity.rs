@@ -110,9 +110,12 @@ impl Reader<'_> {
     /// Sets of a stream's overlapping pieces, at least one of a segment in each.
     fn overlap_sets(&self, stream: StreamId, start: i64, end: i64) -> Vec<Vec<Piece>> {
         let spans = self.parts.iter().enumerate().filter_map(|(part, found)| Some((part, found.table().find(stream)?)));
-        let pieces = spans
-            .filter(|(_, span)| span.min_timestamp <= end && span.max_timestamp >= start)
-            .map(|(part, span)| Piece { part, rows: span.rows.clone(), first: span.min_timestamp, last: span.max_timestamp });
+        let pieces = spans.filter(|(_, span)| span.min_timestamp <= end && span.max_timestamp >= start).map(|(part, span)| Piece {
+            part,
+            rows: span.rows.clone(),
+            first: span.min_timestamp,
+            last: span.max_timestamp,
+        });
         let mut sets = overlap_sets(pieces.collect());
         sets.retain(|set| set.iter().any(|piece| self.is_segment(piece.part)));
         sets
@@ -190,8 +193,7 @@ impl Reader<'_> {
 
     /// Splits the groups by line hash where all rows have one; what stands alone in its part or with its hash falls out.
     async fn split_by_hash(&self, groups: Vec<Vec<Row>>) -> Result<Vec<Vec<Row>>, ReadError> {
-        let (hashed, mixed): (Vec<_>, Vec<_>) =
-            groups.into_iter().partition(|group| group.iter().all(|(part, _)| self.is_segment(*part)));
+        let (hashed, mixed): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.iter().all(|(part, _)| self.is_segment(*part)));
         let mut hashes: HashMap<Row, u64> = HashMap::new();
         for (part, rows) in by_part(&hashed) {
             let pages = self.pages_of(part, &rows);
@@ -269,10 +271,10 @@ fn split_by<K: Ord>(groups: Vec<Vec<Row>>, key: impl Fn(&Row) -> K) -> Vec<Vec<R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
-    use crate::pairs::Pairs;
     use crate::catalog::CacheBudget;
+    use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
     use crate::file::read::SegmentName;
+    use crate::pairs::Pairs;
     use crate::segment::encode::encode;
     use crate::segment::rows::SegmentRows;
     use crate::store::{Store, paths};

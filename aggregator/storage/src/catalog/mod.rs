@@ -37,7 +37,9 @@ use crate::error::ReadError;
 use crate::file::columns::Wanted;
 use crate::file::pages::{FetchPlan, Pages};
 use crate::file::read::{FileFooter, FileIdentity, SegmentName, TAIL_GUESS, Tail, parse_tail};
-use crate::manifest::{self, Change, CleanError, Cleaned, Clock, CommitError, Conflict, DataFile, LoadError, ManifestLog, ManifestState, clean_segments};
+use crate::manifest::{
+    self, Change, CleanError, Cleaned, Clock, CommitError, Conflict, DataFile, LoadError, ManifestLog, ManifestState, clean_segments,
+};
 use crate::segment::rows::SegmentRows;
 use crate::store::{ListedObject, Store, paths};
 
@@ -214,7 +216,8 @@ impl Catalog {
         let mut all = Cleaned::default();
         for (writer, segments) in due {
             let gone = AtomicU64::new(0);
-            let cleaned = clean_segments(&self.store, &writer, &segments, |progress| gone.store(progress.done.objects, Ordering::Relaxed)).await;
+            let cleaned =
+                clean_segments(&self.store, &writer, &segments, |progress| gone.store(progress.done.objects, Ordering::Relaxed)).await;
             let mut writers = self.writers.lock();
             segments.iter().take(gone.load(Ordering::Relaxed) as usize).for_each(|(sequence, _)| writers.deleted(&writer, *sequence));
             let cleaned = cleaned?;

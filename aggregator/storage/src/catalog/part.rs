@@ -121,13 +121,9 @@ impl Part {
 impl PartOrder {
     fn new(file: &OpenFile, row_group: usize) -> Self {
         match (&file.footer.identity, &file.data) {
-            (FileIdentity::Segment(name), _) => Self {
-                is_segment: true,
-                arrived: name.flushed,
-                name: name.writer.clone(),
-                sequence: name.sequence,
-                row_group,
-            },
+            (FileIdentity::Segment(name), _) => {
+                Self { is_segment: true, arrived: name.flushed, name: name.writer.clone(), sequence: name.sequence, row_group }
+            }
             (FileIdentity::Data { .. }, Some(data)) => {
                 Self { is_segment: false, arrived: data.arrived, name: data.id.to_string(), sequence: 0, row_group }
             }

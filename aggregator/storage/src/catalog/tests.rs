@@ -5,8 +5,8 @@ use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels};
 use crate::pairs::Pairs;
 use crate::segment::encode::encode;
 use object_store::memory::InMemory;
-use tailwater_faultstore::FaultStore;
 use std::time::Duration;
+use tailwater_faultstore::FaultStore;
 
 fn rows(stamp: i64) -> SegmentRows {
     let mut stream = StreamEntries::new(Arc::new(StreamLabels::new(Pairs::from_pairs([("app", "a")]), None)));

@@ -152,7 +152,8 @@ mod tests {
             writers.insert("w", sequence, StoredSegment::new(both.clone(), 10 + sequence));
         }
         let delay = Duration::from_nanos(100);
-        let folded = |a: u64, b: u64| move |tenant: &TenantId, _: &str, sequence: u64| sequence < if tenant.as_str() == "a" { a } else { b };
+        let folded =
+            |a: u64, b: u64| move |tenant: &TenantId, _: &str, sequence: u64| sequence < if tenant.as_str() == "a" { a } else { b };
         assert!(writers.due(1000, delay, folded(4, 1)).is_empty());
         assert!(writers.due(1050, delay, folded(4, 3)).is_empty());
         assert_eq!(writers.due(1100, delay, folded(4, 3))["w"], [(0, 10)]);

@@ -45,7 +45,11 @@ fn text(line: u8) -> String {
 }
 
 fn metadata(number: u8) -> Pairs {
-    if number == 0 { Pairs::default() } else { Pairs::from_pairs([("m", format!("meta{number}")), ("namespace_uid", format!("u{number}"))]) }
+    if number == 0 {
+        Pairs::default()
+    } else {
+        Pairs::from_pairs([("m", format!("meta{number}")), ("namespace_uid", format!("u{number}"))])
+    }
 }
 
 fn push(entries: &[Entry]) -> PushBatch {
@@ -353,7 +357,12 @@ async fn what_is_erased_is_gone_for_good() {
                 Some("0") => StreamErasure { keep_from: 3 * SECOND, deleted: Vec::new() },
                 _ => StreamErasure {
                     keep_from: i64::MIN,
-                    deleted: vec![DeletedRange { request: TombstoneId(ulid::Ulid::nil()), start: 2 * SECOND, end: 4 * SECOND, lines: Some(lines) }],
+                    deleted: vec![DeletedRange {
+                        request: TombstoneId(ulid::Ulid::nil()),
+                        start: 2 * SECOND,
+                        end: 4 * SECOND,
+                        lines: Some(lines),
+                    }],
                 },
             }
         }

@@ -131,7 +131,8 @@ impl ChunkWriter {
         if let Some(dictionary) = &dictionary {
             let page = Page::DictionaryPage {
                 buf: compressor.compress(dictionary.plain)?,
-                num_values: u32::try_from(dictionary.values).map_err(|_| ParquetError::General("too many values in a dictionary".into()))?,
+                num_values: u32::try_from(dictionary.values)
+                    .map_err(|_| ParquetError::General("too many values in a dictionary".into()))?,
                 encoding: Encoding::PLAIN,
                 is_sorted: false,
             };

@@ -54,9 +54,7 @@ impl LabelColumns<'_> {
     pub(crate) fn promoted(&mut self) -> Result<Vec<EncodedChunk>> {
         let table = self.table;
         let labels = PROMOTED_LABELS.into_iter().enumerate();
-        labels
-            .map(|(index, name)| self.strings(Leaf::Promoted(index), &|span| promoted(&table.streams[span].labels, name)))
-            .collect()
+        labels.map(|(index, name)| self.strings(Leaf::Promoted(index), &|span| promoted(&table.streams[span].labels, name))).collect()
     }
 
     /// A column of one page whose value follows from the stream.
@@ -81,7 +79,8 @@ impl LabelColumns<'_> {
     pub(crate) fn others(&mut self) -> Result<[EncodedChunk; 2]> {
         let sets: Vec<(Vec<(&str, &str)>, usize)> =
             self.table.streams.iter().map(|span| (unpromoted(&span.labels), span.rows.len())).collect();
-        let names = self.map_column(Leaf::LabelNames, sets.iter().map(|(pairs, rows)| (pairs.iter().map(|pair| pair.0).collect(), *rows)))?;
+        let names =
+            self.map_column(Leaf::LabelNames, sets.iter().map(|(pairs, rows)| (pairs.iter().map(|pair| pair.0).collect(), *rows)))?;
         let values =
             self.map_column(Leaf::LabelValues, sets.iter().map(|(pairs, rows)| (pairs.iter().map(|pair| pair.1).collect(), *rows)))?;
         Ok([names, values])

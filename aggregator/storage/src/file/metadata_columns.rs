@@ -138,8 +138,7 @@ impl MetadataColumns {
 
     /// Writes a page: for each row its set among `sets`.
     pub(crate) fn page(&mut self, compressor: &mut PageCompressor, of: &[u32], sets: &[Pairs]) -> Result<()> {
-        let runs: Vec<(&Pairs, usize)> =
-            of.chunk_by(|left, right| left == right).map(|run| (&sets[run[0] as usize], run.len())).collect();
+        let runs: Vec<(&Pairs, usize)> = of.chunk_by(|left, right| left == right).map(|run| (&sets[run[0] as usize], run.len())).collect();
         self.body.clear();
         let uids = runs.iter().map(|(set, rows)| (set.get(NAMESPACE_UID).unwrap_or_default(), *rows));
         self.uids.page(compressor, (of.len(), of.len()), &mut self.body, uids)?;

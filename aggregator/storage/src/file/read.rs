@@ -111,8 +111,7 @@ impl PageTable {
 }
 
 /// The leaves that we read; the others are for foreign readers.
-const READ_LEAVES: [Leaf; 6] =
-    [Leaf::Timestamp, Leaf::NamespaceUid, Leaf::MetadataNames, Leaf::MetadataValues, Leaf::Line, Leaf::LineHash];
+const READ_LEAVES: [Leaf; 6] = [Leaf::Timestamp, Leaf::NamespaceUid, Leaf::MetadataNames, Leaf::MetadataValues, Leaf::Line, Leaf::LineHash];
 
 /// Where a leaf's pages are stored. A leaf that the kind of file lacks has none.
 #[derive(Debug, Default)]

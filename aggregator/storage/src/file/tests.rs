@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
 use crate::error::FileError;
 use crate::file::columns::Wanted;
 use crate::file::pages::{FetchPlan, Pages};
@@ -12,9 +13,8 @@ use crate::file::read::{FileFooter, FileIdentity, PageTable, SegmentName, TAIL_G
 use crate::file::rows::RowGroupRows;
 use crate::file::schema::NAMESPACE_UID;
 use crate::pairs::Pairs;
-use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
-use crate::segment::rows::SegmentRows;
 use crate::segment::encode::encode;
+use crate::segment::rows::SegmentRows;
 use proptest::prelude::*;
 
 fn name() -> SegmentName {
@@ -62,8 +62,7 @@ type Row = (i64, Vec<u8>, Pairs, u64);
 /// Reads a row group as queries do: page by page.
 fn load(footer: &Arc<FileFooter>, bytes: &Bytes, row_group: usize) -> Result<Vec<Row>, FileError> {
     let plan = FetchPlan::new(footer, row_group, 0..footer.row_groups[row_group].pages.len(), ALL);
-    let fetch =
-        |range: &Range<u64>| bytes.slice(range.start.min(bytes.len() as u64) as usize..range.end.min(bytes.len() as u64) as usize);
+    let fetch = |range: &Range<u64>| bytes.slice(range.start.min(bytes.len() as u64) as usize..range.end.min(bytes.len() as u64) as usize);
     let fetched = plan.ranges.iter().map(fetch).collect();
     rows_of(&Pages::Stored(plan.fetched(fetched)?), &footer.row_groups[row_group].pages)
 }
@@ -158,9 +157,8 @@ fn every_flipped_bit_is_an_error_or_changes_nothing() {
         let mut flipped = bytes.to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);
         let flipped = Bytes::from(flipped);
-        let read = open(&flipped, TAIL_GUESS as usize).and_then(|footer| {
-            (0..expected.len()).map(|group| load(&footer, &flipped, group)).collect::<Result<Vec<_>, _>>()
-        });
+        let read = open(&flipped, TAIL_GUESS as usize)
+            .and_then(|footer| (0..expected.len()).map(|group| load(&footer, &flipped, group)).collect::<Result<Vec<_>, _>>());
         match read {
             Ok(read) => assert_eq!(read, expected, "bit {bit}"),
             Err(_) => found += 1,

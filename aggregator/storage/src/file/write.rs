@@ -226,7 +226,13 @@ impl FileWriter {
         let mut bytes = self.parquet.into_inner()?;
         let size = taken + bytes.len() as u64;
         parts::seal(&mut bytes[(footer_at - taken) as usize..]);
-        Ok(FileEnd { bytes: bytes.into(), size, index: index_at..streams_at, streams: streams_at..checksums_at, footer_length: size - streams_at })
+        Ok(FileEnd {
+            bytes: bytes.into(),
+            size,
+            index: index_at..streams_at,
+            streams: streams_at..checksums_at,
+            footer_length: size - streams_at,
+        })
     }
 }
 

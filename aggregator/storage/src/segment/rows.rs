@@ -9,12 +9,12 @@ use std::ops::Range;
 use arrow::buffer::OffsetBuffer;
 
 use crate::entry::{Metadata, PushBatch, StreamEntries, StreamId, StreamLabels, TenantId};
-use crate::pairs::Pairs;
 use crate::file::columns::{LinePage, MetadataColumn};
 use crate::file::rows::RowGroupRows;
 use crate::file::schema::NAMESPACE_UID;
 use crate::file::stream_table::{NamespaceUidShare, RowGroupStreams, StreamSpan};
 use crate::file::write::ROW_GROUP_BYTES;
+use crate::pairs::Pairs;
 
 /// The row groups of a flush and how many entries were left out because an identical one stood before them.
 #[derive(Debug)]

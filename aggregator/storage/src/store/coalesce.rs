@@ -23,9 +23,7 @@ pub(super) fn coalesce(ranges: &[Range<u64>]) -> Vec<Request> {
     for index in order {
         let range = &ranges[index];
         match requests.last_mut() {
-            Some(last)
-                if range.start <= last.range.end.saturating_add(GAP) && range.end.max(last.range.end) - last.range.start <= MOST =>
-            {
+            Some(last) if range.start <= last.range.end.saturating_add(GAP) && range.end.max(last.range.end) - last.range.start <= MOST => {
                 last.range.end = last.range.end.max(range.end);
                 last.parts.push(index);
             }

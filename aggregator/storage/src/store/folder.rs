@@ -91,8 +91,7 @@ impl MultipartUpload for FolderUpload {
     async fn complete(&mut self) -> Result<PutResult> {
         let ended = put_error(&self.location, io::Error::other("the upload has ended"));
         let file = self.file.take().ok_or(ended)?;
-        let (temporary, target, root, location) =
-            (self.temporary.clone(), self.target.clone(), self.root.clone(), self.location.clone());
+        let (temporary, target, root, location) = (self.temporary.clone(), self.target.clone(), self.root.clone(), self.location.clone());
         let publish = move || {
             let published = publish(&file, &temporary, &target, &root);
             fs::remove_file(&temporary).and(published)

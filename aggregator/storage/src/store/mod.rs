@@ -122,7 +122,8 @@ impl Store {
             })
         };
         let asked: Vec<Range<u64>> = requests.iter().map(|request| request.range.clone()).collect();
-        let fetched: Vec<Bytes> = futures::stream::iter(asked).map(fetch)
+        let fetched: Vec<Bytes> = futures::stream::iter(asked)
+            .map(fetch)
             .buffered(REQUESTS_AT_ONCE)
             .try_collect()
             .await
