@@ -69,7 +69,7 @@ impl Surface {
         self.get_as(path, parameters, &[]).await
     }
 
-    async fn get_as(&self, path: &str, parameters: &[(&str, &str)], headers: &[(&str, &str)]) -> Reply {
+    pub(super) async fn get_as(&self, path: &str, parameters: &[(&str, &str)], headers: &[(&str, &str)]) -> Reply {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let request = headers.iter().fold(Request::get(format!("{path}?{query}")), |request, (name, value)| request.header(*name, *value));
         self.send(request.body(Body::empty()).expect("a request")).await

@@ -101,6 +101,8 @@ impl TailParameters {
 
 async fn tail(State(state): State<TailState>, RawQuery(query): RawQuery, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
+    // One tenant and no more, as for a push.
+    state.read.tenancy.writer(&parts.headers)?;
     let asked = state.read.asked(&parts.headers, query.as_deref(), &Bytes::new())?;
     let parameters = TailParameters::of(&asked, encoding_flags(&parts.headers))?;
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await;

@@ -85,7 +85,7 @@ impl Session {
         let matchers = expr.selector.matchers.iter().map(StreamMatcher::new).collect::<Result<Vec<_>, _>>()?;
         let options = PipelineOptions { strict_loki: self.query_limits.strict_loki };
         let pipeline = Pipeline::compile(&expr.stages, None, &NeededLabels::All, &options)?.with_now(self.asked.now);
-        let access = self.asked.access();
+        let access = self.state.read.access(&self.asked.tenant, self.asked.now);
         let selects = move |labels: &Pairs| {
             let namespace = labels.get("namespace").or_else(|| labels.get("k8s_namespace_name"));
             access.allows(namespace) && matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()))
@@ -107,7 +107,7 @@ impl Session {
             interval: 0,
             categorize: true,
         };
-        let answer = self.state.read.engine.logs(&self.asked.access(), request, &self.query_limits).await?;
+        let answer = self.state.read.engine.logs(&self.state.read.access(&self.asked.tenant, self.asked.now), request, &self.query_limits).await?;
         let mut entries: Vec<ShownEntry> = Vec::new();
         for stream in answer.streams {
             entries.extend(stream.entries.into_iter().rev().map(|entry| ShownEntry {

@@ -183,3 +183,38 @@ async fn stopping_ends_tails() {
     world.surface.lifecycle.stop();
     assert_eq!(closing(&mut socket).await, (1011, "all ingesters closed the connection".to_owned()));
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_told_what_it_missed() {
+    const PUSHES: i64 = 60;
+    const LINES: usize = 4;
+    let world = World::new("flush_interval: 1ms").await;
+    let mut socket = world.follow(&[("query", r#"{app="a"}"#)]).await;
+    // Its first ping says that it is being served.
+    assert!(matches!(timeout(PATIENCE, socket.next()).await, Ok(Some(Ok(Message::Ping(_))))));
+    for second in 0..PUSHES {
+        let lines: Vec<String> = (0..LINES).map(|line| format!("{second} {line} {}", "x".repeat(200_000))).collect();
+        world.push(-second, &lines.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+    let (mut sent, mut dropped) = (0, 0);
+    while sent + dropped < PUSHES as usize * LINES {
+        let frame = frame(&mut socket).await;
+        let streams = frame["streams"].as_array().expect("streams");
+        sent += streams.iter().map(|stream| stream["values"].as_array().map_or(0, Vec::len)).sum::<usize>();
+        for entry in frame["dropped_entries"].as_array().into_iter().flatten() {
+            assert_eq!(entry["labels"], json!({"app": "a", "service_name": "a"}));
+            dropped += 1;
+        }
+    }
+    assert!(sent > 0 && dropped > 0, "{sent} sent, {dropped} dropped");
+    assert_eq!(sent + dropped, PUSHES as usize * LINES);
+}
+
+#[tokio::test]
+async fn a_tail_is_of_one_tenant() {
+    let world = World::new("tenancy: {enabled: true, multi_tenant_queries: true}").await;
+    let parameters = [("query", r#"{app="a"}"#)];
+    let several = world.surface.get_as("/loki/api/v1/tail", &parameters, &[("x-scope-orgid", "a|b")]).await;
+    assert_eq!(several.seen(), (400, "multiple org IDs present"));
+    assert_eq!(world.surface.get("/loki/api/v1/tail", &parameters).await.seen(), (401, "no org id\n"));
+}
