@@ -10,7 +10,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tailwater_engine::answer::{LogAnswer, MetricAnswer, MetricValue};
 use tailwater_engine::request::{Direction, MetricRequest, TimeRange};
-use tailwater_engine::{Access, Engine, EngineOptions};
+use tailwater_engine::{Engine, EngineOptions};
 use tailwater_logql::ast::{Expr, MetricExpr};
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::compact::{DeletedRange, Erasure, StreamErasure};
@@ -142,8 +142,10 @@ fn entries(answer: &LogAnswer) -> Vec<(String, i64, String)> {
     answer.streams.iter().flat_map(of).collect()
 }
 
-/// Stages and which lines pass them.
-const STAGES: &[(&str, fn(&str) -> bool)] = &[
+/// Stages, and which lines pass them.
+type Stages = (&'static str, fn(&str) -> bool);
+
+const STAGES: &[Stages] = &[
     ("", |_| true),
     (r#"|= "err""#, |line| line.contains("err")),
     (r#"|= "Error 7""#, |line| line.contains("Error 7")),
