@@ -121,7 +121,7 @@ impl Flusher {
     async fn flush(&mut self, taken: Taken) {
         let Taken { pushes, waiting, since, heap_bytes } = taken;
         #[cfg(feature = "planted-faults")]
-        let waiting = acknowledged_early(waiting);
+        let waiting = acknowledged_early(waiting).await;
         let outcome = if pushes.is_empty() { Ok(()) } else { self.store(pushes, since).await };
         if let Err(error) = &outcome {
             self.writer = Writer::new();
@@ -169,13 +169,15 @@ impl Flusher {
 }
 
 #[cfg(feature = "planted-faults")]
-fn acknowledged_early(waiting: Vec<oneshot::Sender<Result<(), PushFailed>>>) -> Vec<oneshot::Sender<Result<(), PushFailed>>> {
+async fn acknowledged_early(waiting: Vec<oneshot::Sender<Result<(), PushFailed>>>) -> Vec<oneshot::Sender<Result<(), PushFailed>>> {
     if !tailwater_planted::Fault::AckBeforePut.is_planted() {
         return waiting;
     }
     for tell in waiting {
         drop(tell.send(Ok(())));
     }
+    // The moment between answer and PUT is made long, so that a kill meets it whatever the store's speed.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     Vec::new()
 }
 
