@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::entry::TenantId;
+use crate::manifest::is_past;
 
 /// By writer.
 #[derive(Debug, Default)]
@@ -81,7 +82,6 @@ impl Writers {
         delay: Duration,
         is_folded: impl Fn(&TenantId, &str, u64) -> bool,
     ) -> BTreeMap<String, Vec<(u64, u64)>> {
-        let delay = i64::try_from(delay.as_nanos()).unwrap_or(i64::MAX);
         let mut due = BTreeMap::new();
         for (writer, seen) in &mut self.seen {
             let mut of_writer = Vec::new();
@@ -91,7 +91,7 @@ impl Writers {
                 }
                 let since = *segment.folded_since.get_or_insert(now);
                 // Folds go in ascending order, so a later one was never folded earlier.
-                if now.saturating_sub(since) >= delay {
+                if is_past(since, delay, now) {
                     of_writer.push((sequence, segment.size));
                 }
             }
@@ -161,5 +161,16 @@ mod tests {
         assert_eq!(writers.due(1150, delay, folded(4, 3))["w"], [(0, 10), (1, 11), (2, 12)]);
         writers.deleted("w", 0);
         assert_eq!(writers.due(1150, delay, folded(4, 3))["w"], [(1, 11), (2, 12)]);
+    }
+
+    #[test]
+    fn a_segment_waits_for_those_below_it() {
+        let mut writers = Writers::default();
+        let (a, b) = (TenantId::new("a"), TenantId::new("b"));
+        for (sequence, tenants) in [vec![a.clone()], vec![a.clone(), b], vec![a]].into_iter().enumerate() {
+            writers.insert("w", sequence as u64, StoredSegment::new(tenants.into(), 1));
+        }
+        let due = writers.due(0, Duration::ZERO, |tenant, _, _| tenant.as_str() == "a");
+        assert_eq!(due["w"], [(0, 1)], "1 waits for b, and 2 for 1");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::catalog::Part;
 use crate::file::read::FileIdentity;
-use crate::manifest::{DataFile, ManifestState, WriterFold};
+use crate::manifest::{DataFile, ManifestState, WriterFold, is_past};
 use crate::store::Day;
 
 /// When and how compaction works.
@@ -55,10 +55,6 @@ pub(super) struct FoldPlan {
 #[derive(Debug, Clone)]
 pub(super) struct MergePlan {
     pub(super) inputs: Vec<Arc<DataFile>>,
-}
-
-pub(super) fn is_past(since: i64, delay: Duration, now: i64) -> bool {
-    i128::from(now) - i128::from(since) >= i128::try_from(delay.as_nanos()).unwrap_or(i128::MAX)
 }
 
 /// Bytes of lines of a part.

@@ -7,20 +7,22 @@
 //! ```
 //! Ours because the crate's encoders are not public. Decoding refuses anything that does not add up.
 
+use prost::encoding::{decode_varint, encode_varint};
+
 const BLOCK: usize = 128;
 const MINIBLOCKS: usize = 4;
 const MINIBLOCK: usize = BLOCK / MINIBLOCKS;
 
 /// Appends `values` in DELTA_BINARY_PACKED.
 pub(crate) fn encode(values: &[i64], out: &mut Vec<u8>) {
-    put_varint(BLOCK as u64, out);
-    put_varint(MINIBLOCKS as u64, out);
-    put_varint(values.len() as u64, out);
+    encode_varint(BLOCK as u64, out);
+    encode_varint(MINIBLOCKS as u64, out);
+    encode_varint(values.len() as u64, out);
     let Some((&first, rest)) = values.split_first() else {
-        put_varint(0, out);
+        encode_varint(0, out);
         return;
     };
-    put_varint(zigzag(first), out);
+    encode_varint(zigzag(first), out);
     let mut previous = first;
     let mut deltas = [0i64; BLOCK];
     for block in rest.chunks(BLOCK) {
@@ -34,7 +36,7 @@ pub(crate) fn encode(values: &[i64], out: &mut Vec<u8>) {
 
 fn encode_block(deltas: &[i64], out: &mut Vec<u8>) {
     let least = deltas.iter().copied().min().expect("a block holds at least one delta");
-    put_varint(zigzag(least), out);
+    encode_varint(zigzag(least), out);
     let widths_at = out.len();
     out.extend_from_slice(&[0; MINIBLOCKS]);
     for (index, miniblock) in deltas.chunks(MINIBLOCK).enumerate() {
@@ -171,7 +173,7 @@ struct Input<'a> {
 
 impl<'a> Input<'a> {
     fn varint(&mut self) -> Result<u64, DeltaError> {
-        take_varint(&mut self.bytes).ok_or(DeltaError::Short)
+        decode_varint(&mut self.bytes).map_err(|_| DeltaError::Short)
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], DeltaError> {
@@ -181,34 +183,11 @@ impl<'a> Input<'a> {
     }
 }
 
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..70).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        if shift < 64 {
-            value |= u64::from(byte & 0x7f) << shift;
-        }
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn put_varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
 fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
-fn unzigzag(value: u64) -> i64 {
+pub(crate) fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 

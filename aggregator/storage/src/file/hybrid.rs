@@ -5,6 +5,8 @@
 //! ```
 //! Values come and go as runs (value, count), since most columns here are constant over long stretches.
 
+use prost::encoding::{decode_varint, encode_varint};
+
 /// Why encoded values were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("run-length encoded values are malformed")]
@@ -58,7 +60,7 @@ impl Encoder<'_> {
         self.loosen(value, missing);
         count -= missing;
         self.flush_loose();
-        put_varint((count as u64) << 1, self.out);
+        encode_varint((count as u64) << 1, self.out);
         self.out.extend_from_slice(&value.to_le_bytes()[..usize::from(self.width).div_ceil(8)]);
     }
 
@@ -76,7 +78,7 @@ impl Encoder<'_> {
             return;
         }
         let groups = self.loose.len().div_ceil(8);
-        put_varint((groups as u64) << 1 | 1, self.out);
+        encode_varint((groups as u64) << 1 | 1, self.out);
         self.loose.resize(groups * 8, 0);
         let (mut pending, mut bits) = (0u64, 0);
         for &value in &self.loose {
@@ -99,7 +101,7 @@ pub(crate) fn decode(mut bytes: &[u8], width: u8, count: usize, mut each: impl F
     }
     let mut left = count;
     while left > 0 {
-        let header = take_varint(&mut bytes)?;
+        let header = decode_varint(&mut bytes).map_err(|_| HybridError)?;
         if header & 1 == 0 {
             let length = usize::try_from(header >> 1).map_err(|_| HybridError)?.min(left);
             let (value, rest) = bytes.split_at_checked(usize::from(width).div_ceil(8)).ok_or(HybridError)?;
@@ -148,27 +150,6 @@ fn unpack(packed: &[u8], width: u8, count: usize, each: &mut impl FnMut(u32, usi
     if let Some((value, length)) = run {
         each(value, length);
     }
-}
-
-fn put_varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn take_varint(bytes: &mut &[u8]) -> Result<u64, HybridError> {
-    let mut value = 0u64;
-    for shift in (0..63).step_by(7) {
-        let (&byte, rest) = bytes.split_first().ok_or(HybridError)?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Ok(value);
-        }
-    }
-    Err(HybridError)
 }
 
 #[cfg(test)]

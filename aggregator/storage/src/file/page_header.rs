@@ -4,6 +4,9 @@
 //! that does not add up is refused.
 
 use parquet::basic::Encoding;
+use prost::encoding::decode_varint;
+
+use crate::file::delta::unzigzag;
 
 /// What precedes a page's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +28,7 @@ const DICTIONARY_PAGE: i64 = 2;
 
 /// Reads a header; returns it and its own length in bytes.
 pub(crate) fn parse(bytes: &[u8]) -> Option<(PageHeader, usize)> {
-    let mut input = Input { bytes, read: 0 };
+    let mut input = Input { bytes };
     let (mut kind, mut uncompressed, mut compressed, mut page) = (None, None, None, None);
     let mut field = 0;
     while let Some(field_type) = input.field(&mut field)? {
@@ -51,7 +54,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<(PageHeader, usize)> {
         values: usize::try_from(values).ok()?,
         encoding: encoding_of(encoding)?,
     };
-    Some((header, input.read))
+    Some((header, bytes.len() - input.bytes.len()))
 }
 
 fn encoding_of(number: i64) -> Option<Encoding> {
@@ -78,32 +81,28 @@ const STRUCT: u8 = 12;
 const DEEPEST: usize = 8;
 
 struct Input<'a> {
+    /// What is left to read.
     bytes: &'a [u8],
-    read: usize,
 }
 
 impl Input<'_> {
     fn byte(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.read)?;
-        self.read += 1;
+        let (&byte, rest) = self.bytes.split_first()?;
+        self.bytes = rest;
         Some(byte)
     }
 
     fn varint(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..63).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
+        decode_varint(&mut self.bytes).ok()
     }
 
     fn zigzag(&mut self) -> Option<i64> {
-        let value = self.varint()?;
-        Some((value >> 1).cast_signed() ^ -((value & 1).cast_signed()))
+        self.varint().map(unzigzag)
+    }
+
+    fn pass(&mut self, length: usize) -> Option<()> {
+        self.bytes = self.bytes.get(length..)?;
+        Some(())
     }
 
     /// The next field's type; its number goes to `number`. `Some(None)`: the struct ends.
@@ -137,10 +136,10 @@ impl Input<'_> {
             BOOLEAN_TRUE | BOOLEAN_FALSE => {}
             BYTE => drop(self.byte()?),
             I16 | I32 | I64 => drop(self.varint()?),
-            DOUBLE => self.read = self.read.checked_add(8)?,
+            DOUBLE => self.pass(8)?,
             BINARY => {
                 let length = usize::try_from(self.varint()?).ok()?;
-                self.read = self.read.checked_add(length).filter(|read| *read <= self.bytes.len())?;
+                self.pass(length)?;
             }
             STRUCT if depth < DEEPEST => {
                 let mut field = 0;

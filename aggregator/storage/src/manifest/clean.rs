@@ -72,7 +72,7 @@ pub async fn clean_versions(log: &ManifestLog, now: i64, keep: Duration, progres
     delete_ascending(log.store(), &objects, below, progress).await
 }
 
-/// Deletes a writer's segments (numbers ascending, as [`segments_due`](due::segments_due) gives them, with their sizes), each seen to be gone
+/// Deletes a writer's segments (numbers ascending, with their sizes), each seen to be gone
 /// before the next.
 pub async fn clean_segments(
     store: &Store,

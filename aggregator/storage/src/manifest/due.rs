@@ -1,10 +1,8 @@
 //! What may be deleted by now: decisions only, on what was read and listed.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::entry::TenantId;
 use crate::manifest::state::{ManifestState, RetireReason, Retired, TombstoneId};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -34,7 +32,7 @@ impl RetireDelays {
 }
 
 /// Whether `delay` has gone by since `since`. A clock that went back says no.
-pub(super) fn is_past(since: i64, delay: Duration, now: i64) -> bool {
+pub(crate) fn is_past(since: i64, delay: Duration, now: i64) -> bool {
     i128::from(now) - i128::from(since) >= i128::try_from(delay.as_nanos()).unwrap_or(i128::MAX)
 }
 
@@ -63,30 +61,6 @@ pub fn first_kept(listed: &[ListedVersion], now: i64, keep: Duration) -> Option<
 /// numbers would not go in ascending order.
 pub fn versions_due(listed: &[ListedVersion], base_of_kept: u64) -> Vec<ListedVersion> {
     listed.iter().take_while(|listed| listed.version < base_of_kept).copied().collect()
-}
-
-/// A segment that lies in the store, and whose rows it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredSegment {
-    pub sequence: u64,
-    pub tenants: Vec<TenantId>,
-}
-
-/// Which of a writer's segments may be deleted, in this order: the lowest ones, as far as every tenant in them has folded them in and `delay` went
-/// by since the last such commit. `stored`: all that lie there, ascending. `states`: of all tenants in them; a missing one has folded nothing.
-pub fn segments_due(
-    writer: &str,
-    stored: &[StoredSegment],
-    states: &HashMap<TenantId, Arc<ManifestState>>,
-    now: i64,
-    delay: Duration,
-) -> Vec<u64> {
-    let is_folded = |tenant: &TenantId, sequence: u64| {
-        let watermark = states.get(tenant).and_then(|state| state.watermark(writer));
-        watermark.is_some_and(|watermark| sequence <= watermark.sequence && is_past(watermark.committed_at, delay, now))
-    };
-    let is_due = |segment: &&StoredSegment| segment.tenants.iter().all(|tenant| is_folded(tenant, segment.sequence));
-    stored.iter().take_while(is_due).map(|segment| segment.sequence).collect()
 }
 
 /// Writers whose watermark is of no use any more, with it: nothing was folded for `idle`, and no segment lies at or below it that

@@ -33,9 +33,8 @@ mod state;
 pub use change::{Change, Conflict, FileReplacement, SegmentFold, WriterFold};
 pub use clean::{CleanError, CleanProgress, Cleaned, clean_retired, clean_segments, clean_versions, drop_idle_writers};
 pub use commit::CommitError;
-pub use due::{
-    ListedVersion, RetireDelays, StoredSegment, first_kept, retired_due, segments_due, tombstones_due, versions_due, writers_due,
-};
+pub(crate) use due::is_past;
+pub use due::{ListedVersion, RetireDelays, first_kept, retired_due, tombstones_due, versions_due, writers_due};
 pub use envelope::{Header, ManifestError};
 pub use log::{Clock, LoadError, ManifestLog, tenants};
 pub use orphans::{orphans_due, sweep_orphans};

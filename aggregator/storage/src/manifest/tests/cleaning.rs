@@ -1,6 +1,6 @@
 //! What is due, and that deleting it harms nobody.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use tailwater_faultstore::{Answer, Fault, Operation, Rule};
@@ -39,26 +39,6 @@ fn old_versions_go_up_to_the_base_of_the_lowest_that_stays() {
     // A ghost, made again below the others, stays until it is old, and so does all above it.
     assert_eq!(first_kept(&listed(&[young(5), old(64), old(65)]), now, keep), Some(5));
     assert_eq!(first_kept(&versions, i64::MIN, keep), Some(62), "a clock that went back deletes nothing");
-}
-
-#[test]
-fn segments_go_when_every_tenant_in_them_has_folded_them_long_enough_ago() {
-    let state = |sequence, committed_at| {
-        let mut state = ManifestState::empty(tenant());
-        state.watermarks.insert("W".to_owned(), Watermark { sequence, committed_at });
-        Arc::new(state)
-    };
-    let (a, b) = (TenantId::new("a"), TenantId::new("b"));
-    let states = HashMap::from([(a.clone(), state(9, 0)), (b.clone(), state(3, 0))]);
-    let stored = |sequence, tenants: &[&TenantId]| StoredSegment { sequence, tenants: tenants.iter().map(|t| (*t).clone()).collect() };
-    let segments = [stored(1, &[&a]), stored(2, &[&a, &b]), stored(4, &[&a]), stored(5, &[&a, &b]), stored(6, &[&a])];
-    let delay = Duration::from_secs(300);
-    let due = |writer, now| segments_due(writer, &segments, &states, now, delay);
-    assert_eq!(due("W", 300 * SECOND), [1, 2, 4], "5 waits for b, and 6 for 5");
-    assert!(due("W", 299 * SECOND).is_empty());
-    assert!(due("V", 300 * SECOND).is_empty());
-    let stranger = [stored(1, &[&TenantId::new("c")])];
-    assert!(segments_due("W", &stranger, &states, i64::MAX, delay).is_empty());
 }
 
 #[test]
