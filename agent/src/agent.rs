@@ -21,6 +21,7 @@ use crate::admin::{self, AdminState};
 use crate::batch::builder::{BatchBuilder, BatchLimits};
 use crate::config::{Config, MetadataMode, MetadataSource};
 use crate::discover::scanner::Scanner;
+use crate::discover::scanning::Scanning;
 use crate::discover::target_scanner::TargetScanner;
 use crate::enrich::Enricher;
 use crate::enrich::kubernetes::{self, ConnectError};
@@ -353,19 +354,23 @@ impl Agent {
             readers.threads.push(spawn_thread(format!("reader-{index}"), move || worker.run())?);
             handles.push(handle);
         }
-        let stop = Arc::clone(&readers.stop);
+        let scanning = Scanning {
+            workers: handles,
+            positions: self.positions.clone(),
+            metrics: Arc::clone(&self.metrics),
+            timing: self.config.timing.clone(),
+            is_first_scan_done: Arc::clone(&self.is_first_scan_done),
+            stop: Arc::clone(&readers.stop),
+        };
+        readers.threads.push(self.spawn_scanner(scanning)?);
+        Ok(readers)
+    }
+
+    fn spawn_scanner(&self, scanning: Scanning) -> Result<ThreadHandle<()>, StartError> {
         match &self.discovery {
             Discovery::Pods { root } => {
-                let scanner = Scanner {
-                    root: root.clone(),
-                    workers: handles,
-                    positions: self.positions.clone(),
-                    metrics: Arc::clone(&self.metrics),
-                    timing: self.config.timing.clone(),
-                    is_first_scan_done: Arc::clone(&self.is_first_scan_done),
-                    stop,
-                };
-                readers.threads.push(spawn_thread("scanner".to_owned(), move || scanner.run())?);
+                let scanner = Scanner { root: root.clone(), scanning };
+                spawn_thread("scanner".to_owned(), move || scanner.run())
             }
             Discovery::Targets(plan) => {
                 let scanner = TargetScanner {
@@ -374,17 +379,11 @@ impl Agent {
                     hostname: plan.hostname.clone(),
                     limits: Arc::clone(&plan.limits),
                     old_offsets: plan.old_offsets.clone(),
-                    workers: handles,
-                    positions: self.positions.clone(),
-                    metrics: Arc::clone(&self.metrics),
-                    timing: self.config.timing.clone(),
-                    is_first_scan_done: Arc::clone(&self.is_first_scan_done),
-                    stop,
+                    scanning,
                 };
-                readers.threads.push(spawn_thread("target-scanner".to_owned(), move || scanner.run())?);
+                spawn_thread("target-scanner".to_owned(), move || scanner.run())
             }
         }
-        Ok(readers)
     }
 
     fn spawn_lane(&self, reader: WorkerHandle, batches: LaneBatches) -> JoinHandle<()> {

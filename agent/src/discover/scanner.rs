@@ -5,8 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -14,12 +13,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::listing::{self, ContainerListing, Identities, Ignored, SeenPod};
 use super::paths::{LogFileName, PodDirectory};
+use super::scanning::Scanning;
 use super::watch::{Change, DirectoryWatches};
-use crate::metrics::{Metrics, PossibleLoss};
-use crate::positions::keeper::SharedPositions;
+use crate::metrics::PossibleLoss;
 use crate::positions::table::ContainerPath;
-use crate::settings::Timing;
-use crate::tail::worker::{Command, WorkerHandle};
+use crate::tail::worker::Command;
 
 /// Changes told and not yet looked at.
 const CHANGE_QUEUE: usize = 4096;
@@ -28,12 +26,7 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 
 pub(crate) struct Scanner {
     pub(crate) root: PathBuf,
-    pub(crate) workers: Vec<WorkerHandle>,
-    pub(crate) positions: SharedPositions,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) timing: Timing,
-    pub(crate) is_first_scan_done: Arc<AtomicBool>,
-    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) scanning: Scanning,
 }
 
 struct Running {
@@ -51,10 +44,10 @@ impl Scanner {
     /// Runs until `stop` is set.
     pub(crate) fn run(self) {
         let (sender, changes) = sync_channel(CHANGE_QUEUE);
-        let watches = if self.timing.watch_directories { DirectoryWatches::new(sender).ok() } else { None };
+        let watches = if self.scanning.timing.watch_directories { DirectoryWatches::new(sender).ok() } else { None };
         let mut running =
             Running { watches, changes, known: BTreeMap::new(), told: HashMap::new(), next_scan: Instant::now(), scanner: self };
-        while !running.scanner.stop.load(Ordering::Acquire) {
+        while !running.scanner.scanning.stop.load(Ordering::Acquire) {
             running.step();
         }
     }
@@ -64,7 +57,7 @@ impl Running {
     fn step(&mut self) {
         let now = Instant::now();
         if self.watches.as_ref().is_some_and(DirectoryWatches::take_must_rescan) {
-            self.scanner.metrics.inotify_overflow.inc();
+            self.scanner.scanning.metrics.inotify_overflow.inc();
             self.next_scan = now;
         }
         if now >= self.next_scan {
@@ -95,17 +88,17 @@ impl Running {
         }
         self.tell_gone(&seen);
         self.forget_gone_watches();
-        if !self.scanner.is_first_scan_done.swap(true, Ordering::AcqRel) {
+        if !self.scanner.scanning.is_first_scan_done.swap(true, Ordering::AcqRel) {
             self.count_missing_containers(&seen);
         }
-        let metrics = &self.scanner.metrics;
+        let metrics = &self.scanner.scanning.metrics;
         metrics.watch_degraded.set(i64::from(!is_watching));
         metrics.scan_seconds.set(started.elapsed().as_secs_f64());
         metrics.ignored_files("symlink", ignored.symlinks);
         metrics.ignored_files("not_regular", ignored.not_regular);
         metrics.ignored_files("pod_directory_name", ignored.bad_pod_names);
         metrics.ignored_files("unreadable", ignored.unreadable);
-        let timing = &self.scanner.timing;
+        let timing = &self.scanner.scanning.timing;
         self.next_scan = Instant::now() + if is_watching { timing.scan_interval } else { timing.degraded_scan_interval };
     }
 
@@ -172,8 +165,8 @@ impl Running {
     }
 
     fn tell(&self, listing: ContainerListing) {
-        let worker = worker_of(&listing.path, self.scanner.workers.len());
-        self.scanner.workers[worker].send(Command::Listing(Box::new(listing)));
+        let worker = worker_of(&listing.path, self.scanner.scanning.workers.len());
+        self.scanner.scanning.workers[worker].send(Command::Listing(Box::new(listing)));
     }
 
     /// Containers that were known and are not there any more.
@@ -258,9 +251,9 @@ impl Running {
         if let Ok(metadata) = path.symlink_metadata() {
             use std::os::unix::fs::MetadataExt;
             let container = container.to_string_lossy().into_owned();
-            let worker = worker_of(&container, self.scanner.workers.len());
+            let worker = worker_of(&container, self.scanner.scanning.workers.len());
             let closed = Command::Closed { container, device: metadata.dev(), inode: metadata.ino(), size: metadata.len() };
-            self.scanner.workers[worker].send(closed);
+            self.scanner.scanning.workers[worker].send(closed);
         }
     }
 
@@ -286,7 +279,7 @@ impl Running {
 
     /// After the first scan: containers of the checkpoint that are not there at all.
     fn count_missing_containers(&self, seen: &BTreeSet<ContainerPath>) {
-        let mut positions = self.scanner.positions.lock();
+        let mut positions = self.scanner.scanning.positions.lock();
         for container in positions.containers() {
             if seen.contains(&container) {
                 continue;
@@ -294,7 +287,7 @@ impl Running {
             for (file, entry) in positions.files_of(&container) {
                 positions.vanished(file, Instant::now());
                 if !entry.progress.is_finished {
-                    self.scanner.metrics.possible_loss(PossibleLoss::RotatedAway);
+                    self.scanner.scanning.metrics.possible_loss(PossibleLoss::RotatedAway);
                     tracing::warn!(container, file = entry.name, "a log file that was not known as finished is gone; lines may be missing");
                 }
             }
@@ -303,7 +296,7 @@ impl Running {
 
     fn unreadable(&self, directory: &Path, error: &std::io::Error, ignored: &mut Ignored) {
         ignored.unreadable += 1;
-        self.scanner.metrics.read_errors.inc();
+        self.scanner.scanning.metrics.read_errors.inc();
         tracing::warn!(directory = %directory.display(), error = %error, "directory not readable");
     }
 }

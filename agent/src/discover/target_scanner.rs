@@ -9,7 +9,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -18,20 +18,18 @@ use parking_lot::RwLock;
 use super::listing::{ContainerListing, Identities, SeenFile, Source};
 use super::paths::{FileRole, LogFileName};
 use super::scanner::worker_of;
+use super::scanning::Scanning;
 use super::target::FileTarget;
 use super::watch::{Change, DirectoryWatches};
-use crate::metrics::Metrics;
-use crate::positions::keeper::SharedPositions;
 use crate::positions::table::ContainerPath;
 use crate::promtail::file_sd;
 use crate::promtail::jobs::Job;
 use crate::promtail::kubernetes::KnownPods;
 use crate::promtail::targets::{Target, discovered, targets};
 use crate::relabel::Labels;
-use crate::settings::Timing;
 use crate::tail::fingerprint::{Fingerprint, Head};
 use crate::tail::stages::StageLimits;
-use crate::tail::worker::{Command, WorkerHandle};
+use crate::tail::worker::Command;
 
 const CHANGE_QUEUE: usize = 4096;
 const MAX_WAIT: Duration = Duration::from_millis(200);
@@ -50,12 +48,7 @@ pub(crate) struct TargetScanner {
     pub(crate) limits: Arc<StageLimits>,
     /// Promtail's own positions.
     pub(crate) old_offsets: BTreeMap<PathBuf, u64>,
-    pub(crate) workers: Vec<WorkerHandle>,
-    pub(crate) positions: SharedPositions,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) timing: Timing,
-    pub(crate) is_first_scan_done: Arc<AtomicBool>,
-    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) scanning: Scanning,
 }
 
 /// A group of one file as it was last told.
@@ -89,7 +82,7 @@ impl TargetScanner {
     /// Runs until `stop` is set.
     pub(crate) fn run(self) {
         let (sender, changes) = sync_channel(CHANGE_QUEUE);
-        let watches = if self.timing.watch_directories { DirectoryWatches::new(sender).ok() } else { None };
+        let watches = if self.scanning.timing.watch_directories { DirectoryWatches::new(sender).ok() } else { None };
         let now = Instant::now();
         let mut running = Running {
             watches,
@@ -102,7 +95,7 @@ impl TargetScanner {
             scanner: self,
         };
         running.remember_owners();
-        while !running.scanner.stop.load(Ordering::Acquire) {
+        while !running.scanner.scanning.stop.load(Ordering::Acquire) {
             running.step();
         }
     }
@@ -115,7 +108,7 @@ impl Running {
             return;
         }
         if self.watches.as_ref().is_some_and(DirectoryWatches::take_must_rescan) {
-            self.scanner.metrics.inotify_overflow.inc();
+            self.scanner.scanning.metrics.inotify_overflow.inc();
             self.scan_soon();
         }
         let wait = self.next_scan.saturating_duration_since(Instant::now()).min(MAX_WAIT);
@@ -141,7 +134,7 @@ impl Running {
 
     /// After a restart: which group read which file.
     fn remember_owners(&mut self) {
-        let positions = self.scanner.positions.lock();
+        let positions = self.scanner.scanning.positions.lock();
         for container in positions.containers() {
             let job = self.scanner.jobs.iter().position(|job| container.split(SEPARATOR).next() == Some(&job.name));
             let Some(job) = job else { continue };
@@ -161,12 +154,12 @@ impl Running {
         }
         self.tell_gone(&seen);
         self.owners.retain(|_, (key, _)| self.told.contains_key(key));
-        self.scanner.is_first_scan_done.store(true, Ordering::Release);
-        let metrics = &self.scanner.metrics;
+        self.scanner.scanning.is_first_scan_done.store(true, Ordering::Release);
+        let metrics = &self.scanner.scanning.metrics;
         metrics.watch_degraded.set(i64::from(!is_watching));
         metrics.scan_seconds.set(started.elapsed().as_secs_f64());
         metrics.active_targets.set(i64::try_from(self.told.len()).unwrap_or(i64::MAX));
-        let timing = &self.scanner.timing;
+        let timing = &self.scanner.scanning.timing;
         let interval = if is_watching { timing.scan_interval } else { timing.degraded_scan_interval };
         self.last_scan = Instant::now();
         self.next_scan = self.last_scan + if is_pending { interval.min(MIN_PAUSE) } else { interval };
@@ -313,8 +306,8 @@ impl Running {
     }
 
     fn tell(&self, listing: ContainerListing) {
-        let worker = worker_of(&listing.path, self.scanner.workers.len());
-        self.scanner.workers[worker].send(Command::Listing(Box::new(listing)));
+        let worker = worker_of(&listing.path, self.scanner.scanning.workers.len());
+        self.scanner.scanning.workers[worker].send(Command::Listing(Box::new(listing)));
     }
 
     /// Files that were told and are not there under their names any more.
@@ -336,9 +329,9 @@ impl Running {
         let Ok(metadata) = change.path.metadata() else { return };
         for ((_, device, inode), (key, _)) in &self.owners {
             if (*device, *inode) == (metadata.dev(), metadata.ino()) {
-                let worker = worker_of(key, self.scanner.workers.len());
+                let worker = worker_of(key, self.scanner.scanning.workers.len());
                 let closed = Command::Closed { container: key.clone(), device: *device, inode: *inode, size: metadata.len() };
-                self.scanner.workers[worker].send(closed);
+                self.scanner.scanning.workers[worker].send(closed);
             }
         }
     }

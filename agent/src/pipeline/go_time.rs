@@ -118,90 +118,83 @@ struct Reading {
 impl Reading {
     /// Reads `element` off the start of `text`; returns what follows.
     fn take<'a>(&mut self, element: Element, text: &'a str, is_fraction_next: bool) -> Option<&'a str> {
-        let rest = match element {
-            Element::LongYear => {
-                let (digits, rest) = text.split_at_checked(4)?;
-                self.year = digits_of(digits)?;
-                rest
-            }
-            Element::ShortYear => {
-                let (digits, rest) = text.split_at_checked(2)?;
-                let year = digits_of(digits)?;
-                self.year = if year >= 69 { year + 1900 } else { year + 2000 };
-                rest
-            }
-            Element::LongMonth => named(text, &MONTHS, None).map(|(index, rest)| {
-                self.month = Some(index + 1);
-                rest
-            })?,
-            Element::ShortMonth => named(text, &MONTHS, Some(3)).map(|(index, rest)| {
-                self.month = Some(index + 1);
-                rest
-            })?,
-            Element::LongWeekday => named(text, &WEEKDAYS, None)?.1,
-            Element::ShortWeekday => named(text, &WEEKDAYS, Some(3))?.1,
-            Element::Month { is_padded } => {
-                let (month, rest) = number(text, is_padded)?;
-                self.month = Some(month).filter(|month| (1..=12).contains(month));
-                self.month?;
-                rest
-            }
-            Element::Day { is_padded, takes_blank } => {
-                let text = if takes_blank { text.strip_prefix(' ').unwrap_or(text) } else { text };
-                let (day, rest) = number(text, is_padded)?;
-                self.day = Some(day);
-                rest
-            }
-            Element::YearDay { takes_blanks } => {
-                let blanks = if takes_blanks { text.bytes().take(2).take_while(|byte| *byte == b' ').count() } else { 0 };
-                let digits = text.get(blanks..3)?;
-                self.year_day = Some(digits_of(digits)?);
-                &text[3..]
-            }
-            Element::Hour24 => {
-                let (hour, rest) = number(text, false).filter(|(hour, _)| *hour < 24)?;
-                self.hour = hour;
-                rest
-            }
-            Element::Hour12 { is_padded } => {
-                let (hour, rest) = number(text, is_padded).filter(|(hour, _)| *hour <= 12)?;
-                self.hour = hour;
-                rest
-            }
-            Element::Minute { is_padded } => {
-                let (minute, rest) = number(text, is_padded).filter(|(minute, _)| *minute < 60)?;
-                self.minute = minute;
-                rest
-            }
+        match element {
+            Element::LongYear | Element::ShortYear => self.take_year(element, text),
+            Element::LongMonth | Element::ShortMonth | Element::Month { .. } => self.take_month(element, text),
+            Element::LongWeekday => Some(named(text, &WEEKDAYS, None)?.1),
+            Element::ShortWeekday => Some(named(text, &WEEKDAYS, Some(3))?.1),
+            Element::Day { .. } | Element::YearDay { .. } => self.take_day(element, text),
+            Element::ZoneName => self.zone_name(text),
+            Element::ZoneOffset { takes_z, form } => match text.strip_prefix('Z').filter(|_| takes_z) {
+                Some(rest) => {
+                    self.zone = Some(Zone::Utc);
+                    Some(rest)
+                }
+                None => self.zone_offset(text, form),
+            },
+            clock => self.take_clock(clock, text, is_fraction_next),
+        }
+    }
+
+    fn take_year<'a>(&mut self, element: Element, text: &'a str) -> Option<&'a str> {
+        let (digits, rest) = text.split_at_checked(if element == Element::LongYear { 4 } else { 2 })?;
+        let year = digits_of(digits)?;
+        self.year = match element {
+            Element::ShortYear if year >= 69 => year + 1900,
+            Element::ShortYear => year + 2000,
+            _ => year,
+        };
+        Some(rest)
+    }
+
+    fn take_month<'a>(&mut self, element: Element, text: &'a str) -> Option<&'a str> {
+        let (month, rest) = match element {
+            Element::LongMonth => named(text, &MONTHS, None).map(|(index, rest)| (index + 1, rest))?,
+            Element::ShortMonth => named(text, &MONTHS, Some(3)).map(|(index, rest)| (index + 1, rest))?,
+            element => number(text, element == Element::Month { is_padded: true })?,
+        };
+        self.month = Some(month).filter(|month| (1..=12).contains(month));
+        self.month.map(|_| rest)
+    }
+
+    fn take_day<'a>(&mut self, element: Element, text: &'a str) -> Option<&'a str> {
+        if let Element::Day { is_padded, takes_blank } = element {
+            let text = if takes_blank { text.strip_prefix(' ').unwrap_or(text) } else { text };
+            let (day, rest) = number(text, is_padded)?;
+            self.day = Some(day);
+            return Some(rest);
+        }
+        let takes_blanks = element == Element::YearDay { takes_blanks: true };
+        let blanks = if takes_blanks { text.bytes().take(2).take_while(|byte| *byte == b' ').count() } else { 0 };
+        self.year_day = Some(digits_of(text.get(blanks..3)?)?);
+        text.get(3..)
+    }
+
+    /// Hours, minutes, seconds and parts of them.
+    fn take_clock<'a>(&mut self, element: Element, text: &'a str, is_fraction_next: bool) -> Option<&'a str> {
+        match element {
+            Element::Hour24 => set(&mut self.hour, number(text, false), 23),
+            Element::Hour12 { is_padded } => set(&mut self.hour, number(text, is_padded), 12),
+            Element::Minute { is_padded } => set(&mut self.minute, number(text, is_padded), 59),
             Element::Second { is_padded } => {
-                let (second, rest) = number(text, is_padded).filter(|(second, _)| *second < 60)?;
-                self.second = second;
-                if is_fraction_next { rest } else { self.fraction(rest).unwrap_or(rest) }
+                let rest = set(&mut self.second, number(text, is_padded), 59)?;
+                Some(if is_fraction_next { rest } else { self.fraction(rest).unwrap_or(rest) })
             }
             Element::Half { is_upper } => {
                 let (half, rest) = text.split_at_checked(2)?;
                 let [morning, afternoon] = if is_upper { ["AM", "PM"] } else { ["am", "pm"] };
                 self.is_afternoon = Some(half == afternoon);
-                (half == morning || half == afternoon).then_some(rest)?
+                (half == morning || half == afternoon).then_some(rest)
             }
-            Element::ZoneName => self.zone_name(text)?,
-            Element::ZoneOffset { takes_z, form } => match text.strip_prefix('Z').filter(|_| takes_z) {
-                Some(rest) => {
-                    self.zone = Some(Zone::Utc);
-                    rest
-                }
-                None => self.zone_offset(text, form)?,
-            },
             Element::Fraction { digits } => {
                 let digits_there = text.bytes().skip(1).take_while(u8::is_ascii_digit).count();
                 let (fraction, rest) = text.split_at_checked(1 + digits)?;
                 (digits_there >= digits).then_some(())?;
                 self.nanos = fraction_nanos(fraction)?;
-                rest
+                Some(rest)
             }
-            Element::OptionalFraction => self.fraction(text).unwrap_or(text),
-        };
-        Some(rest)
+            _ => Some(self.fraction(text).unwrap_or(text)),
+        }
     }
 
     /// A separator with digits, if there is one.
@@ -312,6 +305,13 @@ fn signed_offset_length(text: &str) -> usize {
 fn digits_of(text: &str) -> Option<i64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number)
+}
+
+/// Puts a number up to `most` into `field`; returns what follows it.
+fn set<'a>(field: &mut i64, read: Option<(i64, &'a str)>, most: i64) -> Option<&'a str> {
+    let (value, rest) = read.filter(|(value, _)| *value <= most)?;
+    *field = value;
+    Some(rest)
 }
 
 /// One or two digits; two if they must be.
