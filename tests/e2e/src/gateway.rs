@@ -54,6 +54,7 @@ impl GatewayVariables {
         let path = programs::repository().join("deploy/gateway/nginx.conf.template");
         let mut text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let tmp = self.tmp.display().to_string();
+        let nothing = String::new();
         for (name, value) in [
             ("GATEWAY_LISTEN_IPV6", &self.listen_ipv6),
             ("GATEWAY_LISTEN", &self.listen),
@@ -63,6 +64,11 @@ impl GatewayVariables {
             ("GATEWAY_MAX_BODY", &self.max_body),
             ("GATEWAY_LOG_ALL", &self.log_all),
             ("GATEWAY_TMP", &tmp),
+            ("GATEWAY_HTTP", &nothing),
+            ("GATEWAY_SERVER", &nothing),
+            ("GATEWAY_TENANT", &nothing),
+            ("GATEWAY_PUSH", &nothing),
+            ("GATEWAY_LOCATION", &nothing),
         ] {
             let variable = format!("${{{name}}}");
             ensure!(text.contains(&variable), "the template has no {variable}");
