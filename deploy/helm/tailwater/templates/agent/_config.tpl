@@ -1,0 +1,14 @@
+{{/* agent.yaml: what the chart decides, over it what agent.config says. `clients` has one member, whose keys are merged too. */}}
+{{- define "tailwater.agentConfig" -}}
+{{- $client := dict "url" (include "tailwater.pushUrl" .) }}
+{{- with .Values.agent.push.tenantID }}{{ $_ := set $client "tenant_id" . }}{{ end }}
+{{- with .Values.agent.push.bearerTokenFile }}{{ $_ := set $client "bearer_token_file" . }}{{ end }}
+{{- $config := dict "data_dir" .Values.agent.dataDir "listen" "0.0.0.0:3101" }}
+{{- with .Values.cluster.name }}{{ $_ := set $config "labels" (dict "external" (dict "cluster" .)) }}{{ end }}
+{{- $given := deepCopy .Values.agent.config }}
+{{- $givenClient := dict }}
+{{- with $given.clients }}{{ $givenClient = first . }}{{ end }}
+{{- $config = mergeOverwrite $config (omit $given "clients") }}
+{{- $_ := set $config "clients" (list (mergeOverwrite $client $givenClient)) }}
+{{- toYaml $config }}
+{{- end }}

@@ -1,0 +1,51 @@
+{{/* nginx.conf: the template of deploy/gateway with its variables filled in */}}
+{{- define "tailwater.nginxConfig" -}}
+{{- $gateway := .Values.gateway }}
+{{- $isBasic := include "tailwater.isBasicAuth" . }}
+{{- $isTls := include "tailwater.isGatewayTls" . }}
+{{- $listen := ternary "8080 ssl" "8080" (not (empty $isTls)) }}
+{{- $http := list }}
+{{- if $gateway.exporter }}
+{{- $http = append $http "server { listen 127.0.0.1:8081; access_log off; location = /stub_status { stub_status; } }" }}
+{{- end }}
+{{- with $gateway.nginxConfig.httpSnippet }}{{ $http = append $http . }}{{ end }}
+{{- $server := list }}
+{{- $tenant := "" }}
+{{- if $isBasic }}
+{{- $server = append $server "auth_basic \"tailwater\";\nauth_basic_user_file /etc/nginx/htpasswd/.htpasswd;" }}
+{{- $tenant = "proxy_set_header X-Scope-OrgID $remote_user;" }}
+{{- end }}
+{{- if $isTls }}
+{{- $server = append $server "ssl_certificate /etc/nginx/tls/tls.crt;\nssl_certificate_key /etc/nginx/tls/tls.key;\nssl_protocols TLSv1.2 TLSv1.3;" }}
+{{- end }}
+{{- $push := "" }}
+{{- if $gateway.tls.clientCaSecret }}
+{{- $server = append $server "ssl_client_certificate /etc/nginx/client-ca/ca.crt;\nssl_verify_client optional;" }}
+{{- end }}
+{{- if $gateway.tls.mtls }}
+{{- $push = "if ($ssl_client_verify != SUCCESS) { return 403 \"a client certificate is needed\\n\"; }" }}
+{{- end }}
+{{- if $gateway.exposeAdmin }}
+{{- $server = append $server "location ~ ^/(?:flush|config|metrics|log_level|ingester/.*)$ { proxy_pass http://aggregator; }" }}
+{{- end }}
+{{- with $gateway.nginxConfig.serverSnippet }}{{ $server = append $server . }}{{ end }}
+{{- $resolver := $gateway.nginxConfig.resolver }}
+{{- $text := .Files.Get "files/nginx.conf.template"
+  | regexFind "(?s)worker_processes .*"
+  | replace "${GATEWAY_LISTEN}" $listen
+  | replace "${GATEWAY_LISTEN_IPV6}" (ternary (printf "listen [::]:%s;" $listen) "" $gateway.nginxConfig.enableIPv6)
+  | replace "${GATEWAY_AGGREGATOR}" (printf "%s:3100" (include "tailwater.serviceHost" (dict "root" . "name" "tailwater-aggregator")))
+  | replace "${GATEWAY_RESOLVER}" (ternary (printf "resolver %s valid=10s;" $resolver) "" (not (empty $resolver)))
+  | replace "${GATEWAY_RESOLVE}" (ternary "resolve" "" (not (empty $resolver)))
+  | replace "${GATEWAY_MAX_BODY}" $gateway.nginxConfig.clientMaxBodySize
+  | replace "${GATEWAY_LOG_ALL}" (ternary "1" "0" $gateway.verboseLogging)
+  | replace "${GATEWAY_TMP}" "/tmp"
+  | replace "${GATEWAY_TENANT}" $tenant
+  | replace "${GATEWAY_PUSH}" $push
+  | replace "${GATEWAY_LOCATION}" (trim $gateway.nginxConfig.locationSnippet | indent 12 | trim)
+  | replace "${GATEWAY_SERVER}" (join "\n" $server | indent 8 | trim)
+  | replace "${GATEWAY_HTTP}" (join "\n" $http | indent 4 | trim) }}
+{{- /* A variable without a value leaves no trace. */}}
+{{- $text = regexReplaceAll "[ \t]+\n" $text "\n" }}
+{{- regexReplaceAll "\n{3,}" $text "\n\n" }}
+{{- end }}

@@ -1,0 +1,92 @@
+"""Every rendered object: valid, within the policy, and naming only what is there. And each check notices a planted fault."""
+
+import functools
+import pathlib
+
+import pytest
+
+import chart
+import policy
+import refs
+import schemas
+
+PLANTED = pathlib.Path(__file__).parent / "planted"
+
+
+@pytest.mark.parametrize("version", schemas.VERSIONS)
+def test_every_object_is_valid(version):
+    seen, found, objects = set(), [], 0
+    for name in chart.CI_FILES:
+        for document in chart.documents(name):
+            text = repr(document)
+            if text in seen:
+                continue
+            seen.add(text)
+            objects += 1
+            found += [f"{name}: {chart.identity(document)}: {problem}" for problem in schemas.problems(document, version)]
+    assert not found, "\n".join(found)
+    assert objects > 80
+
+
+@pytest.mark.parametrize("name", chart.CI_FILES)
+def test_policy(name):
+    found = [problem for document in chart.documents(name) if document["metadata"]["name"] != "extra" for problem in policy.problems(document)]
+    found += policy.together(chart.documents(name))
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("name", chart.CI_FILES)
+def test_references_resolve(name):
+    found = list(refs.problems(chart.documents(name)))
+    assert not found, "\n".join(found)
+
+
+@functools.cache
+def planted():
+    """Faults: file, the check that must notice it, the words it must say."""
+    faults = []
+    for path in sorted(PLANTED.glob("*.yaml")):
+        head = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
+        told = dict(line.split(": ", 1) for line in head if ": " in line)
+        faults.append((path.name, told["check"], told["says"]))
+    return faults
+
+
+CHECKS = {
+    "schema": lambda documents: [problem for one in documents for problem in schemas.problems(one)],
+    "policy": lambda documents: [*(problem for one in documents for problem in policy.problems(one)), *policy.together(documents)],
+    "refs": lambda documents: list(refs.problems(documents)),
+}
+
+
+@pytest.mark.parametrize("name, check, says", planted(), ids=[name for name, _, _ in planted()])
+def test_planted_faults_are_noticed(name, check, says):
+    """The file is a patch: objects of the default render, changed as it says."""
+    fault = chart.load_all((PLANTED / name).read_text())[0]
+    documents = apply(chart.load_all(chart.rendered(fault.get("values", "default"))), fault)
+    found = CHECKS[check](documents)
+    assert any(says in problem for problem in found), f"{name} was not noticed; found: {found}"
+
+
+def test_every_check_has_planted_faults():
+    assert {check for _, check, _ in planted()} == set(CHECKS)
+    assert len(planted()) >= 30
+
+
+def apply(documents, fault):
+    kind, name = fault["object"].split("/")
+    if "add" in fault:
+        return [*documents, fault["add"]]
+    target = next(one for one in documents if (one["kind"], one["metadata"]["name"]) == (kind, name))
+    if fault.get("remove"):
+        return [one for one in documents if one is not target]
+    for path, value in fault["set"].items():
+        *parents, last = [int(part) if part.isdigit() else part for part in path.split("|")]
+        node = target
+        for part in parents:
+            node = node[part]
+        if value == "<gone>":
+            del node[last]
+        else:
+            node[last] = value
+    return documents
