@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver as CommandReceiver, sync_channel};
@@ -19,22 +19,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, AdminState};
 use crate::batch::builder::{BatchBuilder, BatchLimits};
-use crate::config::{Config, MetadataMode, MetadataSource};
+use crate::config::{Config, MetadataMode, MetadataSource, RunMode};
 use crate::discover::scanner::Scanner;
 use crate::discover::scanning::Scanning;
 use crate::discover::target_scanner::TargetScanner;
 use crate::enrich::Enricher;
 use crate::enrich::kubernetes::{self, ConnectError};
+use crate::enrich::pods::PodCache;
 use crate::metrics::Metrics;
 use crate::positions::keeper::{self, SharedPositions};
 use crate::positions::lock::{DataDirLock, LockError};
 use crate::positions::store::{LoadedFrom, PositionsStore};
 use crate::positions::table::PositionsTable;
 use crate::promtail::old_positions::OldPositionsError;
-use crate::promtail_agent::{self, TargetPlan};
+use crate::promtail_agent::{self, Pods, TargetPlan};
 use crate::push::announce;
 use crate::push::lane::{self, BlockedState, Lane, LaneBatches};
 use crate::push::receiver::{Receiver, ReceiverError};
+use crate::reload::{Continuing, ReloadRequests};
 use crate::tail::records::LineRules;
 use crate::tail::worker::{Command, Worker, WorkerHandle};
 
@@ -140,13 +142,21 @@ impl AgentHandle {
 
 /// Starts the agent in the current tokio runtime; it runs until `shutdown` is cancelled.
 pub async fn start(config: Config, shutdown: CancellationToken) -> Result<AgentHandle, StartError> {
+    start_with(config, Continuing::new(), shutdown).await
+}
+
+/// The same with what goes on over a change of configuration.
+pub(crate) async fn start_with(mut config: Config, continuing: Continuing, shutdown: CancellationToken) -> Result<AgentHandle, StartError> {
     install_crypto();
+    if config.run_mode != RunMode::Ship {
+        config.listen = None;
+    }
     if let Some(promtail) = config.promtail.clone() {
-        return promtail_agent::start(config, &promtail, shutdown).await;
+        return promtail_agent::start(config, &promtail, continuing, shutdown).await;
     }
     let root = config.pods_dir.canonicalize().ok().filter(|path| path.is_dir());
     let root = root.ok_or_else(|| StartError::PodsDir { path: config.pods_dir.clone() })?;
-    let receiver = Receiver::new(config.client.clone())?;
+    let receiver = receiver(&config)?;
     let lock = take_data_dir(&config)?;
     let listener = config.listen.map(bind).transpose()?;
     let listen = listener.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -155,9 +165,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<AgentH
         (MetadataSource::Auto, None) if config.in_cluster => Some(kubernetes::connect(None).await?),
         _ => None,
     };
-    let metrics = Metrics::new();
-    let positions = OpenedPositions::open(&config.data_dir);
-    let agent = Agent::new(config, Discovery::Pods { root }, receiver, positions, Arc::clone(&metrics));
+    let metrics = Arc::clone(&continuing.metrics);
+    let positions = OpenedPositions::open(&config);
+    let agent = Agent::new(config, Discovery::Pods { root }, receiver, positions, continuing);
     let supervisor = tokio::spawn(async move {
         let _lock = lock;
         agent.run(listener, kubernetes, shutdown).await
@@ -172,10 +182,21 @@ pub(crate) fn install_crypto() {
     }
 }
 
-pub(crate) fn take_data_dir(config: &Config) -> Result<DataDirLock, StartError> {
+/// Where lines go: to the client, or to the standard output.
+pub(crate) fn receiver(config: &Config) -> Result<Receiver, StartError> {
+    let mut receiver = Receiver::new(config.client.clone())?;
+    receiver.prints = config.run_mode != RunMode::Ship;
+    Ok(receiver)
+}
+
+/// Makes the data directory and locks it; a run that leaves everything as it is needs neither.
+pub(crate) fn take_data_dir(config: &Config) -> Result<Option<DataDirLock>, StartError> {
+    if config.run_mode != RunMode::Ship {
+        return Ok(None);
+    }
     let path = config.data_dir.clone();
     std::fs::create_dir_all(&path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
-    DataDirLock::take(&path).map_err(|error| match error {
+    DataDirLock::take(&path).map(Some).map_err(|error| match error {
         LockError::Held => StartError::Locked { path },
         LockError::Io { source, .. } => StartError::DataDir { path, source },
     })
@@ -205,8 +226,9 @@ pub(crate) struct OpenedPositions {
 }
 
 impl OpenedPositions {
-    pub(crate) fn open(directory: &Path) -> Self {
-        let (store, loaded, source) = PositionsStore::open(directory);
+    pub(crate) fn open(config: &Config) -> Self {
+        let (store, loaded, source) = PositionsStore::open(&config.data_dir);
+        let store = if config.run_mode == RunMode::Ship { store } else { store.without_writing() };
         let is_new = loaded.files.is_empty();
         Self { store, table: SharedPositions::new(PositionsTable::load(loaded)), is_new, is_full_reread: source == LoadedFrom::Damaged }
     }
@@ -220,6 +242,7 @@ pub(crate) struct Agent {
     positions: SharedPositions,
     store: Option<PositionsStore>,
     metrics: Arc<Metrics>,
+    reload: Option<ReloadRequests>,
     blocked: Arc<BlockedState>,
     is_first_scan_done: Arc<AtomicBool>,
     is_full_reread: bool,
@@ -240,14 +263,21 @@ struct Readers {
 }
 
 impl Agent {
-    pub(crate) fn new(config: Config, discovery: Discovery, receiver: Receiver, positions: OpenedPositions, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        discovery: Discovery,
+        receiver: Receiver,
+        positions: OpenedPositions,
+        continuing: Continuing,
+    ) -> Self {
         Self {
             config,
             discovery,
             receiver,
             positions: positions.table,
             store: Some(positions.store),
-            metrics,
+            metrics: continuing.metrics,
+            reload: continuing.reload,
             blocked: Arc::default(),
             is_first_scan_done: Arc::default(),
             is_full_reread: positions.is_full_reread,
@@ -262,7 +292,6 @@ impl Agent {
     ) -> Result<(), AgentError> {
         let Some(store) = self.store.take() else { return Ok(()) };
         let background = CancellationToken::new();
-        let served = self.serve(listener, background.clone());
         let keeper_stop = CancellationToken::new();
         let kept = tokio::spawn(keeper::keep(self.positions.clone(), store, Arc::clone(&self.metrics), keeper_stop.clone()));
         let cache = kubernetes.map(|client| {
@@ -272,6 +301,7 @@ impl Agent {
             tokio::spawn(watch);
             cache
         });
+        let served = self.serve(listener, cache.clone(), background.clone());
         let mut result = Ok(());
         let sends_metadata = tokio::select! {
             () = shutdown.cancelled() => None,
@@ -304,13 +334,24 @@ impl Agent {
         result
     }
 
-    fn serve(&self, listener: Option<TcpListener>, stop: CancellationToken) -> Option<JoinHandle<()>> {
+    fn serve(
+        &self,
+        listener: Option<TcpListener>,
+        cache: Option<Arc<RwLock<PodCache>>>,
+        stop: CancellationToken,
+    ) -> Option<JoinHandle<()>> {
         let state = AdminState {
+            config: Arc::new(self.config.clone()),
             metrics: Arc::clone(&self.metrics),
             positions: self.positions.clone(),
             blocked: Arc::clone(&self.blocked),
             is_first_scan_done: Arc::clone(&self.is_first_scan_done),
-            promtail: self.config.promtail.clone(),
+            cache,
+            pods: match &self.discovery {
+                Discovery::Pods { .. } => Pods::default(),
+                Discovery::Targets(plan) => plan.pods.clone(),
+            },
+            reload: self.reload.clone(),
         };
         let listener = listener?;
         Some(tokio::spawn(async move {
@@ -333,6 +374,8 @@ impl Agent {
             return false;
         }
         match self.config.metadata {
+            // Nobody is asked in a run that sends nothing.
+            MetadataMode::Auto if self.receiver.prints => false,
             MetadataMode::Auto => announce::is_tailwater(&self.receiver).await,
             MetadataMode::Standard => true,
             MetadataMode::None => false,

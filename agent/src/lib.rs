@@ -11,8 +11,10 @@ mod agent;
 mod batch;
 pub mod config;
 mod discover;
+pub mod doctor;
 mod enrich;
 mod metrics;
+mod observe;
 mod parse;
 mod pipeline;
 mod positions;
@@ -20,6 +22,7 @@ pub mod promtail;
 mod promtail_agent;
 mod push;
 mod relabel;
+pub mod reload;
 mod settings;
 mod tail;
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use tailwater_agent::config::{PromtailConfig, keys, load};
-use tailwater_agent::{Config, promtail, start};
+use tailwater_agent::config::{PromtailConfig, RunMode, keys, load};
+use tailwater_agent::{Config, doctor, promtail, reload};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,8 @@ fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
         Some("-config.file" | "--config.file") => Some(text.replacen("-config.file", "-promtail-config", 1)),
         Some("-config.expand-env" | "--config.expand-env") => Some(text.replacen("config.expand-env", "config-expand-env", 1)),
         Some("-check-syntax" | "--check-syntax") => Some("--check-config".to_owned()),
+        Some("-dry-run") => Some("--dry-run".to_owned()),
+        Some("-inspect") => Some("--inspect".to_owned()),
         _ => None,
     };
     let with_dashes = |text: String| if text.starts_with("--") { text } else { format!("-{text}") };
@@ -42,22 +44,32 @@ fn command_line() -> Command {
     let mut command = Command::new("tailwater-agent")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Tails pod logs, labels every line, pushes batches")
-        .arg(Arg::new("config").long("config").value_name("FILE").help("Configuration file (agent.yaml)"))
-        .arg(Arg::new("promtail-config").long("promtail-config").value_name("FILE").help("Run this promtail.yaml (also -config.file)"))
+        .arg(Arg::new("config").global(true).long("config").value_name("FILE").help("Configuration file (agent.yaml)"))
+        .arg(
+            Arg::new("promtail-config")
+                .global(true)
+                .long("promtail-config")
+                .value_name("FILE")
+                .help("Run this promtail.yaml (also -config.file)"),
+        )
         .arg(
             Arg::new("config-expand-env")
                 .long("config-expand-env")
+                .global(true)
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("true")
                 .value_parser(clap::builder::BoolishValueParser::new())
                 .help("Replace ${VAR} in the promtail.yaml by the environment (also -config.expand-env)"),
         )
+        .arg(Arg::new("dry-run").long("dry-run").action(ArgAction::SetTrue).help("Print entries; send nothing, move no position"))
+        .arg(Arg::new("inspect").long("inspect").action(ArgAction::SetTrue).help("As --dry-run, and print what every stage did"))
         .arg(Arg::new("check-config").long("check-config").action(ArgAction::SetTrue).help("Check the configuration and exit"))
         .arg(Arg::new("print-config").long("print-config").action(ArgAction::SetTrue).help("Print the configuration in effect and exit"));
+    command = command.subcommand(Command::new("doctor").about("Says why there are no logs: what it looked at, what is wrong, what to do"));
     for key in keys::KEYS {
         if let Some(flag) = key.flag() {
-            command = command.arg(Arg::new(flag.clone()).long(flag).value_name("VALUE").help(key.about));
+            command = command.arg(Arg::new(flag.clone()).long(flag).value_name("VALUE").help(key.about).global(true));
         }
     }
     command
@@ -89,9 +101,20 @@ fn read_promtail(matches: &ArgMatches) -> anyhow::Result<Option<Arc<PromtailConf
     Ok(config.map(Arc::new))
 }
 
-fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+/// The configuration as files, variables and flags say now.
+fn read(matches: &ArgMatches) -> anyhow::Result<Config> {
     let promtail = read_promtail(matches)?;
-    let config = load::load(&load::Sources { promtail, ..sources(matches) })?;
+    let mut config = load::load(&load::Sources { promtail, ..sources(matches) })?;
+    config.run_mode = match (matches.get_flag("dry-run"), matches.get_flag("inspect")) {
+        (_, true) => RunMode::Inspect,
+        (true, _) => RunMode::DryRun,
+        _ => RunMode::Ship,
+    };
+    Ok(config)
+}
+
+fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    let config = read(matches)?;
     if matches.get_flag("print-config") {
         print!("{}", keys::print(&config));
         return Ok(());
@@ -100,18 +123,30 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         println!("the configuration is valid");
         return Ok(());
     }
+    if matches.subcommand_matches("doctor").is_some() {
+        return examine(&config);
+    }
     install_log(&config);
     raise_open_file_limit();
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(2);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().context("cannot start")?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, matches))
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+fn examine(config: &Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let (text, is_wrong) = doctor::report(&runtime.block_on(doctor::examine(config)));
+    print!("{text}");
+    anyhow::ensure!(!is_wrong, "lines cannot arrive until the problems above are solved");
+    Ok(())
+}
+
+async fn serve(config: Config, matches: &ArgMatches) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("cannot receive SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot receive SIGINT")?;
-    let agent = start(config, shutdown.clone()).await?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot receive SIGHUP")?;
+    let (requests, incoming) = reload::channel();
     let told = shutdown.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -120,7 +155,18 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         told.cancel();
     });
-    agent.join().await?;
+    let asks = requests.clone();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // The outcome is in the log.
+            drop(reload::request(&asks).await);
+        }
+    });
+    if config.enable_reload {
+        let files = ["config", "promtail-config"].iter().filter_map(|name| matches.get_one::<String>(name).map(PathBuf::from));
+        tokio::spawn(reload::watch_files(files.collect(), requests.clone(), shutdown.clone()));
+    }
+    reload::run(config, || read(matches).map_err(|error| error.to_string()), (requests, incoming), shutdown).await?;
     Ok(())
 }
 

@@ -1,22 +1,25 @@
-//! Counters and gauges of the agent, registered once under `tailwater_agent_` and passed in.
+//! Counters and gauges of the agent, registered once under `tailwater_agent_` and passed in; and the names that Promtail's users alert on.
 //!
 //! Readers count in plain integers per look ([`crate::tail::counts`]) and add them here, so no line costs an atomic.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::observe::clients::{ClientCounts, ClientLabels};
+use crate::observe::files::FileBoard;
+use crate::observe::heartbeats::Heartbeats;
+use crate::observe::process;
 use crate::pipeline::counters::sample;
 
-/// Files with series of their own.
-const MAX_PATHS: usize = 2000;
+/// Seconds from the runtime's stamp to the acknowledgement.
+const DELIVERY_SECONDS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 600.0, 3600.0];
 
 /// One closed label, `reason`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -34,6 +37,19 @@ pub(crate) struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Format {
     pub(crate) format: &'static str,
+}
+
+/// One label, `namespace`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Namespace {
+    pub(crate) namespace: String,
+}
+
+/// A request to the Kubernetes API.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct KubeRequest {
+    pub(crate) verb: &'static str,
+    pub(crate) code: u16,
 }
 
 /// The status that blocks a client.
@@ -75,19 +91,25 @@ pub(crate) enum DropReason {
     Unparsed,
     /// It would have begun a stream beyond the limit.
     StreamLimited,
+    /// The receiver limits the rate, and the configuration says to drop then.
+    RateLimited,
 }
 
 impl DropReason {
-    const ALL: [Self; 4] = [Self::IngesterError, Self::LineTooLong, Self::Unparsed, Self::StreamLimited];
+    pub(crate) const ALL: [Self; 5] = [Self::IngesterError, Self::RateLimited, Self::LineTooLong, Self::Unparsed, Self::StreamLimited];
 
-    fn reason(self) -> Reason {
-        let reason = match self {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Self::IngesterError => "ingester_error",
+            Self::RateLimited => "rate_limited",
             Self::LineTooLong => "line_too_long",
             Self::Unparsed => "unparsed",
             Self::StreamLimited => "stream_limited",
-        };
-        Reason { reason }
+        }
+    }
+
+    fn reason(self) -> Reason {
+        Reason { reason: self.name() }
     }
 }
 
@@ -113,8 +135,11 @@ impl PushOutcome {
 }
 
 /// All handles. Cheap to read; shared by every part.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Metrics {
+    pub(crate) files: FileBoard,
+    pub(crate) clients: ClientCounts,
+    pub(crate) heartbeats: Heartbeats,
     pub(crate) lines_read: Counter,
     pub(crate) lines_acknowledged: Counter,
     pub(crate) bytes_read: Counter,
@@ -133,6 +158,17 @@ pub(crate) struct Metrics {
     pub(crate) positions_write_errors: Counter,
     pub(crate) read_errors: Counter,
     pub(crate) kube_watch_errors: Counter,
+    pub(crate) kube_last_event: Gauge,
+    pub(crate) kube_requests: Family<KubeRequest, Counter>,
+    pub(crate) reload_success: Counter,
+    pub(crate) reload_fail: Counter,
+    pub(crate) journal_lines: Counter,
+    pub(crate) read_cpu_seconds: Counter<f64, AtomicU64>,
+    pub(crate) delivery_seconds: Histogram,
+    pub(crate) lag_bytes: Family<Namespace, Gauge>,
+    pub(crate) lag_seconds_max: Gauge<f64, AtomicU64>,
+    pub(crate) unacked_bytes: Gauge,
+    pub(crate) targets_failed: Family<Reason, Counter>,
     pub(crate) watch_degraded: Gauge,
     pub(crate) open_files: Gauge,
     pub(crate) active_targets: Gauge,
@@ -145,23 +181,60 @@ pub(crate) struct Metrics {
     parse_errors: Family<Format, Counter>,
     ignored_files: Family<Reason, Gauge>,
     blocked: Family<Status, Gauge>,
-    files: Mutex<BTreeMap<String, FileCounts>>,
-}
-
-/// What is known of one file, for Promtail's names.
-#[derive(Debug, Default)]
-struct FileCounts {
-    lines: u64,
-    read: u64,
-    size: u64,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
-        let metrics = Self::default();
+        let metrics = Self {
+            files: Default::default(),
+            clients: Default::default(),
+            heartbeats: Default::default(),
+            lines_read: Default::default(),
+            lines_acknowledged: Default::default(),
+            bytes_read: Default::default(),
+            bytes_acknowledged: Default::default(),
+            sent_bytes: Default::default(),
+            pushes_in_flight: Default::default(),
+            rotations: Default::default(),
+            truncated: Default::default(),
+            late_growth: Default::default(),
+            partial_idle: Default::default(),
+            clock_steps: Default::default(),
+            full_reread: Default::default(),
+            invalid_utf8: Default::default(),
+            metadata_missing: Default::default(),
+            inotify_overflow: Default::default(),
+            positions_write_errors: Default::default(),
+            read_errors: Default::default(),
+            kube_watch_errors: Default::default(),
+            kube_last_event: Default::default(),
+            kube_requests: Default::default(),
+            reload_success: Default::default(),
+            reload_fail: Default::default(),
+            journal_lines: Default::default(),
+            read_cpu_seconds: Default::default(),
+            delivery_seconds: Histogram::new(DELIVERY_SECONDS),
+            lag_bytes: Default::default(),
+            lag_seconds_max: Default::default(),
+            unacked_bytes: Default::default(),
+            targets_failed: Default::default(),
+            watch_degraded: Default::default(),
+            open_files: Default::default(),
+            active_targets: Default::default(),
+            scan_seconds: Default::default(),
+            push_requests: Default::default(),
+            dropped_lines: Default::default(),
+            mutated_lines: Default::default(),
+            discarded_bytes: Default::default(),
+            possible_loss: Default::default(),
+            parse_errors: Default::default(),
+            ignored_files: Default::default(),
+            blocked: Default::default(),
+        };
         // Counters that alerts watch exist at 0 from the start.
         PossibleLoss::ALL.into_iter().for_each(|loss| drop(metrics.possible_loss.get_or_create(&loss.reason())));
         DropReason::ALL.into_iter().for_each(|dropped| drop(metrics.dropped_lines.get_or_create(&dropped.reason())));
+        TARGET_FAILURES.into_iter().for_each(|reason| drop(metrics.targets_failed.get_or_create(&Reason { reason })));
         Arc::new(metrics)
     }
 
@@ -173,16 +246,26 @@ impl Metrics {
         PossibleLoss::ALL.into_iter().map(|loss| self.possible_loss.get_or_create(&loss.reason()).get()).sum()
     }
 
-    pub(crate) fn dropped_lines(&self, dropped: DropReason, lines: u64) {
+    /// Counts lines that a reader leaves out, and their bytes.
+    pub(crate) fn dropped_lines(&self, dropped: DropReason, lines: u64, bytes: u64) {
         self.dropped_lines.get_or_create(&dropped.reason()).inc_by(lines);
+        self.clients.dropped_at_reading(dropped, lines, bytes);
+    }
+
+    /// Counts entries that a receiver did not take.
+    pub(crate) fn refused_lines(&self, client: &ClientLabels, dropped: DropReason, lines: u64, bytes: u64) {
+        self.dropped_lines.get_or_create(&dropped.reason()).inc_by(lines);
+        self.clients.dropped(client, dropped, lines, bytes);
     }
 
     pub(crate) fn all_dropped_lines(&self) -> u64 {
         DropReason::ALL.into_iter().map(|dropped| self.dropped_lines.get_or_create(&dropped.reason()).get()).sum()
     }
 
-    pub(crate) fn truncated_lines(&self, lines: u64) {
+    /// Counts lines sent without their ends, and how much that was.
+    pub(crate) fn truncated_lines(&self, lines: u64, bytes: u64) {
         self.mutated_lines.get_or_create(&Reason { reason: "line_too_long" }).inc_by(lines);
+        self.clients.shortened(lines, bytes);
     }
 
     pub(crate) fn discarded_nul_bytes(&self, bytes: u64) {
@@ -205,58 +288,37 @@ impl Metrics {
         self.blocked.get_or_create(&Status { status }).set(i64::from(is_blocked));
     }
 
-    /// Lines and bytes read of a file, under Promtail's names.
-    pub(crate) fn count_file(&self, path: &str, lines: u64, offset: u64, size: u64) {
-        let mut files = self.files.lock();
-        if files.len() >= MAX_PATHS && !files.contains_key(path) {
-            return;
-        }
-        let file = files.entry(path.to_owned()).or_default();
-        file.lines += lines;
-        (file.read, file.size) = (offset, size);
-    }
-
-    /// The file is gone, and with it all its series.
-    pub(crate) fn forget_file(&self, path: &str) {
-        self.files.lock().remove(path);
-    }
-
-    /// Appends what Promtail's users alert on, under its names.
-    pub(crate) fn render_promtail(&self, out: &mut String) {
-        let files = self.files.lock();
-        let mut family = |name: &str, kind: &str, help: &str, value: fn(&FileCounts) -> u64| {
-            out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-            for (path, counts) in files.iter() {
-                sample(out, name, &[("path", path)], value(counts));
-            }
-        };
-        family("promtail_read_lines_total", "counter", "Lines read", |counts| counts.lines);
-        family("promtail_read_bytes_total", "gauge", "Bytes read", |counts| counts.read);
-        family("promtail_file_bytes_total", "gauge", "Bytes of the file", |counts| counts.size);
-        let sent = [
-            ("promtail_files_active_total", "gauge", "Files being read", files.len() as u64),
-            ("promtail_targets_active_total", "gauge", "Targets being read", self.active_targets.get().try_into().unwrap_or_default()),
-            ("promtail_sent_entries_total", "counter", "Entries acknowledged", self.lines_acknowledged.get()),
-            ("promtail_encoded_bytes_total", "counter", "Bytes of requests", self.sent_bytes.get()),
-            ("promtail_sent_bytes_total", "counter", "Bytes of acknowledged requests", self.sent_bytes.get()),
-        ];
-        for (name, kind, help, value) in sent {
-            out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-            sample(out, name, &[], value);
-        }
-        out.push_str("# HELP promtail_dropped_entries_total Entries dropped\n# TYPE promtail_dropped_entries_total counter\n");
-        for dropped in DropReason::ALL {
-            let reason = dropped.reason();
-            sample(out, "promtail_dropped_entries_total", &[("reason", reason.reason)], self.dropped_lines.get_or_create(&reason).get());
-        }
-    }
-
-    /// In the text format of Prometheus.
+    /// In the text format of Prometheus: ours, then Promtail's names.
     pub(crate) fn render(&self) -> String {
-        let mut text = String::new();
-        let registry = self.registry();
-        prometheus_client::encoding::text::encode(&mut text, &registry).expect("writing to a string cannot fail");
+        let mut encoded = String::new();
+        for registry in [self.registry(), self.promtail_registry()] {
+            prometheus_client::encoding::text::encode(&mut encoded, &registry).expect("writing to a string cannot fail");
+        }
+        let mut text = as_text_format(&encoded);
+        text.push_str("# HELP tailwater_agent_lines_total Lines by what became of them\n# TYPE tailwater_agent_lines_total counter\n");
+        for (outcome, lines) in [("acknowledged", self.lines_acknowledged.get()), ("dropped", self.all_dropped_lines())] {
+            sample(&mut text, "tailwater_agent_lines_total", &[("outcome", outcome)], lines);
+        }
+        for name in ["tailwater_agent_build_info", "promtail_build_info"] {
+            text.push_str(&format!("# HELP {name} The program that runs\n# TYPE {name} gauge\n"));
+            sample(&mut text, name, &[("version", env!("CARGO_PKG_VERSION"))], 1);
+        }
+        self.files.render(&mut text);
+        let targets = self.active_targets.get();
+        text.push_str("# HELP promtail_targets_active_total Targets being read\n# TYPE promtail_targets_active_total gauge\n");
+        sample(&mut text, "promtail_targets_active_total", &[], targets);
+        process::render(&mut text);
         text
+    }
+
+    fn promtail_registry(&self) -> Registry {
+        let mut registry = Registry::with_prefix("promtail");
+        self.clients.register(&mut registry);
+        registry.register("targets_failed", "Targets that cannot be read", self.targets_failed.clone());
+        registry.register("journal_target_lines", "Lines read of the journal", self.journal_lines.clone());
+        registry.register("config_reload_success", "Configurations taken while running", self.reload_success.clone());
+        registry.register("config_reload_fail", "Configurations refused while running", self.reload_fail.clone());
+        registry
     }
 
     fn registry(&self) -> Registry {
@@ -296,8 +358,46 @@ impl Metrics {
         registry.register("parse_errors", "Records not in their format", self.parse_errors.clone());
         registry.register("ignored_files", "Names in the log tree that are not read, at the last scan", self.ignored_files.clone());
         registry.register("blocked", "1 while the receiver refuses with this status", self.blocked.clone());
+        registry.register("kube_requests", "Requests to the Kubernetes API", self.kube_requests.clone());
+        let last_event = "When the Kubernetes API last told something, in seconds since the epoch";
+        registry.register("kube_watch_last_event_timestamp_seconds", last_event, self.kube_last_event.clone());
+        registry.register("read_cpu_seconds", "Processor time of the reader threads", self.read_cpu_seconds.clone());
+        let delivery = "From the stamp of a request's oldest line to its acknowledgement";
+        registry.register("delivery_seconds", delivery, self.delivery_seconds.clone());
+        registry.register("lag_bytes", "Bytes on the node that are not acknowledged", self.lag_bytes.clone());
+        registry.register(
+            "lag_seconds_max",
+            "Age of the last acknowledged line of the file that is furthest behind",
+            self.lag_seconds_max.clone(),
+        );
+        registry.register("unacked_bytes", "Bytes read and not acknowledged", self.unacked_bytes.clone());
         registry
     }
+}
+
+/// Why a target cannot be read.
+const TARGET_FAILURES: [&str; 3] = ["unreadable", "not_regular", "journal"];
+
+/// What the encoder writes for OpenMetrics, as the plain text format: counters are described under the names of their samples.
+fn as_text_format(encoded: &str) -> String {
+    let mut text = String::with_capacity(encoded.len());
+    let mut counters: std::collections::HashSet<&str> = std::collections::HashSet::new();
+    for line in encoded.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ")
+            && let Some((name, "counter")) = rest.split_once(' ')
+        {
+            counters.insert(name);
+        }
+    }
+    for line in encoded.lines().filter(|line| *line != "# EOF") {
+        let described = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE ")).and_then(|rest| rest.split_once(' '));
+        match described {
+            Some((name, rest)) if counters.contains(name) => text.push_str(&format!("{}{name}_total {rest}", &line[..7])),
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
 }
 
 #[cfg(test)]
@@ -315,6 +415,35 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn promtails_names_exist_at_zero_once_a_receiver_is_known() {
+        let metrics = Metrics::new();
+        let client = ClientLabels { host: "loki:3100".to_owned(), tenant: "t".to_owned() };
+        metrics.clients.expect(&client);
+        metrics.dropped_lines(DropReason::StreamLimited, 2, 30);
+        metrics.clients.answered(&client, Some(204), std::time::Duration::from_millis(20));
+        metrics.clients.answered(&client, None, std::time::Duration::from_millis(20));
+        let text = metrics.render();
+        for line in [
+            "promtail_dropped_entries_total{host=\"loki:3100\",tenant=\"t\",reason=\"ingester_error\"} 0",
+            "promtail_dropped_bytes_total{host=\"loki:3100\",tenant=\"t\",reason=\"rate_limited\"} 0",
+            "promtail_dropped_bytes_total{host=\"loki:3100\",tenant=\"t\",reason=\"stream_limited\"} 30",
+            "promtail_mutated_entries_total{host=\"loki:3100\",tenant=\"t\",reason=\"line_too_long\"} 0",
+            "promtail_sent_entries_total{host=\"loki:3100\"} 0",
+            "promtail_batch_retries_total{host=\"loki:3100\",tenant=\"t\"} 0",
+            "promtail_request_duration_seconds_count{status_code=\"204\",host=\"loki:3100\"} 1",
+            "promtail_request_duration_seconds_count{status_code=\"-1\",host=\"loki:3100\"} 1",
+            "promtail_config_reload_fail_total 0",
+            "promtail_journal_target_lines_total 0",
+            "promtail_targets_failed_total{reason=\"unreadable\"} 0",
+            "tailwater_agent_lines_total{outcome=\"dropped\"} 2",
+            "# TYPE promtail_sent_bytes_total counter",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} in {text}");
+        }
+        assert!(!text.contains("# EOF"));
     }
 
     #[test]

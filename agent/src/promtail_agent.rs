@@ -12,8 +12,8 @@ use parking_lot::{Mutex, RwLock};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Agent, AgentError, AgentHandle, Discovery, OpenedPositions, StartError, bind, take_data_dir};
-use crate::config::Config;
+use crate::agent::{Agent, AgentError, AgentHandle, Discovery, OpenedPositions, StartError, bind, receiver, take_data_dir};
+use crate::config::{Config, RunMode};
 use crate::enrich::kubernetes;
 use crate::metrics::Metrics;
 use crate::pipeline::TokenBucket;
@@ -22,6 +22,7 @@ use crate::promtail::jobs::Job;
 use crate::promtail::kubernetes::{KnownPods, watch};
 use crate::promtail::{PromtailConfig, old_positions};
 use crate::push::receiver::Receiver;
+use crate::reload::Continuing;
 use crate::tail::stages::StageLimits;
 
 /// What one pass looks for.
@@ -34,26 +35,33 @@ pub(crate) struct TargetPlan {
 }
 
 /// Known pods by job and discovery of that job.
-type Pods = HashMap<(usize, usize), Arc<RwLock<KnownPods>>>;
+pub(crate) type Pods = HashMap<(usize, usize), Arc<RwLock<KnownPods>>>;
 
-pub(crate) async fn start(config: Config, promtail: &Arc<PromtailConfig>, shutdown: CancellationToken) -> Result<AgentHandle, StartError> {
+pub(crate) async fn start(
+    config: Config,
+    promtail: &Arc<PromtailConfig>,
+    continuing: Continuing,
+    shutdown: CancellationToken,
+) -> Result<AgentHandle, StartError> {
     let lock = take_data_dir(&config)?;
     let old_offsets = old_positions::read(&promtail.positions_file, promtail.ignores_invalid_positions)?;
-    let metrics = Metrics::new();
+    let metrics = Arc::clone(&continuing.metrics);
     let everything = CancellationToken::new();
     let pods = watch_pods(promtail, &metrics, &everything).await?;
     let mut passes = Vec::new();
-    for (index, client) in promtail.clients.iter().enumerate() {
+    // What is only shown is shown once.
+    let clients = if config.run_mode == RunMode::Ship { promtail.clients.len() } else { 1 };
+    for (index, client) in promtail.clients.iter().enumerate().take(clients) {
         let (config, receiver) = of_client(&config, promtail, client, index)?;
-        let positions = OpenedPositions::open(&config.data_dir);
+        let positions = OpenedPositions::open(&config);
         let plan = TargetPlan {
             jobs: jobs(promtail, index),
             pods: pods.clone(),
             hostname: promtail.hostname.clone(),
-            limits: Arc::new(limits(promtail, client, index, &metrics)),
+            limits: Arc::new(StageLimits { inspects: config.run_mode == RunMode::Inspect, ..limits(promtail, client, index, &metrics) }),
             old_offsets: if positions.is_new { old_offsets.clone() } else { BTreeMap::new() },
         };
-        passes.push(Agent::new(config, Discovery::Targets(Box::new(plan)), receiver, positions, Arc::clone(&metrics)));
+        passes.push(Agent::new(config, Discovery::Targets(Box::new(plan)), receiver, positions, continuing.clone()));
     }
     let mut listener = config.listen.map(bind).transpose()?;
     let listen = listener.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -90,11 +98,11 @@ fn of_client(config: &Config, promtail: &PromtailConfig, client: &PromtailClient
     if let Some(poll) = promtail.timing.poll_max {
         config.timing.poll_max = poll.max(config.timing.poll_min);
     }
-    if index > 0 {
+    if index > 0 && config.run_mode == RunMode::Ship {
         config.data_dir = config.data_dir.join(format!("client-{}", client.name.replace('/', "_")));
         std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
     }
-    let receiver = Receiver::new(config.client.clone())?;
+    let receiver = receiver(&config)?;
     Ok((config, receiver))
 }
 
@@ -121,6 +129,7 @@ fn limits(promtail: &PromtailConfig, client: &PromtailClient, index: usize, metr
         streams: Mutex::default(),
         read_rate: rate.map(|rate| (Mutex::new(TokenBucket::new(rate.rate, rate.burst, Instant::now())), rate.drops)),
         external_labels: client.external_labels.clone(),
+        inspects: false,
     }
 }
 

@@ -6,7 +6,6 @@ mod support;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use support::{Agent, Node, Recorder, label};
+use support::{Agent, Node, Recorder, kubeconfig, label};
 
 #[derive(Clone, Default)]
 struct FakeApi {
@@ -71,16 +70,6 @@ fn pod() -> Value {
             {"name": "app", "image": "i", "imageID": "", "ready": true, "restartCount": 0, "containerID": "containerd://abc"}
         ]}
     })
-}
-
-fn kubeconfig(node: &Node, address: SocketAddr) -> PathBuf {
-    let path = node.data().with_file_name("kubeconfig");
-    let text = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: c\n  cluster: {{server: 'http://{address}'}}\n\
-         users:\n- name: u\n  user: {{}}\ncontexts:\n- name: c\n  context: {{cluster: c, user: u}}\n"
-    );
-    std::fs::write(&path, text).unwrap();
-    path
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,39 +1,58 @@
-//! The HTTP surface: `/ready`, `/live`, `/metrics`, `/targets`. It exposes no log text.
+//! The HTTP surface: `/ready`, `/live`, `/metrics`, `/targets`, `/service-discovery`, `/config`, `/reload`. It exposes no log text and no secret.
+//!
+//! What a person reads in a browser is a page; everything else gets JSON (`?format=json` and `?format=html` ask for one of them).
+
+mod configuration;
+mod discovery;
+mod page;
+mod targets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
-use serde_json::json;
+use axum::routing::{get, post};
+use parking_lot::RwLock;
 
+use crate::config::Config;
+use crate::enrich::pods::PodCache;
 use crate::metrics::Metrics;
+use crate::observe::standing;
 use crate::positions::keeper::SharedPositions;
-use crate::promtail::PromtailConfig;
+use crate::promtail_agent::Pods;
 use crate::push::lane::BlockedState;
+use crate::reload::ReloadRequests;
 
 /// What the answers are made from.
 #[derive(Clone)]
 pub(crate) struct AdminState {
+    pub(crate) config: Arc<Config>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) positions: SharedPositions,
     pub(crate) blocked: Arc<BlockedState>,
     pub(crate) is_first_scan_done: Arc<AtomicBool>,
-    /// Whose metrics are served as well, and below which path.
-    pub(crate) promtail: Option<Arc<PromtailConfig>>,
+    /// What the Kubernetes API told; absent without one.
+    pub(crate) cache: Option<Arc<RwLock<PodCache>>>,
+    /// Pods that the jobs of a `promtail.yaml` ask for.
+    pub(crate) pods: Pods,
+    /// Where a new configuration is asked for, if that is allowed.
+    pub(crate) reload: Option<ReloadRequests>,
 }
 
 pub(crate) fn router(state: AdminState) -> Router {
-    let prefix = state.promtail.as_ref().map(|promtail| promtail.path_prefix().to_owned()).filter(|prefix| !prefix.is_empty());
+    let prefix = state.config.promtail.as_ref().map(|promtail| promtail.path_prefix().to_owned()).filter(|prefix| !prefix.is_empty());
     let router = Router::new()
         .route("/ready", get(ready))
-        .route("/live", get(|| async { "ok\n" }))
+        .route("/live", get(live))
         .route("/metrics", get(metrics))
-        .route("/targets", get(targets))
+        .route("/targets", get(targets::targets))
+        .route("/service-discovery", get(discovery::service_discovery))
+        .route("/config", get(configuration::show))
+        .route("/reload", post(configuration::reload))
         .with_state(state);
     match prefix {
         Some(prefix) => Router::new().nest(&format!("/{prefix}"), router.clone()).merge(router),
@@ -51,40 +70,25 @@ async fn ready(State(state): State<AdminState>) -> (StatusCode, String) {
     (StatusCode::OK, "ready\n".to_owned())
 }
 
+/// The answer itself shows that the runtime turns; readers and scanner have beats.
+async fn live(State(state): State<AdminState>) -> (StatusCode, String) {
+    match state.metrics.heartbeats.stuck(Instant::now()) {
+        Some((name, age)) => (StatusCode::SERVICE_UNAVAILABLE, format!("the loop `{name}` stands still for {} s\n", age.as_secs())),
+        None => (StatusCode::OK, "ok\n".to_owned()),
+    }
+}
+
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
-    let Some(promtail) = &state.promtail else {
-        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        return ([(header::CONTENT_TYPE, content_type)], state.metrics.render());
-    };
-    // Names that pipelines choose follow no rule of OpenMetrics.
+    standing::measure(&state.metrics, &state.positions.lock().snapshot(), now_nanos());
     let mut text = state.metrics.render();
-    promtail.render_metrics(&mut text);
-    state.metrics.render_promtail(&mut text);
+    if let Some(promtail) = &state.config.promtail {
+        promtail.render_metrics(&mut text);
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
-async fn targets(State(state): State<AdminState>) -> impl IntoResponse {
-    let positions = state.positions.lock().snapshot();
-    let files: Vec<_> = positions
-        .files
-        .iter()
-        .map(|file| {
-            json!({
-                "container": file.instance.container,
-                "instance": file.instance.number,
-                "file": file.name,
-                "acknowledged_offset": file.progress.offset,
-                "finished": file.progress.is_finished,
-            })
-        })
-        .collect();
-    let instances: Vec<_> = positions
-        .instances
-        .iter()
-        .map(|(key, entry)| {
-            let labels = entry.label_sets.last().map(|set| &set.labels);
-            json!({"container": key.container, "instance": key.number, "labels": labels})
-        })
-        .collect();
-    ([(header::CONTENT_TYPE, "application/json")], json!({"files": files, "instances": instances}).to_string())
+/// Since the epoch.
+fn now_nanos() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -66,6 +66,7 @@ pub(crate) struct BatchBuilder {
     counted_bytes: usize,
     encoded_bound: usize,
     oldest: Option<Instant>,
+    oldest_stamp: i64,
 }
 
 impl std::fmt::Debug for BatchBuilder {
@@ -91,6 +92,7 @@ impl BatchBuilder {
             counted_bytes: 0,
             encoded_bound: 0,
             oldest: None,
+            oldest_stamp: i64::MAX,
         }
     }
 
@@ -117,6 +119,7 @@ impl BatchBuilder {
     /// Appends an entry to an open stream.
     #[inline]
     pub(crate) fn push(&mut self, slot: StreamSlot, timestamp: i64, line: &[u8]) {
+        self.oldest_stamp = self.oldest_stamp.min(timestamp);
         self.streams[slot.index].entries.push(timestamp, line);
         self.count(line.len(), 0);
     }
@@ -125,6 +128,7 @@ impl BatchBuilder {
     pub(crate) fn push_with_metadata(&mut self, slot: StreamSlot, timestamp: i64, line: &[u8], metadata: &[(&str, &str)]) {
         let entries = &mut self.streams[slot.index].entries;
         let before = entries.encoded_length();
+        self.oldest_stamp = self.oldest_stamp.min(timestamp);
         entries.push_with_metadata(timestamp, line, metadata);
         let more = (entries.encoded_length() - before).saturating_sub(entry_length_bound(line.len()));
         self.count(line.len(), more);
@@ -202,7 +206,9 @@ impl BatchBuilder {
             marks: std::mem::take(&mut self.marks),
             rests_on: self.rests_on,
             finished_at: now,
+            oldest_stamp: Some(self.oldest_stamp).filter(|_| self.entries > 0),
         };
+        self.oldest_stamp = i64::MAX;
         self.epoch += 1;
         (self.entries, self.line_bytes, self.counted_bytes, self.encoded_bound) = (0, 0, 0, 0);
         self.oldest = None;

@@ -34,4 +34,6 @@ pub(crate) struct Batch {
     /// What must be on disk before this is sent.
     pub(crate) rests_on: Revision,
     pub(crate) finished_at: Instant,
+    /// Of its oldest line, nanoseconds since the epoch; `None` if there is none.
+    pub(crate) oldest_stamp: Option<i64>,
 }

@@ -36,6 +36,19 @@ pub(crate) fn halve(body: &[u8], entries: u64) -> Result<[Part; 2], SplitError> 
     Ok([part(&request, 0, middle)?, part(&request, middle, u64::MAX)?])
 }
 
+/// Bytes of the lines in `body`, a snappy block.
+pub(crate) fn line_bytes(body: &[u8]) -> Result<u64, SplitError> {
+    let mut request = Vec::new();
+    snappy::decompress(body, 16 * MAX_REQUEST_BYTES, &mut request)?;
+    let mut bytes = 0;
+    for stream in read::streams(&request) {
+        for entry in stream?.entries() {
+            bytes += entry?.line.len() as u64;
+        }
+    }
+    Ok(bytes)
+}
+
 /// The entries numbered `from..to` of `request`.
 fn part(request: &[u8], from: u64, to: u64) -> Result<Part, SplitError> {
     let mut out = RequestBuffer::default();

@@ -71,6 +71,15 @@ pub const KEYS: &[Key] = &[
         get: |config| Some(config.log_level.clone()),
     },
     Key {
+        path: "enable_reload",
+        about: "Whether POST /reload and a changed file bring a new configuration: true or false",
+        set: |config, text| {
+            config.enable_reload = one_of(text, &["true", "false"])? == 0;
+            Ok(())
+        },
+        get: |config| Some(config.enable_reload.to_string()),
+    },
+    Key {
         path: "node_name",
         about: "Name of this node; by default NODE_NAME, then the host's name",
         set: |config, text| {

@@ -40,6 +40,7 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
         config.data_dir = promtail.default_data_dir();
         config.listen = promtail.listen();
         promtail.log_level().clone_into(&mut config.log_level);
+        config.enable_reload = promtail.enables_reload();
         config.promtail = Some(Arc::clone(promtail));
     }
     if let Some(path) = &sources.file {

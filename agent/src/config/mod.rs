@@ -28,6 +28,17 @@ pub enum MetadataMode {
     None,
 }
 
+/// What becomes of lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunMode {
+    /// They are sent, and positions move.
+    Ship,
+    /// They are printed; positions stay, nothing is sent or served.
+    DryRun,
+    /// The same, and every stage tells what it does.
+    Inspect,
+}
+
 /// Where labels beyond the path come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetadataSource {
@@ -72,6 +83,9 @@ pub struct Config {
     /// Whether to run inside the cluster whose variables are in the environment.
     pub in_cluster: bool,
     pub timing: Timing,
+    /// Whether `/reload` and a changed file bring a new configuration.
+    pub enable_reload: bool,
+    pub run_mode: RunMode,
     /// A `promtail.yaml` that says what to read and where to push; then the keys above that do so have no effect.
     pub promtail: Option<Arc<PromtailConfig>>,
 }
@@ -98,6 +112,8 @@ impl Default for Config {
             readers: 0,
             in_cluster: false,
             timing: Timing::default(),
+            enable_reload: false,
+            run_mode: RunMode::Ship,
             promtail: None,
         }
     }

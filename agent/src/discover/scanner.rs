@@ -16,6 +16,7 @@ use super::paths::{LogFileName, PodDirectory};
 use super::scanning::Scanning;
 use super::watch::{Change, DirectoryWatches};
 use crate::metrics::PossibleLoss;
+use crate::observe::heartbeats::Heartbeat;
 use crate::positions::table::ContainerPath;
 use crate::tail::worker::Command;
 
@@ -38,6 +39,7 @@ struct Running {
     /// Names and identities last told of each container.
     told: HashMap<ContainerPath, Identities>,
     next_scan: Instant,
+    beat: Heartbeat,
 }
 
 impl Scanner {
@@ -45,9 +47,11 @@ impl Scanner {
     pub(crate) fn run(self) {
         let (sender, changes) = sync_channel(CHANGE_QUEUE);
         let watches = if self.scanning.timing.watch_directories { DirectoryWatches::new(sender).ok() } else { None };
+        let beat = self.scanning.metrics.heartbeats.begin("scanner");
         let mut running =
-            Running { watches, changes, known: BTreeMap::new(), told: HashMap::new(), next_scan: Instant::now(), scanner: self };
+            Running { beat, watches, changes, known: BTreeMap::new(), told: HashMap::new(), next_scan: Instant::now(), scanner: self };
         while !running.scanner.scanning.stop.load(Ordering::Acquire) {
+            running.beat.renew();
             running.step();
         }
     }
@@ -104,6 +108,7 @@ impl Running {
 
     /// Lists a pod's containers and tells their workers. Returns whether all directories are watched.
     fn list_pod(&mut self, pod: &SeenPod, seen: &mut BTreeSet<ContainerPath>, ignored: &mut Ignored) -> bool {
+        self.beat.renew();
         let mut is_watching = self.watch(&pod.directory);
         match listing::containers(pod, ignored) {
             Ok(containers) => {

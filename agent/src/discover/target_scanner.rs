@@ -21,6 +21,7 @@ use super::scanner::worker_of;
 use super::scanning::Scanning;
 use super::target::FileTarget;
 use super::watch::{Change, DirectoryWatches};
+use crate::observe::heartbeats::Heartbeat;
 use crate::positions::table::ContainerPath;
 use crate::promtail::file_sd;
 use crate::promtail::jobs::Job;
@@ -69,6 +70,7 @@ struct Running {
     first_seen: HashMap<PathBuf, Instant>,
     last_scan: Instant,
     next_scan: Instant,
+    beat: Heartbeat,
 }
 
 /// A file that a target names.
@@ -85,6 +87,7 @@ impl TargetScanner {
         let watches = if self.scanning.timing.watch_directories { DirectoryWatches::new(sender).ok() } else { None };
         let now = Instant::now();
         let mut running = Running {
+            beat: self.scanning.metrics.heartbeats.begin("scanner"),
             watches,
             changes,
             told: HashMap::new(),
@@ -96,6 +99,7 @@ impl TargetScanner {
         };
         running.remember_owners();
         while !running.scanner.scanning.stop.load(Ordering::Acquire) {
+            running.beat.renew();
             running.step();
         }
     }
@@ -167,6 +171,7 @@ impl Running {
 
     /// Looks up the files of a job. Returns whether something is to be looked at again soon.
     fn scan_job(&mut self, index: usize, seen: &mut HashSet<ContainerPath>, is_watching: &mut bool) -> bool {
+        self.beat.renew();
         let job = Arc::clone(&self.scanner.jobs[index]);
         let (found, is_pending) = self.discovered(index, &job);
         let targets = targets(&job, found, &self.scanner.hostname);

@@ -90,6 +90,11 @@ impl PodCache {
         self.namespace_uids.insert(name.to_owned(), uid.to_owned());
     }
 
+    /// All pods, by what their directories are named after.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&String, &PodRecord)> {
+        self.pods.iter()
+    }
+
     /// What is known of an instance, if its pod is known.
     pub(crate) fn facts(&self, pod: &PodDirectory, container: &str, number: u32) -> Option<PodFacts> {
         let record = self.pods.get(&pod.uid).filter(|record| record.namespace == pod.namespace && record.name == pod.pod)?;

@@ -99,6 +99,8 @@ pub(crate) struct StageContext<'a> {
     /// How long reading of this file should pause.
     pub(crate) pause: Duration,
     pub(crate) clock_steps: u64,
+    /// Whether every stage prints what it does.
+    pub(crate) inspects: bool,
 }
 
 impl StageContext<'_> {

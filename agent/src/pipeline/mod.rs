@@ -20,6 +20,7 @@ mod eventlogmessage;
 mod go_json;
 mod go_layout;
 mod go_time;
+mod inspect;
 mod json;
 mod labels;
 mod limit;
@@ -87,6 +88,38 @@ pub(crate) enum Stage {
     Multiline(multiline::Multiline),
     Decolorize,
     EventLogMessage(eventlogmessage::EventLogMessage),
+}
+
+impl Stage {
+    /// As it is written in a configuration.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Cri(_) => "cri",
+            Self::Docker(_) => "docker",
+            Self::Regex(_) => "regex",
+            Self::Json(_) => "json",
+            Self::Logfmt(_) => "logfmt",
+            Self::Template(_) => "template",
+            Self::Match(_) => "match",
+            Self::Labels(_) => "labels",
+            Self::LabelDrop(_) => "labeldrop",
+            Self::LabelAllow(_) => "labelallow",
+            Self::StaticLabels(_) => "static_labels",
+            Self::StructuredMetadata(_) => "structured_metadata",
+            Self::Timestamp(_) => "timestamp",
+            Self::Output(_) => "output",
+            Self::Tenant(_) => "tenant",
+            Self::Drop(_) => "drop",
+            Self::Limit(_) => "limit",
+            Self::Sampling(_) => "sampling",
+            Self::Metrics(_) => "metrics",
+            Self::Pack(_) => "pack",
+            Self::Replace(_) => "replace",
+            Self::Multiline(_) => "multiline",
+            Self::Decolorize => "decolorize",
+            Self::EventLogMessage(_) => "eventlogmessage",
+        }
+    }
 }
 
 /// Stages in order.
@@ -182,11 +215,12 @@ fn run(stages: &mut [Stage], mut entry: Entry, context: &mut StageContext<'_>, o
     let mut at = 0;
     context.origin = entry.origin.first;
     while let Some((stage, rest)) = stages.get_mut(at..).and_then(<[Stage]>::split_first_mut) {
+        let before = context.inspects.then(|| (stage.name(), entry.clone()));
         let outcome = match stage {
             Stage::Multiline(multiline) => {
-                for passed in multiline.take(entry, context) {
-                    run(rest, passed, context, out);
-                }
+                let passed = multiline.take(entry, context);
+                inspect_all(before.as_ref(), &passed);
+                passed.into_iter().for_each(|passed| run(rest, passed, context, out));
                 return;
             }
             Stage::Match(matching) if matching.is_nested_for(&entry) => {
@@ -198,19 +232,32 @@ fn run(stages: &mut [Stage], mut entry: Entry, context: &mut StageContext<'_>, o
             }
             Stage::Match(matching) => matching.apply(&entry, context),
             Stage::Cri(cri) => {
-                for passed in cri.take(entry, context) {
-                    run(rest, passed, context, out);
-                }
+                let passed = cri.take(entry, context);
+                inspect_all(before.as_ref(), &passed);
+                passed.into_iter().for_each(|passed| run(rest, passed, context, out));
                 return;
             }
             simple => apply(simple, &mut entry, context),
         };
+        if let Some((name, before)) = &before {
+            let result = if outcome == Outcome::Gone { inspect::Result::Dropped } else { inspect::Result::Passed(&entry) };
+            inspect::print(name, before, &result);
+        }
         if outcome == Outcome::Gone {
             return;
         }
         at += 1;
     }
     out.push(entry);
+}
+
+/// Shows what a stage that joins lines made of one.
+fn inspect_all(before: Option<&(&'static str, Entry)>, passed: &[Entry]) {
+    let Some((name, before)) = before else { return };
+    if passed.is_empty() {
+        inspect::print(name, before, &inspect::Result::Held);
+    }
+    passed.iter().for_each(|passed| inspect::print(name, before, &inspect::Result::Passed(passed)));
 }
 
 fn apply(stage: &mut Stage, entry: &mut Entry, context: &mut StageContext<'_>) -> Outcome {

@@ -53,6 +53,7 @@ impl Harness {
             now: 1000,
             pause: Duration::ZERO,
             clock_steps: 0,
+            inspects: false,
         };
         run(&mut self.pipeline, &mut context, &mut self.out);
         self.pause = context.pause;

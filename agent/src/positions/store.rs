@@ -31,6 +31,8 @@ pub(crate) struct PositionsStore {
     generation: u64,
     /// Whether `current` may become `.1`; a damaged file must not replace a good one.
     is_current_good: bool,
+    /// For a run that leaves everything as it is.
+    writes_nothing: bool,
 }
 
 impl PositionsStore {
@@ -42,9 +44,15 @@ impl PositionsStore {
             temporary: data_dir.join("positions.json.tmp"),
             generation: 0,
             is_current_good: false,
+            writes_nothing: false,
         };
         let (positions, source) = store.load();
         (store, positions, source)
+    }
+
+    /// The same for a run that leaves everything as it is.
+    pub(crate) fn without_writing(self) -> Self {
+        Self { writes_nothing: true, ..self }
     }
 
     fn load(&mut self) -> (Positions, LoadedFrom) {
@@ -68,6 +76,9 @@ impl PositionsStore {
 
     /// Writes a new generation. On an error the files on disk are as before, or whole.
     pub(crate) fn write(&mut self, positions: &Positions) -> io::Result<()> {
+        if self.writes_nothing {
+            return Ok(());
+        }
         let bytes = codec::encode(positions, self.generation + 1);
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&self.temporary)?;
         file.write_all(&bytes)?;

@@ -13,6 +13,7 @@ pub(crate) mod old_positions;
 pub(crate) mod reader;
 pub(crate) mod report;
 mod sections;
+mod shown;
 pub(crate) mod targets;
 pub(crate) mod yaml;
 
@@ -42,6 +43,8 @@ pub struct PromtailConfig {
     pub(crate) counters: Arc<DropCounters>,
     /// Of this machine, for `__host__` and the pods of this node.
     pub(crate) hostname: String,
+    /// The file with its secrets masked.
+    shown: String,
 }
 
 /// A file that cannot be read at all.
@@ -99,6 +102,16 @@ impl PromtailConfig {
     pub(crate) fn render_metrics(&self, out: &mut String) {
         self.counters.render(out);
         self.metrics.render(out);
+    }
+
+    /// The file with its secrets masked.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Whether `/reload` and a changed file bring a new configuration.
+    pub fn enables_reload(&self) -> bool {
+        self.server.enables_reload
     }
 
     pub fn log_level(&self) -> &str {

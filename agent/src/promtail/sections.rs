@@ -9,6 +9,7 @@ use super::client::read_clients;
 use super::jobs::read_jobs;
 use super::reader::Fields;
 use super::report::Report;
+use super::shown::shown;
 use super::yaml::Node;
 use super::{PromtailConfig, jobs};
 use crate::pipeline::CustomMetrics;
@@ -23,6 +24,7 @@ pub(crate) struct Server {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) path_prefix: String,
     pub(crate) log_level: String,
+    pub(crate) enables_reload: bool,
 }
 
 /// What one process may read and send.
@@ -52,7 +54,7 @@ pub(crate) struct Pace {
     pub(crate) poll_max: Option<Duration>,
 }
 
-const SERVER_WITHOUT_EFFECT: [&str; 38] = [
+const SERVER_WITHOUT_EFFECT: [&str; 37] = [
     "log_format",
     "log_source_ips_enabled",
     "log_source_ips_full",
@@ -89,7 +91,6 @@ const SERVER_WITHOUT_EFFECT: [&str; 38] = [
     "tls_cipher_suites",
     "tls_min_version",
     "proxy_protocol_enabled",
-    "enable_runtime_reload",
     "reload",
 ];
 
@@ -126,6 +127,7 @@ pub(super) fn read(root: &Node, hostname: String, report: &mut Report) -> Option
         metrics,
         counters: Arc::default(),
         hostname,
+        shown: shown(root),
     })
 }
 
@@ -135,8 +137,12 @@ fn empty() -> &'static Node {
 }
 
 fn read_server(node: Option<&Node>, report: &mut Report) -> Server {
-    let mut server =
-        Server { listen: Some((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT).into()), path_prefix: String::new(), log_level: "info".to_owned() };
+    let mut server = Server {
+        listen: Some((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT).into()),
+        path_prefix: String::new(),
+        log_level: "info".to_owned(),
+        enables_reload: false,
+    };
     let Some(mut fields) = Fields::of(node.unwrap_or(empty()), "server", report) else { return server };
     let line = fields.line();
     let port = fields.integer("http_listen_port", report);
@@ -161,6 +167,7 @@ fn read_server(node: Option<&Node>, report: &mut Report) -> Server {
             report.error(line, format!("`server.log_level`: `{level}` is none of debug, info, warn, error"));
         }
     }
+    server.enables_reload = fields.boolean("enable_runtime_reload", report).unwrap_or(false);
     if let Some((line, _)) = fields.take_with_line("http_tls_config") {
         report.error(line, "`server.http_tls_config` is not supported; put a proxy before the port, or remove it");
     }

@@ -33,20 +33,36 @@ pub(crate) fn discovered(group: &TargetGroup) -> Vec<Labels> {
 pub(crate) fn targets(job: &Job, discovered: Vec<Labels>, hostname: &str) -> Vec<Target> {
     let mut targets = Vec::new();
     for labels in discovered {
-        if let Some(target) = target(job, labels, hostname).filter(|target| !targets.contains(target)) {
+        if let Ok((target, _)) = judge(job, labels, hostname)
+            && !targets.contains(&target)
+        {
             targets.push(target);
         }
     }
     targets
 }
 
-fn target(job: &Job, labels: Labels, hostname: &str) -> Option<Target> {
-    let mut labels = relabel(labels, &job.relabel)?;
-    let is_elsewhere = labels.get(HOST).is_some_and(|host| host != hostname);
-    let path = labels.get(PATH).filter(|_| !is_elsewhere).map(|path| Glob::new(path))?;
+/// Why discovered labels make no target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoTarget {
+    #[error("a rule of `relabel_configs` drops it")]
+    Relabelled,
+    #[error("it belongs to the host `{host}`; this one is `{hostname}`")]
+    Elsewhere { host: String, hostname: String },
+    #[error("it has no label `__path__`")]
+    WithoutPath,
+}
+
+/// The target that discovered `labels` make, with its pattern of paths, or why they make none.
+pub(crate) fn judge(job: &Job, labels: Labels, hostname: &str) -> Result<(Target, String), NoTarget> {
+    let mut labels = relabel(labels, &job.relabel).ok_or(NoTarget::Relabelled)?;
+    if let Some(host) = labels.get(HOST).filter(|host| *host != hostname) {
+        return Err(NoTarget::Elsewhere { host: host.clone(), hostname: hostname.to_owned() });
+    }
+    let path = labels.get(PATH).cloned().ok_or(NoTarget::WithoutPath)?;
     let exclude = labels.get(PATH_EXCLUDE).map(|path| Glob::new(path));
     labels.retain(|name, _| !name.starts_with("__"));
-    Some(Target { labels, path, exclude })
+    Ok((Target { labels, path: Glob::new(&path), exclude }, path))
 }
 
 #[cfg(test)]

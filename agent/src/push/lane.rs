@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use super::receiver::{Answer, OnClientError, Receiver};
 use crate::batch::Batch;
 use crate::batch::split::{self, Part};
 use crate::metrics::{DropReason, Metrics, PushOutcome};
+use crate::observe::clients::ClientLabels;
 use crate::positions::keeper::SharedPositions;
 use crate::tail::worker::WorkerHandle;
 
@@ -67,11 +68,11 @@ impl LaneSender {
     }
 
     /// Hands a batch over, or gives it back if there is no room.
-    pub(crate) fn try_send(&self, batch: Batch) -> Result<(), Batch> {
+    pub(crate) fn try_send(&self, batch: Batch) -> Result<(), Box<Batch>> {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.batches.try_send(batch).map_err(|refused| {
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
-            refused.into_inner()
+            Box::new(refused.into_inner())
         })
     }
 
@@ -108,7 +109,7 @@ pub(crate) struct LaneBatches {
 enum Settled {
     Acknowledged,
     /// Entries that will never be stored.
-    Dropped(u64),
+    Dropped(u64, DropReason),
     /// The receiver refused the part without saying how much of it.
     RefusedWhole,
     TooLarge,
@@ -117,6 +118,7 @@ enum Settled {
 impl Lane {
     /// Sends until the reader has ended and everything is settled.
     pub(crate) async fn run(self, mut incoming: LaneBatches) {
+        self.metrics.clients.expect(&self.receiver.labels);
         while let Some(batch) = incoming.batches.recv().await {
             self.reader.wake();
             self.settle(batch).await;
@@ -139,10 +141,8 @@ impl Lane {
         // A tenant that is refused does not hold up the others of the batch.
         let delivered = futures::future::join_all(own.into_iter().chain(others).map(|(tenant, part)| self.deliver(tenant, part))).await;
         let dropped: u64 = delivered.into_iter().sum();
-        if dropped > 0 {
-            self.metrics.dropped_lines(DropReason::IngesterError, dropped);
-        }
         self.metrics.lines_acknowledged.inc_by(batch.entries - dropped.min(batch.entries));
+        self.observe_delivery(&batch);
         self.metrics.bytes_acknowledged.inc_by(batch.line_bytes);
         tracing::trace!(entries = batch.entries, dropped, since_closed = ?batch.finished_at.elapsed(), "batch settled");
         let has_finished = batch.marks.iter().any(|mark| mark.entry.progress.is_finished);
@@ -169,17 +169,39 @@ impl Lane {
         self.positions.ensure_durable(revision).await;
     }
 
+    fn observe_delivery(&self, batch: &Batch) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        if let Some(oldest) = batch.oldest_stamp.and_then(|stamp| u64::try_from(stamp).ok()) {
+            self.metrics.delivery_seconds.observe(now.saturating_sub(Duration::from_nanos(oldest)).as_secs_f64());
+        }
+    }
+
+    /// Who gets the entries of `tenant`, as metrics name it.
+    fn labels(&self, tenant: Option<&str>) -> ClientLabels {
+        let own = &self.receiver.labels;
+        ClientLabels { host: own.host.clone(), tenant: tenant.map_or_else(|| own.tenant.clone(), str::to_owned) }
+    }
+
+    /// Counts `entries` of `part` that will never be stored.
+    fn count_dropped(&self, tenant: Option<&str>, part: &Part, entries: u64, reason: DropReason) -> u64 {
+        let entries = entries.min(part.entries);
+        let bytes = split::line_bytes(&part.body).unwrap_or_default() * entries / part.entries.max(1);
+        self.metrics.refused_lines(&self.labels(tenant), reason, entries, bytes);
+        entries
+    }
+
     /// Delivers a request, in parts if need be. Returns the entries that were refused for good.
     async fn deliver(&self, tenant: Option<&str>, whole: Part) -> u64 {
         let mut dropped = 0;
+        self.metrics.clients.encoded(&self.labels(tenant), whole.body.len() as u64);
         // Parts in order, with whether a refusal has been bisected.
         let mut parts = vec![(whole, false)];
         while let Some((part, is_bisected)) = parts.pop() {
             let settled = self.attempt_until_settled(tenant, &part).await;
             let is_split = match settled {
                 Settled::Acknowledged => continue,
-                Settled::Dropped(entries) => {
-                    dropped += entries.min(part.entries);
+                Settled::Dropped(entries, reason) => {
+                    dropped += self.count_dropped(tenant, &part, entries, reason);
                     continue;
                 }
                 Settled::RefusedWhole => !is_bisected && part.entries > 1,
@@ -193,9 +215,9 @@ impl Lane {
                 }
                 Some(Err(error)) => {
                     tracing::error!(error = %error, "request not split; its entries are dropped");
-                    dropped += part.entries;
+                    dropped += self.count_dropped(tenant, &part, part.entries, DropReason::IngesterError);
                 }
-                None => dropped += part.entries,
+                None => dropped += self.count_dropped(tenant, &part, part.entries, DropReason::IngesterError),
             }
         }
         dropped
@@ -205,7 +227,7 @@ impl Lane {
         let mut backoff = Backoff::new(self.receiver.config.backoff);
         loop {
             let wait = match self.attempt(tenant, &part.body).await {
-                Some(answer) => match self.judge(&answer, part) {
+                Some(answer) => match self.judge(&answer, tenant, part) {
                     Ok(settled) => return settled,
                     Err(wait) => wait,
                 },
@@ -213,8 +235,9 @@ impl Lane {
             };
             if backoff.is_exhausted() {
                 tracing::warn!(entries = part.entries, "attempts used up; entries dropped");
-                return Settled::Dropped(part.entries);
+                return Settled::Dropped(part.entries, DropReason::IngesterError);
             }
+            self.metrics.clients.retried(&self.labels(tenant));
             let own_wait = backoff.next_wait(random());
             tokio::time::sleep(wait.unwrap_or_default().max(own_wait)).await;
         }
@@ -222,8 +245,11 @@ impl Lane {
 
     async fn attempt(&self, tenant: Option<&str>, body: &Bytes) -> Option<Answer> {
         self.metrics.pushes_in_flight.inc();
+        let began = Instant::now();
         let answered = self.receiver.push(body.clone(), tenant).await;
         self.metrics.pushes_in_flight.dec();
+        let status = answered.as_ref().ok().map(|answer| answer.status);
+        self.metrics.clients.answered(&self.labels(tenant), status, began.elapsed());
         match answered {
             Ok(answer) => Some(answer),
             Err(error) => {
@@ -235,7 +261,7 @@ impl Lane {
     }
 
     /// What an answer means for a part: settled, or the wait before the next attempt.
-    fn judge(&self, answer: &Answer, part: &Part) -> Result<Settled, Option<Duration>> {
+    fn judge(&self, answer: &Answer, tenant: Option<&str>, part: &Part) -> Result<Settled, Option<Duration>> {
         let verdict = answer::verdict(answer.status);
         if verdict != Verdict::Blocked
             && let Some(status) = self.blocked.clear()
@@ -246,12 +272,13 @@ impl Lane {
             Verdict::Acknowledged => {
                 self.metrics.push_request(PushOutcome::Acknowledged);
                 self.metrics.sent_bytes.inc_by(part.body.len() as u64);
+                self.metrics.clients.sent(&self.labels(tenant), part.body.len() as u64, part.entries);
                 Ok(Settled::Acknowledged)
             }
             Verdict::Retry if answer.status == 429 && self.receiver.config.drops_rate_limited => {
                 self.metrics.push_request(PushOutcome::Refused);
                 tracing::warn!(answer = answer.body.trim_end(), "receiver limits the rate; entries dropped as configured");
-                Ok(Settled::Dropped(part.entries))
+                Ok(Settled::Dropped(part.entries, DropReason::RateLimited))
             }
             Verdict::Retry => {
                 self.metrics.push_request(PushOutcome::Retried);
@@ -265,7 +292,8 @@ impl Lane {
             Verdict::Refused => {
                 self.metrics.push_request(PushOutcome::Refused);
                 tracing::warn!(status = answer.status, answer = answer.body.trim_end(), "receiver refused entries");
-                Ok(answer::ignored_entries(&answer.body).map_or(Settled::RefusedWhole, Settled::Dropped))
+                let named = |entries| Settled::Dropped(entries, DropReason::IngesterError);
+                Ok(answer::ignored_entries(&answer.body).map_or(Settled::RefusedWhole, named))
             }
             Verdict::Blocked => self.judge_blocked(answer, part),
         }
@@ -274,7 +302,7 @@ impl Lane {
     fn judge_blocked(&self, answer: &Answer, part: &Part) -> Result<Settled, Option<Duration>> {
         self.metrics.push_request(PushOutcome::Blocked);
         if self.receiver.config.on_4xx == OnClientError::Drop {
-            return Ok(Settled::Dropped(part.entries));
+            return Ok(Settled::Dropped(part.entries, DropReason::IngesterError));
         }
         self.blocked.set(answer.status, Instant::now());
         self.metrics.blocked(answer.status, true);

@@ -9,4 +9,5 @@ pub(crate) mod announce;
 pub(crate) mod answer;
 pub(crate) mod backoff;
 pub(crate) mod lane;
+pub(crate) mod print;
 pub(crate) mod receiver;

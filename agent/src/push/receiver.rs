@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use reqwest::redirect;
 use reqwest::{Client, RequestBuilder, Url};
 
 use super::answer;
 use super::backoff::BackoffBounds;
+use super::print;
+use crate::observe::clients::ClientLabels;
 
 /// A connection lives at most this long, so that load spreads and names are resolved again.
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
@@ -127,6 +129,10 @@ pub(crate) struct Receiver {
     client: Client,
     pub(crate) url: Url,
     pub(crate) config: Arc<ClientConfig>,
+    /// Names it in metrics.
+    pub(crate) labels: ClientLabels,
+    /// Entries are printed and nothing is sent.
+    pub(crate) prints: bool,
 }
 
 impl Receiver {
@@ -150,11 +156,17 @@ impl Receiver {
             .tcp_nodelay(true)
             .build()
             .map_err(ReceiverError::Client)?;
-        Ok(Self { client, url, config: Arc::new(config) })
+        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+        let host = format!("{}{port}", url.host_str().unwrap_or_default());
+        let labels = ClientLabels { host, tenant: config.tenant_id.clone().unwrap_or_default() };
+        Ok(Self { client, url, config: Arc::new(config), labels, prints: false })
     }
 
     /// Sends one request. An error means that no answer came.
     pub(crate) async fn push(&self, body: Bytes, tenant: Option<&str>) -> Result<Answer, reqwest::Error> {
+        if self.prints {
+            return Ok(printed(&body, tenant));
+        }
         let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf").body(body);
         // A tenant that lines name comes before the client's own. One that no header can hold is sent as far as it can.
         if let Some(tenant) = tenant {
@@ -187,6 +199,16 @@ impl Receiver {
         Ok((response.status().as_u16(), response.headers().contains_key("x-tailwater-version")))
     }
 
+    /// Asks for another path of the receiver. Returns the status and its `Date`.
+    pub(crate) async fn look(&self, path: &str) -> Result<(u16, Option<String>), reqwest::Error> {
+        let mut url = self.url.clone();
+        url.set_path(path);
+        url.set_query(None);
+        let response = self.authorize(self.client.get(url)).await.send().await?;
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+        Ok((response.status().as_u16(), date))
+    }
+
     async fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
         if let Some((user, password)) = &self.config.basic_auth {
             return request.basic_auth(user, Some(&password.0));
@@ -210,6 +232,17 @@ impl Receiver {
             None => request,
         }
     }
+}
+
+/// Prints the entries of a request, and takes them as delivered.
+fn printed(body: &[u8], tenant: Option<&str>) -> Answer {
+    use std::io::Write;
+    match print::render(body, tenant) {
+        // Nobody reading any more is no reason to end.
+        Ok(text) => drop(std::io::stdout().lock().write_all(text.as_bytes())),
+        Err(error) => tracing::error!(error = %error, "a request cannot be shown"),
+    }
+    Answer { status: 204, retry_after: None, body: String::new() }
 }
 
 /// Adds certificates and proxy.

@@ -118,6 +118,8 @@ pub(crate) struct ContainerTail {
     pub(super) last_marked: Option<CleanPoint>,
     pub(super) late_marks: Vec<Mark>,
     pub(crate) is_in_batch: bool,
+    /// What it tells of itself is as it is now.
+    pub(super) is_reported: bool,
 }
 
 #[derive(Debug)]
@@ -151,6 +153,7 @@ impl ContainerTail {
             last_marked: None,
             late_marks: Vec::new(),
             is_in_batch: false,
+            is_reported: false,
         }
     }
 
@@ -263,7 +266,6 @@ impl ContainerTail {
         let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
         let look = front.look(context.now)?;
         let offset_before = front.offset;
-        let lines_before = context.counts.lines;
         let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
         let mut end = if look.has_shrunk {
             ReadEnd::Truncated
@@ -277,12 +279,6 @@ impl ContainerTail {
             end = front.read(context.buffer, READ_QUANTUM, &mut sink)?;
         }
         let has_progress = front.offset != offset_before;
-        if let Source::Target(target) = &self.source
-            && (has_progress || look.has_news)
-        {
-            let path = target.labels.get("filename").map_or("", String::as_str);
-            context.metrics.count_file(path, context.counts.lines - lines_before, front.offset, front.size);
-        }
         if end == ReadEnd::Truncated {
             self.begin_truncated_anew(context)?;
             return Ok(FrontRead { has_progress: true, ..FrontRead::default() });

@@ -11,6 +11,9 @@ pub(crate) struct ReadCounts {
     pub(crate) parse_errors: u64,
     pub(crate) unparsed_dropped: u64,
     pub(crate) truncated_lines: u64,
+    /// Left out of lines and of dropped ones.
+    pub(crate) truncated_bytes: u64,
+    pub(crate) dropped_bytes: u64,
     pub(crate) too_long_dropped: u64,
     pub(crate) nul_bytes: u64,
 }
@@ -27,9 +30,9 @@ impl ReadCounts {
         metrics.clock_steps.inc_by(counts.clock_steps);
         metrics.invalid_utf8.inc_by(counts.invalid_utf8);
         metrics.parse_errors(counts.parse_errors);
-        metrics.dropped_lines(DropReason::Unparsed, counts.unparsed_dropped);
-        metrics.truncated_lines(counts.truncated_lines);
-        metrics.dropped_lines(DropReason::LineTooLong, counts.too_long_dropped);
+        metrics.dropped_lines(DropReason::Unparsed, counts.unparsed_dropped, 0);
+        metrics.truncated_lines(counts.truncated_lines, counts.truncated_bytes);
+        metrics.dropped_lines(DropReason::LineTooLong, counts.too_long_dropped, counts.dropped_bytes);
         metrics.discarded_nul_bytes(counts.nul_bytes);
     }
 }

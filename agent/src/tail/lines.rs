@@ -34,6 +34,7 @@ impl RecordReader<'_> {
     pub(super) fn read_long_line(&mut self, head: &[u8], unread: u64, offset: u64) {
         self.counts.bytes += head.len() as u64 + unread + 1;
         self.counts.truncated_lines += u64::from(unread > 0);
+        self.counts.truncated_bytes += unread;
         self.read_line(head, unread, offset, offset + head.len() as u64 + unread + 1);
     }
 
@@ -127,6 +128,7 @@ fn run(
         now: now(),
         pause: Duration::ZERO,
         clock_steps: 0,
+        inspects: limits.inspects,
     };
     act(&mut stages.pipeline, &mut context, &mut out);
     let mut touched = Vec::new();
@@ -221,6 +223,7 @@ mod tests {
                 max_streams: 0,
                 streams: Mutex::default(),
                 read_rate: None,
+                inspects: false,
                 external_labels: Labels::new(),
             };
             let labels = Labels::from([("job".to_owned(), "t".to_owned())]);

@@ -21,6 +21,7 @@ mod marks;
 pub(crate) mod outlet;
 pub(crate) mod reconcile;
 pub(crate) mod records;
+mod report;
 pub(crate) mod stages;
 pub(crate) mod state;
 pub(crate) mod worker;

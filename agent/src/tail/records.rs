@@ -211,6 +211,7 @@ impl RecordReader<'_> {
         let is_too_long = unread > 0 || valid.len() > self.rules.max_line_bytes;
         if is_too_long && self.rules.long_line == LongLine::Drop {
             self.counts.too_long_dropped += 1;
+            self.counts.dropped_bytes += valid.len() as u64 + unread;
             return;
         }
         // Cutting the head of a long line may have cut a character; that is not the writer's doing.
@@ -222,6 +223,7 @@ impl RecordReader<'_> {
         }
         let (line, left_out) = text::truncate(&valid, valid.len() as u64 + unread, self.rules.max_line_bytes);
         self.counts.truncated_lines += 1;
+        self.counts.truncated_bytes += left_out;
         self.outlet.push_with(self.batch, stream, stamp, &line, ("truncated", &left_out.to_string()));
     }
 
@@ -248,11 +250,13 @@ impl RecordReader<'_> {
         if raw.unread > 0 || valid.len() > self.rules.max_line_bytes {
             if self.rules.long_line == LongLine::Drop {
                 self.counts.too_long_dropped += 1;
+                self.counts.dropped_bytes += valid.len() as u64 + raw.unread;
                 return;
             }
             let stamp = self.state.stamps.give_next(self.outlet.first_stamp);
             let (line, left_out) = text::truncate(&valid, valid.len() as u64 + raw.unread, self.rules.max_line_bytes);
             self.counts.truncated_lines += 1;
+            self.counts.truncated_bytes += left_out;
             self.outlet.push_with(self.batch, stream, stamp, &line, ("truncated", &left_out.to_string()));
             return;
         }

@@ -122,6 +122,8 @@ pub(crate) struct StageLimits {
     pub(crate) streams: Mutex<std::collections::HashSet<Labels>>,
     pub(crate) read_rate: Option<(Mutex<TokenBucket>, bool)>,
     pub(crate) external_labels: Labels,
+    /// Whether every stage prints what it does.
+    pub(crate) inspects: bool,
 }
 
 /// Where an instance's entries go.
@@ -153,11 +155,12 @@ impl StageOutlet {
         let limit = self.limits.max_line_size;
         if limit > 0 && entry.line.len() > limit {
             if !self.limits.truncates {
-                self.limits.metrics.dropped_lines(DropReason::LineTooLong, 1);
+                self.limits.metrics.dropped_lines(DropReason::LineTooLong, 1, entry.line.len() as u64);
                 return;
             }
-            self.limits.metrics.truncated_lines(1);
-            entry.line.truncate(entry.line.floor_char_boundary(limit));
+            let kept = entry.line.floor_char_boundary(limit);
+            self.limits.metrics.truncated_lines(1, (entry.line.len() - kept) as u64);
+            entry.line.truncate(kept);
         }
         if self.rendered.len() > MAX_RENDERED {
             self.rendered.clear();
@@ -168,7 +171,7 @@ impl StageOutlet {
         }
         let Some(rendered) = self.rendered.get_mut(&entry.labels) else { return };
         if rendered.is_over_limit {
-            self.limits.metrics.dropped_lines(DropReason::StreamLimited, 1);
+            self.limits.metrics.dropped_lines(DropReason::StreamLimited, 1, entry.line.len() as u64);
             return;
         }
         if !batch.is_open(rendered.slot) {

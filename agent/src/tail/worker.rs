@@ -10,13 +10,15 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
+
 use super::container::{ContainerTail, ReadContext, Turn};
 use super::counts::ReadCounts;
 use super::reconcile::ReconcileContext;
 use super::records::LineRules;
 use crate::batch::Batch;
 use crate::batch::builder::BatchBuilder;
-use crate::discover::listing::{ContainerListing, Source};
+use crate::discover::listing::ContainerListing;
 use crate::enrich::Enricher;
 use crate::metrics::Metrics;
 use crate::positions::keeper::SharedPositions;
@@ -92,6 +94,8 @@ struct Running {
     /// Finished and not yet taken by the lane.
     outbox: Option<Batch>,
     own_open_files: i64,
+    /// Processor time of this thread that is counted.
+    counted_cpu: Duration,
     /// Where the next round begins, after a batch was full in the middle of one.
     next_container: usize,
 }
@@ -106,10 +110,13 @@ impl Worker {
             by_path: HashMap::new(),
             outbox: None,
             own_open_files: 0,
+            counted_cpu: Duration::ZERO,
             next_container: 0,
             worker: self,
         };
+        let beat = running.worker.metrics.heartbeats.begin("reader");
         while !running.worker.stop.load(Ordering::Acquire) {
+            beat.renew();
             running.step();
         }
         running.hand_over_the_rest();
@@ -159,6 +166,13 @@ impl Running {
             }
         }
         self.counts.publish(&self.worker.metrics);
+        self.publish_cpu();
+    }
+
+    fn publish_cpu(&mut self) {
+        let Ok(used) = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from) else { return };
+        self.worker.metrics.read_cpu_seconds.inc_by(used.saturating_sub(self.counted_cpu).as_secs_f64());
+        self.counted_cpu = used;
     }
 
     fn turn(&mut self, index: usize, now: Instant) -> Turn {
@@ -176,7 +190,9 @@ impl Running {
             now,
         };
         let container = &mut self.containers[index];
+        let lines_before = context.counts.lines;
         let turn = container.turn(&mut context);
+        container.report(&worker.metrics.files, self.counts.lines - lines_before, &turn);
         worker.batch.touched(now);
         let timing = &worker.timing;
         match turn {
@@ -223,7 +239,7 @@ impl Running {
 
     fn hand_over_outbox(&mut self) {
         if let Some(batch) = self.outbox.take() {
-            self.outbox = self.worker.lane.try_send(batch).err();
+            self.outbox = self.worker.lane.try_send(batch).err().map(|refused| *refused);
         }
     }
 
@@ -258,7 +274,9 @@ impl Running {
             is_full_reread: self.worker.is_full_reread,
         };
         let container = &mut self.containers[index];
-        if container.reconcile(listing, &context) {
+        let has_news = container.reconcile(listing, &context);
+        container.is_reported &= !has_news;
+        if has_news {
             container.poll_interval = self.worker.timing.poll_min;
             container.next_turn = now;
         }
@@ -295,9 +313,7 @@ impl Running {
         for mut container in ended {
             container.count_pending(&self.worker.pending_bytes);
             container.finished.iter().for_each(|file| positions.vanished(file.id, now));
-            if let Source::Target(target) = &container.source {
-                self.worker.metrics.forget_file(target.labels.get("filename").map_or("", String::as_str));
-            }
+            self.worker.metrics.files.forget(&container.path);
         }
         self.containers = rest;
         self.by_path = self.containers.iter().enumerate().map(|(index, container)| (container.path.clone(), index)).collect();

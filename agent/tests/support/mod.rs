@@ -367,3 +367,14 @@ pub fn gzip(path: &Path) {
     std::fs::rename(named("tmp"), named("gz")).unwrap();
     std::fs::remove_file(path).unwrap();
 }
+
+/// A kubeconfig of an API server at `address`.
+pub fn kubeconfig(node: &Node, address: SocketAddr) -> PathBuf {
+    let path = node.data().with_file_name("kubeconfig");
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: c\n  cluster: {{server: 'http://{address}'}}\n\
+         users:\n- name: u\n  user: {{}}\ncontexts:\n- name: c\n  context: {{cluster: c, user: u}}\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}

@@ -1,0 +1,84 @@
+//! Whether the Kubernetes API tells us what labels need.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::ListParams;
+use kube::{Api, Client};
+
+use super::finding::Finding;
+use crate::config::{Config, MetadataSource};
+use crate::enrich::kubernetes;
+
+const CHECK: &str = "kubernetes api";
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) async fn examine(config: &Config) -> Vec<Finding> {
+    let asks = match &config.promtail {
+        Some(promtail) => promtail.jobs.iter().any(|job| !job.pods.is_empty()),
+        None => config.metadata_source == MetadataSource::Auto && (config.in_cluster || config.kubeconfig.is_some()),
+    };
+    if !asks {
+        return vec![Finding::fine(CHECK, "not asked; labels come from paths and from the configuration")];
+    }
+    let kubeconfig = match &config.promtail {
+        Some(promtail) => promtail.jobs.iter().flat_map(|job| &job.pods).find_map(|pods| pods.kubeconfig.clone()),
+        None => config.kubeconfig.clone(),
+    };
+    let client = match kubernetes::connect(kubeconfig).await {
+        Ok(client) => client,
+        Err(error) => {
+            let advice = "run with a service account whose token is mounted, or give a kubeconfig";
+            return vec![Finding::problem(CHECK, super::with_causes(&error), advice)];
+        }
+    };
+    let node = config.promtail.as_ref().map_or(&config.node_name, |promtail| &promtail.hostname);
+    vec![pods(&client, node).await, namespaces(&client, config.promtail.is_some()).await].into_iter().flatten().collect()
+}
+
+async fn pods(client: &Client, node: &str) -> Option<Finding> {
+    let list = ListParams::default().fields(&format!("spec.nodeName={node}")).limit(1);
+    let pods: Api<Pod> = Api::all(client.clone());
+    let answer = tokio::time::timeout(PATIENCE, pods.list(&list)).await;
+    Some(match answer {
+        Ok(Ok(found)) if found.items.is_empty() => {
+            let advice = "set NODE_NAME from `spec.nodeName` (downward API); pods are watched by it";
+            Finding::warning(CHECK, format!("it knows no pod on a node called `{node}`"), advice)
+        }
+        Ok(Ok(_)) => Finding::fine(CHECK, format!("pods of node `{node}` can be listed")),
+        Ok(Err(error)) => failed("pods", &error),
+        Err(_) => unanswered(),
+    })
+}
+
+async fn namespaces(client: &Client, is_promtail: bool) -> Option<Finding> {
+    // The jobs of a `promtail.yaml` ask for pods alone.
+    if is_promtail {
+        return None;
+    }
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    match tokio::time::timeout(PATIENCE, namespaces.list_metadata(&ListParams::default().limit(1))).await {
+        Ok(Ok(_)) => Some(Finding::fine(CHECK, "namespaces can be listed")),
+        Ok(Err(error)) => Some(failed("namespaces", &error)),
+        // The list of pods has told it already.
+        Err(_) => None,
+    }
+}
+
+fn failed(what: &str, error: &kube::Error) -> Finding {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
+            let advice = format!("give its service account a ClusterRole with get, list and watch on `{what}`");
+            Finding::problem(CHECK, format!("listing {what} is forbidden ({}): {}", status.code, status.message), advice)
+        }
+        other => {
+            let advice = "check the API server's address and this node's way to it; lines go out with labels of their paths meanwhile";
+            Finding::problem(CHECK, format!("cannot list {what}: {}", super::with_causes(other)), advice)
+        }
+    }
+}
+
+fn unanswered() -> Finding {
+    let advice = "check network policies between this pod and the API server";
+    Finding::problem(CHECK, format!("no answer within {} s", PATIENCE.as_secs()), advice)
+}

@@ -1,0 +1,56 @@
+//! `tailwater-agent doctor`: why are there no logs?
+//!
+//! Looks at everything a line passes on its way, from the file to the receiver, changes nothing, and tells what it saw: each check with its evidence, and
+//! what to do where something is wrong. A check that could not be made says so; none of them waits for longer than a few seconds.
+
+mod clock;
+mod cluster;
+mod finding;
+mod node;
+mod receiver;
+
+pub use finding::{Finding, Verdict};
+
+use crate::config::Config;
+use crate::push::receiver::ClientConfig;
+
+/// All findings, in the order of a line's way.
+pub async fn examine(config: &Config) -> Vec<Finding> {
+    crate::agent::install_crypto();
+    let mut findings = node::examine(config);
+    findings.extend(cluster::examine(config).await);
+    for client in clients(config) {
+        findings.extend(receiver::examine(&client).await);
+    }
+    findings
+}
+
+/// An error with its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+fn clients(config: &Config) -> Vec<ClientConfig> {
+    match &config.promtail {
+        Some(promtail) => promtail.clients.iter().map(|client| client.config.clone()).collect(),
+        None => vec![config.client.clone()],
+    }
+}
+
+/// The findings as text, and whether something is wrong.
+pub fn report(findings: &[Finding]) -> (String, bool) {
+    let mut text: String = findings.iter().map(ToString::to_string).collect();
+    let count = |verdict: Verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
+    let (problems, warnings) = (count(Verdict::Problem), count(Verdict::Warning));
+    text.push_str(&match (problems, warnings) {
+        (0, 0) => "everything looks right\n".to_owned(),
+        (problems, warnings) => format!("{problems} problems, {warnings} warnings\n"),
+    });
+    (text, problems > 0)
+}

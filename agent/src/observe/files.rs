@@ -1,0 +1,123 @@
+//! What readers last saw of each group of files: a container's, or a target's.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use parking_lot::Mutex;
+
+use crate::pipeline::counters::sample;
+use crate::positions::table::ContainerPath;
+
+/// Files with series of their own; beyond it they are added up by namespace.
+const MAX_PATH_SERIES: usize = 2000;
+
+/// The file being read, and what waits behind it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct FileView {
+    /// Of the live file, also while an older one is being read.
+    pub(crate) path: String,
+    /// The file being read by its name.
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    /// Bytes read of it.
+    pub(crate) read: u64,
+    pub(crate) size: u64,
+    /// Bytes of newer files that are not begun.
+    pub(crate) waiting: u64,
+    /// Lines read of the group.
+    pub(crate) lines: u64,
+    pub(crate) last_error: Option<String>,
+}
+
+impl FileView {
+    /// Its size now, where it still has its name; what a reader saw otherwise.
+    pub(crate) fn size_now(&self) -> u64 {
+        let path = std::path::Path::new(&self.path).with_file_name(&self.name);
+        let metadata = fs::symlink_metadata(path).ok();
+        let is_it = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode);
+        metadata.filter(is_it).map_or(self.size, |metadata| metadata.len())
+    }
+}
+
+/// All groups that are being read.
+#[derive(Debug, Default)]
+pub(crate) struct FileBoard(Mutex<BTreeMap<ContainerPath, FileView>>);
+
+impl FileBoard {
+    /// Replaces what is known of `group`; `lines` are those read since.
+    pub(crate) fn report(&self, group: &str, lines: u64, view: FileView) {
+        let mut files = self.0.lock();
+        match files.get_mut(group) {
+            Some(known) => *known = FileView { lines: known.lines + lines, ..view },
+            None => drop(files.insert(group.to_owned(), FileView { lines, ..view })),
+        }
+    }
+
+    /// The group is gone, and with it its series.
+    pub(crate) fn forget(&self, group: &str) {
+        self.0.lock().remove(group);
+    }
+
+    pub(crate) fn all(&self) -> Vec<(ContainerPath, FileView)> {
+        self.0.lock().iter().map(|(group, view)| (group.clone(), view.clone())).collect()
+    }
+
+    /// Appends Promtail's series of files.
+    pub(crate) fn render(&self, out: &mut String) {
+        let files = self.all();
+        let views: Vec<(&FileView, u64)> = files.iter().map(|(_, view)| (view, view.size_now())).collect();
+        let mut family = |name: &str, kind: &str, help: &str, value: fn(&(&FileView, u64)) -> u64| {
+            out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+            let mut by_label: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+            for view in &views {
+                let label = if views.len() > MAX_PATH_SERIES { ("namespace", &*view.0.namespace) } else { ("path", &*view.0.path) };
+                *by_label.entry(label).or_default() += value(view);
+            }
+            by_label.into_iter().for_each(|(label, value)| sample(out, name, &[label], value));
+        };
+        family("promtail_read_lines_total", "counter", "Lines read", |(view, _)| view.lines);
+        family("promtail_read_bytes_total", "gauge", "Bytes read", |(view, _)| view.read);
+        family("promtail_file_bytes_total", "gauge", "Bytes of the file", |(_, size)| *size);
+        out.push_str("# HELP promtail_files_active_total Files being read\n# TYPE promtail_files_active_total gauge\n");
+        sample(out, "promtail_files_active_total", &[], files.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(path: &str, read: u64) -> FileView {
+        FileView { path: path.to_owned(), name: "0.log".to_owned(), namespace: "shop".to_owned(), read, size: 9, ..FileView::default() }
+    }
+
+    #[test]
+    fn lines_add_up_and_series_vanish_with_the_group() {
+        let board = FileBoard::default();
+        board.report("c", 2, view("/p/0.log", 4));
+        board.report("c", 3, view("/p/0.log", 9));
+        let mut text = String::new();
+        board.render(&mut text);
+        for line in ["promtail_read_lines_total{path=\"/p/0.log\"} 5", "promtail_read_bytes_total{path=\"/p/0.log\"} 9"] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        board.forget("c");
+        let mut text = String::new();
+        board.render(&mut text);
+        assert!(!text.contains("path="), "{text}");
+    }
+
+    #[test]
+    fn very_many_files_are_added_up_by_namespace() {
+        let board = FileBoard::default();
+        for number in 0..=MAX_PATH_SERIES {
+            board.report(&number.to_string(), 1, view(&format!("/p/{number}/0.log"), 2));
+        }
+        let mut text = String::new();
+        board.render(&mut text);
+        assert!(text.contains("promtail_read_lines_total{namespace=\"shop\"} 2001\n") && !text.contains("path="), "{text}");
+    }
+}

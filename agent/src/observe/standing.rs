@@ -1,0 +1,177 @@
+//! How far each file is: what readers saw, joined with what is acknowledged.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::files::FileView;
+use crate::metrics::{Metrics, Namespace};
+use crate::positions::table::{ContainerPath, InstanceKey, Positions};
+
+/// One file as `/targets` shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Standing {
+    /// Its container's directory, or its job and path.
+    pub(crate) group: ContainerPath,
+    pub(crate) instance: u32,
+    pub(crate) name: String,
+    pub(crate) path: Option<String>,
+    pub(crate) namespace: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) size: Option<u64>,
+    pub(crate) read: Option<u64>,
+    pub(crate) acknowledged: u64,
+    /// Bytes on the node that are not acknowledged, newer files of the group included.
+    pub(crate) lag_bytes: u64,
+    /// Nanoseconds since the epoch.
+    pub(crate) last_stamp: Option<i64>,
+    pub(crate) is_finished: bool,
+    pub(crate) last_error: Option<String>,
+}
+
+impl Standing {
+    pub(crate) fn state(&self) -> &'static str {
+        match self {
+            Self { last_error: Some(_), .. } => "failing",
+            Self { is_finished: true, .. } => "finished",
+            Self { labels, acknowledged: 0, read: Some(0), .. } if labels.is_empty() => "waiting",
+            Self { lag_bytes: 0, .. } => "idle",
+            _ => "reading",
+        }
+    }
+
+    /// How old the last acknowledged line is, where more are there.
+    pub(crate) fn lag_seconds(&self, now_nanos: i64) -> Option<f64> {
+        #[allow(clippy::cast_precision_loss, reason = "an age in seconds")]
+        let age = |stamp: i64| (now_nanos.saturating_sub(stamp) as f64 / 1e9).max(0.0);
+        self.last_stamp.filter(|_| self.lag_bytes > 0 && !self.is_finished).map(age)
+    }
+}
+
+/// All files that are known, each once, ordered by group.
+pub(crate) fn standings(metrics: &Arc<Metrics>, positions: &Positions) -> Vec<Standing> {
+    let mut seen: HashMap<ContainerPath, FileView> = metrics.files.all().into_iter().collect();
+    let labels_of = |key: &InstanceKey| {
+        let entry = positions.instances.get(key);
+        entry.and_then(|entry| entry.label_sets.last()).map(|set| set.labels.clone()).unwrap_or_default()
+    };
+    let mut standings = Vec::new();
+    for file in &positions.files {
+        let is_it = |view: &FileView| (view.device, view.inode) == (file.device, file.inode);
+        let group = &file.instance.container;
+        let view = seen.get(group).is_some_and(is_it).then(|| seen.remove(group)).flatten();
+        let mut standing = Standing {
+            group: group.clone(),
+            instance: file.instance.number,
+            name: file.name.clone(),
+            path: None,
+            namespace: namespace_of(group).to_owned(),
+            labels: labels_of(&file.instance),
+            size: None,
+            read: None,
+            acknowledged: file.progress.offset,
+            lag_bytes: 0,
+            last_stamp: file.progress.last_stamp,
+            is_finished: file.progress.is_finished,
+            last_error: None,
+        };
+        if let Some(view) = view {
+            standing.see(view);
+        }
+        standings.push(standing);
+    }
+    // Not yet checkpointed: nothing of them is acknowledged.
+    for (group, view) in seen {
+        let labels = labels_of(&InstanceKey { container: group.clone(), number: instance_of(&view.name) });
+        let mut standing = Standing {
+            instance: instance_of(&view.name),
+            name: view.name.clone(),
+            path: None,
+            namespace: String::new(),
+            labels,
+            size: None,
+            read: None,
+            acknowledged: 0,
+            lag_bytes: 0,
+            last_stamp: None,
+            is_finished: false,
+            last_error: None,
+            group,
+        };
+        standing.see(view);
+        standings.push(standing);
+    }
+    standings.sort_by(|a, b| (&a.group, a.instance, &a.name).cmp(&(&b.group, b.instance, &b.name)));
+    standings
+}
+
+/// Sets the gauges that say how far behind the files are.
+pub(crate) fn measure(metrics: &Arc<Metrics>, positions: &Positions, now_nanos: i64) {
+    let standings = standings(metrics, positions);
+    let bytes = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let mut by_namespace: BTreeMap<&str, u64> = BTreeMap::new();
+    for standing in standings.iter().filter(|standing| standing.size.is_some()) {
+        *by_namespace.entry(&standing.namespace).or_default() += standing.lag_bytes;
+    }
+    metrics.lag_bytes.clear();
+    for (namespace, lag) in by_namespace {
+        metrics.lag_bytes.get_or_create(&Namespace { namespace: namespace.to_owned() }).set(bytes(lag));
+    }
+    let ages = standings.iter().filter_map(|standing| standing.lag_seconds(now_nanos));
+    metrics.lag_seconds_max.set(ages.fold(0.0, f64::max));
+    let unacked = standings.iter().map(|standing| standing.read.unwrap_or_default().saturating_sub(standing.acknowledged)).sum();
+    metrics.unacked_bytes.set(bytes(unacked));
+}
+
+impl Standing {
+    fn see(&mut self, view: FileView) {
+        let size = view.size_now();
+        self.lag_bytes = size.saturating_sub(self.acknowledged) + view.waiting;
+        (self.size, self.read) = (Some(size), Some(view.read));
+        self.name = view.name;
+        self.path = Some(view.path);
+        self.namespace = view.namespace;
+        self.last_error = view.last_error;
+    }
+}
+
+/// `<namespace>_<pod>_<uid>/<container>`; nothing for another target.
+fn namespace_of(group: &str) -> &str {
+    group.split_once('/').and_then(|(pod, _)| pod.split_once('_')).map_or("", |(namespace, _)| namespace)
+}
+
+fn instance_of(name: &str) -> u32 {
+    name.split('.').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::positions::table::tests::file_entry;
+
+    #[test]
+    fn what_was_read_and_what_is_acknowledged_are_joined() {
+        let metrics = Metrics::new();
+        let view = |group: &str, inode: u64| FileView {
+            path: format!("/nowhere/{group}/0.log"),
+            name: "0.log".to_owned(),
+            namespace: "shop".to_owned(),
+            device: 1,
+            inode,
+            read: 80,
+            size: 100,
+            waiting: 7,
+            ..FileView::default()
+        };
+        metrics.files.report("shop_a_u/c", 1, view("shop_a_u/c", 2));
+        metrics.files.report("shop_b_u/c", 1, FileView { last_error: Some("denied".to_owned()), ..view("shop_b_u/c", 9) });
+        let positions = Positions { files: vec![file_entry("shop_a_u/c", 60)], ..Positions::default() };
+        let found = standings(&metrics, &positions);
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].acknowledged, found[0].lag_bytes, found[0].read, found[0].state()), (60, 47, Some(80), "reading"));
+        assert_eq!(found[0].lag_seconds(2_000_000_005), Some(2.0));
+        measure(&metrics, &positions, 2_000_000_005);
+        assert_eq!((metrics.lag_seconds_max.get(), metrics.unacked_bytes.get()), (2.0, 100));
+        assert!(metrics.render().contains("tailwater_agent_lag_bytes{namespace=\"shop\"} 154"));
+        assert_eq!((found[1].acknowledged, found[1].lag_bytes, found[1].state()), (0, 107, "failing"));
+    }
+}

@@ -1,0 +1,219 @@
+//! What the agent tells of itself while it runs: pages, metrics, a new configuration taken, runs that send nothing.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{Agent, Node, Reaction, Recorder, numbered, wait_until};
+use tailwater_agent::reload;
+use tokio_util::sync::CancellationToken;
+
+async fn ask(address: SocketAddr, path: &str, accept: &str) -> (u16, String) {
+    if rustls::crypto::CryptoProvider::get_default().is_none() && rustls::crypto::ring::default_provider().install_default().is_err() {
+        println!("another test installed it first");
+    }
+    let answer = reqwest::Client::new().get(format!("http://{address}{path}")).header("accept", accept).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_tell_how_far_each_file_is_and_a_person_can_read_them() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut container = node.container("app");
+    container.lines(0..3);
+    let mut config = node.config(&recorder.url());
+    config.listen = Some(([127, 0, 0, 1], 0).into());
+    config.client.basic_auth = Some(("me".to_owned(), tailwater_agent::config::Secret("hunter2".to_owned())));
+    let agent = Agent::start(config).await;
+    recorder.wait_for(3).await;
+    let address = agent.handle.listen_address().unwrap();
+    let size = std::fs::metadata(container.live()).unwrap().len();
+    let live = container.live().canonicalize().unwrap().display().to_string();
+    let mut file = Value::Null;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while file["acknowledged_offset"] != size {
+        assert!(Instant::now() < deadline, "{file}");
+        let answer: Value = serde_json::from_str(&ask(address, "/targets", "*/*").await.1).unwrap();
+        file = answer["files"][0].clone();
+    }
+    assert_eq!((&file["size"], &file["offset"], &file["lag_bytes"]), (&size.into(), &size.into(), &0.into()));
+    assert_eq!((&file["state"], &file["last_error"], &file["path"]), (&"idle".into(), &Value::Null, &live.clone().into()));
+    assert_eq!(file["labels"]["pod"], "web-1");
+    let (status, page) = ask(address, "/targets", "text/html").await;
+    assert!(status == 200 && page.starts_with("<!doctype html>") && page.contains(&live) && page.contains("web-1"), "{page}");
+    assert!(!page.contains("line 1"), "no log text is shown");
+    let metrics = ask(address, "/metrics", "*/*").await.1;
+    for line in [
+        format!("promtail_read_bytes_total{{path=\"{live}\"}} {size}"),
+        format!("promtail_file_bytes_total{{path=\"{live}\"}} {size}"),
+        format!("promtail_read_lines_total{{path=\"{live}\"}} 3"),
+        format!("promtail_sent_entries_total{{host=\"{}\"}} 3", recorder.address),
+        "tailwater_agent_lag_bytes{namespace=\"shop\"} 0".to_owned(),
+        "tailwater_agent_unacked_bytes 0".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|other| other == line), "{line} in {metrics}");
+    }
+    assert!(metrics.contains("tailwater_agent_delivery_seconds_count ") && metrics.contains("process_resident_memory_bytes "));
+    assert_eq!(ask(address, "/live", "*/*").await, (200, "ok\n".to_owned()));
+    let shown = ask(address, "/config", "*/*").await.1;
+    assert!(shown.contains("username: me") && !shown.contains("hunter2"), "{shown}");
+    assert_eq!(reqwest::Client::new().post(format!("http://{address}/reload")).send().await.unwrap().status(), 403);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_receiver_shows_as_lag() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    recorder.behave(|_| Reaction::Refuse(503));
+    let mut container = node.container("app");
+    container.lines(0..3);
+    let mut config = node.config(&recorder.url());
+    config.listen = Some(([127, 0, 0, 1], 0).into());
+    let agent = Agent::start(config).await;
+    let address = agent.handle.listen_address().unwrap();
+    wait_until("a push", || recorder.pushes() > 1, || recorder.pushes().to_string()).await;
+    container.lines(3..6);
+    let size = std::fs::metadata(container.live()).unwrap().len();
+    let metrics = ask(address, "/metrics", "*/*").await.1;
+    assert!(metrics.contains(&format!("tailwater_agent_lag_bytes{{namespace=\"shop\"}} {size}\n")), "{metrics}");
+    let retries = metrics.lines().find(|line| line.starts_with("promtail_batch_retries_total{")).unwrap();
+    assert!(!retries.ends_with(" 0"), "{retries}");
+    assert!(metrics.contains("promtail_request_duration_seconds_count{status_code=\"503\""), "{metrics}");
+    agent.stop().await;
+}
+
+fn promtail_yaml(directory: &Path, url: &str, jobs: &str) -> std::path::PathBuf {
+    let path = directory.join("promtail.yaml");
+    let head = format!(
+        "server: {{http_listen_address: 127.0.0.1, http_listen_port: 0, enable_runtime_reload: true}}\n\
+         positions: {{filename: {}/positions.yaml}}\nclients: [{{url: '{url}', batchwait: 50ms}}]\nscrape_configs:\n",
+        directory.display()
+    );
+    std::fs::write(&path, head + jobs).unwrap();
+    path
+}
+
+fn job(name: &str, path: &Path, stages: &str) -> String {
+    format!(
+        "- job_name: {name}\n  pipeline_stages: {stages}\n  static_configs: [{{labels: {{container: {name}, stream: s, __path__: '{}'}}}}]\n",
+        path.display()
+    )
+}
+
+fn config_of(path: &Path, data: &Path) -> Result<tailwater_agent::Config, String> {
+    let (promtail, report) = tailwater_agent::promtail::load(path, false, |_| None).map_err(|error| error.to_string())?;
+    let promtail = promtail.ok_or_else(|| report.to_string())?;
+    let flags = [("data-dir".to_owned(), data.display().to_string())].into();
+    let sources = tailwater_agent::config::load::Sources { promtail: Some(promtail.into()), flags, ..Default::default() };
+    tailwater_agent::config::load::load(&sources).map_err(|error| error.to_string())
+}
+
+fn append(path: &Path, lines: std::ops::Range<usize>) {
+    use std::io::Write;
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    numbered(lines).iter().for_each(|line| writeln!(file, "{line}").unwrap());
+}
+
+/// Case 69: targets removed and added and a pipeline changed while lines are written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_while_reading_loses_and_doubles_nothing() {
+    let (directory, recorder) = (tempfile::tempdir().unwrap(), Recorder::start(false).await);
+    let path = |name: &str| directory.path().join(name);
+    let jobs = |tag: &str, others: &[&str]| {
+        let stages = format!("[{{static_labels: {{tag: {tag}}}}}]");
+        let mut text = job("kept", &path("kept.log"), &stages);
+        others.iter().for_each(|name| text.push_str(&job(name, &path(&format!("{name}.log")), "[]")));
+        text
+    };
+    let file = promtail_yaml(directory.path(), &recorder.url(), &jobs("old", &["removed"]));
+    let data = path("data");
+    let read = move || config_of(&file, &data);
+    let (requests, incoming) = reload::channel();
+    let stop = CancellationToken::new();
+    let config = read().unwrap();
+    let running = tokio::spawn(reload::run(config, read, (requests.clone(), incoming), stop.clone()));
+    let writing = CancellationToken::new();
+    let writer = {
+        let (writing, kept) = (writing.clone(), path("kept.log"));
+        tokio::spawn(async move {
+            let mut written = 0;
+            while !writing.is_cancelled() {
+                append(&kept, written..written + 20);
+                written += 20;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            written
+        })
+    };
+    append(&path("removed.log"), 0..5);
+    append(&path("added.log"), 0..7);
+    wait_until("lines", || recorder.lines().get("removed/s").is_some_and(|lines| lines.len() == 5) && recorder.count() > 200, String::new)
+        .await;
+    std::fs::write(path("promtail.yaml"), "clients: []\nscrape: 1\n").unwrap();
+    let refused = reload::request(&requests).await.unwrap_err();
+    assert!(refused.contains("unknown key `scrape`") && refused.contains("no client"), "{refused}");
+    promtail_yaml(directory.path(), &recorder.url(), &jobs("new", &["added"]));
+    reload::request(&requests).await.unwrap();
+    wait_until("the new pipeline", || recorder.all().iter().any(|entry| entry.labels.contains("tag=\"new\"")), String::new).await;
+    writing.cancel();
+    let written = writer.await.unwrap();
+    wait_until("all lines", || recorder.lines().get("kept/s").is_some_and(|lines| lines.len() >= written), || format!("{written}")).await;
+    wait_until("the added target", || recorder.lines().get("added/s").is_some_and(|lines| lines.len() == 7), String::new).await;
+    append(&path("removed.log"), 5..6);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    let lines = recorder.lines();
+    assert_eq!(lines["kept/s"], numbered(0..written), "each line once, in order");
+    assert_eq!((lines["removed/s"].len(), lines["added/s"].len()), (5, 7));
+    let of_tag = |tag: &str| recorder.stored().iter().filter(|entry| entry.labels.contains(&format!("tag=\"{tag}\""))).count();
+    assert!(of_tag("old") > 0 && of_tag("new") > 0 && of_tag("old") + of_tag("new") == written);
+}
+
+/// Runs the program until its output holds `wanted`.
+fn run_until(arguments: &[&str], wanted: &str) -> String {
+    use std::io::{BufRead, BufReader};
+    let mut child =
+        Command::new(env!("CARGO_BIN_EXE_tailwater-agent")).args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut seen = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        seen.push_str(&line.unwrap());
+        seen.push('\n');
+        if seen.contains(wanted) {
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_prints_and_an_inspection_shows_every_stage_and_neither_sends_nor_moves() {
+    let (directory, recorder) = (tempfile::tempdir().unwrap(), Recorder::start(false).await);
+    let log = directory.path().join("app.log");
+    std::fs::write(&log, "level=warn msg=one\nlevel=debug msg=two\nlevel=info msg=three\n").unwrap();
+    let stages = "[{logfmt: {mapping: {level: ''}}}, {labels: {level: ''}}, {drop: {source: level, value: debug}}]";
+    let file = promtail_yaml(directory.path(), &recorder.url(), &job("j", &log, stages));
+    let data = directory.path().join("data");
+    let arguments = |mode| ["--promtail-config", file.to_str().unwrap(), "--data-dir", data.to_str().unwrap(), mode];
+    let printed = run_until(&arguments("--dry-run"), "msg=three");
+    let first = printed.lines().next().unwrap();
+    assert!(first.contains("level=\"warn\"") && first.ends_with("\tlevel=warn msg=one") && !printed.contains("msg=two"), "{printed}");
+    let inspected = run_until(&arguments("--inspect"), "\tlevel=info msg=three");
+    for part in [
+        "[logfmt]\n  + extracted level: warn\n",
+        "[labels]\n  + label level: warn\n",
+        "[drop] dropped the line\n",
+        "[drop] changed nothing\n",
+    ] {
+        assert!(inspected.contains(part), "{part} in {inspected}");
+    }
+    assert_eq!(recorder.pushes(), 0);
+    assert!(!data.exists(), "nothing is written");
+}
