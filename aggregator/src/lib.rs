@@ -12,6 +12,7 @@ pub mod clock;
 pub mod compaction;
 pub mod config;
 pub mod demo;
+pub mod detected_fields;
 pub mod http;
 pub mod ingest;
 pub mod lifecycle;

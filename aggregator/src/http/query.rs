@@ -160,10 +160,7 @@ async fn logs(
     expr: LogExpr,
 ) -> Result<Response, ApiError> {
     let limits = &asked.limits;
-    let allowed = limits.max_entries_limit_per_query;
-    if allowed > 0 && parameters.limit as usize > allowed {
-        return Err(ParameterError::TooManyEntries { limit: parameters.limit, allowed }.into());
-    }
+    check_entries(parameters.limit, limits)?;
     parameters.bounds.limited(0, limits.max_query_length)?;
     check_matchers(&expr, limits)?;
     let flags = encoding_flags(headers);
@@ -222,7 +219,12 @@ pub(crate) fn visible(bounds: Bounds, lookback: Span, now: i64) -> Option<Bounds
     (bounds.end >= oldest).then_some(Bounds { start: bounds.start.max(oldest), end: bounds.end })
 }
 
-fn check_matchers(log: &LogExpr, limits: &Limits) -> Result<(), ParameterError> {
+pub(crate) fn check_entries(limit: u32, limits: &Limits) -> Result<(), ParameterError> {
+    let allowed = limits.max_entries_limit_per_query;
+    if allowed > 0 && limit as usize > allowed { Err(ParameterError::TooManyEntries { limit, allowed }) } else { Ok(()) }
+}
+
+pub(crate) fn check_matchers(log: &LogExpr, limits: &Limits) -> Result<(), ParameterError> {
     let (count, limit) = (log.selector.matchers.len(), limits.max_streams_matchers_per_query);
     if limit > 0 && count > limit { Err(ParameterError::TooManyMatchers { count, limit }) } else { Ok(()) }
 }

@@ -224,9 +224,13 @@ pub fn interval(form: &Form) -> Result<i64, ParameterError> {
 
 /// How many entries are wanted. Loki cuts the number to 32 bits.
 pub fn limit(form: &Form) -> Result<u32, ParameterError> {
-    let text = form.get("limit");
+    positive(form.get("limit"), DEFAULT_LIMIT)
+}
+
+/// A number above 0, cut to 32 bits.
+pub fn positive(text: &str, default: u32) -> Result<u32, ParameterError> {
     if text.is_empty() {
-        return Ok(DEFAULT_LIMIT);
+        return Ok(default);
     }
     let limit = parse_integer("Atoi", text).map_err(ParameterError::LimitText)?;
     match limit as u32 {

@@ -10,6 +10,7 @@
 
 mod compile;
 pub(crate) mod entry;
+mod fields;
 pub(crate) mod keys;
 pub(crate) mod names;
 mod processed;
@@ -36,6 +37,7 @@ use crate::stages::unwrap::Unwrap;
 
 pub use crate::stages::line_filter::LineMatcher;
 pub use compile::CompileError;
+pub use fields::{FieldParser, FieldReader, LineFields, StreamFields};
 pub use processed::Processed;
 
 use entry::{EntryLabels, Input, empty};

@@ -139,7 +139,7 @@ pub(crate) fn sanitized(key: &[u8]) -> String {
 
 /// Appends a key to a name, `_` between them: blanks around the key are trimmed, a key of nothing but blanks is
 /// left out, a name never begins with a digit, and each character that no label name may have becomes `_`.
-fn join_sanitized(key: &[u8], name: &mut String) {
+pub(crate) fn join_sanitized(key: &[u8], name: &mut String) {
     let lossy = String::from_utf8_lossy(key);
     if lossy.trim().is_empty() {
         return;

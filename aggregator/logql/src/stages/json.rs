@@ -13,7 +13,7 @@ use crate::pipeline::keys::{KeyIndex, ROOT};
 pub(crate) const JSON_ERROR: &str = "JSONParserErr";
 
 /// Bounds the length of joined names.
-const MAXIMUM_DEPTH: usize = 128;
+pub(crate) const MAXIMUM_DEPTH: usize = 128;
 
 /// An object the parser is in.
 #[derive(Debug)]

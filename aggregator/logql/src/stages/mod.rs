@@ -11,6 +11,7 @@ pub(crate) mod ip;
 pub(crate) mod json;
 pub(crate) mod json_expression;
 pub(crate) mod json_path;
+pub(crate) mod json_paths;
 pub(crate) mod json_text;
 pub(crate) mod label_filter;
 pub(crate) mod line_filter;
