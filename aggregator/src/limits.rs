@@ -61,6 +61,10 @@ pub struct Limits {
     /// How far back a query may look; 0: no limit.
     pub max_query_lookback: Span,
     pub max_streams_matchers_per_query: usize,
+    /// Answer questions about volume.
+    pub volume_enabled: bool,
+    /// Groups of a question about volume.
+    pub volume_max_series: usize,
     pub query_timeout: Span,
     /// How long lines are kept that no rule of `retention_stream` names; 0: for ever.
     pub retention_period: Span,
@@ -130,6 +134,8 @@ impl Default for Limits {
             max_query_series: 500,
             max_query_lookback: Span::ZERO,
             max_streams_matchers_per_query: 1000,
+            volume_enabled: true,
+            volume_max_series: 1000,
             query_timeout: Span::minutes(1),
             retention_period: Span::ZERO,
             retention_stream: Vec::new(),
@@ -186,8 +192,6 @@ impl Limits {
         "split_queries_by_interval",
         "tsdb_max_query_parallelism",
         "unordered_writes",
-        "volume_enabled",
-        "volume_max_series",
     ];
 
     /// Fills in what depends on the mode; after this the optional limits are set.
@@ -196,6 +200,22 @@ impl Limits {
         let rate = if is_strict || has_tenants { LOKI_RATE_MB } else { 0.0 };
         self.ingestion_rate_mb.get_or_insert(rate);
         self.ingestion_burst_size_mb.get_or_insert(LOKI_BURST_MB);
+        self
+    }
+
+    /// The limits of a query over several tenants: of each the strictest that any of them has.
+    fn strictest(mut self, other: &Limits) -> Self {
+        let span = |left: Span, right: Span| if right.is_zero() || (!left.is_zero() && left.nanoseconds() <= right.nanoseconds()) { left } else { right };
+        let number = |left: usize, right: usize| if right == 0 || (left != 0 && left <= right) { left } else { right };
+        self.max_entries_limit_per_query = number(self.max_entries_limit_per_query, other.max_entries_limit_per_query);
+        self.max_query_series = number(self.max_query_series, other.max_query_series);
+        self.max_streams_matchers_per_query = number(self.max_streams_matchers_per_query, other.max_streams_matchers_per_query);
+        self.volume_max_series = number(self.volume_max_series, other.volume_max_series);
+        self.volume_enabled &= other.volume_enabled;
+        self.max_query_length = span(self.max_query_length, other.max_query_length);
+        self.max_query_range = span(self.max_query_range, other.max_query_range);
+        self.max_query_lookback = span(self.max_query_lookback, other.max_query_lookback);
+        self.query_timeout = span(self.query_timeout, other.query_timeout);
         self
     }
 
@@ -249,6 +269,15 @@ impl TenantLimits {
     }
 }
 
+impl TenantLimits {
+    /// What a query over all of these tenants may ask.
+    pub(crate) fn of_all(&self, tenants: &[TenantId]) -> Arc<Limits> {
+        let mut limits = tenants.iter().map(|tenant| self.of(tenant));
+        let Some(first) = limits.next() else { return Arc::clone(&self.common) };
+        limits.fold(first, |all, other| if Arc::ptr_eq(&all, &other) { all } else { Arc::new(Limits::clone(&all).strictest(&other)) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,6 +303,18 @@ mod tests {
         assert_eq!(resolved(false).oldest_acceptable(1), i64::MIN);
         assert_eq!(resolved(true).oldest_acceptable(0), -7 * 24 * 3600 * 1_000_000_000);
         assert_eq!(resolved(false).newest_acceptable(0), 600_000_000_000);
+    }
+
+    #[test]
+    fn several_tenants_have_the_strictest_limits_of_each() {
+        let short = Limits { max_query_length: Span::hours(1), max_query_lookback: Span::hours(5), ..Limits::default() };
+        let few = Limits { max_entries_limit_per_query: 0, max_query_series: 10, max_query_lookback: Span::ZERO, ..Limits::default() };
+        let overrides = BTreeMap::from([("short".to_owned(), short), ("few".to_owned(), few)]);
+        let limits = TenantLimits::new(Limits::default(), overrides, false, true);
+        let all = limits.of_all(&["few", "other", "short"].map(TenantId::new));
+        assert_eq!((all.max_query_length, all.max_query_lookback), (Span::hours(1), Span::hours(5)));
+        assert_eq!((all.max_entries_limit_per_query, all.max_query_series), (5000, 10));
+        assert_eq!(limits.of_all(&[TenantId::new("few")]).max_entries_limit_per_query, 0);
     }
 
     #[test]

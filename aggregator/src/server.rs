@@ -173,6 +173,7 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         http::series::routes(read.clone()),
         http::patterns::routes(read.clone()),
         http::stats::routes(read.clone()),
+        http::volume::routes(read.clone()),
         http::detected::routes(read),
         http::delete::routes(delete),
         http::tail::routes(tail),

@@ -7,7 +7,7 @@
 //! partial   series: dictionary<u32, binary>, first_step: u32, last_step: u32, record: words of 64 bits
 //! point     series: dictionary<u32, binary>, step: u32, value: f64
 //! ```
-//! `stream` is an index into the plan's streams, which stand in the order of their label text; `arrival` orders entries of one stream
+//! `stream` is an index into the plan's streams, which stand in a fixed order; `arrival` orders entries of one stream
 //! with one stamp; label sets are written as [`Pairs`] bytes; lines are bytes, since stages may cut characters.
 
 use std::sync::{Arc, LazyLock};

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use datafusion_common::DataFusionError;
 use datafusion_execution::TaskContext;
-use datafusion_execution::memory_pool::FairSpillPool;
+use datafusion_execution::memory_pool::{FairSpillPool, MemoryConsumer};
 use datafusion_execution::runtime_env::RuntimeEnvBuilder;
 use datafusion_physical_plan::{ExecutionPlan, collect};
 use tailwater_logql::ast::{MetricExpr, Selector};
@@ -16,15 +16,19 @@ use tailwater_logql::pipeline::PipelineOptions;
 use tailwater_storage::catalog::Catalog;
 use tokio::runtime::{Handle, Runtime};
 
-use crate::access::Access;
 use crate::answer::{IndexStatistics, LogAnswer, MetricAnswer, MetricValue, Point, Series};
 use crate::error::QueryError;
 use crate::gather;
 use crate::listing;
 use crate::operators::grid::StepGrid;
+use crate::plan::selection::Selection;
+use crate::plan::ties::TieOrder;
 use crate::plan::{Planner, constant};
-use crate::request::{LogRequest, MetricRequest, QueryLimits, TimeRange};
+use crate::request::{LogRequest, MetricRequest, QueryLimits, TimeRange, VolumeRequest};
+use crate::scan::PageSource;
+use crate::scope::Scope;
 use crate::statistics::Counters;
+use crate::volume;
 
 /// How an engine works. It changes no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,12 +89,12 @@ impl Engine {
     }
 
     /// Entries of a log query.
-    pub async fn logs(&self, access: &Access, request: LogRequest, limits: &QueryLimits) -> Result<LogAnswer, QueryError> {
-        let (engine, access, options) = (self.clone(), access.clone(), options(limits));
+    pub async fn logs(&self, scope: impl Into<Scope>, request: LogRequest, limits: &QueryLimits) -> Result<LogAnswer, QueryError> {
+        let (engine, scope, options) = (self.clone(), scope.into(), options(limits));
         self.within(limits, async move {
             let counters = Arc::new(Counters::default());
             let started = Instant::now();
-            let planned = engine.planner(&access, options, &counters).logs(&request).await?;
+            let planned = engine.planner(&scope, options, &counters).logs(&request).await?;
             let batches = engine.execute(planned.plan).await?;
             let streams = gather::log_streams(&batches, &request)?;
             let returned = streams.iter().map(|stream| stream.entries.len() as u64).sum();
@@ -100,12 +104,12 @@ impl Engine {
     }
 
     /// Series of a metric query.
-    pub async fn metrics(&self, access: &Access, request: MetricRequest, limits: &QueryLimits) -> Result<MetricAnswer, QueryError> {
-        let (engine, access, limits_of_query) = (self.clone(), access.clone(), limits.clone());
-        self.within(limits, async move { engine.evaluate(&access, &request, &limits_of_query).await }).await
+    pub async fn metrics(&self, scope: impl Into<Scope>, request: MetricRequest, limits: &QueryLimits) -> Result<MetricAnswer, QueryError> {
+        let (engine, scope, limits_of_query) = (self.clone(), scope.into(), limits.clone());
+        self.within(limits, async move { engine.evaluate(&scope, &request, &limits_of_query).await }).await
     }
 
-    async fn evaluate(&self, access: &Access, request: &MetricRequest, limits: &QueryLimits) -> Result<MetricAnswer, QueryError> {
+    async fn evaluate(&self, scope: &Scope, request: &MetricRequest, limits: &QueryLimits) -> Result<MetricAnswer, QueryError> {
         let counters = Arc::new(Counters::default());
         let started = Instant::now();
         let grid = StepGrid::new(request.start, request.end, request.step);
@@ -116,7 +120,7 @@ impl Engine {
                 statistics: counters.statistics(0, started.elapsed().as_secs_f64(), 0),
             });
         }
-        let planned = self.planner(access, options(limits), &counters).metric(&request.expr, grid, limits).await?;
+        let planned = self.planner(scope, options(limits), &counters).metric(&request.expr, grid, limits).await?;
         let batches = self.execute(planned.plan).await?;
         let mut series = gather::series(&batches, grid, planned.shape)?;
         let mut warnings = planned.warnings.take();
@@ -133,50 +137,67 @@ impl Engine {
     }
 
     /// Names of stream labels, sorted.
-    pub async fn label_names(&self, access: &Access, selector: Option<&Selector>, range: TimeRange) -> Result<Vec<String>, QueryError> {
-        listing::label_names(&self.catalog, access, selector, range).await
+    pub async fn label_names(&self, scope: impl Into<Scope>, selector: Option<&Selector>, range: TimeRange) -> Result<Vec<String>, QueryError> {
+        listing::label_names(&self.catalog, &scope.into(), selector, range).await
     }
 
     /// Values of a stream label, sorted.
     pub async fn label_values(
         &self,
-        access: &Access,
+        scope: impl Into<Scope>,
         name: &str,
         selector: Option<&Selector>,
         range: TimeRange,
     ) -> Result<Vec<String>, QueryError> {
-        listing::label_values(&self.catalog, access, name, selector, range).await
+        listing::label_values(&self.catalog, &scope.into(), name, selector, range).await
     }
 
     /// Label sets of the streams that match any of the selectors; of all streams if there is none.
-    pub async fn series(&self, access: &Access, selectors: &[Selector], range: TimeRange) -> Result<Vec<LabelSet>, QueryError> {
-        listing::series(&self.catalog, access, selectors, range).await
+    pub async fn series(&self, scope: impl Into<Scope>, selectors: &[Selector], range: TimeRange) -> Result<Vec<LabelSet>, QueryError> {
+        listing::series(&self.catalog, &scope.into(), selectors, range).await
     }
 
     /// How much there is to read: streams, chunks (parts), bytes and entries, each entry counted once.
-    pub async fn index_stats(&self, access: &Access, selector: &Selector, range: TimeRange) -> Result<IndexStatistics, QueryError> {
-        listing::index_stats(&self.catalog, access, selector, range).await
+    pub async fn index_stats(&self, scope: impl Into<Scope>, selector: &Selector, range: TimeRange) -> Result<IndexStatistics, QueryError> {
+        listing::index_stats(&self.catalog, &scope.into(), selector, range).await
+    }
+
+    /// Bytes of lines by groups of streams, those of most bytes first.
+    pub async fn volume(&self, scope: impl Into<Scope>, request: VolumeRequest, limits: &QueryLimits) -> Result<MetricAnswer, QueryError> {
+        let (engine, scope) = (self.clone(), scope.into());
+        self.within(limits, async move {
+            let started = Instant::now();
+            let range = TimeRange { start: request.start, end: request.end };
+            let selection = Selection::new(&engine.catalog, &scope, &request.selector, range, TieOrder::LabelText).await?;
+            let source = PageSource { catalog: engine.catalog.clone(), selection: Arc::new(selection) };
+            let memory = MemoryConsumer::new("volume").register(engine.context.memory_pool());
+            let series = volume::volume(&source, &request, &memory).await?;
+            let statistics =
+                Counters::default().statistics(source.selection.parts(), started.elapsed().as_secs_f64(), series.len() as u64);
+            Ok(MetricAnswer { value: MetricValue::Series(series), warnings: Vec::new(), statistics })
+        })
+        .await
     }
 
     /// The plan of a metric or log query as text; for tests and people.
-    pub async fn explain_metric(&self, access: &Access, request: &MetricRequest, limits: &QueryLimits) -> Result<String, QueryError> {
+    pub async fn explain_metric(&self, scope: impl Into<Scope>, request: &MetricRequest, limits: &QueryLimits) -> Result<String, QueryError> {
         let counters = Arc::new(Counters::default());
         let grid = StepGrid::new(request.start, request.end, request.step);
-        let planned = self.planner(access, options(limits), &counters).metric(&request.expr, grid, limits).await?;
+        let planned = self.planner(&scope.into(), options(limits), &counters).metric(&request.expr, grid, limits).await?;
         Ok(explain(planned.plan.as_ref()))
     }
 
     /// See [`Self::explain_metric`].
-    pub async fn explain_logs(&self, access: &Access, request: &LogRequest, limits: &QueryLimits) -> Result<String, QueryError> {
+    pub async fn explain_logs(&self, scope: impl Into<Scope>, request: &LogRequest, limits: &QueryLimits) -> Result<String, QueryError> {
         let counters = Arc::new(Counters::default());
-        let planned = self.planner(access, options(limits), &counters).logs(request).await?;
+        let planned = self.planner(&scope.into(), options(limits), &counters).logs(request).await?;
         Ok(explain(planned.plan.as_ref()))
     }
 
-    fn planner<'a>(&'a self, access: &'a Access, options: PipelineOptions, counters: &Arc<Counters>) -> Planner<'a> {
+    fn planner<'a>(&'a self, scope: &'a Scope, options: PipelineOptions, counters: &Arc<Counters>) -> Planner<'a> {
         Planner {
             catalog: &self.catalog,
-            access,
+            scope,
             options,
             partitions: self.threads.count,
             text_index: self.options.text_index,

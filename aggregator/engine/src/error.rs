@@ -9,6 +9,9 @@ pub enum QueryError {
     /// 400: a matcher's regular expression.
     #[error("parse error : {0}")]
     Matcher(#[from] tailwater_logql::matcher::MatcherError),
+    /// 400: nothing is left of a selector without its matchers of the tenant.
+    #[error("log selector is invalid after matcher update: {0}")]
+    SelectorOfTenants(tailwater_logql::ParseError),
     /// 400: a sample carries an error that the query does not ask for.
     #[error(
         "pipeline error: '{error}' for series: '{series}'.\nUse a label filter to intentionally skip this error. (e.g | __error__!=\"{error}\").\nTo skip all potential errors you can match empty errors.(e.g __error__=\"\")\nThe label filter can also be specified after unwrap. (e.g | unwrap latency | __error__=\"\" )\n"
@@ -19,6 +22,9 @@ pub enum QueryError {
         "maximum number of series ({limit}) reached for a single query; consider reducing query cardinality by adding more specific stream selectors, reducing the time range, or aggregating results with functions like sum(), count() or topk()"
     )]
     TooManySeries { limit: usize },
+    /// 400.
+    #[error("the query hit the max number of series limit (limit: {limit} series)")]
+    TooManyVolumes { limit: usize },
     /// 400: part of the language that this version does not evaluate.
     #[error("{what} is not supported yet")]
     NotSupported { what: String },

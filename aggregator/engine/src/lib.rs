@@ -3,7 +3,7 @@
 //! ```text
 //! request + access → plan (streams, parts, row ranges) → LogScanExec → PipelineExec → RangeAggregateExec → gather → answer
 //! ```
-//! [`Access`] is part of every plan: there is no way to build one without saying whose data it may touch.
+//! A [`Scope`] (the [`Access`] to each tenant) is part of every plan: there is no way to build one without saying whose data it may touch.
 
 pub mod access;
 pub mod answer;
@@ -16,9 +16,12 @@ mod operators;
 mod plan;
 pub mod request;
 mod scan;
+pub mod scope;
 mod statistics;
 mod visibility;
+mod volume;
 
 pub use access::Access;
 pub use engine::{Engine, EngineOptions};
 pub use error::QueryError;
+pub use scope::Scope;

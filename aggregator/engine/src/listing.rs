@@ -12,41 +12,57 @@ use crate::access::Access;
 use crate::answer::IndexStatistics;
 use crate::error::QueryError;
 use crate::plan::selection::{SelectedSpan, Selection, select_streams};
+use crate::plan::ties::TieOrder;
 use crate::request::TimeRange;
 use crate::scan::pages::{SelectedPage, groups, pages_of};
 use crate::scan::{OpenPage, PageSource};
+use crate::scope::{Scope, TENANT_LABEL};
 
 pub(crate) async fn series(
     catalog: &Catalog,
-    access: &Access,
+    scope: &Scope,
     selectors: &[Selector],
     range: TimeRange,
 ) -> Result<Vec<LabelSet>, QueryError> {
-    let snapshot = catalog.snapshot(access.tenant(), range.start, range.end).await?;
-    let streams = select_streams(&snapshot, access, selectors, range)?;
-    let distinct: BTreeSet<LabelSet> = streams.into_iter().map(|stream| stream.labels).collect();
+    let mut narrowed = Vec::with_capacity(selectors.len());
+    for selector in selectors {
+        narrowed.push(scope.narrowed(selector)?);
+    }
+    let mut distinct: BTreeSet<LabelSet> = BTreeSet::new();
+    for access in scope.accesses() {
+        let names_tenant = |accesses: &[&Access]| accesses.iter().any(|other| other.tenant() == access.tenant());
+        let own: Vec<Selector> =
+            narrowed.iter().filter(|(accesses, _)| names_tenant(accesses)).map(|(_, selector)| selector.clone()).collect();
+        if own.is_empty() && !selectors.is_empty() {
+            continue;
+        }
+        let snapshot = catalog.snapshot(access.tenant(), range.start, range.end).await?;
+        let streams = select_streams(&snapshot, access, &own, range)?;
+        distinct.extend(streams.into_iter().map(|stream| scope.shown(access, stream.labels)));
+    }
     Ok(distinct.into_iter().collect())
 }
 
 pub(crate) async fn label_names(
     catalog: &Catalog,
-    access: &Access,
+    scope: &Scope,
     selector: Option<&Selector>,
     range: TimeRange,
 ) -> Result<Vec<String>, QueryError> {
-    let series = series(catalog, access, selector.map_or(&[], std::slice::from_ref), range).await?;
-    let names: BTreeSet<&str> = series.iter().flat_map(|labels| labels.iter().map(|(name, _)| name)).collect();
+    let series = series(catalog, scope, selector.map_or(&[], std::slice::from_ref), range).await?;
+    let mut names: BTreeSet<&str> = series.iter().flat_map(|labels| labels.iter().map(|(name, _)| name)).collect();
+    names.extend(scope.tells_tenants_apart().then_some(TENANT_LABEL));
     Ok(names.into_iter().map(str::to_owned).collect())
 }
 
 pub(crate) async fn label_values(
     catalog: &Catalog,
-    access: &Access,
+    scope: &Scope,
     name: &str,
     selector: Option<&Selector>,
     range: TimeRange,
 ) -> Result<Vec<String>, QueryError> {
-    let series = series(catalog, access, selector.map_or(&[], std::slice::from_ref), range).await?;
+    let series = series(catalog, scope, selector.map_or(&[], std::slice::from_ref), range).await?;
     let values: BTreeSet<&str> = series.iter().filter_map(|labels| labels.get(name)).collect();
     Ok(values.into_iter().map(str::to_owned).collect())
 }
@@ -55,11 +71,11 @@ pub(crate) async fn label_values(
 /// read. Bytes of streams that are counted in part are prorated.
 pub(crate) async fn index_stats(
     catalog: &Arc<Catalog>,
-    access: &Access,
+    scope: &Scope,
     selector: &Selector,
     range: TimeRange,
 ) -> Result<IndexStatistics, QueryError> {
-    let selection = Arc::new(Selection::new(catalog, access, selector, range).await?);
+    let selection = Arc::new(Selection::new(catalog, scope, selector, range, TieOrder::LabelText).await?);
     let source = PageSource { catalog: catalog.clone(), selection: selection.clone() };
     let mut statistics = IndexStatistics::default();
     let mut seen: BTreeSet<u32> = BTreeSet::new();

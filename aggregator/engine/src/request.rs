@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tailwater_logql::ast::{LogExpr, MetricExpr};
+use tailwater_logql::ast::{LogExpr, MetricExpr, Selector};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -36,6 +36,31 @@ pub struct MetricRequest {
     pub end: i64,
     /// Nanoseconds, > 0 (ignored for an instant query).
     pub step: i64,
+}
+
+/// Bytes of lines with `start <= timestamp <= end`, by groups of streams.
+#[derive(Debug, Clone)]
+pub struct VolumeRequest {
+    /// Without matchers: every stream.
+    pub selector: Selector,
+    pub start: i64,
+    pub end: i64,
+    /// Nanoseconds, > 0: a figure for each stretch between two multiples of it. `None`: one figure.
+    pub step: Option<i64>,
+    pub grouping: VolumeGrouping,
+    /// Groups that are told: those of most bytes.
+    pub limit: usize,
+    /// More groups than that are refused.
+    pub max_groups: usize,
+}
+
+/// What is one figure. Streams that lack one of the targets do not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VolumeGrouping {
+    /// Streams with equal values of the targets, or if there are none, of the labels that the selector names.
+    Series { targets: Vec<String> },
+    /// Streams that have a label, for each label; of the targets, if there are any.
+    LabelNames { targets: Vec<String> },
 }
 
 /// Closed interval `[start, end]`, for questions about streams rather than entries.

@@ -97,6 +97,8 @@ pub const KEYS: &[Key] = &[
     key("limits.max_query_series", Kind::Integer),
     key("limits.max_query_lookback", Kind::Duration),
     key("limits.max_streams_matchers_per_query", Kind::Integer),
+    key("limits.volume_enabled", Kind::Boolean),
+    key("limits.volume_max_series", Kind::Integer),
     key("limits.query_timeout", Kind::Duration),
     key("limits.retention_period", Kind::Duration),
     key("limits.retention_stream", Kind::RetentionRules),

@@ -13,6 +13,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 use tailwater_engine::answer::LogStream;
 use tailwater_engine::request::{Direction, LogRequest, TimeRange};
+use tailwater_engine::scope::TENANT_LABEL;
 use tailwater_logql::ast::{Expr, LogExpr};
 use tailwater_logql::labels::LabelSet;
 use tailwater_logql::literal::parse_go_float;
@@ -22,7 +23,7 @@ use tailwater_logql::validate::check_stages;
 use crate::detected_fields::{self, DetectedField};
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
-use crate::http::query::{Asked, ReadState, check_entries, check_matchers, visible};
+use crate::http::query::{Asked, ReadState, check_entries, check_selector, visible};
 use crate::http::range::{self, Bounds};
 use crate::http::{reading, response};
 
@@ -74,7 +75,7 @@ async fn labels(State(state): State<ReadState>, headers: HeaderMap, RawQuery(que
         "" => Vec::new(),
         text => vec![parse_selector(text)?],
     };
-    let series = state.engine.series(&state.access(&asked.tenant, asked.now), &selectors, TimeRange { start, end }).await?;
+    let series = state.engine.series(state.scope(&asked), &selectors, TimeRange { start, end }).await?;
     let told = told_labels(&series);
     if told.is_empty() {
         return Ok(nothing());
@@ -122,7 +123,7 @@ impl FieldQuestion {
         };
         check_entries(lines, &asked.limits)?;
         bounds.limited(0, asked.limits.max_query_length)?;
-        check_matchers(&expr, &asked.limits)?;
+        check_selector(&expr.selector, &asked.limits)?;
         Ok(Self { expr, bounds, lines, limit })
     }
 
@@ -132,7 +133,7 @@ impl FieldQuestion {
         let (expr, limit) = (self.expr.clone(), self.lines as usize);
         let request = LogRequest { expr, start, end, limit, direction: Direction::Backward, interval: 0, categorize: true };
         let limits = state.query_limits(headers, &asked.limits);
-        Ok(state.engine.logs(&state.access(&asked.tenant, asked.now), request, &limits).await?.streams)
+        Ok(state.engine.logs(state.scope(asked), request, &limits).await?.streams)
     }
 }
 
@@ -147,7 +148,7 @@ fn fields_limit(form: &Form) -> &str {
 /// Labels and how many values they have, but for those whose values only tell one thing from another.
 fn told_labels(series: &[LabelSet]) -> BTreeMap<&str, usize> {
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (name, value) in series.iter().flat_map(LabelSet::iter) {
+    for (name, value) in series.iter().flat_map(LabelSet::iter).filter(|(name, _)| *name != TENANT_LABEL) {
         values.entry(name).or_default().insert(value);
     }
     let is_told = |name: &str, values: &BTreeSet<&str>| ALWAYS_TOLD.contains(&name) || !are_identifiers(values);

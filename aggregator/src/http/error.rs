@@ -23,6 +23,9 @@ use crate::ingest::rate::RateExceeded;
 pub enum ApiError {
     #[error("404 page not found\n")]
     UnknownPath,
+    /// Switched off.
+    #[error("not found")]
+    NotFound,
     #[error("")]
     MethodNotAllowed,
     #[error("{text}")]
@@ -76,7 +79,7 @@ pub enum ApiError {
 impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::UnknownPath | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Tenant { error: TenantError::Missing, .. } => StatusCode::UNAUTHORIZED,
             Self::Tenant { error: TenantError::Empty, .. } => StatusCode::INTERNAL_SERVER_ERROR,
@@ -120,6 +123,8 @@ impl ApiError {
 fn query_status(error: &QueryError) -> StatusCode {
     match error {
         QueryError::Stage(_)
+        | QueryError::SelectorOfTenants(_)
+        | QueryError::TooManyVolumes { .. }
         | QueryError::Matcher(_)
         | QueryError::Pipeline { .. }
         | QueryError::TooManySeries { .. }
@@ -212,6 +217,7 @@ mod tests {
         let rate = RateExceeded { tenant: TenantId::new("t"), limit: 1, lines: 2, bytes: 3 };
         for (error, status, text) in [
             (ApiError::UnknownPath, 404, "404 page not found\n"),
+            (ApiError::NotFound, 404, "not found"),
             (ApiError::MethodNotAllowed, 405, ""),
             (ApiError::Tenant { prefix: "", error: TenantError::Missing }, 401, "no org id\n"),
             (

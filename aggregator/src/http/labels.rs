@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
 use tailwater_engine::request::TimeRange;
+use tailwater_engine::scope::TENANT_LABEL;
 use tailwater_logql::ast::Selector;
 use tailwater_logql::parse_selector;
 
@@ -16,9 +17,6 @@ use crate::http::query::ReadState;
 use crate::http::range::Bounds;
 use crate::http::reading;
 use crate::http::response::json;
-
-/// The name under which the tenant stands among labels where queries may be of several.
-const TENANT_LABEL: &str = "__tenant_id__";
 
 pub fn routes(state: ReadState) -> Router {
     Router::new()
@@ -46,7 +44,7 @@ fn found(data: Vec<String>) -> Response {
 async fn names(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
     let asked = state.asked(&headers, query.as_deref(), &body)?;
     let (range, selector) = question(&asked.form, asked.now)?;
-    Ok(found(state.engine.label_names(&state.access(&asked.tenant, asked.now), selector.as_ref(), range).await?))
+    Ok(found(state.engine.label_names(state.scope(&asked), selector.as_ref(), range).await?))
 }
 
 async fn values(
@@ -59,9 +57,9 @@ async fn values(
     let asked = state.asked(&headers, query.as_deref(), &body)?;
     let (range, selector) = question(&asked.form, asked.now)?;
     if name == TENANT_LABEL && state.tenancy.enabled && state.tenancy.multi_tenant_queries {
-        return Ok(found(vec![asked.tenant.to_string()]));
+        return Ok(found(asked.tenants.iter().map(ToString::to_string).collect()));
     }
-    Ok(found(state.engine.label_values(&state.access(&asked.tenant, asked.now), &name, selector.as_ref(), range).await?))
+    Ok(found(state.engine.label_values(state.scope(&asked), &name, selector.as_ref(), range).await?))
 }
 
 /// The range, and the streams that count if not all do.

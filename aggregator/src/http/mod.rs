@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! push.rs                       → ingest → 204
-//! query.rs labels.rs series.rs stats.rs detected.rs patterns.rs → parameters (form.rs, range.rs) → engine → response/
+//! query.rs labels.rs series.rs stats.rs volume.rs detected.rs patterns.rs → parameters (form.rs, range.rs) → engine → response/
 //! tail/                         → subscription, engine → frames over a WebSocket
 //! delete.rs                     delete requests: into the manifest, from where queries and compaction take them
 //! status.rs admin.rs            what this process is and how it does
@@ -27,6 +27,7 @@ pub mod stats;
 pub mod status;
 pub mod tail;
 pub mod tenant;
+pub mod volume;
 
 use std::sync::Arc;
 

@@ -116,7 +116,7 @@ impl Sampling<'_> {
         let Bounds { start, end } = bounds;
         let request =
             LogRequest { expr: self.expr.clone(), start, end, limit, direction: Direction::Backward, interval: 0, categorize: true };
-        Ok(self.state.engine.logs(&self.state.access(&self.asked.tenant, self.asked.now), request, self.limits).await?.streams)
+        Ok(self.state.engine.logs(self.state.scope(self.asked), request, self.limits).await?.streams)
     }
 
     /// How many lines a range has.
@@ -124,7 +124,7 @@ impl Sampling<'_> {
         let expr = count_of(self.expr.clone(), bounds.length());
         let last = bounds.end.saturating_sub(1);
         let request = MetricRequest { expr, start: last, end: last, step: 1 };
-        let answer = self.state.engine.metrics(&self.state.access(&self.asked.tenant, self.asked.now), request, self.limits).await?;
+        let answer = self.state.engine.metrics(self.state.scope(self.asked), request, self.limits).await?;
         Ok(match answer.value {
             MetricValue::Scalar(value) => value,
             MetricValue::Series(series) => series.iter().flat_map(|series| &series.points).map(|point| point.value).sum(),

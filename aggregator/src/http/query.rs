@@ -10,8 +10,8 @@ use axum::response::Response;
 use tailwater_engine::access::AllowedNamespaces;
 use tailwater_engine::answer::{LogAnswer, MetricAnswer, MetricValue, Statistics};
 use tailwater_engine::request::{LogRequest, MetricRequest, QueryLimits};
-use tailwater_engine::{Access, Engine};
-use tailwater_logql::ast::{Expr, LogExpr, LogRange, MetricExpr, VectorOp};
+use tailwater_engine::{Access, Engine, Scope};
+use tailwater_logql::ast::{Expr, LogExpr, LogRange, MetricExpr, Selector, VectorOp};
 use tailwater_logql::validate::check_stages;
 use tailwater_storage::entry::TenantId;
 
@@ -39,9 +39,11 @@ pub struct ReadState {
     pub retention: Arc<RetentionRules>,
 }
 
-/// A request of a known tenant.
+/// A request of known tenants.
 pub(crate) struct Asked {
-    pub(crate) tenant: TenantId,
+    /// Each once, in the order of their names.
+    pub(crate) tenants: Vec<TenantId>,
+    /// The strictest of their limits.
     pub(crate) limits: Arc<Limits>,
     pub(crate) form: Form,
     /// Nanoseconds since the epoch.
@@ -50,13 +52,19 @@ pub(crate) struct Asked {
 
 impl ReadState {
     pub(crate) fn asked(&self, headers: &HeaderMap, query: Option<&str>, body: &Bytes) -> Result<Asked, ApiError> {
-        let tenant = self.tenancy.reader(headers)?;
-        Ok(Asked { limits: self.limits.of(&tenant), tenant, form: Form::new(headers, query, body), now: self.clock.now() })
+        let tenants = self.tenancy.readers(headers)?;
+        let limits = self.limits.of_all(&tenants);
+        Ok(Asked { tenants, limits, form: Form::new(headers, query, body), now: self.clock.now() })
     }
 
     /// Whose data may be seen, and what of it is neither deleted nor past its retention.
     pub(crate) fn access(&self, tenant: &TenantId, now: i64) -> Access {
         Access::new(tenant.clone(), AllowedNamespaces::All).without(self.retention.hidden(tenant, now))
+    }
+
+    /// The same of every tenant of a request.
+    pub(crate) fn scope(&self, asked: &Asked) -> Scope {
+        Scope::of_all(asked.tenants.iter().map(|tenant| self.access(tenant, asked.now)))
     }
 
     /// Refuses what Loki has switched off by default, if that is to be copied.
@@ -110,7 +118,7 @@ async fn instant(State(state): State<ReadState>, headers: HeaderMap, RawQuery(qu
     let request = MetricRequest { expr: metric, start: time, end: time, step: 1 };
     let answer = match visible(bounds, asked.limits.max_query_lookback, asked.now) {
         Some(_) => {
-            state.engine.metrics(&state.access(&asked.tenant, asked.now), request, &state.query_limits(&headers, &asked.limits)).await?
+            state.engine.metrics(state.scope(&asked), request, &state.query_limits(&headers, &asked.limits)).await?
         }
         None => no_series(),
     };
@@ -134,8 +142,8 @@ async fn over_range(
 }
 
 /// The parameters of a range query, in the order in which they are refused.
-struct RangeParameters {
-    bounds: Bounds,
+pub(crate) struct RangeParameters {
+    pub(crate) bounds: Bounds,
     limit: u32,
     direction: tailwater_engine::request::Direction,
     step: i64,
@@ -143,7 +151,7 @@ struct RangeParameters {
 }
 
 impl RangeParameters {
-    fn of(form: &Form, now: i64) -> Result<Self, ParameterError> {
+    pub(crate) fn of(form: &Form, now: i64) -> Result<Self, ParameterError> {
         let bounds = Bounds::of(form, now)?.checked()?;
         let limit = range::limit(form)?;
         let direction = range::direction(form)?;
@@ -162,7 +170,7 @@ async fn logs(
     let limits = &asked.limits;
     check_entries(parameters.limit, limits)?;
     parameters.bounds.limited(0, limits.max_query_length)?;
-    check_matchers(&expr, limits)?;
+    check_selector(&expr.selector, limits)?;
     let flags = encoding_flags(headers);
     let window = visible(parameters.bounds, limits.max_query_lookback, asked.now).and_then(log_window);
     let Some(Bounds { start, end }) = window else {
@@ -171,7 +179,7 @@ async fn logs(
     };
     let RangeParameters { limit, direction, interval, .. } = parameters;
     let request = LogRequest { expr, start, end, limit: limit as usize, direction, interval, categorize: flags.categorize() };
-    let answer = state.engine.logs(&state.access(&asked.tenant, asked.now), request, &state.query_limits(headers, limits)).await?;
+    let answer = state.engine.logs(state.scope(asked), request, &state.query_limits(headers, limits)).await?;
     Ok(stream(LogsBody::new(answer, flags)))
 }
 
@@ -202,11 +210,11 @@ async fn metrics(
     let Bounds { start, end } = visible.aligned(step);
     let request = MetricRequest { expr, start, end, step };
     let answer =
-        state.engine.metrics(&state.access(&asked.tenant, asked.now), request, &state.query_limits(headers, &asked.limits)).await?;
+        state.engine.metrics(state.scope(asked), request, &state.query_limits(headers, &asked.limits)).await?;
     Ok(stream(MetricsBody::range(answer, start, end, step)))
 }
 
-fn no_series() -> MetricAnswer {
+pub(crate) fn no_series() -> MetricAnswer {
     MetricAnswer { value: MetricValue::Series(Vec::new()), warnings: Vec::new(), statistics: Statistics::default() }
 }
 
@@ -224,8 +232,8 @@ pub(crate) fn check_entries(limit: u32, limits: &Limits) -> Result<(), Parameter
     if allowed > 0 && limit as usize > allowed { Err(ParameterError::TooManyEntries { limit, allowed }) } else { Ok(()) }
 }
 
-pub(crate) fn check_matchers(log: &LogExpr, limits: &Limits) -> Result<(), ParameterError> {
-    let (count, limit) = (log.selector.matchers.len(), limits.max_streams_matchers_per_query);
+pub(crate) fn check_selector(selector: &Selector, limits: &Limits) -> Result<(), ParameterError> {
+    let (count, limit) = (selector.matchers.len(), limits.max_streams_matchers_per_query);
     if limit > 0 && count > limit { Err(ParameterError::TooManyMatchers { count, limit }) } else { Ok(()) }
 }
 
@@ -238,7 +246,7 @@ fn check_metric(metric: &MetricExpr, bounds: Bounds, limits: &Limits) -> Result<
     if !limit.is_zero() && longest > limit.nanoseconds() {
         return Err(ParameterError::RangeTooLong { range: Span::milliseconds(longest / 1_000_000), limit });
     }
-    ranges.iter().try_for_each(|range| check_matchers(&range.log, limits))
+    ranges.iter().try_for_each(|range| check_selector(&range.log.selector, limits))
 }
 
 fn check_switched_off(metric: &MetricExpr) -> Result<(), ApiError> {

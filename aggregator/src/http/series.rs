@@ -30,7 +30,7 @@ async fn series(State(state): State<ReadState>, headers: HeaderMap, RawQuery(que
     let asked = state.asked(&headers, query.as_deref(), &body)?;
     let range = catalogue_range(Bounds::of(&asked.form, asked.now)?)?;
     let selectors = selectors(&asked.form)?;
-    let series = state.engine.series(&state.access(&asked.tenant, asked.now), &selectors, range).await?;
+    let series = state.engine.series(state.scope(&asked), &selectors, range).await?;
     Ok(stream(SeriesBody { series, next: 0 }))
 }
 

@@ -11,7 +11,7 @@ use tailwater_logql::parse_selector;
 
 use crate::http::error::ApiError;
 use crate::http::form::MAX_FORM_BYTES;
-use crate::http::query::ReadState;
+use crate::http::query::{RangeParameters, ReadState};
 use crate::http::range::Bounds;
 use crate::http::{reading, response};
 
@@ -21,9 +21,9 @@ pub fn routes(state: ReadState) -> Router {
 
 async fn stats(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
     let asked = state.asked(&headers, query.as_deref(), &body)?;
-    let Bounds { start, end } = Bounds::of(&asked.form, asked.now)?.checked()?;
+    let Bounds { start, end } = RangeParameters::of(&asked.form, asked.now)?.bounds;
     let selector = parse_selector(asked.form.get("query"))?;
-    let found = state.engine.index_stats(&state.access(&asked.tenant, asked.now), &selector, TimeRange { start, end }).await?;
+    let found = state.engine.index_stats(state.scope(&asked), &selector, TimeRange { start, end }).await?;
     Ok(response::json(&json!({
         "streams": found.streams,
         "chunks": found.chunks,

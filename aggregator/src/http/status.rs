@@ -86,8 +86,8 @@ fn differing(shown: Value, defaults: &Value) -> Option<Value> {
 }
 
 async fn tenant_limits(State(state): State<StatusState>, headers: HeaderMap) -> Result<String, ApiError> {
-    let tenant = state.config.tenancy.reader(&headers)?;
-    serde_yaml_ng::to_string(&*state.limits.of(&tenant)).map_err(|_| ApiError::Internal { what: "writing the limits" })
+    let tenants = state.config.tenancy.readers(&headers)?;
+    serde_yaml_ng::to_string(&*state.limits.of_all(&tenants)).map_err(|_| ApiError::Internal { what: "writing the limits" })
 }
 
 async fn services() -> &'static str {
@@ -141,8 +141,8 @@ async fn format_query(headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes
 
 /// What Logs Drilldown wants to know before it asks for anything.
 async fn drilldown_limits(State(state): State<StatusState>, headers: HeaderMap) -> Result<Response, ApiError> {
-    let tenant = state.config.tenancy.reader(&headers)?;
-    let limits = state.limits.of(&tenant);
+    let tenants = state.config.tenancy.readers(&headers)?;
+    let limits = state.limits.of_all(&tenants);
     Ok(response::json(&json!({
         "limits": {
             "discover_log_levels": limits.discover_log_levels,
@@ -160,7 +160,8 @@ async fn drilldown_limits(State(state): State<StatusState>, headers: HeaderMap) 
             "pattern_persistence_enabled": false,
             "query_timeout": limits.query_timeout,
             "retention_period": limits.retention_period,
-            "volume_enabled": false,
+            "volume_enabled": limits.volume_enabled,
+            "volume_max_series": limits.volume_max_series,
         },
         "pattern_ingester_enabled": true,
         "version": LOKI_VERSION,

@@ -1,7 +1,7 @@
 //! Whose data a request is about: `X-Scope-OrgID`, its syntax and its refusals.
 //!
 //! Where tenancy is off every request is of the default tenant, whatever the header says. A `tenant:part` suffix is accepted
-//! and stripped. Reads over several tenants (`a|b`) are refused until they can be answered.
+//! and stripped. Where it is allowed, reads may be of several tenants (`a|b`).
 
 use axum::http::HeaderMap;
 use tailwater_storage::entry::TenantId;
@@ -27,48 +27,48 @@ pub enum TenantError {
     #[error("tenant ID '{tenant}' contains unsupported character '{character}'")]
     Character { tenant: String, character: char },
     #[error("multiple org IDs present")]
-    SeveralInPush,
+    Several,
     /// 500, on reading paths.
     #[error("no queue found: empty tenant is not allowed")]
     Empty,
-    #[error("queries over several tenants are not supported yet, name one tenant in X-Scope-OrgID")]
-    SeveralInQuery,
 }
 
 impl Tenancy {
-    /// The tenant that is written to.
+    /// The tenant that is written to, or asked about where only one can be.
     pub fn writer(&self, headers: &HeaderMap) -> Result<TenantId, ApiError> {
-        self.tenant(headers, TenantError::SeveralInPush).map_err(|error| ApiError::Tenant { prefix: "", error })
+        let only = self.tenants(headers).and_then(|tenants| match <[TenantId; 1]>::try_from(tenants) {
+            Ok([tenant]) => Ok(tenant),
+            Err(_) => Err(TenantError::Several),
+        });
+        only.map_err(|error| ApiError::Tenant { prefix: "", error })
     }
 
-    /// The tenant that is read.
-    pub fn reader(&self, headers: &HeaderMap) -> Result<TenantId, ApiError> {
-        let tenant = self.tenant(headers, TenantError::SeveralInQuery);
-        let named = tenant.and_then(|tenant| if tenant.as_str().is_empty() { Err(TenantError::Empty) } else { Ok(tenant) });
+    /// The tenants that are read: one at least, each once, in the order of their names.
+    pub fn readers(&self, headers: &HeaderMap) -> Result<Vec<TenantId>, ApiError> {
+        let tenants = self.tenants(headers);
+        let is_nobody = |tenants: &[TenantId]| tenants.iter().all(|tenant| tenant.as_str().is_empty());
+        let named = tenants.and_then(|tenants| if is_nobody(&tenants) { Err(TenantError::Empty) } else { Ok(tenants) });
         named.map_err(|error| {
-            let is_prefixed = !matches!(error, TenantError::Missing | TenantError::SeveralInQuery | TenantError::Empty);
+            let is_prefixed = !matches!(error, TenantError::Missing | TenantError::Empty);
             ApiError::Tenant { prefix: if is_prefixed { READ_PREFIX } else { "" }, error }
         })
     }
 
-    fn tenant(&self, headers: &HeaderMap, several: TenantError) -> Result<TenantId, TenantError> {
+    fn tenants(&self, headers: &HeaderMap) -> Result<Vec<TenantId>, TenantError> {
         if !self.enabled {
-            return Ok(TenantId::new(&self.default));
+            return Ok(vec![TenantId::new(&self.default)]);
         }
         let value = headers.get(HEADER).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default();
         if value.is_empty() {
             return Err(TenantError::Missing);
         }
         if !self.multi_tenant_queries {
-            return checked(&value);
+            return Ok(vec![checked(&value)?]);
         }
         let mut tenants = value.split('|').map(checked).collect::<Result<Vec<TenantId>, TenantError>>()?;
         tenants.sort();
         tenants.dedup();
-        match <[TenantId; 1]>::try_from(tenants) {
-            Ok([tenant]) => Ok(tenant),
-            Err(_) => Err(several),
-        }
+        Ok(tenants)
     }
 }
 
@@ -125,16 +125,27 @@ mod tests {
     }
 
     #[test]
+    fn reads_may_be_of_several_tenants() {
+        for (value, expected) in [("b|a|b", Ok(vec!["a", "b"])), ("t1|", Ok(vec!["", "t1"])), ("t1:x|t1", Ok(vec!["t1"]))] {
+            let tenants = tenancy(true).readers(&headers(value)).map_err(|error| error.to_string());
+            let tenants = tenants.as_ref().map(|tenants| tenants.iter().map(TenantId::as_str).collect::<Vec<_>>());
+            assert_eq!(tenants.map_err(String::as_str), expected, "{value}");
+        }
+        let one_each = Tenancy { multi_tenant_queries: false, ..tenancy(true) };
+        let refused = one_each.readers(&headers("a|b")).expect_err("two").to_string();
+        assert_eq!(refused, "rpc error: code = Code(400) desc = tenant ID 'a|b' contains unsupported character '|'");
+    }
+
+    #[test]
     fn reads_are_refused_with_lokis_prefix() {
-        let text = |value: &str| tenancy(true).reader(&headers(value)).expect_err(value).to_string();
+        let text = |value: &str| tenancy(true).readers(&headers(value)).expect_err(value).to_string();
         assert_eq!(text("a/b"), "rpc error: code = Code(400) desc = tenant ID 'a/b' contains unsupported character '/'");
         assert_eq!(text(""), "no org id\n");
         assert_eq!(text("|"), "no queue found: empty tenant is not allowed");
-        assert!(text("a|b").contains("not supported yet"));
     }
 
     #[test]
     fn without_tenancy_the_header_is_not_read() {
-        assert_eq!(tenancy(false).reader(&headers("a/b")).expect("a tenant").as_str(), "fake");
+        assert_eq!(tenancy(false).readers(&headers("a/b")).expect("a tenant"), [TenantId::new("fake")]);
     }
 }

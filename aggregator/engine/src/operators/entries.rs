@@ -23,6 +23,10 @@ impl<'p> StreamPipelines<'p> {
         Self { pipeline, selection, by_stream: HashMap::new() }
     }
 
+    pub(crate) fn selection(&self) -> &'p Selection {
+        self.selection
+    }
+
     /// Calls `each` with (row, stream, entry) for every row that passes. The rows passed the line filters when they were scanned.
     pub(crate) fn run(&mut self, rows: &RecordBatch, mut each: impl FnMut(usize, u32, Processed<'_>) -> Result<()>) -> Result<()> {
         let streams: &UInt32Array = batch::column(rows, batch::STREAM)?;

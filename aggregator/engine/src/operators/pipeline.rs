@@ -108,16 +108,18 @@ impl Runner<'_> {
     fn render(&mut self, rows: &RecordBatch, categorize: bool) -> Result<RecordBatch> {
         let mut kept: Vec<u32> = Vec::new();
         let [mut line, mut labels, mut metadata, mut parsed] = [(); 4].map(|()| BinaryBuilder::new());
-        self.pipelines.run(rows, |row, _, entry| {
+        let selection = self.pipelines.selection();
+        self.pipelines.run(rows, |row, stream, entry| {
+            let stream = &selection.streams()[stream as usize];
             kept.push(row as u32);
             line.append_value(entry.line());
             if categorize {
                 let split = entry.categorized();
-                labels.append_value(batch::encode_labels(&split.stream.without_empty()).as_bytes());
+                labels.append_value(batch::encode_labels(&stream.shown(split.stream.without_empty())).as_bytes());
                 metadata.append_value(batch::encode_labels(&split.structured_metadata.without_empty()).as_bytes());
                 parsed.append_value(batch::encode_labels(&split.parsed).as_bytes());
             } else {
-                labels.append_value(batch::encode_labels(&entry.labels()).as_bytes());
+                labels.append_value(batch::encode_labels(&stream.shown(entry.labels())).as_bytes());
                 metadata.append_value([]);
                 parsed.append_value([]);
             }

@@ -13,6 +13,7 @@ use crate::batch;
 use crate::error::QueryError;
 use crate::operators::entries::StreamPipelines;
 use crate::operators::series::SeriesIndex;
+use crate::plan::selection::SelectedStream;
 
 /// What of an entry is its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,23 +56,24 @@ pub(crate) struct SampleSeries {
 }
 
 impl SampleSeries {
-    fn of(&mut self, stream: u32, entry: &Processed<'_>) -> u32 {
+    /// `stream`: its place in the selection.
+    fn of(&mut self, (place, stream): (u32, &SelectedStream), entry: &Processed<'_>) -> u32 {
         self.key.clear();
         entry.write_series_key(&mut self.key);
         if self.key.is_empty()
-            && let Some(&series) = self.plain.get(&stream)
+            && let Some(&series) = self.plain.get(&place)
         {
             return series;
         }
-        let keys = self.by_key.entry(stream).or_default();
+        let keys = self.by_key.entry(place).or_default();
         if let Some(&series) = keys.get(self.key.as_slice()) {
             return series;
         }
         // Empty values stay: they tell series apart even where they are not shown.
-        let labels = batch::encode_labels(&entry.series_labels());
+        let labels = batch::encode_labels(&stream.shown(entry.series_labels()));
         let (series, _) = self.index.number(labels.as_bytes());
         if self.key.is_empty() {
-            self.plain.insert(stream, series);
+            self.plain.insert(place, series);
         } else {
             keys.insert(self.key.clone(), series);
         }
@@ -89,12 +91,14 @@ pub(crate) fn extract(
     let mut kept: Vec<u32> = Vec::new();
     let mut series_of: Vec<u32> = Vec::new();
     let mut values: Vec<f64> = Vec::new();
-    pipelines.run(rows, |row, stream, entry| {
+    let selection = pipelines.selection();
+    pipelines.run(rows, |row, place, entry| {
+        let stream = &selection.streams()[place as usize];
         if let Some(error) = entry.failure() {
-            let error = QueryError::Pipeline { error: error.to_owned(), series: entry.series_labels().to_string() };
+            let error = QueryError::Pipeline { error: error.to_owned(), series: stream.shown(entry.series_labels()).to_string() };
             return Err(DataFusionError::External(Box::new(error)));
         }
-        series_of.push(series.of(stream, &entry));
+        series_of.push(series.of((place, stream), &entry));
         values.push(match spec.value {
             SampleValue::One => 1.0,
             SampleValue::LineBytes => entry.line().len() as f64,

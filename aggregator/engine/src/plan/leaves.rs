@@ -1,12 +1,12 @@
 //! The selections of one query's leaves: those over the same streams and times see the same entries, whatever is published meanwhile.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use tailwater_logql::ast::Selector;
 
 use crate::error::QueryError;
 use crate::plan::Planner;
-use crate::plan::selection::{Selection, SharedSelection};
+use crate::plan::selection::SharedSelection;
 use crate::request::TimeRange;
 
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl Leaves {
         if let Some(selection) = self.known(selector, range) {
             return Ok(selection);
         }
-        let selection = Arc::new(Selection::new(planner.catalog, planner.access, selector, range).await?);
+        let selection = planner.select(selector, range).await?;
         let leaf = Leaf { selector: selector.clone(), range, selection: selection.clone() };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(leaf);
         Ok(selection)

@@ -19,7 +19,7 @@ use crate::batch;
 use crate::error::QueryError;
 use crate::operators::entries::SelectedPipeline;
 use crate::operators::pipeline::{PipelineExec, PipelineOutput};
-use crate::plan::selection::{Selection, SharedSelection};
+use crate::plan::selection::SharedSelection;
 use crate::plan::{Planned, Planner};
 use crate::request::{Direction, LogRequest, TimeRange};
 use crate::scan::TopEntries;
@@ -29,7 +29,7 @@ impl Planner<'_> {
     pub(crate) async fn logs(&self, request: &LogRequest) -> Result<Planned, QueryError> {
         let pipeline = Pipeline::compile(&request.expr.stages, None, &NeededLabels::All, &self.options)?;
         let range = TimeRange { start: request.start, end: request.end.saturating_sub(1) };
-        let selection = Arc::new(Selection::new(self.catalog, self.access, &request.expr.selector, range).await?);
+        let selection = self.select(&request.expr.selector, range).await?;
         let ordered = match request.interval {
             0 => self.top_entries(&selection, &pipeline, request).await?,
             _ => self.all_entries(&selection, &pipeline, request).await?,

@@ -6,7 +6,7 @@
 //!               ← PipelineExec sample ← LogScanExec
 //! counts        operators over points ← RangeAggregateExec final ← CoalescePartitionsExec ← CountScanExec
 //! ```
-//! Every plan is made by a [`Planner`], which holds the caller's [`Access`]; every leaf is a scan of a selection made with it.
+//! Every plan is made by a [`Planner`], which holds the caller's [`Scope`]; every leaf is a scan of a selection made with it.
 
 mod constant;
 mod leaves;
@@ -15,24 +15,27 @@ mod metrics;
 mod ranges;
 pub(crate) mod selection;
 mod text;
+pub(crate) mod ties;
 
 use std::sync::Arc;
 
 use datafusion_physical_plan::ExecutionPlan;
-use tailwater_logql::ast::{LogExpr, Stage};
+use tailwater_logql::ast::{LogExpr, Selector, Stage};
 use tailwater_logql::needed::NeededLabels;
 use tailwater_logql::pipeline::{Pipeline, PipelineOptions};
 use tailwater_logql::printer::format_stages;
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::file::columns::Wanted;
 
-use crate::access::Access;
 use crate::error::QueryError;
 use crate::operators::entries::SelectedPipeline;
 use crate::operators::pipeline::{PipelineExec, PipelineOutput};
-use crate::plan::selection::SharedSelection;
+use crate::plan::selection::{Selection, SharedSelection};
+use crate::plan::ties::TieOrder;
+use crate::request::TimeRange;
 use crate::scan::pages::{SelectedPage, pages_of};
 use crate::scan::{LineSearch, LogScan, PageSource};
+use crate::scope::Scope;
 use crate::statistics::Counters;
 
 pub(crate) use constant::constant;
@@ -40,7 +43,7 @@ pub(crate) use constant::constant;
 /// Makes the plans of one query.
 pub(crate) struct Planner<'a> {
     pub(crate) catalog: &'a Arc<Catalog>,
-    pub(crate) access: &'a Access,
+    pub(crate) scope: &'a Scope,
     pub(crate) options: PipelineOptions,
     pub(crate) partitions: usize,
     /// Ask text indexes which pages to read.
@@ -56,6 +59,12 @@ pub(crate) struct Planned {
 }
 
 impl Planner<'_> {
+    /// What the selector selects of `range`, from each tenant under its own access.
+    pub(crate) async fn select(&self, selector: &Selector, range: TimeRange) -> Result<SharedSelection, QueryError> {
+        let ties = TieOrder::new(self.options.strict_loki);
+        Ok(Arc::new(Selection::new(self.catalog, self.scope, selector, range, ties).await?))
+    }
+
     /// The scan and the stages over it. `wanted` is what is needed besides what the stages read.
     async fn pipeline(
         &self,

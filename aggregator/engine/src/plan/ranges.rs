@@ -23,6 +23,7 @@ use crate::plan::metrics::{Position, Vector};
 use crate::plan::selection::{SelectedStream, Selection};
 use crate::request::TimeRange;
 use crate::scan::CountScan;
+use crate::scope::TENANT_LABEL;
 
 impl Planner<'_> {
     pub(super) async fn range(&self, range: &RangeAggregation, position: Position<'_>) -> Result<Vector, QueryError> {
@@ -126,7 +127,7 @@ fn series_of_streams(pipeline: &Pipeline, selection: &Selection) -> Vec<Pairs> {
     let labels_of = |stream: &SelectedStream| {
         let mut stages = pipeline.for_stream(&stream.labels);
         let entry = stages.process_filtered(0, &[], &[]).expect("a pipeline without stages drops nothing");
-        batch::encode_labels(&entry.series_labels())
+        batch::encode_labels(&stream.shown(entry.series_labels()))
     };
     selection.streams().iter().map(labels_of).collect()
 }
@@ -155,7 +156,8 @@ fn stream_labels_suffice(range: &RangeAggregation, needed: &NeededLabels, groupi
         (NeededLabels::Only(_), Some(grouping)) if !grouping.without => grouping.labels.iter().map(String::as_str).collect(),
         _ => return false,
     };
-    let has_names = || selection.streams().iter().all(|stream| names.iter().all(|name| stream.labels.get(name).is_some()));
+    let has_name = |stream: &SelectedStream, name: &str| (name == TENANT_LABEL && stream.tenant.is_some()) || stream.labels.get(name).is_some();
+    let has_names = || selection.streams().iter().all(|stream| names.iter().all(|name| has_name(stream, name)));
     only_line_filters && range.range.unwrap.is_none() && has_names()
 }
 

@@ -1,7 +1,8 @@
 //! From matchers, access and time to the rows that a plan may touch.
 //!
 //! This is where access is enforced: a stream that the caller may not see is not in a selection, and operators reach data through
-//! selections only. What retention and deletes hide goes the same way, stream by stream.
+//! selections only. What retention and deletes hide goes the same way, stream by stream. Of several tenants, each is selected from under
+//! its own access; their parts stand one tenant after the other.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,34 +13,61 @@ use tailwater_logql::ast::Selector;
 use tailwater_logql::labels::LabelSet;
 use tailwater_logql::matcher::StreamMatcher;
 use tailwater_storage::catalog::{Catalog, Part, Snapshot};
-use tailwater_storage::entry::StreamId;
+use tailwater_storage::entry::{StreamId, TenantId};
 use tailwater_storage::file::stream_table::StreamSpan;
 use tailwater_storage::identity::{Repetitions, repetitions};
 use tailwater_storage::pairs::Pairs;
 
 use crate::access::{Access, AllowedNamespaces};
 use crate::error::QueryError;
+use crate::plan::ties::TieOrder;
 use crate::request::TimeRange;
+use crate::scope::{Scope, with_tenant};
 use crate::visibility::VisibleTimes;
 
 /// Streams and rows selected for one leaf of a plan. The snapshot is pinned.
 #[derive(Debug)]
 pub(crate) struct Selection {
-    access: Access,
+    scope: Scope,
     range: TimeRange,
-    snapshot: Snapshot,
+    tenants: Vec<TenantParts>,
     streams: Vec<SelectedStream>,
     spans: Vec<SelectedSpan>,
     parts: usize,
+}
+
+/// What one tenant has.
+#[derive(Debug)]
+struct TenantParts {
+    /// Place of its first part among those of the selection.
+    first: usize,
+    snapshot: Snapshot,
     repetitions: Repetitions,
 }
 
-/// A stream that matches and may be seen. Selections list them in the order of their label text.
+/// A stream that matches and may be seen. Selections list them in a fixed order, that of [`TieOrder`].
 #[derive(Debug, Clone)]
 pub(crate) struct SelectedStream {
     pub(crate) id: StreamId,
+    /// As stored: what stages work with.
     pub(crate) labels: LabelSet,
+    /// The tenant, where streams of several are told apart.
+    pub(crate) tenant: Option<TenantId>,
     pub(crate) visible: VisibleTimes,
+}
+
+impl SelectedStream {
+    /// What became of an entry's labels, as it is shown.
+    pub(crate) fn shown(&self, labels: LabelSet) -> LabelSet {
+        match &self.tenant {
+            Some(tenant) => with_tenant(tenant.as_str(), &labels),
+            None => labels,
+        }
+    }
+
+    fn order(&self, ties: TieOrder) -> (u64, LabelSet, Option<TenantId>, StreamId) {
+        (ties.key(&self.labels), self.labels.clone(), self.tenant.clone(), self.id)
+    }
 }
 
 /// The rows of a selected stream in one part; some of them may be seen.
@@ -60,14 +88,27 @@ pub(crate) struct SelectedSpan {
 
 impl Selection {
     /// Selects the entries of matching streams within `range` (both ends included).
-    pub(crate) async fn new(catalog: &Catalog, access: &Access, selector: &Selector, range: TimeRange) -> Result<Self, QueryError> {
-        let snapshot = catalog.snapshot(access.tenant(), range.start, range.end).await?;
-        let streams = select_streams(&snapshot, access, std::slice::from_ref(selector), range)?;
-        let ids: Vec<StreamId> = streams.iter().map(|stream| stream.id).collect();
-        let repetitions = repetitions(catalog, &snapshot, ids, range.start, range.end).await?;
-        let spans = select_spans(&snapshot, &streams);
+    pub(crate) async fn new(catalog: &Catalog, scope: &Scope, selector: &Selector, range: TimeRange, ties: TieOrder) -> Result<Self, QueryError> {
+        let (accesses, selector) = scope.narrowed_query(selector)?;
+        let (mut tenants, mut found) = (Vec::with_capacity(accesses.len()), Vec::new());
+        let mut first = 0;
+        for access in accesses {
+            let snapshot = catalog.snapshot(access.tenant(), range.start, range.end).await?;
+            let mut streams = select_streams(&snapshot, access, std::slice::from_ref(&selector), range)?;
+            let ids: Vec<StreamId> = streams.iter().map(|stream| stream.id).collect();
+            let repetitions = repetitions(catalog, &snapshot, ids, range.start, range.end).await?;
+            let tenant = scope.tells_tenants_apart().then(|| access.tenant().clone());
+            streams.iter_mut().for_each(|stream| stream.tenant.clone_from(&tenant));
+            found.extend(streams.into_iter().map(|stream| (tenants.len(), stream)));
+            let parts = snapshot.len();
+            tenants.push(TenantParts { first, snapshot, repetitions });
+            first += parts;
+        }
+        found.sort_by_cached_key(|(_, stream)| stream.order(ties));
+        let spans: Vec<SelectedSpan> = tenants.iter().enumerate().flat_map(|(of, tenant)| select_spans(tenant, of, &found)).collect();
+        let streams = found.into_iter().map(|(_, stream)| stream).collect();
         let parts = spans.chunk_by(|left, right| left.part == right.part).count();
-        Ok(Self { access: access.clone(), range, snapshot, streams, spans, parts, repetitions })
+        Ok(Self { scope: scope.clone(), range, tenants, streams, spans, parts })
     }
 
     pub(crate) fn streams(&self) -> &[SelectedStream] {
@@ -85,12 +126,19 @@ impl Selection {
     }
 
     pub(crate) fn part(&self, place: usize) -> &Arc<Part> {
-        &self.snapshot[place]
+        let tenant = self.tenant_of(place);
+        &tenant.snapshot[place - tenant.first]
+    }
+
+    fn tenant_of(&self, part: usize) -> &TenantParts {
+        let behind = self.tenants.partition_point(|tenant| tenant.first <= part);
+        &self.tenants[behind - 1]
     }
 
     /// Rows of a part that repeat an earlier part's entries, ascending.
     pub(crate) fn repeated(&self, part: usize) -> &[u32] {
-        self.repetitions.of(part)
+        let tenant = self.tenant_of(part);
+        tenant.repetitions.of(part - tenant.first)
     }
 
     /// Whether all of these rows of a part may be seen, none of them a repetition. `(oldest, newest)`: bounds of their stamps.
@@ -109,17 +157,19 @@ impl Selection {
 
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tenant={}, namespaces=", self.access.tenant())?;
-        match self.access.namespaces() {
-            AllowedNamespaces::All => f.write_str("all")?,
-            AllowedNamespaces::Only(allowed) => write!(f, "{allowed:?}")?,
+        for access in self.scope.accesses() {
+            write!(f, "tenant={}, namespaces=", access.tenant())?;
+            match access.namespaces() {
+                AllowedNamespaces::All => f.write_str("all, ")?,
+                AllowedNamespaces::Only(allowed) => write!(f, "{allowed:?}, ")?,
+            }
         }
         let TimeRange { start, end } = self.range;
-        write!(f, ", streams={}, parts={}, range=[{start}, {end}]", self.streams.len(), self.parts)
+        write!(f, "streams={}, parts={}, range=[{start}, {end}]", self.streams.len(), self.parts)
     }
 }
 
-/// The streams that match any of the selectors (no selector: every stream), may be seen, and have entries near `range` that may.
+/// The streams that match any of the selectors (no selector: every stream), may be seen, and have entries near `range` that may; in no certain order.
 pub(crate) fn select_streams(
     snapshot: &Snapshot,
     access: &Access,
@@ -142,7 +192,7 @@ pub(crate) fn select_streams(
             is_selected(&span.labels).then(|| {
                 let labels = LabelSet::from_pairs(span.labels.iter());
                 let visible = VisibleTimes::new(range.start, range.end, access.erasure().of_stream(&span.labels));
-                (SelectedStream { id: span.id, labels, visible }, false)
+                (SelectedStream { id: span.id, labels, tenant: None, visible }, false)
             })
         });
         if let Some((stream, is_seen)) = stream {
@@ -150,19 +200,20 @@ pub(crate) fn select_streams(
         }
     }
     let seen = judged.into_values().flatten().filter(|(_, is_seen)| *is_seen);
-    let mut streams: Vec<SelectedStream> = seen.map(|(stream, _)| stream).collect();
-    streams.sort_by(|left, right| left.labels.cmp(&right.labels).then(left.id.cmp(&right.id)));
-    Ok(streams)
+    Ok(seen.map(|(stream, _)| stream).collect())
 }
 
-fn select_spans(snapshot: &Snapshot, streams: &[SelectedStream]) -> Vec<SelectedSpan> {
-    let places: HashMap<StreamId, u32> = streams.iter().enumerate().map(|(place, stream)| (stream.id, place as u32)).collect();
+/// The spans of one tenant's streams. `found`: the streams of the selection, each with the place of its tenant.
+fn select_spans(tenant: &TenantParts, of: usize, found: &[(usize, SelectedStream)]) -> Vec<SelectedSpan> {
+    let own = found.iter().enumerate().filter(|(_, (tenant, _))| *tenant == of);
+    let places: HashMap<StreamId, u32> = own.map(|(place, (_, stream))| (stream.id, place as u32)).collect();
     let mut spans = Vec::new();
-    for (part, found) in snapshot.iter().enumerate() {
-        for span in &found.table().streams {
+    for (part, opened) in tenant.snapshot.iter().enumerate() {
+        for span in &opened.table().streams {
             let Some(&stream) = places.get(&span.id) else { continue };
             let (oldest, newest) = (span.min_timestamp, span.max_timestamp);
-            if streams[stream as usize].visible.touches(oldest, newest) {
+            if found[stream as usize].1.visible.touches(oldest, newest) {
+                let part = tenant.first + part;
                 spans.push(SelectedSpan { part, stream, rows: span.rows.clone(), oldest, newest, bytes: span.bytes });
             }
         }

@@ -102,11 +102,11 @@ impl TailParameters {
 async fn tail(State(state): State<TailState>, RawQuery(query): RawQuery, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
     // One tenant and no more, as for a push.
-    state.read.tenancy.writer(&parts.headers)?;
+    let tenant = state.read.tenancy.writer(&parts.headers)?;
     let asked = state.read.asked(&parts.headers, query.as_deref(), &Bytes::new())?;
     let parameters = TailParameters::of(&asked, encoding_flags(&parts.headers))?;
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await;
     let upgrade = upgrade.map_err(|_| ApiError::BadRequest { text: "Bad Request\n".to_owned() })?;
-    let session = Session::new(state, asked, parameters, &parts.headers);
+    let session = Session::new(state, tenant, asked, parameters, &parts.headers);
     Ok(upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE).on_upgrade(|socket| session.run(socket)))
 }

@@ -11,6 +11,7 @@ use tailwater_logql::labels::CategorizedLabels;
 use tailwater_logql::matcher::StreamMatcher;
 use tailwater_logql::needed::NeededLabels;
 use tailwater_logql::pipeline::{Pipeline, PipelineOptions};
+use tailwater_storage::entry::TenantId;
 use tailwater_storage::pairs::Pairs;
 use tokio::time::{Instant, sleep_until};
 
@@ -30,20 +31,21 @@ type End = Option<String>;
 
 pub(super) struct Session {
     state: TailState,
+    tenant: TenantId,
     asked: Asked,
     parameters: TailParameters,
     query_limits: QueryLimits,
 }
 
 impl Session {
-    pub(super) fn new(state: TailState, asked: Asked, parameters: TailParameters, headers: &HeaderMap) -> Self {
+    pub(super) fn new(state: TailState, tenant: TenantId, asked: Asked, parameters: TailParameters, headers: &HeaderMap) -> Self {
         let query_limits = state.read.query_limits(headers, &asked.limits);
-        Self { state, asked, parameters, query_limits }
+        Self { state, tenant, asked, parameters, query_limits }
     }
 
     pub(super) async fn run(mut self, socket: WebSocket) {
         let mut outbox = Outbox::new(socket);
-        let end = match self.state.permits.open(&self.asked.tenant, self.asked.limits.max_concurrent_tail_requests) {
+        let end = match self.state.permits.open(&self.tenant, self.asked.limits.max_concurrent_tail_requests) {
             Ok(permit) => self.serve(&mut outbox, permit).await,
             Err(refused) => Some(refused.to_string()),
         };
@@ -85,12 +87,12 @@ impl Session {
         let matchers = expr.selector.matchers.iter().map(StreamMatcher::new).collect::<Result<Vec<_>, _>>()?;
         let options = PipelineOptions { strict_loki: self.query_limits.strict_loki };
         let pipeline = Pipeline::compile(&expr.stages, None, &NeededLabels::All, &options)?.with_now(self.asked.now);
-        let access = self.state.read.access(&self.asked.tenant, self.asked.now);
+        let access = self.state.read.access(&self.tenant, self.asked.now);
         let selects = move |labels: &Pairs| {
             let namespace = labels.get("namespace").or_else(|| labels.get("k8s_namespace_name"));
             access.allows(namespace) && matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()))
         };
-        let subscription = self.state.subscriptions.subscribe(self.asked.tenant.clone(), selects);
+        let subscription = self.state.subscriptions.subscribe(self.tenant.clone(), selects);
         Ok((subscription, Follower::new(pipeline, self.parameters.delay)))
     }
 
@@ -108,7 +110,7 @@ impl Session {
             categorize: true,
         };
         let answer =
-            self.state.read.engine.logs(&self.state.read.access(&self.asked.tenant, self.asked.now), request, &self.query_limits).await?;
+            self.state.read.engine.logs(self.state.read.scope(&self.asked), request, &self.query_limits).await?;
         let mut entries: Vec<ShownEntry> = Vec::new();
         for stream in answer.streams {
             entries.extend(stream.entries.into_iter().rev().map(|entry| ShownEntry {
