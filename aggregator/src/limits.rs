@@ -205,7 +205,9 @@ impl Limits {
 
     /// The limits of a query over several tenants: of each the strictest that any of them has.
     fn strictest(mut self, other: &Limits) -> Self {
-        let span = |left: Span, right: Span| if right.is_zero() || (!left.is_zero() && left.nanoseconds() <= right.nanoseconds()) { left } else { right };
+        let span = |left: Span, right: Span| {
+            if right.is_zero() || (!left.is_zero() && left.nanoseconds() <= right.nanoseconds()) { left } else { right }
+        };
         let number = |left: usize, right: usize| if right == 0 || (left != 0 && left <= right) { left } else { right };
         self.max_entries_limit_per_query = number(self.max_entries_limit_per_query, other.max_entries_limit_per_query);
         self.max_query_series = number(self.max_query_series, other.max_query_series);

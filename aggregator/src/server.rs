@@ -22,6 +22,7 @@ use crate::http::admin::AdminState;
 use crate::http::delete::DeleteState;
 use crate::http::push::{PushParts, PushState};
 use crate::http::query::ReadState;
+use crate::http::rules::RuleState;
 use crate::http::status::StatusState;
 use crate::http::tail::TailState;
 use crate::ingest::flush_metrics;
@@ -162,6 +163,7 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         engine: parts.engine.clone(),
         retention: parts.retention.clone(),
     };
+    let rules = RuleState { tenancy: read.tenancy.clone(), is_strict: config.strict_loki };
     let delete = DeleteState { read: read.clone(), catalog: parts.catalog.clone() };
     let tail = TailState::new(read.clone(), parts.ingester.subscriptions(), lifecycle.clone());
     let admin = AdminState { lifecycle, ingester: parts.ingester.clone(), store_contact: parts.store_contact.clone() };
@@ -174,6 +176,8 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         http::patterns::routes(read.clone()),
         http::stats::routes(read.clone()),
         http::volume::routes(read.clone()),
+        http::legacy::routes(read.clone()),
+        http::rules::routes(rules),
         http::detected::routes(read),
         http::delete::routes(delete),
         http::tail::routes(tail),

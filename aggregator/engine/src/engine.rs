@@ -3,7 +3,7 @@
 //! Queries run on threads of their own, so that a heavy one delays no push; their memory comes from one pool.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use datafusion_common::DataFusionError;
 use datafusion_execution::TaskContext;
@@ -137,7 +137,12 @@ impl Engine {
     }
 
     /// Names of stream labels, sorted.
-    pub async fn label_names(&self, scope: impl Into<Scope>, selector: Option<&Selector>, range: TimeRange) -> Result<Vec<String>, QueryError> {
+    pub async fn label_names(
+        &self,
+        scope: impl Into<Scope>,
+        selector: Option<&Selector>,
+        range: TimeRange,
+    ) -> Result<Vec<String>, QueryError> {
         listing::label_names(&self.catalog, &scope.into(), selector, range).await
     }
 
@@ -172,15 +177,19 @@ impl Engine {
             let source = PageSource { catalog: engine.catalog.clone(), selection: Arc::new(selection) };
             let memory = MemoryConsumer::new("volume").register(engine.context.memory_pool());
             let series = volume::volume(&source, &request, &memory).await?;
-            let statistics =
-                Counters::default().statistics(source.selection.parts(), started.elapsed().as_secs_f64(), series.len() as u64);
+            let statistics = Counters::default().statistics(source.selection.parts(), started.elapsed().as_secs_f64(), series.len() as u64);
             Ok(MetricAnswer { value: MetricValue::Series(series), warnings: Vec::new(), statistics })
         })
         .await
     }
 
     /// The plan of a metric or log query as text; for tests and people.
-    pub async fn explain_metric(&self, scope: impl Into<Scope>, request: &MetricRequest, limits: &QueryLimits) -> Result<String, QueryError> {
+    pub async fn explain_metric(
+        &self,
+        scope: impl Into<Scope>,
+        request: &MetricRequest,
+        limits: &QueryLimits,
+    ) -> Result<String, QueryError> {
         let counters = Arc::new(Counters::default());
         let grid = StepGrid::new(request.start, request.end, request.step);
         let planned = self.planner(&scope.into(), options(limits), &counters).metric(&request.expr, grid, limits).await?;
@@ -199,6 +208,7 @@ impl Engine {
             catalog: &self.catalog,
             scope,
             options,
+            now: now(),
             partitions: self.threads.count,
             text_index: self.options.text_index,
             counters: counters.clone(),
@@ -232,6 +242,12 @@ impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// Nanoseconds since the epoch.
+fn now() -> i64 {
+    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn options(limits: &QueryLimits) -> PipelineOptions {

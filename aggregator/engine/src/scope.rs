@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn matchers_of_the_tenant_choose_among_several() {
-        let of = |tenants: &[&str], left: &str| Ok((tenants.iter().map(|tenant| (*tenant).to_owned()).collect::<Vec<_>>(), left.to_owned()));
+        let of =
+            |tenants: &[&str], left: &str| Ok((tenants.iter().map(|tenant| (*tenant).to_owned()).collect::<Vec<_>>(), left.to_owned()));
         assert_eq!(narrowed(&["b", "a", "b"], r#"{app="x"}"#), of(&["a", "b"], "app=x"));
         assert_eq!(narrowed(&["a", "b"], r#"{app="x", __tenant_id__!="a"}"#), of(&["b"], "app=x"));
         assert_eq!(narrowed(&["a", "b"], r#"{app="x", __tenant_id__=~"c.*"}"#), of(&[], "app=x"));
@@ -131,9 +132,11 @@ mod tests {
         assert_eq!(narrowed(&["a", "a"], r#"{__tenant_id__="a"}"#), of(&["a"], "__tenant_id__=a"), "one tenant is not told apart");
         assert_eq!(
             narrowed(&["a", "b"], r#"{__tenant_id__="a"}"#),
-            Err("log selector is invalid after matcher update: parse error : queries require at least one regexp or equality matcher that \
+            Err(
+                "log selector is invalid after matcher update: parse error : queries require at least one regexp or equality matcher that \
                  does not have an empty-compatible value. For instance, app=~\".*\" does not meet this requirement, but app=~\".+\" will"
-                .to_owned())
+                    .to_owned()
+            )
         );
     }
 

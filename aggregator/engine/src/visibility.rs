@@ -34,10 +34,17 @@ impl VisibleTimes {
                 continue;
             }
             if deleted.start <= deleted.end {
-                intervals = intervals.into_iter().flat_map(|interval| without(interval, &deleted)).flatten().collect();
+                let range = (deleted.start, deleted.end);
+                intervals = intervals.into_iter().flat_map(|interval| without(interval, range)).flatten().collect();
             }
         }
         Self { intervals, erased }
+    }
+
+    /// Takes away what has this stamp.
+    pub(crate) fn hide(&mut self, stamp: i64) {
+        let intervals = std::mem::take(&mut self.intervals).into_iter();
+        self.intervals = intervals.flat_map(|interval| without(interval, (stamp, stamp))).flatten().collect();
     }
 
     pub(crate) fn intervals(&self) -> &[(i64, i64)] {
@@ -60,10 +67,10 @@ impl VisibleTimes {
     }
 }
 
-/// What is left of an interval on both sides of a delete.
-fn without((start, end): (i64, i64), deleted: &DeletedRange) -> [Option<(i64, i64)>; 2] {
-    let before = deleted.start.checked_sub(1).map(|last| (start, end.min(last)));
-    let after = deleted.end.checked_add(1).map(|first| (start.max(first), end));
+/// What is left of an interval on both sides of what is taken away.
+fn without((start, end): (i64, i64), (first, last): (i64, i64)) -> [Option<(i64, i64)>; 2] {
+    let before = first.checked_sub(1).map(|last| (start, end.min(last)));
+    let after = last.checked_add(1).map(|first| (start.max(first), end));
     [before, after].map(|interval| interval.filter(|(start, end)| start <= end))
 }
 
@@ -95,6 +102,15 @@ mod tests {
             }
             prop_assert!(visible.intervals().is_sorted());
         }
+    }
+
+    #[test]
+    fn a_stamp_can_be_hidden() {
+        let mut visible = VisibleTimes::new(3, 9, StreamErasure::default());
+        visible.hide(9);
+        visible.hide(5);
+        visible.hide(1);
+        assert_eq!(visible.intervals(), [(3, 4), (6, 8)]);
     }
 
     #[test]

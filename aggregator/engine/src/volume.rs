@@ -154,7 +154,11 @@ fn group_labels(labels: &LabelSet, grouping: &VolumeGrouping, selector: &Selecto
     let is_named = |names: &[String], name: &str| names.iter().any(|other| other == name);
     match grouping {
         VolumeGrouping::Series { targets } if !targets.is_empty() => {
-            if has_all(targets) { vec![only(&|name| is_named(targets, name))] } else { Vec::new() }
+            if has_all(targets) {
+                vec![only(&|name| is_named(targets, name))]
+            } else {
+                Vec::new()
+            }
         }
         VolumeGrouping::Series { .. } if selector.matchers.is_empty() => vec![labels.clone()],
         VolumeGrouping::Series { .. } => vec![only(&|name| selector.matchers.iter().any(|matcher| matcher.name == name))],

@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn values_can_be_used_in_a_filter() {
-        let streams = streams(vec![entry("size=1.5KB n=5", &[], &[]), entry("size=12B", &[("size", "2000kB")], &[]), entry("size=x", &[], &[])]);
+        let streams =
+            streams(vec![entry("size=1.5KB n=5", &[], &[]), entry("size=12B", &[("size", "2000kB")], &[]), entry("size=x", &[], &[])]);
         let of = |name: &str, most| values(&streams, name, most).into_iter().collect::<Vec<_>>();
         assert_eq!(of("size", 10), ["1.5kB", "12B", "2.0MB", "x"]);
         assert_eq!(of("n", 10), ["5"]);

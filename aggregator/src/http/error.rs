@@ -43,6 +43,13 @@ pub enum ApiError {
     EmptyMatcherGroup,
     #[error("log queries are not supported as an instant query type, please change your query to a range query type")]
     InstantLogQuery,
+    #[error("rpc error: code = Code(400) desc = legacy endpoints only support streams result type")]
+    LegacyMetricQuery,
+    /// No rule is known. `strict`: as the reference answers whose rules are files of a folder that is not there.
+    #[error("no rule groups found\n")]
+    NoRuleGroups { strict: bool },
+    #[error("group does not exist\n")]
+    NoRuleGroup,
     /// With `strict_loki`: what Loki has switched off by default.
     #[error("multi variant queries are disabled for this instance")]
     VariantsDisabled,
@@ -79,7 +86,7 @@ pub enum ApiError {
 impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::UnknownPath | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UnknownPath | Self::NotFound | Self::NoRuleGroup | Self::NoRuleGroups { strict: false } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Tenant { error: TenantError::Missing, .. } => StatusCode::UNAUTHORIZED,
             Self::Tenant { error: TenantError::Empty, .. } => StatusCode::INTERNAL_SERVER_ERROR,
@@ -90,6 +97,8 @@ impl ApiError {
             | Self::Selector(_)
             | Self::EmptyMatcherGroup
             | Self::InstantLogQuery
+            | Self::LegacyMetricQuery
+            | Self::NoRuleGroups { strict: true }
             | Self::VariantsDisabled
             | Self::EntriesRefused { .. }
             | Self::RequestCut => StatusCode::BAD_REQUEST,
@@ -234,6 +243,10 @@ mod tests {
                 400,
                 "log queries are not supported as an instant query type, please change your query to a range query type",
             ),
+            (ApiError::LegacyMetricQuery, 400, "rpc error: code = Code(400) desc = legacy endpoints only support streams result type"),
+            (ApiError::NoRuleGroups { strict: false }, 404, "no rule groups found\n"),
+            (ApiError::NoRuleGroups { strict: true }, 400, "no rule groups found\n"),
+            (ApiError::NoRuleGroup, 404, "group does not exist\n"),
             (ApiError::VariantsDisabled, 400, "multi variant queries are disabled for this instance"),
             (ApiError::ApproximateTopkDisabled, 500, "approx_topk is not enabled. See -limits.shard_aggregations"),
             (ApiError::Tenant { prefix: "", error: TenantError::Empty }, 500, "no queue found: empty tenant is not allowed"),

@@ -5,6 +5,7 @@
 //! query.rs labels.rs series.rs stats.rs volume.rs detected.rs patterns.rs → parameters (form.rs, range.rs) → engine → response/
 //! tail/                         → subscription, engine → frames over a WebSocket
 //! delete.rs                     delete requests: into the manifest, from where queries and compaction take them
+//! legacy.rs rules.rs            the first version's query, and rules, of which there are none
 //! status.rs admin.rs            what this process is and how it does
 //! tenant.rs   who asks          error.rs   every status and text          layers.rs   what each answer passes
 //! ```
@@ -17,11 +18,13 @@ pub mod error;
 pub mod form;
 pub mod labels;
 pub mod layers;
+pub mod legacy;
 pub mod patterns;
 pub mod push;
 pub mod query;
 pub mod range;
 pub mod response;
+pub mod rules;
 pub mod series;
 pub mod stats;
 pub mod status;

@@ -45,7 +45,7 @@ async fn patterns(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let asked = state.asked(&headers, query.as_deref(), &body)?;
-    let bounds = Bounds::of(&asked.form, asked.now)?.checked()?;
+    let bounds = Bounds::of(&asked.form, asked.now)?;
     let step = range::step(&asked.form, bounds)?;
     let expression = tailwater_logql::parse(asked.form.get("query"))?;
     check_stages(&expression, &|_: &_| Ok(()))?;
@@ -53,13 +53,14 @@ async fn patterns(
         return Err(ApiError::BadRequest { text: "only log queries have patterns, leave out the aggregation".to_owned() });
     };
     bounds.limited(0, asked.limits.max_query_length)?;
+    // A range that ends before it begins holds no lines; that is all there is to say of it.
     let found = match visible(bounds, asked.limits.max_query_lookback, asked.now) {
-        Some(bounds) => {
+        Some(bounds) if bounds.start <= bounds.end => {
             let limits = state.query_limits(&headers, &asked.limits);
             let sampling = Sampling { state: &state, asked: &asked, limits: &limits, expr };
             tokio::time::timeout(limits.timeout, sampling.mine(bounds, step)).await.map_err(|_| QueryError::Timeout)??
         }
-        None => Vec::new(),
+        _ => Vec::new(),
     };
     Ok(response::json(&json!({"status": "success", "data": found.iter().map(shown).collect::<Vec<Value>>()})))
 }

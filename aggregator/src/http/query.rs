@@ -117,9 +117,7 @@ async fn instant(State(state): State<ReadState>, headers: HeaderMap, RawQuery(qu
     state.check_enabled(&metric)?;
     let request = MetricRequest { expr: metric, start: time, end: time, step: 1 };
     let answer = match visible(bounds, asked.limits.max_query_lookback, asked.now) {
-        Some(_) => {
-            state.engine.metrics(state.scope(&asked), request, &state.query_limits(&headers, &asked.limits)).await?
-        }
+        Some(_) => state.engine.metrics(state.scope(&asked), request, &state.query_limits(&headers, &asked.limits)).await?,
         None => no_series(),
     };
     Ok(stream(MetricsBody::instant(answer, time)))
@@ -167,20 +165,31 @@ async fn logs(
     parameters: RangeParameters,
     expr: LogExpr,
 ) -> Result<Response, ApiError> {
+    let flags = encoding_flags(headers);
+    let found = found_logs(state, headers, asked, parameters, expr, flags.categorize()).await?;
+    Ok(stream(LogsBody::new(found, flags)))
+}
+
+/// What a log query finds. `categorize`: labels are kept apart.
+pub(crate) async fn found_logs(
+    state: &ReadState,
+    headers: &HeaderMap,
+    asked: &Asked,
+    parameters: RangeParameters,
+    expr: LogExpr,
+    categorize: bool,
+) -> Result<LogAnswer, ApiError> {
     let limits = &asked.limits;
     check_entries(parameters.limit, limits)?;
     parameters.bounds.limited(0, limits.max_query_length)?;
     check_selector(&expr.selector, limits)?;
-    let flags = encoding_flags(headers);
     let window = visible(parameters.bounds, limits.max_query_lookback, asked.now).and_then(log_window);
     let Some(Bounds { start, end }) = window else {
-        let nothing = LogAnswer { streams: Vec::new(), statistics: Statistics::default() };
-        return Ok(stream(LogsBody::new(nothing, flags)));
+        return Ok(LogAnswer { streams: Vec::new(), statistics: Statistics::default() });
     };
     let RangeParameters { limit, direction, interval, .. } = parameters;
-    let request = LogRequest { expr, start, end, limit: limit as usize, direction, interval, categorize: flags.categorize() };
-    let answer = state.engine.logs(state.scope(asked), request, &state.query_limits(headers, limits)).await?;
-    Ok(stream(LogsBody::new(answer, flags)))
+    let request = LogRequest { expr, start, end, limit: limit as usize, direction, interval, categorize };
+    Ok(state.engine.logs(state.scope(asked), request, &state.query_limits(headers, limits)).await?)
 }
 
 /// The entries that a log query means, `start <= timestamp < end`. A range without length means the entries of that very
@@ -209,8 +218,7 @@ async fn metrics(
     };
     let Bounds { start, end } = visible.aligned(step);
     let request = MetricRequest { expr, start, end, step };
-    let answer =
-        state.engine.metrics(state.scope(asked), request, &state.query_limits(headers, &asked.limits)).await?;
+    let answer = state.engine.metrics(state.scope(asked), request, &state.query_limits(headers, &asked.limits)).await?;
     Ok(stream(MetricsBody::range(answer, start, end, step)))
 }
 

@@ -1,6 +1,8 @@
 //! The whole surface over a store in a folder, without a socket.
 
 mod deletion;
+mod discovery;
+mod tenants;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};

@@ -27,9 +27,9 @@ use crate::scan::TopEntries;
 impl Planner<'_> {
     /// Entries as they are shown, in the order asked for, at most `limit` (with an interval: all).
     pub(crate) async fn logs(&self, request: &LogRequest) -> Result<Planned, QueryError> {
-        let pipeline = Pipeline::compile(&request.expr.stages, None, &NeededLabels::All, &self.options)?;
+        let pipeline = Pipeline::compile(&request.expr.stages, None, &NeededLabels::All, &self.options)?.with_now(self.now);
         let range = TimeRange { start: request.start, end: request.end.saturating_sub(1) };
-        let selection = self.select(&request.expr.selector, range).await?;
+        let selection = self.select_logs(&request.expr.selector, range).await?;
         let ordered = match request.interval {
             0 => self.top_entries(&selection, &pipeline, request).await?,
             _ => self.all_entries(&selection, &pipeline, request).await?,

@@ -45,6 +45,8 @@ pub(crate) struct Planner<'a> {
     pub(crate) catalog: &'a Arc<Catalog>,
     pub(crate) scope: &'a Scope,
     pub(crate) options: PipelineOptions,
+    /// What templates take for the present, in nanoseconds.
+    pub(crate) now: i64,
     pub(crate) partitions: usize,
     /// Ask text indexes which pages to read.
     pub(crate) text_index: bool,
@@ -63,6 +65,15 @@ impl Planner<'_> {
     pub(crate) async fn select(&self, selector: &Selector, range: TimeRange) -> Result<SharedSelection, QueryError> {
         let ties = TieOrder::new(self.options.strict_loki);
         Ok(Arc::new(Selection::new(self.catalog, self.scope, selector, range, ties).await?))
+    }
+
+    /// The same for a log query.
+    async fn select_logs(&self, selector: &Selector, range: TimeRange) -> Result<SharedSelection, QueryError> {
+        if !self.options.strict_loki {
+            return self.select(selector, range).await;
+        }
+        let selection = Selection::new(self.catalog, self.scope, selector, range, TieOrder::LabelHash).await?;
+        Ok(Arc::new(selection.without_last_on_the_hour(self.catalog).await?))
     }
 
     /// The scan and the stages over it. `wanted` is what is needed besides what the stages read.

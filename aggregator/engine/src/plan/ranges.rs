@@ -35,7 +35,8 @@ impl Planner<'_> {
         let asked = sample_grouping(range, position.above);
         let no_labels = Grouping { without: false, labels: Vec::new() };
         let grouping = if absent.is_some() { Some(&no_labels) } else { asked };
-        let pipeline = Pipeline::compile(&log.stages, range.range.unwrap.as_ref(), &needed, &self.options)?.with_grouping(grouping);
+        let pipeline = Pipeline::compile(&log.stages, range.range.unwrap.as_ref(), &needed, &self.options)?;
+        let pipeline = pipeline.with_grouping(grouping).with_now(self.now);
         let window = Window { range: range.range.range, offset: range.range.offset };
         let (start, end) = position.grid.stamps(window);
         let selection = position.leaves.select(self, &log.selector, TimeRange { start, end }).await?;
@@ -156,7 +157,8 @@ fn stream_labels_suffice(range: &RangeAggregation, needed: &NeededLabels, groupi
         (NeededLabels::Only(_), Some(grouping)) if !grouping.without => grouping.labels.iter().map(String::as_str).collect(),
         _ => return false,
     };
-    let has_name = |stream: &SelectedStream, name: &str| (name == TENANT_LABEL && stream.tenant.is_some()) || stream.labels.get(name).is_some();
+    let has_name =
+        |stream: &SelectedStream, name: &str| (name == TENANT_LABEL && stream.tenant.is_some()) || stream.labels.get(name).is_some();
     let has_names = || selection.streams().iter().all(|stream| names.iter().all(|name| has_name(stream, name)));
     only_line_filters && range.range.unwrap.is_none() && has_names()
 }

@@ -4,7 +4,7 @@
 //! selections only. What retention and deletes hide goes the same way, stream by stream. Of several tenants, each is selected from under
 //! its own access; their parts stand one tenant after the other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -87,8 +87,32 @@ pub(crate) struct SelectedSpan {
 }
 
 impl Selection {
+    /// Leaves out what the reference does not find in log queries: the newest entry of a stream if its stamp is a full hour, where one of
+    /// the pieces begins into which queries are cut there.
+    pub(crate) async fn without_last_on_the_hour(mut self, catalog: &Catalog) -> Result<Self, QueryError> {
+        const HOUR: i64 = 3_600_000_000_000;
+        for of in 0..self.tenants.len() {
+            let Some(tenant) = self.tenants[of].snapshot.first().map(|part| part.table().tenant.clone()) else { continue };
+            let later = catalog.snapshot(&tenant, self.range.start, i64::MAX).await?;
+            let parts = self.tenants[of].first..self.tenants[of].first + self.tenants[of].snapshot.len();
+            let own: BTreeSet<u32> = self.spans.iter().filter(|span| parts.contains(&span.part)).map(|span| span.stream).collect();
+            for stream in own {
+                let stream = &mut self.streams[stream as usize];
+                let newest = later.iter().filter_map(|part| part.table().find(stream.id)).map(|span| span.max_timestamp).max();
+                newest.filter(|newest| newest % HOUR == 0).into_iter().for_each(|newest| stream.visible.hide(newest));
+            }
+        }
+        Ok(self)
+    }
+
     /// Selects the entries of matching streams within `range` (both ends included).
-    pub(crate) async fn new(catalog: &Catalog, scope: &Scope, selector: &Selector, range: TimeRange, ties: TieOrder) -> Result<Self, QueryError> {
+    pub(crate) async fn new(
+        catalog: &Catalog,
+        scope: &Scope,
+        selector: &Selector,
+        range: TimeRange,
+        ties: TieOrder,
+    ) -> Result<Self, QueryError> {
         let (accesses, selector) = scope.narrowed_query(selector)?;
         let (mut tenants, mut found) = (Vec::with_capacity(accesses.len()), Vec::new());
         let mut first = 0;

@@ -1,8 +1,9 @@
 //! Answers as Loki writes them, in pieces: an answer is never held a second time as text.
 //!
-//! [`logs`] writes streams, [`metrics`] matrix, vector and scalar, [`statistics`] the `stats` block, [`text`] strings and
+//! [`logs`] writes streams, [`legacy`] the same in the old form, [`metrics`] matrix, vector and scalar, [`statistics`] the `stats` block, [`text`] strings and
 //! numbers. An [`Answer`] is a list of pieces written one after the other into chunks of about [`CHUNK_BYTES`].
 
+pub mod legacy;
 pub mod logs;
 pub mod metrics;
 mod statistics;

@@ -109,8 +109,7 @@ impl Session {
             interval: 0,
             categorize: true,
         };
-        let answer =
-            self.state.read.engine.logs(self.state.read.scope(&self.asked), request, &self.query_limits).await?;
+        let answer = self.state.read.engine.logs(self.state.read.scope(&self.asked), request, &self.query_limits).await?;
         let mut entries: Vec<ShownEntry> = Vec::new();
         for stream in answer.streams {
             entries.extend(stream.entries.into_iter().rev().map(|entry| ShownEntry {
