@@ -152,7 +152,10 @@ def agent():
     of = lambda name: f'{name}{node}'
     return dashboard("tailwater-agent", "tailwater / Agent", [
         lines("Lines per second", [Query(f"sum by (node) (rate({of('tailwater_agent_lines_read_total')}[$__rate_interval]))", "{{node}} read"), Query(f"sum by (node) (rate({of('tailwater_agent_lines_acknowledged_total')}[$__rate_interval]))", "{{node}} acknowledged")], "cps"),
-        lines("Bytes read and not acknowledged", [Query(f"sum by (node) ({of('tailwater_agent_bytes_read_total')} - {of('tailwater_agent_bytes_acknowledged_total')})", "{{node}}")], "bytes", description="Since the agent's start; lines that were dropped stay in it."),
+        lines("Bytes read and not acknowledged", [Query(f"sum by (node) ({of('tailwater_agent_unacked_bytes')})", "{{node}}")], "bytes"),
+        lines("Age of the line that is furthest behind", [Query(f"max by (node) ({of('tailwater_agent_lag_seconds_max')})", "{{node}}")], "s"),
+        lines("Bytes on the node that are not stored", [Query(f"topk(10, sum by (namespace) ({of('tailwater_agent_lag_bytes')}))", "{{namespace}}")], "bytes"),
+        lines("From a line's stamp to its acknowledgement", [Query(f"histogram_quantile({q}, sum by (le) (rate({of('tailwater_agent_delivery_seconds_bucket')}[$__rate_interval])))", f"p{int(q * 100)}") for q in (0.5, 0.99)], "s"),
         lines("Pushes by outcome", [Query(f"sum by (outcome) (rate({of('tailwater_agent_push_requests_total')}[$__rate_interval]))", "{{outcome}}")], "reqps"),
         lines("Pushes in flight", [Query(of("tailwater_agent_pushes_in_flight"), "{{node}}")], "none"),
         lines("Dropped lines", [Query(f"sum by (node, reason) (increase({of('tailwater_agent_dropped_lines_total')}[$__rate_interval]))", "{{node}} {{reason}}")], "none"),

@@ -31,14 +31,16 @@ def of_programs():
     """Base names: without `_total`, `_bucket`, `_count`, `_sum`."""
     names = set()
     for text in code_of("aggregator/src"):
-        names |= set(re.findall(r'"(tailwater_[a-z_]+)"', text))
+        names |= set(re.findall(r'"(tailwater_[a-z0-9_]+)"', text))
         for suffix in re.findall(r'format!\("\{prefix\}(_[a-z_]+)"\)', text):
             names.add(f"tailwater{suffix}")
     for text in code_of("agent/src"):
-        names |= set(re.findall(r'"(promtail_[a-z_]+)"', text))
+        names |= set(re.findall(r'"(promtail_[a-z0-9_]+)"', text))
+        # Those that are written out as text.
+        names |= {base(name) for name in re.findall(r"\b(tailwater_agent_[a-z0-9_]+)", text)}
     registry = (chart.REPOSITORY / "agent/src/metrics.rs").read_text().split("#[cfg(test)]")[0]
-    names |= {f"tailwater_agent_{name}" for name in re.findall(r'registry\.register\("([a-z_]+)"', registry)}
-    names |= {f"tailwater_agent_{name}" for name in re.findall(r'\("([a-z_]+)", "[^"]+", &self\.', registry)}
+    names |= {f"tailwater_agent_{name}" for name in re.findall(r'registry\.register\(\s*"([a-z0-9_]+)"', registry)}
+    names |= {f"tailwater_agent_{name}" for name in re.findall(r'\("([a-z0-9_]+)", "[^"]+", &self\.', registry)}
     return names
 
 

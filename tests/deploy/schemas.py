@@ -13,7 +13,7 @@ kubernetes_schemas.schema_contents = functools.cache(kubernetes_schemas.schema_c
 
 FOLDER = pathlib.Path(__file__).parent / "schemas"
 VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
-# Nothing beta or alpha: those go away with a Kubernetes release.
+# Nothing beta or alpha of Kubernetes: those go away with a release.
 UNSTABLE = ("alpha", "beta")
 
 
@@ -31,7 +31,7 @@ def is_kubernetes(api_version):
 def problems(document, version="1.37"):
     """What is wrong with the object, as texts."""
     api_version, kind = document.get("apiVersion", ""), document.get("kind", "")
-    if any(word in api_version.rpartition("/")[2] for word in UNSTABLE):
+    if is_kubernetes(api_version) and any(word in api_version.rpartition("/")[2] for word in UNSTABLE):
         return [f"{api_version} is not stable"]
     if not is_kubernetes(api_version):
         schema = own_schema(api_version, kind)

@@ -13,7 +13,8 @@ import metric_names
 RULES = chart.DEPLOY / "prometheus/rules.yaml"
 GROUPS = yaml.safe_load(RULES.read_text())["groups"]
 ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}
-TESTS = yaml.safe_load((chart.DEPLOY / "prometheus/rules_test.yaml").read_text())["tests"]
+TEST_FILES = {path.name: yaml.safe_load(path.read_text()) for path in sorted((chart.DEPLOY / "prometheus").glob("*_test.yaml"))}
+TESTS = [(test, file["evaluation_interval"]) for file in TEST_FILES.values() for test in file["tests"]]
 DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((chart.DEPLOY / "grafana/dashboards").glob("*.json"))}
 
 
@@ -38,13 +39,13 @@ def test_promtool_takes_the_rendered_rules(tmp_path):
 
 
 def test_alerts_are_raised_and_not_raised():
-    outcome = promtool(["test", "rules", "rules_test.yaml"], cwd=chart.DEPLOY / "prometheus")
+    outcome = promtool(["test", "rules", *TEST_FILES], cwd=chart.DEPLOY / "prometheus")
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_every_alert_has_a_test_that_raises_it_and_one_that_does_not(alert):
-    raised = [bool(one.get("exp_alerts")) for test in TESTS for one in test["alert_rule_test"] if one["alertname"] == alert]
+    raised = [bool(one.get("exp_alerts")) for test, _ in TESTS for one in test["alert_rule_test"] if one["alertname"] == alert]
     assert True in raised and False in raised
 
 
@@ -57,7 +58,9 @@ def test_a_planted_change_of_an_alert_is_noticed(alert, tmp_path):
             if rule["alert"] == alert:
                 rule["expr"] = "vector(0) > 1"
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
-    (tmp_path / "rules_test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test for test in TESTS if test["name"].startswith(f"{alert} ")]}))
+    tests = [(test, interval) for test, interval in TESTS if test["name"].startswith(f"{alert} ")]
+    file = {"rule_files": ["rules.yaml"], "evaluation_interval": tests[0][1], "tests": [test for test, _ in tests]}
+    (tmp_path / "rules_test.yaml").write_text(yaml.safe_dump(file))
     assert promtool(["test", "rules", tmp_path / "rules_test.yaml"]).returncode != 0
 
 

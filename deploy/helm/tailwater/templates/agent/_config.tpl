@@ -3,7 +3,7 @@
 {{- $client := dict "url" (include "tailwater.pushUrl" .) }}
 {{- with .Values.agent.push.tenantID }}{{ $_ := set $client "tenant_id" . }}{{ end }}
 {{- with .Values.agent.push.bearerTokenFile }}{{ $_ := set $client "bearer_token_file" . }}{{ end }}
-{{- $config := dict "data_dir" .Values.agent.dataDir "listen" "0.0.0.0:3101" }}
+{{- $config := dict "data_dir" .Values.agent.dataDir "listen" "0.0.0.0:3101" "enable_reload" true }}
 {{- with .Values.cluster.name }}{{ $_ := set $config "labels" (dict "external" (dict "cluster" .)) }}{{ end }}
 {{- $given := deepCopy .Values.agent.config }}
 {{- $givenClient := dict }}

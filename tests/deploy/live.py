@@ -1,0 +1,175 @@
+"""The programs as the chart would run them, on loopback: their rendered configuration, with ports and folders of this machine."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import chart
+import programs
+from test_configs import localised
+
+# What a start may take on a busy machine.
+PATIENCE = 90
+# Nothing of theirs is looked at after a test.
+SLOW_TO_END = {"weed", "prometheus", "alertmanager"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ask(url, *, data=None, headers=None, context=None, method=None):
+    """(status, text); connection errors are status 0."""
+    request = urllib.request.Request(url, data=data, headers=headers or {}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+            return answer.status, answer.read().decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+    except (urllib.error.URLError, OSError) as error:
+        return 0, str(error)
+
+
+def eventually(what, condition, patience=PATIENCE):
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{what}: not within {patience} s")
+
+
+class Stack(contextlib.ExitStack):
+    """Processes and folders of one test; all end with it."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = pathlib.Path(folder)
+        self.processes = {}
+
+    def start(self, name, arguments, environment=None):
+        log = open(self.folder / f"{name}.log", "wb")
+        self.callback(log.close)
+        # Ends with this process, however that ends.
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *map(str, arguments)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment or programs.clean_environment(), cwd=self.folder)
+        self.processes[name] = process
+        self.callback(self.stop, name, name in SLOW_TO_END)
+        return process
+
+    def stop(self, name, kill=False):
+        process = self.processes.pop(name, None)
+        if process is None:
+            return
+        if kill:
+            process.kill()
+        else:
+            process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def log(self, name):
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def wait_for(self, name, url, status=200, **options):
+        def condition():
+            assert self.processes[name].poll() is None, f"{name} ended: {self.log(name)[-2000:]}"
+            return ask(url, **options)[0] == status
+
+        eventually(f"{name} answers at {url}", condition)
+
+    def aggregator(self, name="aggregator", values="filesystem", flags=(), environment=None):
+        """Runs with the rendered aggregator.yaml; the URL."""
+        port = free_port()
+        config = self.folder / f"{name}.yaml"
+        config.write_text(chart.find(values, "ConfigMap", "tailwater-aggregator")["data"]["aggregator.yaml"])
+        arguments = chart.find(values, "Deployment", "tailwater-aggregator")["spec"]["template"]["spec"]["containers"][0]["args"]
+        arguments = [argument.replace("/etc/tailwater/aggregator.yaml", str(config)) for argument in arguments]
+        if not flags:
+            flags = [f"--storage-filesystem-path={self.folder / 'store'}"]
+        self.start(name, [programs.program("tailwater-aggregator"), *arguments, f"--listen=127.0.0.1:{port}", *flags], environment)
+        url = f"http://127.0.0.1:{port}"
+        self.wait_for(name, f"{url}/ready")
+        return url
+
+    def gateway(self, aggregators, values="filesystem", name="gateway", scheme="http", **options):
+        """nginx with the rendered nginx.conf in front of one or two aggregators; the URL."""
+        port = free_port()
+        folder = self.folder / name
+        folder.mkdir()
+        # Workers are another user when the master is root.
+        for one in (folder, *folder.parents):
+            if one.is_relative_to("/tmp") and one != pathlib.Path("/tmp"):
+                one.chmod(0o755)
+        text = chart.find(values, "ConfigMap", "tailwater-gateway")["data"]["nginx.conf"]
+        hosts = [url.removeprefix("http://") for url in aggregators]
+        text = localised(text, folder, hosts[0])
+        if len(hosts) > 1:
+            # The Service's two connections, ending at one replica each.
+            text = text.replace(f"server {hosts[0]} max_fails", f"server {hosts[1]} max_fails", 1)
+        text = re.sub(r"listen \[::\]:8080[^;]*;", "", text)
+        text = text.replace("listen 8080", f"listen 127.0.0.1:{port}").replace("127.0.0.1:8081", f"127.0.0.1:{free_port()}")
+        (folder / "nginx.conf").write_text(text)
+        self.start(name, [chart.tool("nginx"), "-e", "stderr", "-c", folder / "nginx.conf", "-g", "daemon off;"])
+        url = f"{scheme}://127.0.0.1:{port}"
+        self.wait_for(name, f"{url}/", **options)
+        return url
+
+    def agent(self, push_url, values="filesystem", name="agent"):
+        """Runs with the rendered agent.yaml on a made-up tree of pod logs; the URL."""
+        port = free_port()
+        config = self.folder / f"{name}.yaml"
+        config.write_text(chart.find(values, "ConfigMap", "tailwater-agent")["data"]["agent.yaml"])
+        flags = [f"--config={config}", f"--push-url={push_url}", f"--listen=127.0.0.1:{port}", f"--pods-dir={self.pods}", f"--data-dir={self.folder / 'agent-data'}", "--metadata-source=none"]
+        self.start(name, [programs.program("tailwater-agent"), *flags], programs.clean_environment(NODE_NAME="node-a"))
+        url = f"http://127.0.0.1:{port}"
+        self.wait_for(name, f"{url}/ready")
+        return url
+
+    @property
+    def pods(self):
+        path = self.folder / "pods"
+        path.mkdir(exist_ok=True)
+        return path
+
+    def write_lines(self, lines, pod="default_shop-0_11111111-2222-3333-4444-555555555555", container="shop"):
+        folder = self.pods / pod / container
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "0.log", "a") as file:
+            for line in lines:
+                now = time.time_ns()
+                stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9))
+                file.write(f"{stamp}.{now % 10**9:09d}Z stdout F {line}\n")
+
+
+def push(gateway, lines, labels=None, headers=None, context=None):
+    now = time.time_ns()
+    body = {"streams": [{"stream": labels or {"job": "test"}, "values": [[str(now + number), line] for number, line in enumerate(lines)]}]}
+    return ask(f"{gateway}/loki/api/v1/push", data=json.dumps(body).encode(), headers={"Content-Type": "application/json", **(headers or {})}, context=context)
+
+
+def query(gateway, expression, headers=None, path="query", context=None, **parameters):
+    text = urllib.parse.urlencode({"query": expression, **parameters})
+    status, answer = ask(f"{gateway}/loki/api/v1/{path}?{text}", headers=headers, context=context)
+    return status, json.loads(answer) if answer.startswith("{") else answer
+
+
+def count(gateway, selector, headers=None):
+    """Lines of the last hour."""
+    status, answer = query(gateway, f"sum(count_over_time({selector}[1h]))", headers)
+    assert status == 200, answer
+    result = answer["data"]["result"]
+    return int(result[0]["value"][1]) if result else 0
