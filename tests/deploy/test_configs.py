@@ -125,8 +125,8 @@ def schema_keys(tree, prefix=""):
 
 SCHEMA = json.loads((chart.CHART / "values.schema.json").read_text())
 PROGRAMS = {
-    "agent": ("tailwater-agent", ["--push-url=http://x/"], SCHEMA["properties"]["agent"]["properties"]["config"]),
-    "aggregator": ("tailwater-aggregator", ["serve"], SCHEMA["properties"]["aggregator"]["properties"]["config"]),
+    "agent": ("tailwater-agent", SCHEMA["properties"]["agent"]["properties"]["config"]),
+    "aggregator": ("tailwater-aggregator", SCHEMA["properties"]["aggregator"]["properties"]["config"]),
 }
 # Keys that the chart decides, or whose secrets it keeps out of ConfigMaps.
 NOT_IN_VALUES = {
@@ -137,8 +137,8 @@ NOT_IN_VALUES = {
 
 @pytest.mark.parametrize("which", PROGRAMS)
 def test_the_schema_knows_every_key_of_the_program(which):
-    name, arguments, schema = PROGRAMS[which]
-    of_program = programs.keys_printed(name, *arguments)
+    name, schema = PROGRAMS[which]
+    of_program = programs.keys_of(name)
     of_program = {key for key in of_program if not key.startswith(("storage.", "limits.", "overrides."))} if which == "aggregator" else of_program
     allowed = {key for key, _ in schema_keys(schema)}
     missing = of_program - allowed - NOT_IN_VALUES[which]
@@ -146,7 +146,7 @@ def test_the_schema_knows_every_key_of_the_program(which):
 
 
 def test_the_schema_knows_every_limit():
-    of_program = {key.split(".")[1] for key in programs.keys_printed("tailwater-aggregator", "serve") if key.startswith("limits.")}
+    of_program = {key.split(".")[1] for key in programs.keys_of("tailwater-aggregator") if key.startswith("limits.")}
     missing = of_program - set(SCHEMA["definitions"]["limits"]["properties"])
     assert not missing, f"values.schema.json lacks limits: {sorted(missing)}"
 
@@ -180,7 +180,7 @@ def merged(left, right):
 
 def test_the_agent_knows_every_key_of_the_schema(tmp_path):
     config = {}
-    for key, schema in schema_keys(PROGRAMS["agent"][2]):
+    for key, schema in schema_keys(PROGRAMS["agent"][1]):
         merged(config, nested(key, "http://x/" if key.endswith(".url") else sample(schema)))
     outcome = agent_check({"agent.yaml": yaml.safe_dump(config)}, tmp_path)
     assert outcome.returncode == 0, outcome.stderr
@@ -188,7 +188,7 @@ def test_the_agent_knows_every_key_of_the_schema(tmp_path):
 
 def test_the_aggregator_knows_every_key_and_limit_of_the_schema(tmp_path):
     config = {}
-    for key, schema in schema_keys(PROGRAMS["aggregator"][2]):
+    for key, schema in schema_keys(PROGRAMS["aggregator"][1]):
         merged(config, nested(key, sample(schema)))
     config["limits"] = {name: sample(schema) for name, schema in SCHEMA["definitions"]["limits"]["properties"].items()}
     config["limits"]["retention_period"] = "744h"
