@@ -1,5 +1,6 @@
 """The guides: every command marked `test` is run, the others name only what is there; links lead somewhere; tables are what they are made from."""
 
+import json
 import os
 import pathlib
 import re
@@ -205,3 +206,56 @@ def test_loki_values_are_converted(tmp_path):
                 for part in key.split("."):
                     found = found[part]
                 assert str(found) == value, f"{path.name}: {key} is {found}"
+
+
+def recorded_promtail():
+    """A promtail.yaml with a job for each recorded configuration of the agent's own tests that is YAML by itself."""
+    jobs, seen = [], set()
+    for path in sorted((chart.REPOSITORY / "agent/tests/promtail/cases").glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            text = json.loads(line).get("config")
+            try:
+                config = yaml.safe_load(text) if isinstance(text, str) else None
+            except yaml.YAMLError:
+                continue
+            if isinstance(config, dict) and "pipeline_stages" in config and text not in seen:
+                seen.add(text)
+                jobs.append({"job_name": f"job-{len(jobs)}", **config})
+    assert len(jobs) > 100
+    return {"clients": [{"url": "http://loki/loki/api/v1/push", "batchsize": 1048576}], "positions": {"filename": "/run/promtail/positions.yaml"}, "scrape_configs": jobs}
+
+
+def test_promtail_configurations_travel_unchanged(tmp_path):
+    """Through the converter, Helm's values and the template: numbers, regular expressions and templates of stages stay what they were."""
+    promtail = recorded_promtail()
+    (tmp_path / "promtail.yaml").write_text(yaml.safe_dump(promtail))
+    (tmp_path / "chart.yaml").write_text(yaml.safe_dump({
+        "tolerations": [{"operator": "Exists"}], "serviceAccount": {"create": True, "annotations": {"a": "b"}}, "imagePullSecrets": [{"name": "pull"}],
+        "serviceMonitor": {"enabled": True, "labels": {"release": "kps"}}, "config": {"logLevel": "info"}, "sidecar": {"configReloader": {"enabled": True}}, "hostNetwork": True,
+    }))
+    outcome = chart.run([sys.executable, chart.DEPLOY / "migrate/values-from-promtail.py", "--push-url", "http://tailwater-gateway/loki/api/v1/push", tmp_path / "promtail.yaml", tmp_path / "chart.yaml"])
+    assert outcome.returncode == 0, outcome.stderr
+    assert sorted(outcome.stderr.splitlines()) == ["hostNetwork: has no counterpart", "sidecar: has no counterpart"]
+    (tmp_path / "values.yaml").write_text(outcome.stdout)
+    promtail["clients"][0]["url"] = "http://tailwater-gateway/loki/api/v1/push"
+    for helm_name in ("helm", "helm3"):
+        rendered = chart.template(tmp_path / "values.yaml", extra=["--set", "storage.s3.bucket=b"], helm_name=helm_name)
+        assert rendered.returncode == 0, rendered.stderr
+        objects = {chart.identity(one): one for one in chart.load_all(rendered.stdout)}
+        assert yaml.safe_load(objects["ConfigMap/tailwater-agent"]["data"]["promtail.yaml"]) == promtail
+        pod = objects["DaemonSet/tailwater-agent"]["spec"]["template"]["spec"]
+        assert pod["tolerations"] == [{"operator": "Exists"}] and pod["imagePullSecrets"] == [{"name": "pull"}]
+        assert {"name": "promtail-positions", "mountPath": "/run/promtail", "readOnly": True} in pod["containers"][0]["volumeMounts"]
+        assert objects["PodMonitor/tailwater-agent"]["metadata"]["labels"]["release"] == "kps"
+
+
+@pytest.mark.parametrize("helm_name", ["helm", "helm3"])
+def test_large_numbers_stay_numbers(helm_name, tmp_path):
+    """Helm holds numbers as floats; written with an exponent no program would take them."""
+    values = {"storage": {"s3": {"bucket": "b"}}, "aggregator": {"limits": {"retention_bytes": 10_000_000_000_000, "max_line_size": 262144}, "config": {"segment_bytes": 8388608}}}
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    rendered = chart.template(tmp_path / "values.yaml", helm_name=helm_name)
+    (config,) = [one for one in chart.load_all(rendered.stdout) if chart.identity(one) == "ConfigMap/tailwater-aggregator"]
+    text = config["data"]["aggregator.yaml"]
+    for line in ("retention_bytes: 10000000000000", "max_line_size: 262144", "segment_bytes: 8388608"):
+        assert line in text, text

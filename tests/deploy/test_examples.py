@@ -279,6 +279,22 @@ def test_the_container_file():
         assert any(says in problem for problem in dockerfile_problems(planted)), says
 
 
+def test_a_job_is_never_changed_but_made_anew():
+    """Kubernetes refuses to change a Job's pods, so whatever changes them must change the name; and nobody waits for it before it may run."""
+
+    def job(*values):
+        outcome = chart.template(chart.CHART / "ci" / "default.yaml", extra=[argument for value in values for argument in ("--set", value)])
+        (found,) = [one for one in chart.load_all(outcome.stdout) if one["kind"] == "Job"]
+        assert "helm.sh/hook" not in found["metadata"].get("annotations", {})
+        return found["metadata"]["name"], found["spec"]["template"]
+
+    name, pods = job()
+    assert job("aggregator.replicas=2") == (name, pods)
+    for change in ("minio.bucket=other", "minio.clientImage.tag=x", "global.image.registry=r", "minio.existingSecret=s"):
+        other_name, other_pods = job(change)
+        assert other_pods != pods and other_name != name, change
+
+
 RELEASED = chart.REPOSITORY / "tests/deploy/released.json"
 IMMUTABLE = {
     "Deployment": ["spec.selector"],

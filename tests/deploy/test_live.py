@@ -3,6 +3,7 @@
 import base64
 import http.server
 import json
+import socket
 import ssl
 import threading
 import time
@@ -51,6 +52,23 @@ def test_routes_of_the_gateway(stack, path, status):
 def test_a_body_over_the_limit_is_refused_in_lokis_words(stack):
     status, text = live.ask(f"{stack.gateway_url}/loki/api/v1/push", data=b"x" * (16 * 1024 * 1024 + 1), headers={"Content-Type": "application/x-protobuf"})
     assert status == 413 and "request body too large" in text
+
+
+def test_lines_are_followed_through_the_gateway(stack):
+    """A WebSocket: the upgrade, then a line that is pushed while it is open, and still open after seconds without one."""
+    host, port = stack.gateway_url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        path = "/loki/api/v1/tail?" + live.urllib.parse.urlencode({"query": '{job="followed"}'})
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OTAxMjM0NQ==\r\n\r\n".encode())
+        received = connection.recv(65536)
+        assert received.startswith(b"HTTP/1.1 101"), received
+        for line in (b"the first line", b"the second line"):
+            assert live.push(stack.gateway_url, [line.decode()], {"job": "followed"})[0] == 204
+            deadline = time.monotonic() + live.PATIENCE
+            while line not in received:
+                assert time.monotonic() < deadline, received
+                received += connection.recv(65536)
+            time.sleep(2)
 
 
 def basic(user, password):
