@@ -69,6 +69,16 @@ ADVICE = {
 }
 
 
+class Values(yaml.SafeDumper):
+    """Writes YAML as Helm reads it: to Helm, `y` and `n` are booleans."""
+
+    def text(self, text):
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="'" if text in ("y", "Y", "n", "N") else None)
+
+
+Values.add_representer(str, Values.text)
+
+
 def leaves(tree, prefix=""):
     for name, value in (tree or {}).items():
         path = f"{prefix}{name}"
@@ -129,7 +139,7 @@ def main(paths):
     for path in paths:
         merged(loki, yaml.safe_load(pathlib.Path(path).read_text()))
     ours, left = converted(loki)
-    print(yaml.safe_dump(ours, sort_keys=False), end="")
+    print(yaml.dump(ours, Dumper=Values, sort_keys=False), end="")
     for path, what in left:
         print(f"{path}: {what}", file=sys.stderr)
 

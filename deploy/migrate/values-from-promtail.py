@@ -19,6 +19,16 @@ SAME = ["tolerations", "nodeSelector", "affinity", "resources", "priorityClassNa
 NEEDLESS = {"config", "defaultVolumes", "defaultVolumeMounts", "fullnameOverride", "nameOverride", "initContainer", "rbac", "image"}
 
 
+class Values(yaml.SafeDumper):
+    """Writes YAML as Helm reads it: to Helm, `y` and `n` are booleans."""
+
+    def text(self, text):
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="'" if text in ("y", "Y", "n", "N") else None)
+
+
+Values.add_representer(str, Values.text)
+
+
 def is_empty(value):
     return value is None or value == "" or value == {} or value == []
 
@@ -65,7 +75,7 @@ def main():
     given = parser.parse_args()
     values = yaml.safe_load(given.values.read_text()) if given.values else {}
     ours, left = converted(yaml.safe_load(given.promtail.read_text()), values or {}, given.push_url)
-    print(yaml.safe_dump(ours, sort_keys=False), end="")
+    print(yaml.dump(ours, Dumper=Values, sort_keys=False), end="")
     for name in left:
         print(f"{name}: has no counterpart", file=sys.stderr)
 
