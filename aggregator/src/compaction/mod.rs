@@ -5,6 +5,7 @@
 
 mod metrics;
 mod task;
+mod troubles;
 
 pub use metrics::register;
 pub use task::{BackgroundWork, WorkOptions};

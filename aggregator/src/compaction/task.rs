@@ -1,5 +1,6 @@
 //! The thread of background work: one piece at a time, tenant by tenant, the most urgent first.
 
+use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use tailwater_storage::entry::TenantId;
 use tailwater_storage::manifest::{self, CleanError, Clock, RetireDelays};
 use tokio_util::sync::CancellationToken;
 
+use crate::compaction::troubles::Troubles;
 use crate::retention::{RetentionProgress, RetentionRules, RetentionWork};
 
 /// How often it is looked what is due.
@@ -29,9 +31,6 @@ const WRITER_IDLE: Duration = Duration::from_secs(86_400);
 
 /// Objects that no version names are deleted when they are so old.
 const ORPHAN_AGE: Duration = Duration::from_secs(86_400);
-
-/// After a failure, before the next attempt.
-const PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
 pub struct WorkOptions {
@@ -64,7 +63,7 @@ impl BackgroundWork {
             stopping: stopping.clone(),
             cleaned: None,
             swept: None,
-            is_failing: false,
+            troubles: Troubles::new(),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("compactor".to_owned()).spawn(move || runtime.block_on(worker.run()))?;
@@ -97,6 +96,30 @@ impl Drop for BackgroundWork {
     }
 }
 
+/// A piece of work that succeeds or fails by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Piece {
+    Fold(TenantId),
+    Retain(TenantId),
+    Merge(TenantId),
+    FitSizes,
+    Clean,
+    Sweep,
+}
+
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fold(tenant) => write!(f, "folding segments of tenant `{tenant}`"),
+            Self::Retain(tenant) => write!(f, "retention and deletion of tenant `{tenant}`"),
+            Self::Merge(tenant) => write!(f, "merging files of tenant `{tenant}`"),
+            Self::FitSizes => f.write_str("dropping files for their size"),
+            Self::Clean => f.write_str("deleting replaced objects"),
+            Self::Sweep => f.write_str("deleting old manifest versions and orphans"),
+        }
+    }
+}
+
 struct Worker {
     catalog: Arc<Catalog>,
     compactor: Compactor,
@@ -106,7 +129,7 @@ struct Worker {
     stopping: CancellationToken,
     cleaned: Option<Instant>,
     swept: Option<Instant>,
-    is_failing: bool,
+    troubles: Troubles<Piece>,
 }
 
 impl Worker {
@@ -121,57 +144,62 @@ impl Worker {
 
     async fn work(&mut self) {
         loop {
-            let pause = match self.round().await {
-                Ok(false) => TICK,
-                Ok(true) => {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
-                Err(_) => PAUSE,
-            };
-            tokio::time::sleep(pause).await;
+            if self.round().await {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(TICK).await;
+            }
         }
     }
 
-    /// Does what is due once; true if there may be more. Failures are told here.
-    async fn round(&mut self) -> Result<bool, ()> {
+    /// Does what is due once; true if there may be more.
+    async fn round(&mut self) -> bool {
         let mut did_any = false;
         for tenant in self.catalog.tenants() {
-            let outcome = self.piece(&tenant).await;
-            did_any |= self.told(&tenant, outcome)?;
+            did_any |= self.piece_for(&tenant).await;
         }
         if !did_any {
             self.retention.done();
         }
-        let outcome = self.retention.fit_sizes().await;
-        outcome.map_err(|error| self.failed(&format!("dropping files for their size: {error}")))?;
+        let fitted = self.retention.fit_sizes().await;
+        self.troubles.note(Piece::FitSizes, fitted);
         if self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_EVERY.min(self.options.retire.compacted)) {
             self.cleaned = Some(Instant::now());
-            let outcome = self.clean().await;
-            self.clean_told(outcome)?;
+            let cleaned = self.clean().await;
+            self.troubles.note(Piece::Clean, cleaned);
         }
         if self.swept.is_none_or(|last| last.elapsed() >= SWEEP_EVERY) {
             self.swept = Some(Instant::now());
-            let outcome = self.sweep().await;
-            self.clean_told(outcome)?;
+            let swept = self.sweep().await;
+            self.troubles.note(Piece::Sweep, swept);
         }
-        self.is_failing = false;
-        Ok(did_any)
+        did_any
     }
 
-    /// The next piece for a tenant: new segments first, then what is to go, then merges. True if there may be more.
-    async fn piece(&mut self, tenant: &TenantId) -> Result<bool, CompactError> {
+    /// The next piece for a tenant: new segments first, then what is to go, then merges. True if there may be more. What fails keeps nothing else
+    /// from being done.
+    async fn piece_for(&mut self, tenant: &TenantId) -> bool {
+        for piece in [Piece::Fold(tenant.clone()), Piece::Retain(tenant.clone()), Piece::Merge(tenant.clone())] {
+            if self.troubles.waits(&piece) {
+                continue;
+            }
+            let outcome = self.attempt(&piece, tenant).await;
+            if self.troubles.note(piece, outcome) == Some(true) {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn attempt(&mut self, piece: &Piece, tenant: &TenantId) -> Result<bool, CompactError> {
         let erasure = self.retention.erasure(tenant);
-        if let Some(work) = self.compactor.fold(tenant, erasure.clone(), false).await? {
-            self.compacted(tenant, &work);
-            return Ok(true);
-        }
-        if self.retention.step(tenant).await? {
-            return Ok(true);
-        }
-        let merged = self.compactor.merge(tenant, erasure).await?;
-        merged.iter().for_each(|work| self.compacted(tenant, work));
-        Ok(merged.is_some())
+        let work = match piece {
+            Piece::Fold(_) => self.compactor.fold(tenant, erasure, false).await?,
+            Piece::Merge(_) => self.compactor.merge(tenant, erasure).await?,
+            _ => return self.retention.step(tenant).await,
+        };
+        work.iter().for_each(|work| self.compacted(tenant, work));
+        Ok(work.is_some())
     }
 
     fn compacted(&self, tenant: &TenantId, work: &Work) {
@@ -180,22 +208,6 @@ impl Worker {
             written_bytes = work.written_bytes, duplicates = work.duplicates,
             pending_bytes = self.compactor.pending_bytes(tenant), "compacted"
         );
-    }
-
-    fn told(&mut self, tenant: &TenantId, outcome: Result<bool, CompactError>) -> Result<bool, ()> {
-        outcome.map_err(|error| self.failed(&format!("compaction of tenant `{tenant}`: {error}")))
-    }
-
-    fn clean_told(&mut self, outcome: Result<(), CleanError>) -> Result<(), ()> {
-        outcome.map_err(|error| self.failed(&format!("deleting replaced objects: {error}")))
-    }
-
-    /// One line for the change of state, not one for each attempt.
-    fn failed(&mut self, what: &str) {
-        if !self.is_failing {
-            tracing::warn!("{what}; it is tried again, nothing is lost");
-        }
-        self.is_failing = true;
     }
 
     async fn clean(&self) -> Result<(), CleanError> {

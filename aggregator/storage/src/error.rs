@@ -34,6 +34,11 @@ impl ReadError {
         matches!(self, Self::Store { source, .. } if matches!(**source, object_store::Error::NotFound { .. }))
     }
 
+    /// The object is there and is not what was stored; another program, or another answer of the store, would not read it as something else.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::File { source: FileError::Checksum { .. } | FileError::Damaged { .. }, .. })
+    }
+
     pub(crate) fn file(key: &str, source: FileError) -> Self {
         Self::File { key: key.to_owned(), source }
     }

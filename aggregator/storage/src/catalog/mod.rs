@@ -12,13 +12,14 @@
 
 mod cache;
 mod counters;
+mod damaged;
 mod part;
 mod recent;
 mod tenant;
 mod text_index;
 mod writers;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,11 +30,12 @@ use futures::{StreamExt, TryStreamExt};
 use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::cache::Caches;
+use crate::catalog::damaged::DamagedSegments;
 use crate::catalog::recent::Recent;
 use crate::catalog::tenant::{Tenant, View};
 use crate::catalog::writers::{StoredSegment, Writers};
 use crate::entry::TenantId;
-use crate::error::ReadError;
+use crate::error::{FileError, ReadError};
 use crate::file::columns::Wanted;
 use crate::file::pages::{FetchPlan, Pages};
 use crate::file::read::{FileFooter, FileIdentity, SegmentName, TAIL_GUESS, Tail, parse_tail};
@@ -80,10 +82,18 @@ pub struct Catalog {
     author: Author,
     tenants: RwLock<HashMap<TenantId, Arc<Tenant>>>,
     writers: Mutex<Writers>,
+    damaged: Mutex<DamagedSegments>,
     recent: Mutex<Recent>,
     caches: Caches,
     index_counters: IndexCounters,
     read_bytes: AtomicU64,
+}
+
+/// What a listed segment turned out to be.
+enum Found {
+    Segment { name: SegmentName, footer: FileFooter, size: u64 },
+    Damaged { key: String, error: ReadError },
+    Gone,
 }
 
 /// Who commits here, and by which clock.
@@ -107,6 +117,7 @@ impl Catalog {
             author: Author { name: author.to_owned(), clock },
             tenants: RwLock::default(),
             writers: Mutex::default(),
+            damaged: Mutex::default(),
             recent: Mutex::new(Recent::new(budget.recent_rows)),
             caches: Caches::new(budget),
             index_counters: IndexCounters::default(),
@@ -237,7 +248,8 @@ impl Catalog {
         self.writers.lock().last_unbroken(writer)
     }
 
-    /// Finds manifest versions and segments that are in the store and not yet visible; returns how many segments. `progress` is told (done, total).
+    /// Finds manifest versions and segments that are in the store and not yet visible; returns how many segments. Damaged ones are remembered, for
+    /// [`Self::snapshot`]. `progress` is told (done, total).
     pub async fn discover(&self, progress: impl Fn(usize, usize)) -> Result<usize, ReadError> {
         // Manifests first: a segment that was folded since is then known to be.
         for tenant in manifest::tenants(&self.store).await? {
@@ -245,16 +257,27 @@ impl Catalog {
         }
         let found = self.unknown_segments().await?;
         let total = found.len();
-        let mut done = 0;
+        let (mut done, mut damaged) = (0, BTreeMap::new());
         for batch in found.chunks(FOOTERS_AT_ONCE * 8) {
             let read = |object: ListedObject| async move { self.read_segment(object).await };
-            for (footer, size) in Store::for_each(batch.to_vec(), FOOTERS_AT_ONCE, read).await?.into_iter().flatten() {
-                self.add_found(footer, size);
+            for segment in Store::for_each(batch.to_vec(), FOOTERS_AT_ONCE, read).await? {
+                match segment {
+                    Found::Segment { name, footer, size } => drop(self.add(&name, &self.segment_parts(&name, size, footer))),
+                    Found::Damaged { key, error } => drop(damaged.insert(key, error)),
+                    Found::Gone => {}
+                }
             }
             done += batch.len();
             progress(done, total);
         }
-        Ok(total)
+        let readable = total - damaged.len();
+        self.damaged.lock().replace(damaged);
+        Ok(readable)
+    }
+
+    /// Segments that were found and cannot be read.
+    pub fn damaged_segments(&self) -> usize {
+        self.damaged.lock().len()
     }
 
     async fn unknown_segments(&self) -> Result<Vec<ListedObject>, ReadError> {
@@ -286,19 +309,23 @@ impl Catalog {
         Ok(())
     }
 
-    /// The end of a segment; `None` if it was folded and deleted since it was listed.
-    async fn read_segment(&self, object: ListedObject) -> Result<Option<(FileFooter, u64)>, ReadError> {
-        match self.read_footer(&object.key, object.size).await {
-            Ok(footer) => Ok(Some((footer, object.size))),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
+    async fn read_segment(&self, object: ListedObject) -> Result<Found, ReadError> {
+        let ListedObject { key, size, .. } = object;
+        let outcome = self.read_footer(&key, size).await.and_then(|footer| match &footer.identity {
+            FileIdentity::Segment(name) if key == paths::segment(&name.writer, name.sequence) => {
+                Ok(Found::Segment { name: name.clone(), footer, size })
+            }
+            other => {
+                let reason = format!("it is stored under another name than its own, {other:?}");
+                Err(ReadError::file(&key, FileError::Damaged { part: "identity", reason }))
+            }
+        });
+        match outcome {
+            // Folded and deleted since it was listed.
+            Err(error) if error.is_not_found() => Ok(Found::Gone),
+            Err(error) if error.is_damage() => Ok(Found::Damaged { key, error }),
+            outcome => outcome,
         }
-    }
-
-    fn add_found(&self, footer: FileFooter, size: u64) {
-        let FileIdentity::Segment(name) = footer.identity.clone() else { return };
-        let parts = self.segment_parts(&name, size, footer);
-        self.add(&name, &parts);
     }
 
     /// Looks for a newer manifest version of a tenant.
@@ -324,6 +351,9 @@ impl Catalog {
     }
 
     async fn open(&self, view: View, start: i64, end: i64) -> Result<Snapshot, ReadError> {
+        if let Some(error) = self.damaged.lock().missing_from(&view.manifest) {
+            return Err(error.clone());
+        }
         let touches = |file: &&Arc<DataFile>| file.min_timestamp <= end && file.max_timestamp >= start;
         let touching: Vec<Arc<DataFile>> = view.manifest.files().filter(touches).cloned().collect();
         let opened: Vec<Arc<[Arc<Part>]>> = futures::stream::iter(touching)

@@ -4,6 +4,7 @@ use super::*;
 use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels};
 use crate::pairs::Pairs;
 use crate::segment::encode::encode;
+use object_store::ObjectStoreExt as _;
 use object_store::memory::InMemory;
 use std::time::Duration;
 use tailwater_faultstore::FaultStore;
@@ -104,10 +105,41 @@ async fn rows_leave_memory_at_the_budget_and_stay_readable() {
 }
 
 #[tokio::test]
-async fn a_damaged_segment_is_named() {
-    let store = Store::new(Arc::new(InMemory::new()), "p");
-    let key = paths::segment("W", 0);
-    store.create(&key, vec![0; 100].into(), Duration::from_secs(1)).await.expect("stores");
-    let error = catalog(&store, 0).discover(|_, _| ()).await.expect_err("damaged");
+async fn a_damaged_segment_is_left_alone_and_named_by_queries_that_may_miss_its_rows() {
+    let bucket = Arc::new(InMemory::new());
+    let store = Store::new(bucket.clone(), "p");
+    for sequence in 0..3 {
+        stored(&store, &name("W", sequence)).await;
+    }
+    let key = paths::segment("W", 1);
+    let whole = store.get(&key).await.expect("reads").expect("is there");
+    let overwrite = |bytes: Bytes| {
+        let (bucket, path) = (bucket.clone(), object_store::path::Path::from(format!("p/{key}")));
+        async move { drop(bucket.put(&path, bytes.into()).await.expect("stores")) }
+    };
+    overwrite(whole.slice(..whole.len() - 1)).await;
+
+    let catalog = catalog(&store, 0);
+    assert_eq!(catalog.discover(|_, _| ()).await.expect("the others are read"), 2);
+    assert_eq!((catalog.segment_count(), catalog.damaged_segments()), (2, 1));
+    assert_eq!(catalog.known_up_to("W"), Some(0), "compaction passes none over");
+    let tenant = TenantId::new("t");
+    let error = catalog.snapshot(&tenant, 0, 1).await.expect_err("rows may be missing");
     assert!(error.to_string().contains(&key), "{error}");
+
+    overwrite(whole).await;
+    assert_eq!(catalog.discover(|_, _| ()).await.expect("lists"), 1);
+    assert_eq!((visible(&catalog, "t").await.len(), catalog.damaged_segments(), catalog.known_up_to("W")), (3, 0, Some(2)));
+}
+
+#[tokio::test]
+async fn segments_under_each_others_names_are_damage() {
+    let store = Store::new(Arc::new(InMemory::new()), "p");
+    let (bytes, _) = encode(&name("W", 0), &rows(7)).expect("encodes");
+    let key = paths::segment("W", 4);
+    store.create(&key, bytes, Duration::from_secs(1)).await.expect("stores");
+    let catalog = catalog(&store, 0);
+    assert_eq!(catalog.discover(|_, _| ()).await.expect("lists"), 0);
+    let error = catalog.snapshot(&TenantId::new("t"), 0, 1).await.expect_err("rows may be missing");
+    assert!(error.to_string().contains(&key) && error.to_string().contains("another name"), "{error}");
 }

@@ -1,6 +1,6 @@
 //! Does one piece of compaction at a time: a fold of segments, or a merge of files.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,11 +19,15 @@ use crate::compact::source::Source;
 use crate::compact::streams::{Streams, merge_streams};
 use crate::compact::writer::DayFiles;
 use crate::entry::{StreamId, TenantId};
-use crate::manifest::{Change, Clock, DataFile, FileId, FileReplacement, ManifestState, RetireReason, SegmentFold, TombstoneId};
+use crate::error::ReadError;
+use crate::manifest::{Change, Clock, DataFile, FileId, FileReplacement, ManifestState, RetireReason, SegmentFold, TombstoneId, is_past};
 use crate::store::Day;
 
 /// Bytes that all inputs together read ahead.
 pub(super) const READ_AHEAD: u64 = 48 << 20;
+
+/// A damaged file is tried again after this: the damage may have been of one answer of the store, or the object may have been restored.
+const DAMAGED_LEFT_ALONE: Duration = Duration::from_secs(3600);
 
 /// Compacts what a catalog shows.
 #[derive(Clone)]
@@ -34,6 +38,8 @@ pub struct Compactor {
     counters: Arc<CompactionCounters>,
     pub(super) retention: Arc<RetentionCounters>,
     pub(super) looked_through: Arc<Mutex<HashSet<(TombstoneId, FileId)>>>,
+    /// Files that were found damaged, and when (ns): no input of a merge for a while, so that others are merged.
+    damaged: Arc<Mutex<HashMap<FileId, i64>>>,
 }
 
 /// What was done, for metrics.
@@ -65,7 +71,15 @@ const FINAL_ID_FILL: f64 = 0.88;
 
 impl Compactor {
     pub fn new(catalog: Arc<Catalog>, options: CompactionOptions, clock: Clock) -> Self {
-        Self { catalog, options, clock, counters: Arc::default(), retention: Arc::default(), looked_through: Arc::default() }
+        Self {
+            catalog,
+            options,
+            clock,
+            counters: Arc::default(),
+            retention: Arc::default(),
+            looked_through: Arc::default(),
+            damaged: Arc::default(),
+        }
     }
 
     pub fn counters(&self) -> &Arc<CompactionCounters> {
@@ -91,8 +105,15 @@ impl Compactor {
     /// Merges data files of a day if it is time; `None` if there was nothing to do.
     pub async fn merge(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>) -> Result<Option<Work>, CompactError> {
         let manifest = self.catalog.manifest(tenant);
-        let Some(plan) = plan::merge(&manifest, &self.options, (self.clock)()) else { return Ok(None) };
-        self.counted(self.merge_planned(tenant, plan, erasure).await).map(Some)
+        let now = (self.clock)();
+        let left_alone = |id| self.damaged.lock().get(&id).is_some_and(|since| !is_past(*since, DAMAGED_LEFT_ALONE, now));
+        let Some(plan) = plan::merge(&manifest, left_alone, &self.options, now) else { return Ok(None) };
+        let outcome = self.merge_planned(tenant, &plan, erasure).await;
+        if let Err(CompactError::Read(ReadError::File { key, .. })) = &outcome {
+            let damaged = plan.inputs.iter().filter(|file| file.key(tenant) == *key);
+            self.damaged.lock().extend(damaged.map(|file| (file.id, now)));
+        }
+        self.counted(outcome).map(Some)
     }
 
     fn counted(&self, outcome: Result<Work, CompactError>) -> Result<Work, CompactError> {
@@ -131,7 +152,7 @@ impl Compactor {
         Ok(work)
     }
 
-    async fn merge_planned(&self, tenant: &TenantId, plan: MergePlan, erasure: Arc<dyn Erasure>) -> Result<Work, CompactError> {
+    async fn merge_planned(&self, tenant: &TenantId, plan: &MergePlan, erasure: Arc<dyn Erasure>) -> Result<Work, CompactError> {
         let read_ahead = READ_AHEAD / plan.inputs.len() as u64;
         let mut sources = Vec::new();
         for file in &plan.inputs {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::prelude::*;
 
 use super::*;
@@ -21,7 +21,7 @@ use crate::manifest::TombstoneId;
 use crate::pairs::Pairs;
 use crate::segment::encode::encode;
 use crate::segment::rows::SegmentRows;
-use crate::store::{Store, paths};
+use crate::store::{Day, Store, paths};
 use tailwater_faultstore::{Answer, Fault, FaultStore, Operation, Random};
 use tailwater_textindex::Probe;
 
@@ -310,6 +310,43 @@ async fn a_line_sent_again_after_its_fold_is_left_out_and_relies_on_the_file_tha
     assert_eq!(seen(&world.catalog).await.0.len(), 3);
     let rows: u64 = world.catalog.manifest(&tenant()).files().map(|file| file.rows).sum();
     assert_eq!(rows, 3);
+}
+
+#[tokio::test]
+async fn a_damaged_file_keeps_no_other_day_from_being_merged() {
+    let bucket = Arc::new(InMemory::new());
+    let mut world = World::on(bucket.clone());
+    let only_folds = CompactionOptions { settle: Duration::MAX, ..CompactionOptions::default() };
+    for round in 0..2 {
+        for day in 0..2 {
+            world.flush("W", true, &[(0, day * 86_400 + round, 1, 0)]).await;
+            world.compact(&only_folds).await;
+        }
+    }
+    let manifest = world.catalog.manifest(&tenant());
+    let first_day: Vec<_> = manifest.files().filter(|file| file.day == Day::of(0)).collect();
+    assert_eq!((manifest.files().count(), first_day.len()), (4, 2));
+    let key = first_day[0].key(&tenant());
+    let whole = world.store.get(&key).await.expect("reads").expect("is there");
+    let restore = |bytes: bytes::Bytes| {
+        let (bucket, path) = (bucket.clone(), object_store::path::Path::from(key.clone()));
+        async move { drop(bucket.put(&path, bytes.into()).await.expect("stores")) }
+    };
+    restore(vec![0; whole.len()].into()).await;
+
+    let process = World::process(&world.store, &world.now);
+    process.refresh(&tenant()).await.expect("reads");
+    let compactor = world.compactor(&process, CompactionOptions::default());
+    let error = compactor.merge(&tenant(), nothing()).await.expect_err("the first day is tried first");
+    assert!(error.to_string().contains(&key), "{error}");
+    let work = compactor.merge(&tenant(), nothing()).await.expect("the second day can be read").expect("is due");
+    assert_eq!((work.inputs, work.level), (2, 2));
+    assert!(compactor.merge(&tenant(), nothing()).await.expect("nothing fails").is_none());
+
+    restore(whole).await;
+    world.now.fetch_add(3601 * SECOND, Ordering::Relaxed);
+    let work = compactor.merge(&tenant(), nothing()).await.expect("it is whole again").expect("is due");
+    assert_eq!((work.inputs, process.manifest(&tenant()).files().count()), (2, 2));
 }
 
 #[tokio::test]

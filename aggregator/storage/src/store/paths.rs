@@ -33,6 +33,12 @@ pub fn sequence_of(key: &str) -> Option<u64> {
     (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok())?
 }
 
+/// Writer and sequence number of a segment's key; `None` if it is no segment's.
+pub fn segment_of(key: &str) -> Option<(&str, u64)> {
+    let (writer, _) = key.strip_prefix(SEGMENTS)?.strip_prefix('/')?.split_once('/')?;
+    Some((writer, sequence_of(key)?))
+}
+
 /// The tenant whose folder has this name; `None` if it is no tenant's.
 pub fn tenant_of(folder: &str) -> Option<TenantId> {
     tenant::tenant_of(folder)

@@ -1,0 +1,65 @@
+//! Which pieces of background work fail at the moment.
+//!
+//! Each is told once, when it begins to fail, and tried again after a pause; the others go on meanwhile. One that works again is told too.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// After a failure, before the next attempt.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// By piece, when it may be tried again.
+#[derive(Debug)]
+pub(super) struct Troubles<P> {
+    failing: HashMap<P, Instant>,
+}
+
+impl<P: Hash + Eq + Display> Troubles<P> {
+    pub(super) fn new() -> Self {
+        Self { failing: HashMap::new() }
+    }
+
+    /// Whether a piece failed a moment ago.
+    pub(super) fn waits(&self, piece: &P) -> bool {
+        self.failing.get(piece).is_some_and(|until| Instant::now() < *until)
+    }
+
+    /// Takes note of an outcome; a failure is `None`.
+    pub(super) fn note<T>(&mut self, piece: P, outcome: Result<T, impl Display>) -> Option<T> {
+        match outcome {
+            Ok(value) => {
+                if self.failing.remove(&piece).is_some() {
+                    tracing::info!("{piece} works again");
+                }
+                Some(value)
+            }
+            Err(error) => {
+                if !self.failing.contains_key(&piece) {
+                    tracing::warn!(%error, "{piece} failed; it is tried again, nothing is lost");
+                }
+                self.failing.insert(piece, Instant::now() + PAUSE);
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_waits_and_nothing_else_does() {
+        let mut troubles = Troubles::new();
+        assert_eq!(troubles.note("fold a", Err::<(), _>("no")), None);
+        assert!(troubles.waits(&"fold a") && !troubles.waits(&"fold b"));
+        tokio::time::advance(PAUSE).await;
+        assert!(!troubles.waits(&"fold a"));
+        assert_eq!(troubles.note("fold a", Ok::<_, String>(3)), Some(3));
+        assert!(!troubles.waits(&"fold a"));
+    }
+}
