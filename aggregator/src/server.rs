@@ -164,7 +164,7 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         retention: parts.retention.clone(),
     };
     let rules = RuleState { tenancy: read.tenancy.clone(), is_strict: config.strict_loki };
-    let delete = DeleteState { read: read.clone(), catalog: parts.catalog.clone() };
+    let delete = DeleteState { read: read.clone(), catalog: parts.catalog.clone(), compactor: parts.compaction.compactor().clone() };
     let tail = TailState::new(read.clone(), parts.ingester.subscriptions(), lifecycle.clone());
     let admin = AdminState { lifecycle, ingester: parts.ingester.clone(), store_contact: parts.store_contact.clone() };
     let status = StatusState { config: Arc::new(config), limits, metrics: Arc::clone(&metrics), log_level };

@@ -18,6 +18,7 @@ use serde_json::Number;
 use tailwater_engine::access::AllowedNamespaces;
 use tailwater_logql::pipeline::PipelineOptions;
 use tailwater_storage::catalog::Catalog;
+use tailwater_storage::compact::Compactor;
 use tailwater_storage::entry::TenantId;
 use tailwater_storage::manifest::{Change, CommitError, Conflict, ManifestState, Tombstone, TombstoneId, encode_request};
 use tailwater_storage::store::{Created, paths};
@@ -47,6 +48,7 @@ const REQUEST_ID: &str = "x-delete-request-id";
 pub struct DeleteState {
     pub read: ReadState,
     pub catalog: Arc<Catalog>,
+    pub compactor: Compactor,
 }
 
 /// Why a request is not made, listed or withdrawn. Display is the body of the answer.
@@ -210,19 +212,23 @@ struct Listed {
     start_time: Number,
     end_time: Number,
     query: String,
-    status: &'static str,
+    status: String,
     created_at: Number,
     user_id: &'static str,
 }
 
 impl Listed {
-    fn new(request: &Tombstone) -> Self {
+    fn new(request: &Tombstone, erased_percent: u8) -> Self {
         Self {
             request_id: request.id.to_string(),
             start_time: seconds(request.start),
             end_time: seconds(request.end),
             query: request.query.clone(),
-            status: if request.processed_at.is_some() { "processed" } else { "received" },
+            status: match erased_percent {
+                0 => "received".to_owned(),
+                100 => "processed".to_owned(),
+                percent => format!("{percent}% Complete"),
+            },
             created_at: seconds(request.created),
             user_id: "",
         }
@@ -244,15 +250,15 @@ async fn list(State(state): State<DeleteState>, headers: HeaderMap, RawQuery(que
         ("", _) | (_, "") => None,
         (start, end) => Some((parse_time("start", start)?, parse_time("end", end)?)),
     };
-    Ok(json(&listed(&state.catalog.manifest(&asked.tenant), range)))
+    Ok(json(&listed(&state.catalog.manifest(&asked.tenant), &state.compactor, range)))
 }
 
 /// The requests that meet a range, in the order in which they were made.
-fn listed(manifest: &ManifestState, range: Option<(i64, i64)>) -> Vec<Listed> {
+fn listed(manifest: &ManifestState, compactor: &Compactor, range: Option<(i64, i64)>) -> Vec<Listed> {
     let meets = |request: &&Arc<Tombstone>| range.is_none_or(|(start, end)| request.start <= end && start <= request.end);
     let mut found: Vec<&Arc<Tombstone>> = manifest.tombstones().filter(meets).collect();
     found.sort_by_key(|request| (request.created, request.added, request.id));
-    found.into_iter().map(|request| Listed::new(request)).collect()
+    found.into_iter().map(|request| Listed::new(request, compactor.erased_percent(manifest, request))).collect()
 }
 
 async fn cancel(

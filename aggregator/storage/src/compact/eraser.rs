@@ -16,7 +16,7 @@ use crate::compact::retention::{self, Fate, RetentionEdges, Span};
 use crate::compact::source::Source;
 use crate::entry::TenantId;
 use crate::error::ReadError;
-use crate::manifest::{Change, DataFile, FileId, FileReplacement, RetireReason, Tombstone, TombstoneId};
+use crate::manifest::{Change, DataFile, FileId, FileReplacement, ManifestState, RetireReason, Tombstone, TombstoneId};
 
 /// What was done, for metrics.
 #[derive(Debug, Default)]
@@ -122,6 +122,22 @@ impl Compactor {
     /// Does the next piece for delete requests; `None` if there is nothing to do, or it has to wait for a fold.
     pub async fn erase(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>) -> Result<Option<Erased>, CompactError> {
         self.noted(self.erase_next(tenant, erasure).await)
+    }
+
+    /// How much of what a request may name is erased by now, in percent of its files; 100 only once it is processed.
+    pub fn erased_percent(&self, manifest: &ManifestState, request: &Tombstone) -> u8 {
+        if request.processed_at.is_some() {
+            return 100;
+        }
+        let meets = |file: &&Arc<DataFile>| request.meets(file);
+        let (mut files, mut left) = (0usize, 0usize);
+        let looked_through = self.looked_through.lock();
+        for file in manifest.files().filter(meets) {
+            files += 1;
+            left += usize::from(request.concerns(file) && !looked_through.contains(&(request.id, file.id)));
+        }
+        let percent = (files - left) * 100 / files.max(1);
+        u8::try_from(percent.min(99)).unwrap_or(99)
     }
 
     async fn erase_next(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>) -> Result<Option<Erased>, CompactError> {

@@ -116,7 +116,12 @@ impl Tombstone {
 
     /// Whether a file may hold what this request deletes: its stamps meet, and its maker did not know the request.
     pub fn concerns(&self, file: &DataFile) -> bool {
-        file.as_of < self.added && file.min_timestamp <= self.end && self.start <= file.max_timestamp
+        file.as_of < self.added && self.meets(file)
+    }
+
+    /// Whether a file's stamps meet those that this request names.
+    pub fn meets(&self, file: &DataFile) -> bool {
+        file.min_timestamp <= self.end && self.start <= file.max_timestamp
     }
 }
 

@@ -297,13 +297,19 @@ async fn a_request_rewrites_what_it_names_in_part_and_drops_what_it_names_whole(
     let id = world.delete("* 2", 0, 2 * DAY).await;
     let whole = world.delete("3 *", 0, 2 * DAY).await;
     world.now.fetch_add(CANCEL, Ordering::Relaxed);
-    let mut processed = Vec::new();
+    let percent = || {
+        let manifest = world.catalog.manifest(&tenant());
+        manifest.tombstone(id).map(|request| compactor.erased_percent(&manifest, request))
+    };
+    let (mut processed, mut percents) = (Vec::new(), vec![percent()]);
     while let Some(done) = compactor.erase(&tenant(), Rules::of_compaction(&world)).await.expect("erases") {
+        percents.push(percent());
         if let Erased::Processed { request } = done {
             processed.push(request);
         }
     }
     assert_eq!(processed, [id, whole]);
+    assert_eq!(percents, [0, 50, 99, 100, 100].map(Some));
     assert_eq!(reasons(&world), [RetireReason::Deleted, RetireReason::Deleted]);
     assert_eq!(sorted(seen(&world.catalog).await.0), truth([(1, 86_390, 1, 0)]));
     let counters = compactor.retention_counters();
