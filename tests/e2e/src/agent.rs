@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::api::get_text;
+use crate::api::{get_text, metric};
 use crate::deadline::eventually;
 use crate::ports;
 use crate::process::{Invocation, Process, Usage};
@@ -104,8 +104,7 @@ impl Agent {
 
     /// A counter of its metrics; 0 if it is not there.
     pub async fn counter(&self, name: &str) -> Result<u64> {
-        let text = get_text(&format!("http://127.0.0.1:{}/metrics", self.port)).await?;
-        let values = text.lines().filter(|line| line.starts_with(name)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-        Ok(values.sum::<f64>() as u64)
+        let value = metric(&format!("http://127.0.0.1:{}", self.port), name).await?;
+        Ok(value.unwrap_or_default() as u64)
     }
 }

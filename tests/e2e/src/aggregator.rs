@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::api::{Api, get_text};
+use crate::api::{Api, metric};
 use crate::deadline::eventually;
 use crate::ports;
 use crate::process::{Invocation, Process, Usage};
@@ -89,16 +89,29 @@ impl Aggregator {
 
     /// Waits until every segment was folded and every merge that is due was made.
     pub async fn compacted(&self, limit: Duration) -> Result<()> {
-        let url = format!("http://{}/metrics", self.address());
+        self.zero(&["tailwater_segments", "tailwater_compaction_pending_bytes"], limit).await
+    }
+
+    /// Waits until every segment was folded.
+    pub async fn segments_folded(&self, limit: Duration) -> Result<()> {
+        self.zero(&["tailwater_segments"], limit).await
+    }
+
+    async fn zero(&self, metrics: &[&str], limit: Duration) -> Result<()> {
         eventually("everything is compacted", limit, || async {
-            let text = get_text(&url).await?;
-            for name in ["tailwater_segments", "tailwater_compaction_pending_bytes"] {
-                let value = metric(&text, name).with_context(|| format!("metric `{name}` is missing"))?;
+            for name in metrics {
+                let value = self.metric(name).await?;
                 ensure!(value == 0.0, "{name} is {value}");
             }
             Ok(())
         })
         .await
+    }
+
+    /// See [`metric`]; an error if it has none of this name.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let value = metric(&format!("http://{}", self.address()), name).await?;
+        value.with_context(|| format!("metric `{name}` is missing"))
     }
 
     pub async fn stop(&mut self) -> Result<()> {
@@ -119,11 +132,6 @@ impl Aggregator {
 /// Compaction every few seconds, so that it is at work in every drill.
 fn quick_compaction() -> impl Iterator<Item = String> {
     ["--compaction-compact-after", "2s", "--compaction-settle", "3s", "--compaction-retire-after", "30s"].map(str::to_owned).into_iter()
-}
-
-/// The value of a metric without labels.
-fn metric(text: &str, name: &str) -> Option<f64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// `serve` on a free port and a folder.

@@ -193,6 +193,16 @@ impl Sample {
     }
 }
 
+/// The sum of a metric's values over its label sets, by the name that `/metrics` prints; `None` if there is none.
+pub async fn metric(base: &str, name: &str) -> Result<Option<f64>> {
+    Ok(value_of(&get_text(&format!("{base}/metrics")).await?, name))
+}
+
+fn value_of(metrics: &str, name: &str) -> Option<f64> {
+    let value = |line: &str| line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?.rsplit(' ').next()?.parse::<f64>().ok();
+    metrics.lines().filter_map(value).reduce(|sum, value| sum + value)
+}
+
 /// The body of a page that is answered with 200.
 pub async fn get_text(url: &str) -> Result<String> {
     let answer = Client::builder().timeout(REQUEST_LIMIT).build()?.get(url).send().await?;
@@ -200,4 +210,17 @@ pub async fn get_text(url: &str) -> Result<String> {
     let text = answer.text().await?;
     ensure!(status == StatusCode::OK, "{status}: {text}");
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_the_sum_over_its_labels() {
+        let text = "# TYPE a counter\na_total{x=\"1 2\"} 3\na_total{x=\"b\"} 4.5\na_total_more 9\nb 2\n";
+        assert_eq!(value_of(text, "a_total"), Some(7.5));
+        assert_eq!(value_of(text, "b"), Some(2.0));
+        assert_eq!(value_of(text, "a"), None);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use tailwater_e2e::aggregator::{Aggregator, folder_invocation};
-use tailwater_e2e::api::{Api, get_text};
+use tailwater_e2e::api::{Api, metric};
 use tailwater_e2e::deadline::eventually;
 use tailwater_e2e::drill::{Folder, drill, report};
 
@@ -71,10 +71,8 @@ impl Ledger {
     }
 }
 
-async fn metric(api: &Api, name: &str) -> Result<f64> {
-    let metrics = get_text(&format!("{}/metrics", api.base())).await?;
-    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    value.with_context(|| format!("there is no metric `{name}`"))
+async fn figure(api: &Api, name: &str) -> Result<f64> {
+    metric(api.base(), name).await?.with_context(|| format!("there is no metric `{name}`"))
 }
 
 /// Waits until a request is processed; what is visible is right all the while.
@@ -129,8 +127,8 @@ async fn keep_and_delete(folder: Folder) -> Result<()> {
     aggregator.start_again()?;
     aggregator.ready().await?;
     processed(&api, &ledger, &id).await?;
-    let rewritten = metric(&api, "tailwater_retention_rewritten_files_total").await?;
-    let erased = metric(&api, "tailwater_compaction_erased_rows_total").await?;
+    let rewritten = figure(&api, "tailwater_retention_rewritten_files_total").await?;
+    let erased = figure(&api, "tailwater_compaction_erased_rows_total").await?;
     ensure!(erased > 0.0, "no row was erased, so nothing shows that more than a filter was at work");
 
     let expected = ledger.start + SHORT * SECOND;
@@ -142,8 +140,8 @@ async fn keep_and_delete(folder: Folder) -> Result<()> {
     .await?;
     eventually("their rows are erased", BACKGROUND_LIMIT, || async {
         ledger.check(&api).await?;
-        let erased_since = metric(&api, "tailwater_compaction_erased_rows_total").await? - erased;
-        let dropped = metric(&api, "tailwater_retention_dropped_files_total").await?;
+        let erased_since = figure(&api, "tailwater_compaction_erased_rows_total").await? - erased;
+        let dropped = figure(&api, "tailwater_retention_dropped_files_total").await?;
         ensure!(erased_since >= 1.0 || dropped >= 1.0, "nothing is rewritten or dropped");
         Ok(())
     })
