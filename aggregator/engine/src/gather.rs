@@ -1,5 +1,6 @@
 //! From the last batches of a plan to an answer.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{BinaryArray, RecordBatch, TimestampNanosecondArray, UInt32Array};
@@ -97,13 +98,22 @@ pub(crate) fn series(batches: &[RecordBatch], grid: StepGrid, shape: SeriesShape
     for (labels, mut points) in all {
         let labels = batch::decode_labels(labels);
         let labels = if shape.hides_empty_labels { labels.without_empty() } else { labels };
-        points.sort_by_key(|(step, _)| *step);
+        // Points of one step come in an order that follows from how the work was shared out.
+        points.sort_by(|left, right| {
+            left.0.cmp(&right.0).then_with(|| if shape.is_ordered { Ordering::Equal } else { left.1.total_cmp(&right.1) })
+        });
         series.extend(apart(points).into_iter().map(|points| Series { labels: labels.clone(), points: timed(&points, grid) }));
     }
     if !shape.is_ordered {
-        series.sort_by(|left, right| left.labels.cmp(&right.labels));
+        series.sort_by(|left, right| left.labels.cmp(&right.labels).then_with(|| by_points(left, right)));
     }
     Ok(series)
+}
+
+/// An order of series that show the same labels.
+fn by_points(left: &Series, right: &Series) -> Ordering {
+    let mut orders = left.points.iter().zip(&right.points).map(|(l, r)| l.timestamp.cmp(&r.timestamp).then(l.value.total_cmp(&r.value)));
+    orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 /// Lists without two points of one step.

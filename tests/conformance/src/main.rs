@@ -3,6 +3,7 @@
 //! ```text
 //! suite -> runner -> (exchange | tail) -> comparison -> score -> minimums
 //!                          client                normal_form, difference
+//!       -> replies (the same of data stored in another way)
 //! ```
 //!
 //! Prints one line per category, the first failing cases, and last `N passed, M failed`. The exit status is 0 only
@@ -20,6 +21,7 @@ mod exchange;
 mod minimums;
 mod normal_form;
 mod placeholders;
+mod replies;
 mod rules;
 mod runner;
 mod score;
@@ -35,6 +37,7 @@ use clap::Parser;
 
 use crate::client::Client;
 use crate::minimums::Minimums;
+use crate::replies::Replies;
 use crate::runner::{Outcome, Runner};
 use crate::score::Score;
 use crate::suite::{Case, load_cases};
@@ -76,6 +79,12 @@ struct Options {
     /// Raise the minimums in the --expect file to what passed
     #[arg(long, requires = "expect")]
     write_expect: bool,
+    /// Judge nothing: write what is replied to the cases that only read to this file
+    #[arg(long, conflicts_with_all = ["expect", "json", "same_replies"])]
+    write_replies: Option<PathBuf>,
+    /// Judge by this file alone: what is replied to the cases that only read must be the same
+    #[arg(long, conflicts_with_all = ["expect", "json"])]
+    same_replies: Option<PathBuf>,
     /// Cases without steps that run at a time
     #[arg(long, default_value_t = 4)]
     connections: usize,
@@ -107,13 +116,15 @@ fn run(options: &Options) -> Result<bool> {
         flush: options.flush,
         longest_wait: options.longest_wait,
     };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if options.load {
+        runtime.block_on(data_set::load(&runner.server, &options.suite, options.flush))?;
+    }
+    if options.write_replies.is_some() || options.same_replies.is_some() {
+        return has_same_replies(options, &runtime.block_on(Replies::of(&runner, &cases))?);
+    }
     let minimums = options.expect.as_deref().map(|path| minimums_at(path, options.write_expect)).transpose()?;
-    let outcomes = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        if options.load {
-            data_set::load(&runner.server, &options.suite, options.flush).await?;
-        }
-        anyhow::Ok(runner.run(&cases).await)
-    })?;
+    let outcomes = runtime.block_on(runner.run(&cases));
     report(options, &outcomes, minimums)
 }
 
@@ -148,6 +159,20 @@ fn minimums_at(path: &Path, may_be_missing: bool) -> Result<Minimums> {
         return Ok(Minimums::default());
     }
     Minimums::read(path)
+}
+
+/// Writes the replies, or compares them with those in a file.
+fn has_same_replies(options: &Options, replies: &Replies) -> Result<bool> {
+    if let Some(path) = &options.write_replies {
+        replies.write(path)?;
+        println!("{} replies written", replies.len());
+        return Ok(true);
+    }
+    let Some(path) = &options.same_replies else { return Ok(true) };
+    let differences = replies.differences(&Replies::read(path)?);
+    differences.iter().take(options.show).for_each(|text| println!("{text}"));
+    println!("\n{} passed, {} failed", replies.len().saturating_sub(differences.len()), differences.len());
+    Ok(differences.is_empty() && replies.len() > 0)
 }
 
 fn report(options: &Options, outcomes: &[Outcome<'_>], minimums: Option<Minimums>) -> Result<bool> {
