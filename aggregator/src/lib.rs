@@ -5,6 +5,7 @@
 //!                              → http (push → ingest;  query, labels, series, stats → engine;  status, admin)
 //!                 → offline (fsck, export, import: a store without a server)
 //!                              → compaction (background: fold, merge, clean up) with retention (what is hidden, what is erased)
+//!                                and peers (which replica does it)
 //! ```
 
 pub mod cli;
@@ -22,6 +23,7 @@ pub mod memory;
 pub mod metrics;
 pub mod offline;
 pub mod patterns;
+pub mod peers;
 pub mod retention;
 pub mod server;
 pub mod signals;

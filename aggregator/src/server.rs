@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::http;
 use crate::http::admin::AdminState;
 use crate::http::delete::DeleteState;
+use crate::http::freshness::StrictReads;
 use crate::http::push::{PushParts, PushState};
 use crate::http::query::ReadState;
 use crate::http::rules::RuleState;
@@ -142,7 +143,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeErr
 pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLevelControl, parts: &Parts, lifecycle: Lifecycle) -> Router {
     let metrics = Arc::new(Metrics::default());
     flush_metrics::register(&parts.ingester, &metrics);
-    compaction::register(&parts.catalog, parts.compaction.compactor(), &metrics);
+    compaction::register(&parts.catalog, parts.compaction.compactor(), &parts.peers, &metrics);
     retention::register(&parts.catalog, parts.compaction.compactor(), parts.compaction.retention(), &metrics);
     let limits = config.tenant_limits();
     let memory = memory::limit(config.memory_limit);
@@ -166,7 +167,8 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
     let rules = RuleState { tenancy: read.tenancy.clone(), is_strict: config.strict_loki };
     let delete = DeleteState { read: read.clone(), catalog: parts.catalog.clone(), compactor: parts.compaction.compactor().clone() };
     let tail = TailState::new(read.clone(), parts.ingester.subscriptions(), lifecycle.clone());
-    let admin = AdminState { lifecycle, ingester: parts.ingester.clone(), store_contact: parts.store_contact.clone() };
+    let admin =
+        AdminState { lifecycle, ingester: parts.ingester.clone(), store_contact: parts.store_contact.clone(), peers: parts.peers.clone() };
     let status = StatusState { config: Arc::new(config), limits, metrics: Arc::clone(&metrics), log_level };
     let families = [
         http::push::routes(push),
@@ -184,5 +186,5 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         http::status::routes(status),
         http::admin::routes(admin),
     ];
-    http::router(families, metrics)
+    http::router(families, StrictReads::new(parts.catalog.clone()), metrics)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tailwater_engine::{Engine, QueryError};
+use tailwater_engine::{Engine, EngineOptions, QueryError};
 use tailwater_storage::catalog::{CacheBudget, Catalog};
 use tailwater_storage::cluster::{Cluster, ClusterError};
 use tailwater_storage::compact::CompactionOptions;
@@ -19,6 +19,7 @@ use crate::config::{Config, StorageKind};
 use crate::ingest::buffer::{IngestOptions, Ingester};
 use crate::lifecycle::StoreContact;
 use crate::memory;
+use crate::peers::{self, Peers};
 use crate::retention::{PolicyError, RetentionOptions, RetentionRules};
 
 /// Shares of the memory limit, in percent.
@@ -40,6 +41,7 @@ pub struct Parts {
     pub engine: Engine,
     pub compaction: BackgroundWork,
     pub retention: Arc<RetentionRules>,
+    pub peers: Peers,
     pub store_contact: StoreContact,
     background: TaskTracker,
     stopping: CancellationToken,
@@ -76,10 +78,10 @@ impl Parts {
             footers: bounded_share(memory, FOOTERS),
             index: bounded_share(memory, INDEX),
         };
-        let author = ulid::Ulid::new().to_string();
+        let peers = Peers::new(&ulid::Ulid::new().to_string());
         let ticks = clock.clone();
         let manifest_clock: tailwater_storage::manifest::Clock = Arc::new(move || ticks.now());
-        let catalog = Arc::new(Catalog::new(store, budget, &author, manifest_clock.clone()));
+        let catalog = Arc::new(Catalog::new(store, budget, peers.own(), manifest_clock.clone()));
         let found = discover_all(&catalog).await?;
         tracing::info!(cluster = %cluster.cluster_id, segments = found, "store opened");
         let options = IngestOptions {
@@ -89,17 +91,19 @@ impl Parts {
             budget_bytes: share(memory, INGEST_SHARE),
         };
         let ingester = Ingester::start(catalog.clone(), clock, options);
-        let engine = Engine::new(catalog.clone(), share(memory, QUERY_SHARE))?;
+        let options = EngineOptions { text_index: config.query.text_index, ..EngineOptions::new(share(memory, QUERY_SHARE)) };
+        let engine = Engine::with_options(catalog.clone(), options)?;
         let (background, stopping) = (TaskTracker::new(), CancellationToken::new());
         let store_contact = StoreContact::default();
         let interval = config.discover_interval.duration();
         background.spawn(keep_discovering(catalog.clone(), interval, store_contact.clone(), stopping.clone()));
+        background.spawn(peers::keep_watching(peers.clone(), config.peers.clone(), stopping.clone()));
         background.close();
         let options = RetentionOptions { cancel_period: config.retention.cancel_period.duration(), strict_loki: config.strict_loki };
         let retention = Arc::new(RetentionRules::new(catalog.clone(), config.tenant_limits(), options)?);
-        let compaction = BackgroundWork::start(catalog.clone(), retention.clone(), work_options(config), manifest_clock);
+        let compaction = BackgroundWork::start(catalog.clone(), retention.clone(), peers.clone(), work_options(config), manifest_clock);
         let compaction = compaction.map_err(WiringError::Thread)?;
-        Ok(Self { catalog, ingester, engine, compaction, retention, store_contact, background, stopping })
+        Ok(Self { catalog, ingester, engine, compaction, retention, peers, store_contact, background, stopping })
     }
 
     /// Stores what waits and ends the tasks. To be called once no more requests come.

@@ -11,10 +11,12 @@ use tailwater_storage::catalog::Catalog;
 use tailwater_storage::compact::Compactor;
 
 use crate::metrics::Metrics;
+use crate::peers::Peers;
 
 struct StoreFigures {
     catalog: Arc<Catalog>,
     compactor: Compactor,
+    peers: Peers,
 }
 
 impl std::fmt::Debug for StoreFigures {
@@ -55,6 +57,7 @@ impl Collector for StoreFigures {
             ("tailwater_retired_objects", "Replaced objects that wait to be deleted", self.catalog.retired_objects() as u64),
             ("tailwater_segments", "Segments whose rows are not in data files yet", self.catalog.segment_count() as u64),
             ("tailwater_damaged_segments", "Segments that were found and cannot be read", self.catalog.damaged_segments() as u64),
+            ("tailwater_peers", "Replicas that are ready, this one among them", self.peers.ready() as u64),
             ("tailwater_cached_bytes", "Bytes of footers and text indexes in memory", self.catalog.cached_bytes()),
             ("tailwater_recent_bytes", "Bytes of recent rows in memory", self.catalog.recent_bytes() as u64),
         ] {
@@ -67,6 +70,6 @@ impl Collector for StoreFigures {
 }
 
 /// Adds the metrics of what is stored.
-pub fn register(catalog: &Arc<Catalog>, compactor: &Compactor, metrics: &Metrics) {
-    metrics.register_collector(Box::new(StoreFigures { catalog: catalog.clone(), compactor: compactor.clone() }));
+pub fn register(catalog: &Arc<Catalog>, compactor: &Compactor, peers: &Peers, metrics: &Metrics) {
+    metrics.register_collector(Box::new(StoreFigures { catalog: catalog.clone(), compactor: compactor.clone(), peers: peers.clone() }));
 }

@@ -12,6 +12,7 @@ use tailwater_storage::manifest::{self, CleanError, Clock, RetireDelays};
 use tokio_util::sync::CancellationToken;
 
 use crate::compaction::troubles::Troubles;
+use crate::peers::Peers;
 use crate::retention::{RetentionProgress, RetentionRules, RetentionWork};
 
 /// How often it is looked what is due.
@@ -49,7 +50,13 @@ pub struct BackgroundWork {
 }
 
 impl BackgroundWork {
-    pub fn start(catalog: Arc<Catalog>, rules: Arc<RetentionRules>, options: WorkOptions, clock: Clock) -> std::io::Result<Self> {
+    pub fn start(
+        catalog: Arc<Catalog>,
+        rules: Arc<RetentionRules>,
+        peers: Peers,
+        options: WorkOptions,
+        clock: Clock,
+    ) -> std::io::Result<Self> {
         let compactor = Compactor::new(catalog.clone(), options.compaction.clone(), clock.clone());
         let retention = RetentionWork::new(catalog.clone(), compactor.clone(), rules, clock.clone(), options.size_budget);
         let progress = retention.progress().clone();
@@ -58,6 +65,7 @@ impl BackgroundWork {
             catalog,
             compactor: compactor.clone(),
             retention,
+            peers,
             options,
             clock,
             stopping: stopping.clone(),
@@ -124,6 +132,7 @@ struct Worker {
     catalog: Arc<Catalog>,
     compactor: Compactor,
     retention: RetentionWork,
+    peers: Peers,
     options: WorkOptions,
     clock: Clock,
     stopping: CancellationToken,
@@ -161,8 +170,10 @@ impl Worker {
         if !did_any {
             self.retention.done();
         }
-        let fitted = self.retention.fit_sizes().await;
-        self.troubles.note(Piece::FitSizes, fitted);
+        if self.owns(&Piece::FitSizes) {
+            let fitted = self.retention.fit_sizes().await;
+            self.troubles.note(Piece::FitSizes, fitted);
+        }
         if self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_EVERY.min(self.options.retire.compacted)) {
             self.cleaned = Some(Instant::now());
             let cleaned = self.clean().await;
@@ -170,8 +181,10 @@ impl Worker {
         }
         if self.swept.is_none_or(|last| last.elapsed() >= SWEEP_EVERY) {
             self.swept = Some(Instant::now());
-            let swept = self.sweep().await;
-            self.troubles.note(Piece::Sweep, swept);
+            if self.owns(&Piece::Sweep) {
+                let swept = self.sweep().await;
+                self.troubles.note(Piece::Sweep, swept);
+            }
         }
         did_any
     }
@@ -180,7 +193,7 @@ impl Worker {
     /// from being done.
     async fn piece_for(&mut self, tenant: &TenantId) -> bool {
         for piece in [Piece::Fold(tenant.clone()), Piece::Retain(tenant.clone()), Piece::Merge(tenant.clone())] {
-            if self.troubles.waits(&piece) {
+            if self.troubles.waits(&piece) || !self.owns(&piece) {
                 continue;
             }
             let outcome = self.attempt(&piece, tenant).await;
@@ -191,11 +204,16 @@ impl Worker {
         false
     }
 
+    /// Whether a piece is this replica's. Merges are owned day by day.
+    fn owns(&self, piece: &Piece) -> bool {
+        matches!(piece, Piece::Merge(_)) || self.peers.owns(&piece.to_string())
+    }
+
     async fn attempt(&mut self, piece: &Piece, tenant: &TenantId) -> Result<bool, CompactError> {
         let erasure = self.retention.erasure(tenant);
         let work = match piece {
             Piece::Fold(_) => self.compactor.fold(tenant, erasure, false).await?,
-            Piece::Merge(_) => self.compactor.merge(tenant, erasure).await?,
+            Piece::Merge(_) => self.compactor.merge(tenant, erasure, |day| self.peers.owns(&format!("merge {tenant} {day}"))).await?,
             _ => return self.retention.step(tenant).await,
         };
         work.iter().for_each(|work| self.compacted(tenant, work));
@@ -214,7 +232,9 @@ impl Worker {
         let now = (self.clock)();
         let segments = self.catalog.delete_folded_segments(now, self.options.retire.compacted).await?;
         let (mut objects, mut bytes) = (segments.objects, segments.bytes);
-        for tenant in self.catalog.tenants() {
+        // Each replica deletes the segments that it knows, also those another deletes: it forgets them by that. Files have one that deletes them.
+        let tenants = if self.owns(&Piece::Clean) { self.catalog.tenants() } else { Vec::new() };
+        for tenant in tenants {
             let log = self.catalog.manifest_log(&tenant);
             let files = manifest::clean_retired(&log, now, &self.options.retire, |progress| {
                 tracing::debug!(%tenant, done = progress.done.objects, total = progress.total, "deleting replaced files");

@@ -44,6 +44,7 @@ pub struct Config {
     pub discover_interval: Span,
     pub compaction: Compaction,
     pub retention: Retention,
+    pub query: Query,
     pub limits: Limits,
     /// Limits of single tenants: only what differs from `limits` is written.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -51,6 +52,8 @@ pub struct Config {
     /// Behave as Loki where its own users call it a bug: its rate limits and age limits, the refusal of entries too far behind.
     pub strict_loki: bool,
     pub tenancy: Tenancy,
+    /// Where the replicas that share this store answer, such as `http://10.0.0.7:3100`; this one may be among them. They share the background work.
+    pub peers: Vec<String>,
 }
 
 impl Default for Config {
@@ -67,10 +70,12 @@ impl Default for Config {
             discover_interval: Span::seconds(2),
             compaction: Compaction::default(),
             retention: Retention::default(),
+            query: Query::default(),
             limits: Limits::default(),
             overrides: BTreeMap::new(),
             strict_loki: false,
             tenancy: Tenancy::default(),
+            peers: Vec::new(),
         }
     }
 }
@@ -117,6 +122,20 @@ impl Default for Retention {
     fn default() -> Self {
         // Two hours are left to erase within a day.
         Self { size_budget: ByteSize::bytes(0), cancel_period: Span::hours(22) }
+    }
+}
+
+/// How queries work. Nothing here changes an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Query {
+    /// Ask text indexes which pages a string can be in. Without them all pages of the streams and the time are searched.
+    pub text_index: bool,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        Self { text_index: true }
     }
 }
 

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::http::error::ApiError;
@@ -11,6 +12,7 @@ use crate::http::form::Form;
 use crate::http::{method_not_allowed, writing};
 use crate::ingest::buffer::Ingester;
 use crate::lifecycle::{Lifecycle, StoreContact};
+use crate::peers::{Peers, REPLICA_HEADER};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -18,6 +20,7 @@ pub struct AdminState {
     pub lifecycle: Lifecycle,
     pub ingester: Ingester,
     pub store_contact: StoreContact,
+    pub peers: Peers,
 }
 
 pub fn routes(state: AdminState) -> Router {
@@ -31,13 +34,14 @@ pub fn routes(state: AdminState) -> Router {
 }
 
 /// The server answers only after the store was reached, so that being asked is being ready; `strict=1` asks how the store does now.
-async fn ready(State(state): State<AdminState>, RawQuery(query): RawQuery) -> Result<&'static str, ApiError> {
+async fn ready(State(state): State<AdminState>, RawQuery(query): RawQuery) -> Result<Response, ApiError> {
     if state.lifecycle.is_stopping() {
         return Err(ApiError::NotReady { reason: "stopping".to_owned() });
     }
+    let ready = ([(REPLICA_HEADER, state.peers.own().to_owned())], "ready\n").into_response();
     let form = Form::new(&HeaderMap::new(), query.as_deref(), &Bytes::new());
     if form.get("strict") != "1" {
-        return Ok("ready\n");
+        return Ok(ready);
     }
     if !state.ingester.is_storing() {
         return Err(ApiError::NotReady { reason: "the last segment was not stored".to_owned() });
@@ -45,7 +49,7 @@ async fn ready(State(state): State<AdminState>, RawQuery(query): RawQuery) -> Re
     if state.store_contact.is_in_doubt() {
         return Err(ApiError::NotReady { reason: "the store does not answer".to_owned() });
     }
-    Ok("ready\n")
+    Ok(ready)
 }
 
 async fn flush(State(state): State<AdminState>) -> Result<StatusCode, ApiError> {

@@ -7,6 +7,7 @@
 //! delete.rs                     delete requests: into the manifest, from where queries and compaction take them
 //! legacy.rs rules.rs            the first version's query, and rules, of which there are none
 //! status.rs admin.rs            what this process is and how it does
+//! freshness.rs  reads that list the store first
 //! tenant.rs   who asks          error.rs   every status and text          layers.rs   what each answer passes
 //! ```
 //! No path is absolute to a host, so everything works behind a proxy that strips a prefix.
@@ -16,6 +17,7 @@ pub mod delete;
 pub mod detected;
 pub mod error;
 pub mod form;
+pub mod freshness;
 pub mod labels;
 pub mod layers;
 pub mod legacy;
@@ -36,15 +38,18 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::http::error::ApiError;
+use crate::http::freshness::StrictReads;
 use crate::metrics::Metrics;
 
 /// All endpoints under their layers. The families come with their own state.
-pub fn router(families: impl IntoIterator<Item = Router>, metrics: Arc<Metrics>) -> Router {
+pub fn router(families: impl IntoIterator<Item = Router>, strict: StrictReads, metrics: Arc<Metrics>) -> Router {
     let merged = families.into_iter().fold(Router::new(), Router::merge);
-    layers::wrap(merged.fallback(unknown_path), metrics)
+    let fresh = merged.layer(from_fn_with_state(strict, freshness::list_first));
+    layers::wrap(fresh.fallback(unknown_path), metrics)
 }
 
 async fn unknown_path() -> ApiError {

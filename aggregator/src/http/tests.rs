@@ -1,4 +1,4 @@
-//! The whole surface over a store in a folder, without a socket.
+//! The whole surface over a store in a folder, mostly without a socket.
 
 mod deletion;
 mod discovery;
@@ -18,6 +18,7 @@ use crate::logging::LogLevelControl;
 use crate::server::endpoints;
 use crate::wiring::Parts;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// 2026-01-20 10:00:00 UTC.
 pub(super) const NOW: i64 = 1_768_903_200_000_000_000;
@@ -27,7 +28,7 @@ pub(super) struct Surface {
     parts: Parts,
     pub(super) lifecycle: Lifecycle,
     clock: Arc<ManualClock>,
-    _folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 pub(super) struct Reply {
@@ -48,7 +49,11 @@ impl Reply {
 
 impl Surface {
     pub(super) async fn new(yaml: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::on(Arc::new(tempfile::tempdir().expect("a folder")), yaml).await
+    }
+
+    /// A replica on a folder that others may be on too.
+    async fn on(folder: Arc<tempfile::TempDir>, yaml: &str) -> Self {
         let file = serde_yaml_ng::from_str(yaml).expect("YAML");
         let mut config: Config = merge(&file, &[], &[]).expect("a configuration").config;
         config.storage.filesystem.path = folder.path().to_owned();
@@ -58,7 +63,7 @@ impl Surface {
         let lifecycle = Lifecycle::default();
         let log_level = LogLevelControl::new(config.log_level, |_| {});
         let router = endpoints(config, clock, log_level, &parts, lifecycle.clone());
-        Self { router, parts, lifecycle, clock: manual, _folder: folder }
+        Self { router, parts, lifecycle, clock: manual, folder }
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {
@@ -94,6 +99,46 @@ impl Surface {
 
 fn nanoseconds(second: i64) -> String {
     (NOW + second * 1_000_000_000).to_string()
+}
+
+#[tokio::test]
+async fn a_strict_read_sees_what_another_replica_stored() {
+    let writer = Surface::new("{}").await;
+    let reader = Surface::on(writer.folder.clone(), "discover_interval: 1h").await;
+    writer.push(json!([{"stream": {"app": "a"}, "values": [[nanoseconds(-30), "b"]]}])).await;
+    let values = async |headers: &[(&str, &str)]| reader.get_as("/loki/api/v1/label/app/values", &[], headers).await.json();
+    assert_eq!(values(&[]).await, json!({"status": "success"}));
+    assert_eq!(values(&[("x-tailwater-read", "partial")]).await, json!({"status": "success"}));
+    assert_eq!(values(&[("x-tailwater-read", "strict")]).await["data"], json!(["a"]));
+    assert_eq!(values(&[]).await["data"], json!(["a"]));
+}
+
+#[tokio::test]
+async fn replicas_that_see_each_other_share_the_work() {
+    let one = Surface::new("{}").await;
+    let ready = one.get("/ready", &[]).await;
+    let own = ready.headers["x-tailwater-replica"].to_str().expect("an id").to_owned();
+    assert_eq!(own, one.parts.peers.own());
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let serving = tokio::spawn(std::future::IntoFuture::into_future(axum::serve(listener, one.router.clone())));
+    let other = Surface::on(one.folder.clone(), &format!("peers: ['http://{address}', 'http://127.0.0.1:1/']")).await;
+    let peers = async |ready: usize| {
+        let seen = async {
+            while other.parts.peers.ready() != ready {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), seen).await.expect("the replicas see who is ready");
+    };
+    peers(2).await;
+    let works: Vec<String> = (0..64).map(|number| format!("work {number}")).collect();
+    assert!(works.iter().any(|work| other.parts.peers.owns(work)) && works.iter().any(|work| !other.parts.peers.owns(work)));
+    one.lifecycle.stop();
+    peers(1).await;
+    assert!(works.iter().all(|work| other.parts.peers.owns(work)));
+    serving.abort();
 }
 
 #[tokio::test]

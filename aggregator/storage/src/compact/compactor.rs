@@ -102,12 +102,18 @@ impl Compactor {
         self.counted(self.fold_planned(tenant, &manifest, plan, erasure).await).map(Some)
     }
 
-    /// Merges data files of a day if it is time; `None` if there was nothing to do.
-    pub async fn merge(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>) -> Result<Option<Work>, CompactError> {
+    /// Merges data files of a day if it is time, of a day that `takes` names; `None` if there was nothing to do.
+    pub async fn merge(
+        &self,
+        tenant: &TenantId,
+        erasure: Arc<dyn Erasure>,
+        takes: impl Fn(Day) -> bool,
+    ) -> Result<Option<Work>, CompactError> {
         let manifest = self.catalog.manifest(tenant);
         let now = (self.clock)();
-        let left_alone = |id| self.damaged.lock().get(&id).is_some_and(|since| !is_past(*since, DAMAGED_LEFT_ALONE, now));
-        let Some(plan) = plan::merge(&manifest, left_alone, &self.options, now) else { return Ok(None) };
+        let is_damaged = |id| self.damaged.lock().get(&id).is_some_and(|since| !is_past(*since, DAMAGED_LEFT_ALONE, now));
+        let is_input = |file: &DataFile| takes(file.day) && !is_damaged(file.id);
+        let Some(plan) = plan::merge(&manifest, is_input, &self.options, now) else { return Ok(None) };
         let outcome = self.merge_planned(tenant, &plan, erasure).await;
         if let Err(CompactError::Read(ReadError::File { key, .. })) = &outcome {
             let damaged = plan.inputs.iter().filter(|file| file.key(tenant) == *key);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::catalog::Part;
 use crate::file::read::FileIdentity;
-use crate::manifest::{DataFile, FileId, ManifestState, WriterFold, is_past};
+use crate::manifest::{DataFile, ManifestState, WriterFold, is_past};
 use crate::store::Day;
 
 /// When and how compaction works.
@@ -120,17 +120,17 @@ fn by_object(segments: &[Arc<Part>], known_up_to: impl Fn(&str) -> Option<u64>) 
     objects
 }
 
-/// The files to merge next, if it is time for any day; the oldest day first. Those that are left alone stay as they are.
+/// The files to merge next, if it is time for any day; the oldest day first. `is_input` says which files may be.
 pub(super) fn merge(
     manifest: &ManifestState,
-    left_alone: impl Fn(FileId) -> bool,
+    is_input: impl Fn(&DataFile) -> bool,
     options: &CompactionOptions,
     now: i64,
 ) -> Option<MergePlan> {
     let mut days: BTreeMap<Day, Vec<Arc<DataFile>>> = BTreeMap::new();
     // A file that is large enough is final.
     let is_final = |file: &DataFile| file.level >= 2 && file.raw_bytes >= options.merge_bytes / 2;
-    for file in manifest.files().filter(|file| !is_final(file) && !left_alone(file.id)) {
+    for file in manifest.files().filter(|file| !is_final(file) && is_input(file)) {
         days.entry(file.day).or_default().push(file.clone());
     }
     days.into_iter().find_map(|(day, files)| merge_of_day(day, files, options, now))
@@ -165,6 +165,6 @@ fn merge_of_day(day: Day, mut files: Vec<Arc<DataFile>>, options: &CompactionOpt
 pub(super) fn pending_bytes(segments: &[Arc<Part>], manifest: &ManifestState, options: &CompactionOptions, now: i64) -> u64 {
     let folds: u64 = segments.iter().map(|part| raw(part)).sum();
     let soon = CompactionOptions { settle: Duration::ZERO, ..options.clone() };
-    let merges = merge(manifest, |_| false, &soon, now).map_or(0, |plan| plan.inputs.iter().map(|file| file.raw_bytes).sum());
+    let merges = merge(manifest, |_| true, &soon, now).map_or(0, |plan| plan.inputs.iter().map(|file| file.raw_bytes).sum());
     folds + merges
 }

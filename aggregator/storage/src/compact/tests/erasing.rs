@@ -190,7 +190,7 @@ async fn take(world: &mut World, model: &mut Model, step: &Step) {
         }
         Step::Advance { seconds } => drop(world.now.fetch_add(seconds * SECOND, Ordering::Relaxed)),
         Step::Fold => drop(compactor.fold(&tenant(), rules, true).await.expect("folds")),
-        Step::Merge => drop(compactor.merge(&tenant(), rules).await.expect("merges")),
+        Step::Merge => drop(compactor.merge(&tenant(), rules, |_| true).await.expect("merges")),
         Step::Expire => drop(compactor.expire(&tenant(), edges(world.now()), rules).await.expect("expires")),
         Step::Erase => drop(compactor.erase(&tenant(), rules).await.expect("erases")),
     }
