@@ -186,5 +186,6 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         http::status::routes(status),
         http::admin::routes(admin),
     ];
-    http::router(families, StrictReads::new(parts.catalog.clone()), metrics)
+    let strict = StrictReads::new(parts.catalog.clone());
+    http::router(families.map(|family| strict.heeded_by(family)), metrics)
 }

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tailwater_engine::QueryError;
 use tailwater_storage::catalog::Catalog;
@@ -28,6 +29,11 @@ impl StrictReads {
     pub fn new(catalog: Arc<Catalog>) -> Self {
         Self { catalog, one_at_a_time: Arc::default() }
     }
+
+    /// Endpoints that heed the header.
+    pub fn heeded_by(&self, family: Router) -> Router {
+        family.layer(from_fn_with_state(self.clone(), list_first))
+    }
 }
 
 /// Whether a header that lists what is asked for, apart by commas, has `strict`.
@@ -36,7 +42,7 @@ fn is_strict(headers: &HeaderMap) -> bool {
     words.into_iter().any(|word| word.trim().eq_ignore_ascii_case("strict"))
 }
 
-pub(super) async fn list_first(State(reads): State<StrictReads>, request: Request, next: Next) -> Response {
+async fn list_first(State(reads): State<StrictReads>, request: Request, next: Next) -> Response {
     if is_strict(request.headers()) {
         let _turn = reads.one_at_a_time.lock().await;
         if let Err(error) = reads.catalog.discover(|_, _| ()).await {

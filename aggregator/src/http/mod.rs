@@ -38,18 +38,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::http::error::ApiError;
-use crate::http::freshness::StrictReads;
 use crate::metrics::Metrics;
 
 /// All endpoints under their layers. The families come with their own state.
-pub fn router(families: impl IntoIterator<Item = Router>, strict: StrictReads, metrics: Arc<Metrics>) -> Router {
+pub fn router(families: impl IntoIterator<Item = Router>, metrics: Arc<Metrics>) -> Router {
     let merged = families.into_iter().fold(Router::new(), Router::merge);
-    let fresh = merged.layer(from_fn_with_state(strict, freshness::list_first));
-    layers::wrap(fresh.fallback(unknown_path), metrics)
+    layers::wrap(merged.fallback(unknown_path), metrics)
 }
 
 async fn unknown_path() -> ApiError {

@@ -122,7 +122,7 @@ async fn replicas_that_see_each_other_share_the_work() {
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let serving = tokio::spawn(std::future::IntoFuture::into_future(axum::serve(listener, one.router.clone())));
+    let serving = tokio::spawn(axum::serve(listener, one.router.clone()).into_future());
     let other = Surface::on(one.folder.clone(), &format!("peers: ['http://{address}', 'http://127.0.0.1:1/']")).await;
     let peers = async |ready: usize| {
         let seen = async {
