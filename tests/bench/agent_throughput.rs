@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p tailwater-agent --bench agent_throughput -- TREE` runs the agent over a tree of CRI logs against a sink in another process
 //! that answers 204 at once, and prints lines per CPU second (user and system of this process), peak memory, and two yardsticks over the same
-//! bytes in the same run: finding the newlines, and compressing. Without TREE it only says how it is called.
+//! bytes in the same run: finding the newlines, and compressing. With `TREE cri` the same tree is read as a `promtail.yaml` with the one stage `cri`
+//! says, for comparison. Without TREE it only says how it is called.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -26,7 +27,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.first().map(String::as_str) {
         Some("--sink") => serve_sink(),
-        Some(tree) => measure(Path::new(tree)),
+        Some(tree) => measure(Path::new(tree), arguments.get(1).is_some_and(|way| way == "cri")),
         None => {
             println!("skipped: give a tree of CRI logs, `cargo bench -p tailwater-agent --bench agent_throughput -- TREE`");
             Ok(())
@@ -41,13 +42,13 @@ struct Yardstick {
     cpu: Duration,
 }
 
-fn measure(tree: &Path) -> Result<()> {
+fn measure(tree: &Path, is_promtail: bool) -> Result<()> {
     let mut files = Vec::new();
     collect_files(tree, &mut files)?;
     let newlines = walk(&files, |chunk| memchr::memchr_iter(b'\n', chunk).count() as u64)?;
     println!("tree: {} files, {:.1} MB, {} records", files.len(), newlines.bytes as f64 / 1e6, newlines.lines);
 
-    let (read, sent, elapsed, cpu, peak) = run_agent(tree, newlines.lines)?;
+    let (read, sent, elapsed, cpu, peak) = run_agent(tree, newlines.lines, is_promtail)?;
     let seconds = cpu.as_secs_f64();
     println!("agent: {read} records read, {sent} lines acknowledged in {:.2} s, {seconds:.2} CPU s", elapsed.as_secs_f64());
     println!("agent: {:.0} lines and {:.0} MB per CPU second", sent as f64 / seconds, newlines.bytes as f64 / 1e6 / seconds);
@@ -64,7 +65,7 @@ fn measure(tree: &Path) -> Result<()> {
 }
 
 /// Runs the agent until everything is acknowledged: records read, lines acknowledged, time, CPU, peak memory in KiB.
-fn run_agent(tree: &Path, records: u64) -> Result<(u64, u64, Duration, Duration, u64)> {
+fn run_agent(tree: &Path, records: u64, is_promtail: bool) -> Result<(u64, u64, Duration, Duration, u64)> {
     let mut sink = Sink::spawn()?;
     let data = std::env::temp_dir().join(format!("agent-throughput-{}", std::process::id()));
     let mut config = Config {
@@ -76,6 +77,20 @@ fn run_agent(tree: &Path, records: u64) -> Result<(u64, u64, Duration, Duration,
     };
     config.client.url = format!("http://{}/loki/api/v1/push", sink.address()?);
     config.node_name = "bench".to_owned();
+    if is_promtail {
+        let file = std::env::temp_dir().join(format!("agent-throughput-{}.yaml", std::process::id()));
+        let text = format!(
+            "clients: [{{url: '{}'}}]\npositions: {{filename: {}/none.yaml}}\nscrape_configs:\n- job_name: bench\n  pipeline_stages: [{{cri: {{}}}}]\n  \
+             static_configs: [{{labels: {{namespace: n, __path__: '{}/**/*.log'}}}}]\n",
+            config.client.url,
+            data.display(),
+            tree.display()
+        );
+        std::fs::write(&file, text)?;
+        let (promtail, report) = tailwater_agent::promtail::load(&file, false, |_| None)?;
+        std::fs::remove_file(&file)?;
+        config.promtail = Some(promtail.with_context(|| report.to_string())?.into());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (began, cpu_before) = (Instant::now(), cpu_time()?);
     let result = runtime.block_on(async {

@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_yaml_ng::{Mapping, Value};
-
 use super::keys::{KEYS, MAP_KEYS};
 use super::{Config, PromtailConfig};
+use crate::promtail::yaml::{self, Node};
 
 /// Why there is no configuration. Each problem is one line.
 #[derive(Debug, thiserror::Error)]
@@ -86,14 +85,16 @@ fn read_file(path: &Path, config: &mut Config, problems: &mut Vec<String>) {
             return;
         }
     };
-    match serde_yaml_ng::from_str::<Value>(&text) {
-        Ok(Value::Null) => {}
-        Ok(Value::Mapping(mapping)) => {
+    match yaml::parse(&text) {
+        Ok(root) if root.is_null() => {}
+        Ok(root) => {
             let mut reader = FileReader { name: name.to_string(), config, problems };
-            reader.read_mapping("", &mapping);
+            match root.mapping() {
+                Some(pairs) => reader.read_mapping("", pairs),
+                None => reader.problem(root.line, "expected keys with values"),
+            }
         }
-        Ok(_) => problems.push(format!("`{name}`: expected keys with values")),
-        Err(error) => problems.push(format!("`{name}` is no YAML: {error}")),
+        Err(error) => problems.push(format!("`{name}`: line {}: {}", error.line, error.what)),
     }
 }
 
@@ -104,85 +105,79 @@ struct FileReader<'a> {
 }
 
 impl FileReader<'_> {
-    fn read_mapping(&mut self, prefix: &str, mapping: &Mapping) {
-        for (key, value) in mapping {
-            let Some(key) = key.as_str() else {
-                self.problem("a key that is no text");
+    fn read_mapping(&mut self, prefix: &str, pairs: &[(Node, Node)]) {
+        for (key, value) in pairs {
+            let Some(text) = key.raw_text() else {
+                self.problem(key.line, "a key that is no text");
                 continue;
             };
-            let path = format!("{prefix}{key}");
-            match value {
-                _ if path == "clients" => self.read_clients(value),
-                Value::Null => {}
-                _ => self.read_value(&path, value),
+            let path = format!("{prefix}{text}");
+            if path == "clients" {
+                self.read_clients(value);
+            } else if !value.is_null() || !is_known(&path) {
+                self.read_value(&path, key.line, value);
             }
         }
     }
 
-    fn read_value(&mut self, path: &str, value: &Value) {
+    fn read_value(&mut self, path: &str, line: usize, value: &Node) {
         if let Some(key) = MAP_KEYS.iter().find(|key| key.path == path) {
             self.read_text_mapping(path, value, key.map);
         } else if let Some(key) = KEYS.iter().find(|key| key.path == path) {
-            match scalar(value) {
+            match value.raw_text() {
                 Some(text) => {
-                    if let Err(expected) = (key.set)(self.config, &text) {
-                        self.problem(&format!("`{path}`: expected {expected}, found `{text}`"));
+                    if let Err(expected) = (key.set)(self.config, text) {
+                        self.problem(value.line, &format!("`{path}`: expected {expected}, found `{text}`"));
                     }
                 }
-                None => self.problem(&format!("`{path}`: expected a single value")),
+                None => self.problem(value.line, &format!("`{path}`: expected a single value")),
             }
         } else if is_group(path) {
-            match value.as_mapping() {
-                Some(mapping) => self.read_mapping(&format!("{path}."), mapping),
-                None => self.problem(&format!("`{path}`: expected keys with values")),
+            match value.mapping() {
+                Some(pairs) => self.read_mapping(&format!("{path}."), pairs),
+                None => self.problem(value.line, &format!("`{path}`: expected keys with values")),
             }
         } else {
-            self.problem(&format!("unknown key `{path}`{}", suggestion(path)));
+            self.problem(line, &format!("unknown key `{path}`{}", suggestion(path)));
         }
     }
 
-    fn read_clients(&mut self, value: &Value) {
-        let clients = value.as_sequence().map(Vec::as_slice);
-        match clients {
-            Some([Value::Mapping(client)]) => self.read_mapping("clients[0].", client),
-            Some([_, _, ..]) => self.problem("`clients`: several clients are not supported yet; give one"),
-            _ => self.problem("`clients`: expected a list with one client, like `- url: http://HOST:3100/loki/api/v1/push`"),
+    fn read_clients(&mut self, value: &Node) {
+        match value.sequence() {
+            Some([client]) if client.mapping().is_some() => self.read_mapping("clients[0].", client.mapping().unwrap_or_default()),
+            Some([_, second, ..]) => self.problem(second.line, "`clients`: several clients are not supported yet; give one"),
+            _ => self.problem(value.line, "`clients`: expected a list with one client, like `- url: http://HOST:3100/loki/api/v1/push`"),
         }
     }
 
-    fn read_text_mapping(&mut self, path: &str, value: &Value, map: fn(&mut Config) -> &mut BTreeMap<String, String>) {
-        let Some(mapping) = value.as_mapping() else {
-            self.problem(&format!("`{path}`: expected names with values"));
+    fn read_text_mapping(&mut self, path: &str, value: &Node, map: fn(&mut Config) -> &mut BTreeMap<String, String>) {
+        let Some(pairs) = value.mapping() else {
+            self.problem(value.line, &format!("`{path}`: expected names with values"));
             return;
         };
-        for (name, value) in mapping {
-            match (name.as_str(), scalar(value)) {
+        for (name, value) in pairs {
+            match (name.raw_text(), value.raw_text()) {
                 (Some(name), Some(value)) => {
-                    map(self.config).insert(name.to_owned(), value);
+                    map(self.config).insert(name.to_owned(), value.to_owned());
                 }
-                _ => self.problem(&format!("`{path}`: expected names with single values")),
+                _ => self.problem(name.line, &format!("`{path}`: expected names with single values")),
             }
         }
     }
 
-    fn problem(&mut self, what: &str) {
-        self.problems.push(format!("`{}`: {what}", self.name));
+    fn problem(&mut self, line: usize, what: &str) {
+        self.problems.push(format!("`{}`: line {line}: {what}", self.name));
     }
+}
+
+fn is_known(path: &str) -> bool {
+    KEYS.iter().map(|key| key.path).chain(MAP_KEYS.iter().map(|key| key.path)).any(|key| key == path) || is_group(path)
 }
 
 /// Whether some key lies below `path`.
 fn is_group(path: &str) -> bool {
     let prefix = format!("{path}.");
     KEYS.iter().map(|key| key.path).chain(MAP_KEYS.iter().map(|key| key.path)).any(|key| key.starts_with(&prefix))
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(value) => Some(value.to_string()),
-        _ => None,
-    }
 }
 
 /// The known key that shares most of its beginning and end with `path`.
@@ -237,12 +232,12 @@ mod tests {
         assert_eq!(
             load_text(text, &[("TAILWATER_METADATA", "some")], &[("metadata-wait", "soon")]).unwrap_err(),
             [
-                "`agent.yaml`: unknown key `data_dri`; did you mean `data_dir`?",
-                "`agent.yaml`: `limits.max_line_size`: expected a size like `256KiB`, found `huge`",
-                "`agent.yaml`: unknown key `limits.nothing`",
-                "`agent.yaml`: `format`: expected `auto` or `cri`; `docker` is not supported yet, found `docker`",
-                "`agent.yaml`: `listen`: expected a single value",
-                "`agent.yaml`: unknown key `clients[0].ttl`; did you mean `clients[0].timeout`?",
+                "`agent.yaml`: line 1: unknown key `data_dri`; did you mean `data_dir`?",
+                "`agent.yaml`: line 3: `limits.max_line_size`: expected a size like `256KiB`, found `huge`",
+                "`agent.yaml`: line 4: unknown key `limits.nothing`",
+                "`agent.yaml`: line 5: `format`: expected `auto` or `cri`; `docker` is not supported yet, found `docker`",
+                "`agent.yaml`: line 6: `listen`: expected a single value",
+                "`agent.yaml`: line 9: unknown key `clients[0].ttl`; did you mean `clients[0].timeout`?",
                 "variable `TAILWATER_METADATA`: expected one of `auto`, `standard`, `none`, found `some`",
                 "flag `--metadata-wait`: expected a duration like `500ms` or `10s`, found `soon`",
             ]

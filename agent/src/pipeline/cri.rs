@@ -10,6 +10,7 @@ use super::stream_key;
 use crate::parse::time::StampReader;
 use crate::promtail::report::Report;
 use crate::promtail::yaml::Node;
+use crate::relabel::Labels;
 
 const SALT: u64 = 0x6372_6900;
 const DEFAULT_MAX_PARTIAL_LINES: usize = 100;
@@ -82,6 +83,11 @@ impl Cri {
         set_runtime_stamp(entry, raw_stamp, is_piece, SALT, context);
         entry.line = content;
         is_piece
+    }
+
+    /// Where the stamps of a label set, with `stream`, are remembered.
+    pub(crate) fn stamp_key(labels: &Labels) -> u64 {
+        stream_key(SALT ^ 1, labels)
     }
 
     pub(crate) fn held(&self) -> impl Iterator<Item = Origin> {

@@ -45,12 +45,14 @@ pub(crate) use custom_metrics::CustomMetrics;
 pub(crate) use tenant::TENANT_LABEL;
 pub(crate) use token_bucket::TokenBucket;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use context::StageContext;
 use entry::{Entry, Origin};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::parse::cri::OutputStream;
 use crate::relabel::Labels;
 
 /// What a stage did with an entry.
@@ -122,6 +124,15 @@ impl Stage {
     }
 }
 
+/// A stream of a pipeline that does not look at lines.
+#[derive(Debug, Clone)]
+pub(crate) struct PlainStream {
+    /// Behind the last stage.
+    pub(crate) labels: Arc<Labels>,
+    /// Where its stamps are remembered.
+    pub(crate) stamp_key: u64,
+}
+
 /// Stages in order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pipeline {
@@ -136,6 +147,27 @@ impl Pipeline {
     /// Runs an entry through; what comes out is appended to `out`.
     pub(crate) fn process(&mut self, entry: Entry, context: &mut StageContext<'_>, out: &mut Vec<Entry>) {
         run(&mut self.stages, entry, context, out);
+    }
+
+    /// What becomes of the labels of whole records by their stream, if no stage behind `cri` looks at lines: then none need run for them.
+    pub(crate) fn plain(&self, labels: &Arc<Labels>) -> Option<[PlainStream; 2]> {
+        let [Stage::Cri(_), rest @ ..] = &*self.stages else { return None };
+        let is_plain = |stage: &Stage| matches!(stage, Stage::StaticLabels(_) | Stage::LabelDrop(_) | Stage::LabelAllow(_));
+        let through = |stream: OutputStream| {
+            let mut entry = Entry::new(labels, String::new(), 0);
+            entry.set_label("stream", stream.name().to_owned());
+            let stamp_key = cri::Cri::stamp_key(&entry.labels);
+            for stage in rest {
+                match stage {
+                    Stage::StaticLabels(labels) => labels.apply(&mut entry),
+                    Stage::LabelDrop(labels) => labels.apply(&mut entry),
+                    Stage::LabelAllow(labels) => labels.apply(&mut entry),
+                    _ => {}
+                }
+            }
+            PlainStream { labels: entry.labels, stamp_key }
+        };
+        rest.iter().all(is_plain).then(|| OutputStream::ALL.map(through))
     }
 
     /// Ends the block of `key`, whichever stage holds it.

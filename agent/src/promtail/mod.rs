@@ -9,6 +9,7 @@ pub(crate) mod file_sd;
 pub(crate) mod glob;
 pub(crate) mod jobs;
 pub(crate) mod kubernetes;
+mod locate;
 pub(crate) mod old_positions;
 pub(crate) mod reader;
 pub(crate) mod report;
@@ -73,7 +74,11 @@ pub fn load(
 pub(crate) fn parse(text: &str, hostname: String) -> (Option<PromtailConfig>, Report) {
     let mut report = Report::default();
     let config = match yaml::parse(text) {
-        Ok(root) => sections::read(&root, hostname, &mut report),
+        Ok(root) => {
+            let config = sections::read(&root, hostname, &mut report);
+            locate::locate(&root, &mut report);
+            config
+        }
         Err(error) => {
             report.error(error.line, error.what);
             None

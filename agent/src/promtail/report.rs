@@ -7,6 +7,8 @@ use std::fmt;
 pub struct Finding {
     /// Counted from 1.
     pub line: usize,
+    /// The key it is about, as `clients[0].batchwait`; empty if it is about the file.
+    pub path: String,
     pub text: String,
 }
 
@@ -21,11 +23,11 @@ pub struct Report {
 
 impl Report {
     pub(crate) fn error(&mut self, line: usize, text: impl Into<String>) {
-        self.errors.push(Finding { line, text: text.into() });
+        self.errors.push(Finding { line, path: String::new(), text: text.into() });
     }
 
     pub(crate) fn note(&mut self, line: usize, text: impl Into<String>) {
-        self.notes.push(Finding { line, text: text.into() });
+        self.notes.push(Finding { line, path: String::new(), text: text.into() });
     }
 
     pub(crate) fn sorted(mut self) -> Self {
@@ -43,7 +45,11 @@ impl fmt::Display for Report {
         let notes = self.notes.iter().map(|finding| ("note", finding));
         for (index, (kind, finding)) in errors.chain(notes).enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{kind}: line {}: {}", finding.line, finding.text)?;
+            write!(f, "{separator}{kind}: line {}: ", finding.line)?;
+            if !finding.path.is_empty() {
+                write!(f, "{}: ", finding.path)?;
+            }
+            f.write_str(&finding.text)?;
         }
         Ok(())
     }

@@ -15,6 +15,12 @@ use crate::positions::table::Progress;
 impl RecordReader<'_> {
     /// Reads the whole lines of `chunk`, which begins at `offset`, until the batch is full or reading should pause. Returns the bytes taken.
     pub(super) fn read_lines(&mut self, chunk: &[u8], offset: u64) -> usize {
+        if let (Some(outlet), Some(stages)) = (self.outlet.stages_mut(), &self.state.stages) {
+            outlet.ask_plain(&stages.pipeline);
+            if outlet.plain.as_ref().is_some_and(Option::is_some) {
+                return self.read_plain_lines(chunk, offset);
+            }
+        }
         let mut start = 0;
         let encoding = self.outlet.stages().and_then(|stages| stages.encoding);
         for end in memchr::memchr_iter(b'\n', chunk) {
@@ -38,7 +44,7 @@ impl RecordReader<'_> {
         self.read_line(head, unread, offset, offset + head.len() as u64 + unread + 1);
     }
 
-    fn read_line(&mut self, bytes: &[u8], unread: u64, offset: u64, next_offset: u64) {
+    pub(super) fn read_line(&mut self, bytes: &[u8], unread: u64, offset: u64, next_offset: u64) {
         self.counts.lines += 1;
         let (Some(outlet), Some(stages)) = (self.outlet.stages_mut(), &mut self.state.stages) else { return };
         let (text, is_replaced) = outlet.decode(bytes);
@@ -316,8 +322,10 @@ mod tests {
         }
     }
 
-    const PIPELINES: [&str; 4] = [
+    const PIPELINES: [&str; 6] = [
         "[]",
+        "- cri: {}",
+        "- cri: {}\n- static_labels: {x: z}\n- labeldrop: [stream]",
         "- multiline: {firstline: '^[A-Z]'}",
         "- regex: {expression: '^(?P<s>[a-zA-Z])(?P<ts>[0-9]*)'}\n- template: {source: s, template: '{{ ToLower .Value }}'}\n- labels: {s: }\n- multiline: {firstline: '^[A-Z]', max_lines: 3}\n- timestamp: {source: ts, format: Unix}",
         "- cri: {}\n- regex: {expression: '^(?P<ts>[0-9]+)'}\n- timestamp: {source: ts, format: Unix}\n- multiline: {firstline: '^[A-Z0-9]'}",
@@ -331,7 +339,51 @@ mod tests {
         ]
     }
 
+    /// A record, and what looks like one.
+    fn record() -> impl Strategy<Value = Vec<u8>> {
+        let text = proptest::collection::vec(prop_oneof![9 => 32u8..127, 1 => any::<u8>()], 0..6)
+            .prop_map(|text| text.into_iter().map(|byte| if byte == b'\n' { b'n' } else { byte }).collect::<Vec<u8>>());
+        let time =
+            prop_oneof![9 => "2001-11-21T09:08:0[0-3](\\.[0-9]{1,9})?Z", 1 => "2001-11-21T0[78]:5[0-9]:00\\+01:00", 1 => "[0-9T:]{3,9}"];
+        let tag = prop_oneof![9 => "F", 2 => "P", 1 => "F:x", 1 => "P:x", 1 => "[A-Z\t]{1,2}"];
+        (time, prop_oneof![9 => "stdout", 9 => "stderr", 1 => "std"], tag, text).prop_map(|(time, stream, tag, text)| {
+            let mut record = format!("{time} {stream} {tag} ").into_bytes();
+            record.extend(text);
+            record.push(b'\n');
+            record
+        })
+    }
+
     proptest! {
+        /// A stage that lets everything pass makes lines go through the stages one by one.
+        #[test]
+        fn the_way_without_stages_gives_what_the_stages_give(
+            records in proptest::collection::vec(record(), 1..40),
+            cut in 1..8usize,
+            rest in prop_oneof![Just(""), Just("\n- static_labels: {x: z}"), Just("\n- labelallow: [stream]")],
+        ) {
+            let mut plain = Reader::new(&format!("- cri: {{}}{rest}"), &Progress::start(None), Vec::new());
+            let mut staged = Reader::new(&format!("- cri: {{}}{rest}\n- drop: {{longer_than: 1mb}}"), &Progress::start(None), Vec::new());
+            for batch in records.chunks(cut) {
+                plain.feed(&batch.concat());
+                staged.feed(&batch.concat());
+                let without_clock = |reader: &Reader| {
+                    let progress = reader.checkpoint();
+                    let mut known = progress.stages.as_ref().map(|stages| stages.known.to_vec()).unwrap_or_default();
+                    known.sort_by_key(|known| known.key);
+                    (progress.offset, progress.last_stamp, known)
+                };
+                prop_assert_eq!(without_clock(&plain), without_clock(&staged));
+            }
+            // The time of reading differs from one reading to the next.
+            let is_read_now = |stamp: i64| stamp > 1_600_000_000_000_000_000;
+            let comparable = |reader: &Reader| -> Vec<(String, i64, String)> {
+                reader.entries.iter().map(|(labels, stamp, line)| (labels.clone(), if is_read_now(*stamp) { 0 } else { *stamp }, line.clone())).collect()
+            };
+            prop_assert_eq!(comparable(&plain), comparable(&staged));
+            prop_assert_eq!(plain.counts.lines, staged.counts.lines);
+        }
+
         /// From every checkpoint a replay sends what was sent after it, the same, and nothing else.
         #[test]
         fn a_replay_through_stages_repeats_every_entry(stages in 0..PIPELINES.len(), lines in proptest::collection::vec(line(), 1..30), cut in 1..6usize) {

@@ -19,6 +19,7 @@ pub(crate) mod fingerprint;
 mod lines;
 mod marks;
 pub(crate) mod outlet;
+mod plain_lines;
 pub(crate) mod reconcile;
 pub(crate) mod records;
 mod report;

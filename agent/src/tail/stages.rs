@@ -15,10 +15,11 @@ use super::boundaries::Boundaries;
 use crate::batch::builder::{BatchBuilder, StreamSlot};
 use crate::enrich::labels::canonical_text;
 use crate::metrics::{DropReason, Metrics};
+use crate::parse::cri::OutputStream;
 use crate::pipeline::context::{KnownStamps, ReadClock, StampState};
 use crate::pipeline::counters::DropCounters;
 use crate::pipeline::entry::{Entry, Origin};
-use crate::pipeline::{Pipeline, TENANT_LABEL, TokenBucket};
+use crate::pipeline::{Pipeline, PlainStream, TENANT_LABEL, TokenBucket};
 use crate::positions::table::{FileId, Progress, StageProgress};
 use crate::relabel::Labels;
 
@@ -132,9 +133,21 @@ pub(crate) struct StageOutlet {
     pub(super) labels: Arc<Labels>,
     pub(super) limits: Arc<StageLimits>,
     pub(super) encoding: Option<&'static Encoding>,
-    rendered: HashMap<Arc<Labels>, Rendered>,
+    /// Where in `renderings` a label set is.
+    rendered: HashMap<Arc<Labels>, usize>,
+    renderings: Vec<Rendered>,
+    /// Of a pipeline that does not look at lines, once that was asked.
+    pub(super) plain: Option<Option<Plain>>,
     /// How long reading of this file should pause.
     pub(super) pause: Duration,
+}
+
+/// The streams of a pipeline that does not look at lines.
+#[derive(Debug, Clone)]
+pub(super) struct Plain {
+    pub(super) streams: [PlainStream; 2],
+    /// Where their labels are rendered.
+    rendered: [Option<usize>; 2],
 }
 
 #[derive(Debug, Clone)]
@@ -147,7 +160,15 @@ struct Rendered {
 
 impl StageOutlet {
     pub(crate) fn new(labels: Labels, encoding: Option<&'static Encoding>, limits: Arc<StageLimits>) -> Self {
-        Self { labels: Arc::new(labels), limits, encoding, rendered: HashMap::new(), pause: Duration::ZERO }
+        Self {
+            labels: Arc::new(labels),
+            limits,
+            encoding,
+            rendered: HashMap::new(),
+            renderings: Vec::new(),
+            plain: None,
+            pause: Duration::ZERO,
+        }
     }
 
     /// Puts an entry with its stamp into the batch, within the limits.
@@ -162,27 +183,78 @@ impl StageOutlet {
             self.limits.metrics.truncated_lines(1, (entry.line.len() - kept) as u64);
             entry.line.truncate(kept);
         }
-        if self.rendered.len() > MAX_RENDERED {
+        let index = self.rendering(&entry.labels);
+        let Some(slot) = self.slot(index, entry.line.len(), batch) else { return };
+        if entry.metadata.is_empty() {
+            batch.push(slot, timestamp, entry.line.as_bytes());
+        } else {
+            let pairs: Vec<(&str, &str)> = entry.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            batch.push_with_metadata(slot, timestamp, entry.line.as_bytes(), &pairs);
+        }
+    }
+
+    /// Puts a whole record of a pipeline that does not look at lines into the batch.
+    #[inline]
+    pub(super) fn push_plain(&mut self, batch: &mut BatchBuilder, stream: OutputStream, timestamp: i64, line: &[u8]) {
+        let Some(Some(plain)) = &self.plain else { return };
+        let index = match plain.rendered[stream.index()] {
+            Some(index) => index,
+            None => self.render_plain(stream),
+        };
+        if let Some(slot) = self.slot(index, line.len(), batch) {
+            batch.push(slot, timestamp, line);
+        }
+    }
+
+    #[cold]
+    fn render_plain(&mut self, stream: OutputStream) -> usize {
+        let Some(Some(plain)) = &self.plain else { return 0 };
+        let labels = Arc::clone(&plain.streams[stream.index()].labels);
+        let index = self.rendering(&labels);
+        if let Some(Some(plain)) = &mut self.plain {
+            plain.rendered[stream.index()] = Some(index);
+        }
+        index
+    }
+
+    /// Asks once whether lines of `pipeline` need no stage.
+    pub(super) fn ask_plain(&mut self, pipeline: &Pipeline) {
+        if self.plain.is_none() {
+            let is_free = self.encoding.is_none() && self.limits.read_rate.is_none() && !self.limits.inspects;
+            let streams = pipeline.plain(&self.labels).filter(|_| is_free);
+            self.plain = Some(streams.map(|streams| Plain { streams, rendered: [None; 2] }));
+        }
+    }
+
+    /// Where `labels` are rendered.
+    fn rendering(&mut self, labels: &Arc<Labels>) -> usize {
+        if let Some(index) = self.rendered.get(labels) {
+            return *index;
+        }
+        if self.renderings.len() > MAX_RENDERED {
             self.rendered.clear();
+            self.renderings.clear();
+            if let Some(Some(plain)) = &mut self.plain {
+                plain.rendered = [None; 2];
+            }
         }
-        if !self.rendered.contains_key(&entry.labels) {
-            let rendered = self.render(&entry.labels);
-            self.rendered.insert(Arc::clone(&entry.labels), rendered);
-        }
-        let Some(rendered) = self.rendered.get_mut(&entry.labels) else { return };
+        self.renderings.push(self.render(labels));
+        self.rendered.insert(Arc::clone(labels), self.renderings.len() - 1);
+        self.renderings.len() - 1
+    }
+
+    /// The place of a label set in the batch, for a line of `length` bytes; counted as dropped if there are too many streams.
+    #[inline]
+    fn slot(&mut self, index: usize, length: usize, batch: &mut BatchBuilder) -> Option<StreamSlot> {
+        let rendered = &mut self.renderings[index];
         if rendered.is_over_limit {
-            self.limits.metrics.dropped_lines(DropReason::StreamLimited, 1, entry.line.len() as u64);
-            return;
+            self.limits.metrics.dropped_lines(DropReason::StreamLimited, 1, length as u64);
+            return None;
         }
         if !batch.is_open(rendered.slot) {
             rendered.slot = batch.open_for(rendered.tenant.clone(), &rendered.text, &Arc::new(SharedMetadata::default()));
         }
-        if entry.metadata.is_empty() {
-            batch.push(rendered.slot, timestamp, entry.line.as_bytes());
-        } else {
-            let pairs: Vec<(&str, &str)> = entry.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            batch.push_with_metadata(rendered.slot, timestamp, entry.line.as_bytes(), &pairs);
-        }
+        Some(rendered.slot)
     }
 
     fn render(&self, labels: &Labels) -> Rendered {
