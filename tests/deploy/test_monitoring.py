@@ -191,3 +191,5 @@ def test_the_datasource():
     assert swapped["datasources"][0]["uid"] == "loki"
     tenant = yaml.safe_load(chart.find("tenants", "ConfigMap", "tailwater-datasource")["data"]["tailwater.yaml"])["datasources"][0]
     assert (tenant["jsonData"]["httpHeaderName1"], tenant["secureJsonData"]["httpHeaderValue1"]) == ("X-Scope-OrgID", "platform")
+    secured = yaml.safe_load(chart.find("basic-auth", "ConfigMap", "tailwater-datasource")["data"]["tailwater.yaml"])["datasources"][0]
+    assert secured["basicAuth"] is True and secured["secureJsonData"] == {"basicAuthPassword": "$TAILWATER_PASSWORD"}

@@ -150,3 +150,13 @@ def test_renders_what_was_reviewed(name):
         path.write_text(text)
     told = difflib.unified_diff(path.read_text().splitlines(), text.splitlines(), "reviewed", "rendered", lineterm="", n=1)
     assert text == path.read_text(), "\n".join(list(told)[:60])
+
+
+def test_notes_say_what_to_do_next():
+    # Helm shows notes at an install alone; a dry run of one needs no cluster.
+    outcome = chart.helm(["install", "tailwater", chart.CHART, "--dry-run=client", "--namespace", "monitoring", "--values", chart.CHART / "ci" / "default.yaml"])
+    assert outcome.returncode == 0, outcome.stderr
+    text = outcome.stdout.split("NOTES:")[1]
+    assert "http://tailwater-gateway.monitoring.svc.cluster.local/loki/api/v1/" in text
+    assert "helm test tailwater --namespace monitoring" in text and "doctor --config=/etc/tailwater/agent.yaml" in text
+    assert "operator was not found" in text
