@@ -59,7 +59,8 @@ def monitor_label(document):
         yield "has no label `release: kube-prometheus-stack`: the operator passes it over"
 
 
-SECRET_KEYS = re.compile(r"(?i)^\s*[\"']?(\w*(password|secret_access_key|secret_key|bearer_token))[\"']?\s*[:=]\s*\S", re.MULTILINE)
+# A variable in the place of the text, which the program fills in, is none.
+SECRET_KEYS = re.compile(r"(?i)^\s*[\"']?(\w*(password|secret_access_key|secret_key|bearer_token))[\"']?\s*[:=]\s*(?!\$[A-Z_]+$)\S", re.MULTILINE)
 
 
 def secrets(document):

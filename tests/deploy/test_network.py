@@ -65,6 +65,8 @@ TABLE = [
     ("agent-only", AGENT, INTERNET, 22, False),
     ("gateway-all", Peer(address="10.1.2.3"), GATEWAY, 8080, True),
     ("gateway-all", INTERNET, GATEWAY, 8080, False),
+    ("tenants", AGGREGATOR, AGGREGATOR, 3100, True),
+    ("default", AGGREGATOR, AGGREGATOR, 3100, False),
     ("filesystem", AGGREGATOR, INTERNET, 443, False),
     ("minimal", STRANGER, AGGREGATOR, 3100, True),
 ]
