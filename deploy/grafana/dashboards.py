@@ -186,6 +186,8 @@ def aggregator():
         lines("Read: bytes from the store", [Query(f"sum by (pod) (rate(tailwater_store_read_bytes_total{{{pod}}}[$__rate_interval]))", "{{pod}}")], "Bps", width=8),
         lines("Read: pages that the text index excluded", [Query(f"sum(rate(tailwater_index_pages_excluded_total{{{pod}}}[$__rate_interval])) / sum(rate(tailwater_index_pages_asked_total{{{pod}}}[$__rate_interval]))", "share")], "percentunit", width=8),
         lines("Storage: segments not compacted", [Query(f"tailwater_segments{{{pod}}}", "{{pod}}")], "none", width=8),
+        lines("Storage: damaged segments", [Query(f"tailwater_damaged_segments{{{pod}}}", "{{pod}}")], "none", width=8),
+        lines("Replicas that see each other", [Query(f"tailwater_peers{{{pod}}}", "{{pod}}")], "none", width=8),
         lines("Storage: bytes that wait for compaction", [Query(f"tailwater_compaction_pending_bytes{{{pod}}}", "{{pod}}")], "bytes", width=8),
         lines("Storage: compactions", [Query(f"sum(rate(tailwater_compaction_{what}_total{{{pod}}}[$__rate_interval]))", what) for what in ("folds", "merges", "failures")], "ops", width=8),
         lines("Storage: lines in, files out", [Query(f"sum(rate(tailwater_compaction_raw_bytes_total{{{pod}}}[$__rate_interval]))", "lines"), Query(f"sum(rate(tailwater_compaction_written_bytes_total{{{pod}}}[$__rate_interval]))", "files")], "Bps", width=8),
