@@ -12,7 +12,8 @@ import kubernetes_validate.utils as kubernetes_schemas
 kubernetes_schemas.schema_contents = functools.cache(kubernetes_schemas.schema_contents)
 
 FOLDER = pathlib.Path(__file__).parent / "schemas"
-VERSIONS = [f"1.{minor}" for minor in range(30, 38)]
+# The oldest that the chart installs on, and those that are supported.
+VERSIONS = ["1.25", *(f"1.{minor}" for minor in range(30, 38))]
 # Nothing beta or alpha of Kubernetes: those go away with a release.
 UNSTABLE = ("alpha", "beta")
 

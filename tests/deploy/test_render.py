@@ -126,6 +126,7 @@ SENTENCES = [
     (["storage.s3.bucket=b", "tenancy.enabled=true"], "agent.push.tenantID"),
     (["storage.s3.bucket=b", "gateway.tls.existingSecret=t"], "private CA"),
     (["storage.s3.bucket=b", "gateway.tls.mtls=push", "agent.enabled=false"], "clientCaSecret"),
+    (["storage.s3.bucket=b", "compat.lokiServices=true", "gateway.enabled=false"], "lead to the gateway"),
     (["aggregator.enabled=false"], "nothing to pass requests on to"),
     (["aggregator.enabled=false", "gateway.enabled=false"], "no receiver"),
 ]
