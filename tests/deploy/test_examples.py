@@ -265,9 +265,12 @@ def dockerfile_problems(text):
 def test_the_container_file():
     text = (chart.DEPLOY / "Dockerfile").read_text()
     assert list(dockerfile_problems(text)) == []
-    for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
-        for path in source.split():
-            assert (chart.REPOSITORY / path).exists(), f"{path} is not in the repository"
+    sources = {path for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE) for path in source.split()}
+    assert {path for path in sources if not (chart.REPOSITORY / path).exists()} == set()
+    let_in = (chart.DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    assert "*" in let_in and {line.removeprefix("!") for line in let_in if line.startswith("!")} == sources
+    members = re.search(r"members = \[(.*?)\]", (chart.REPOSITORY / "Cargo.toml").read_text(), re.DOTALL)[1]
+    assert {member.split("/")[0] for member in re.findall(r'"([^"]+)"', members)} <= sources, "a crate of the workspace is not copied"
     toolchain = re.search(r'channel = "([\d.]+)"', (chart.REPOSITORY / "rust-toolchain.toml").read_text())[1]
     assert f"FROM rust:{toolchain}-alpine AS build" in text, "the image is not built with the repository's toolchain"
     for planted, says in (
