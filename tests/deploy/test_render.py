@@ -2,6 +2,8 @@
 
 import difflib
 import os
+import re
+import shutil
 
 import pytest
 
@@ -161,3 +163,35 @@ def test_notes_say_what_to_do_next():
     assert "http://tailwater-gateway.monitoring.svc.cluster.local/loki/api/v1/" in text
     assert "helm test tailwater --namespace monitoring" in text and "doctor --config=/etc/tailwater/agent.yaml" in text
     assert "operator was not found" in text
+
+
+def planted_chart(folder, name, text):
+    """A copy of the chart with one more template."""
+    copy = folder / "tailwater"
+    shutil.copytree(chart.CHART, copy)
+    (copy / "templates" / name).write_text(text)
+    return copy
+
+
+RANDOM = "apiVersion: v1\nkind: Secret\nmetadata: {name: random}\nstringData: {password: {{ randAlphaNum 20 }}}\n"
+
+
+def test_a_planted_random_password_is_noticed(tmp_path):
+    copy = planted_chart(tmp_path, "random.yaml", RANDOM)
+    first, second = (chart.template(chart.CHART / "ci" / "default.yaml", chart=copy).stdout for _ in range(2))
+    assert first != second
+    assert random_words(copy) and not random_words(chart.CHART)
+
+
+def random_words(folder):
+    """Functions whose outcome differs from render to render: Flux would see drift for ever."""
+    words = re.compile(r"\b(rand\w*|uuidv4|now|genPrivateKey|gen(CA|SelfSignedCert|SignedCert)\w*|htpasswd|bcrypt|lookup)\b")
+    texts = (path.read_text() for path in (folder / "templates").rglob("*") if path.is_file())
+    actions = (action for text in texts for action in re.findall(r"\{\{-?(.*?)-?\}\}", text, re.DOTALL) if not action.strip().startswith("/*"))
+    return [action for action in actions if words.search(re.sub(r'"[^"]*"|\.[\w.]+', "", action))]
+
+
+@pytest.mark.parametrize("text", ["kind: ConfigMap\nmetadata: {name: {{ .Values.nowhere.deep }}}\n", "{{- if }}\n", "apiVersion: v1\nkind: ConfigMap\n metadata: x\n"])
+def test_a_planted_broken_template_is_noticed(text, tmp_path):
+    copy = planted_chart(tmp_path, "broken.yaml", text)
+    assert chart.helm(["lint", "--strict", copy, "--values", chart.CHART / "ci" / "default.yaml"]).returncode != 0
