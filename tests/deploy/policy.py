@@ -87,6 +87,8 @@ def pod(document, metadata, spec):
         yield "is given a token of the Kubernetes API that it has no use for"
     if document["kind"] in ("Deployment", "DaemonSet", "StatefulSet") and not spec.get("serviceAccountName"):
         yield "runs as the namespace's default ServiceAccount"
+    if spec.get("enableServiceLinks") is not False:
+        yield "is given variables named after Services, which begin as those of our programs do"
     if metadata.get("annotations", {}).get("sidecar.istio.io/inject") != "false":
         yield "lets a mesh put a sidecar in"
     writable = {mount["name"] for container in spec["containers"] for mount in container.get("volumeMounts", []) if not mount.get("readOnly")}
