@@ -8,7 +8,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver as CommandReceiver, sync_channel};
 use std::thread::JoinHandle as ThreadHandle;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ use crate::enrich::pods::PodCache;
 use crate::metrics::Metrics;
 use crate::positions::keeper::{self, SharedPositions};
 use crate::positions::lock::{DataDirLock, LockError};
+use crate::positions::rewind;
 use crate::positions::store::{LoadedFrom, PositionsStore};
 use crate::positions::table::PositionsTable;
 use crate::promtail::old_positions::OldPositionsError;
@@ -45,6 +46,8 @@ const COMMAND_QUEUE: usize = 1024;
 /// Batches closed and not acknowledged, all lanes together.
 const IN_FLIGHT: usize = 4;
 const MAX_READERS: usize = 4;
+/// Between two attempts to take a data directory that another agent has.
+const LOCK_WAIT: Duration = Duration::from_millis(250);
 
 /// Why the agent does not start. One line each, saying what to do.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +60,7 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    #[error("data directory `{path}` is in use by another agent; stop that one, or set another `data_dir`")]
+    #[error("told to stop while data directory `{path}` was in use by another agent")]
     Locked { path: PathBuf },
     #[error("cannot listen on `{address}`; free the port, or set `listen`: {source}")]
     Listen {
@@ -157,7 +160,7 @@ pub(crate) async fn start_with(mut config: Config, continuing: Continuing, shutd
     let root = config.pods_dir.canonicalize().ok().filter(|path| path.is_dir());
     let root = root.ok_or_else(|| StartError::PodsDir { path: config.pods_dir.clone() })?;
     let receiver = receiver(&config)?;
-    let lock = take_data_dir(&config)?;
+    let lock = take_data_dir(&config, &shutdown).await?;
     let listener = config.listen.map(bind).transpose()?;
     let listen = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let kubernetes = match (config.metadata_source, &config.kubeconfig) {
@@ -166,7 +169,7 @@ pub(crate) async fn start_with(mut config: Config, continuing: Continuing, shutd
         _ => None,
     };
     let metrics = Arc::clone(&continuing.metrics);
-    let positions = OpenedPositions::open(&config);
+    let positions = OpenedPositions::open(&config, lock.as_ref().is_some_and(|data_dir| data_dir.was_used));
     let agent = Agent::new(config, Discovery::Pods { root }, receiver, positions, continuing);
     let supervisor = tokio::spawn(async move {
         let _lock = lock;
@@ -189,17 +192,38 @@ pub(crate) fn receiver(config: &Config) -> Result<Receiver, StartError> {
     Ok(receiver)
 }
 
-/// Makes the data directory and locks it; a run that leaves everything as it is needs neither.
-pub(crate) fn take_data_dir(config: &Config) -> Result<Option<DataDirLock>, StartError> {
+/// The data directory, held as long as this lives.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    _lock: DataDirLock,
+    /// An agent ran on it before.
+    pub(crate) was_used: bool,
+}
+
+/// Makes the data directory and locks it, once no other agent has it; a run that leaves everything as it is needs neither.
+pub(crate) async fn take_data_dir(config: &Config, shutdown: &CancellationToken) -> Result<Option<DataDir>, StartError> {
     if config.run_mode != RunMode::Ship {
         return Ok(None);
     }
     let path = config.data_dir.clone();
     std::fs::create_dir_all(&path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
-    DataDirLock::take(&path).map(Some).map_err(|error| match error {
-        LockError::Held => StartError::Locked { path },
-        LockError::Io { source, .. } => StartError::DataDir { path, source },
-    })
+    let was_used = DataDirLock::was_taken(&path);
+    let mut is_told = false;
+    loop {
+        match DataDirLock::take(&path) {
+            Ok(lock) => return Ok(Some(DataDir { _lock: lock, was_used })),
+            Err(LockError::Io { source, .. }) => return Err(StartError::DataDir { path, source }),
+            Err(LockError::Held) if !is_told => {
+                is_told = true;
+                tracing::warn!(path = %path.display(), "data directory is in use by another agent; waiting for its end");
+            }
+            Err(LockError::Held) => {}
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Err(StartError::Locked { path }),
+            () = tokio::time::sleep(LOCK_WAIT) => {}
+        }
+    }
 }
 
 pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -226,11 +250,20 @@ pub(crate) struct OpenedPositions {
 }
 
 impl OpenedPositions {
-    pub(crate) fn open(config: &Config) -> Self {
-        let (store, loaded, source) = PositionsStore::open(&config.data_dir);
-        let store = if config.run_mode == RunMode::Ship { store } else { store.without_writing() };
+    /// `was_used`: an agent ran on this directory before, so that positions that are not there were lost.
+    pub(crate) fn open(config: &Config, was_used: bool) -> Self {
+        let directory = &config.data_dir;
+        let (store, mut loaded, source) = PositionsStore::open(directory);
+        let mut store = if config.run_mode == RunMode::Ship { store } else { store.without_writing() };
+        if config.run_mode == RunMode::Ship && rewind::obey(directory, &mut loaded) {
+            match store.write(&loaded) {
+                Ok(()) => rewind::settle(directory),
+                Err(error) => tracing::warn!(error = %error, "cannot write positions; the request to rewind stays"),
+            }
+        }
         let is_new = loaded.files.is_empty();
-        Self { store, table: SharedPositions::new(PositionsTable::load(loaded)), is_new, is_full_reread: source == LoadedFrom::Damaged }
+        let is_full_reread = source == LoadedFrom::Damaged || (source == LoadedFrom::Nothing && was_used);
+        Self { store, table: SharedPositions::new(PositionsTable::load(loaded)), is_new, is_full_reread }
     }
 }
 
@@ -253,6 +286,8 @@ pub(crate) struct Agent {
 struct Totals {
     open_files: Arc<AtomicI64>,
     pending_bytes: Arc<AtomicUsize>,
+    held_bytes: Arc<AtomicU64>,
+    containers: Arc<AtomicUsize>,
 }
 
 /// Threads and lanes, and how to stop them.
@@ -464,12 +499,17 @@ impl Agent {
                 max_record_bytes: config.max_record_bytes,
                 long_line: config.long_line,
                 unparsed: config.unparsed,
+                rate: config.rate,
             },
             timing: config.timing.clone(),
             batch_wait: config.client.batchwait,
             is_full_reread: self.is_full_reread,
             stop: Arc::clone(stop),
             open_files: Arc::clone(&totals.open_files),
+            max_open_files: (allowed_open_files(config.max_open_files) / reader_count(config.readers)).max(1),
+            held_bytes: Arc::clone(&totals.held_bytes),
+            max_held_bytes: config.deleted_hold_bytes,
+            all_containers: Arc::clone(&totals.containers),
             pending_bytes: Arc::clone(&totals.pending_bytes),
         }
     }
@@ -513,6 +553,13 @@ impl Readers {
 
 fn spawn_thread(name: String, run: impl FnOnce() + Send + 'static) -> Result<ThreadHandle<()>, StartError> {
     std::thread::Builder::new().name(name).spawn(run).map_err(StartError::Thread)
+}
+
+/// What is configured, or four fifths of what the system lets this process open.
+fn allowed_open_files(configured: usize) -> usize {
+    use nix::sys::resource::{Resource, getrlimit};
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    configured.min(usize::try_from(limit / 5 * 4).unwrap_or(usize::MAX))
 }
 
 fn reader_count(configured: usize) -> usize {

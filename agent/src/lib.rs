@@ -28,3 +28,4 @@ mod tail;
 
 pub use agent::{AgentError, AgentHandle, MetricsSnapshot, StartError, start};
 pub use config::Config;
+pub use positions::rewind::{RewindError, request as request_rewind};

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tailwater_agent::config::{PromtailConfig, RunMode, keys, load};
-use tailwater_agent::{Config, doctor, promtail, reload};
+use tailwater_agent::reload::RunError;
+use tailwater_agent::{Config, StartError, doctor, promtail, reload, request_rewind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +68,11 @@ fn command_line() -> Command {
         .arg(Arg::new("check-config").long("check-config").action(ArgAction::SetTrue).help("Check the configuration and exit"))
         .arg(Arg::new("print-config").long("print-config").action(ArgAction::SetTrue).help("Print the configuration in effect and exit"));
     command = command.subcommand(Command::new("doctor").about("Says why there are no logs: what it looked at, what is wrong, what to do"));
+    let rewind = Command::new("rewind")
+        .about("Read lines of the last while again, at the next start: for a receiver that was set back to an older state")
+        .arg(Arg::new("since").long("since").value_name("DURATION").required(true).value_parser(humantime::parse_duration))
+        .arg(Arg::new("config").long("config").value_name("FILE").help("The agent's configuration file, for its `data_dir`"));
+    command = command.subcommand(rewind);
     for key in keys::KEYS {
         if let Some(flag) = key.flag() {
             command = command.arg(Arg::new(flag.clone()).long(flag).value_name("VALUE").help(key.about).global(true));
@@ -81,9 +87,12 @@ fn sources(matches: &ArgMatches) -> load::Sources {
         let value = matches.get_one::<String>(&flag)?.clone();
         Some((flag, value))
     });
-    let variables: BTreeMap<_, _> =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
-    load::Sources { file: matches.get_one::<String>("config").map(PathBuf::from), variables, flags: flags.collect(), promtail: None }
+    let file = matches.get_one::<String>("config").map(PathBuf::from);
+    load::Sources { file, variables: variables(), flags: flags.collect(), promtail: None }
+}
+
+fn variables() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 /// The `promtail.yaml` to run, if one is given. What it does not carry is printed; errors end the program.
@@ -101,6 +110,23 @@ fn read_promtail(matches: &ArgMatches) -> anyhow::Result<Option<Arc<PromtailConf
     Ok(config.map(Arc::new))
 }
 
+/// Leaves a request in the data directory.
+fn rewind(matches: &ArgMatches) -> anyhow::Result<()> {
+    let since = *matches.get_one::<std::time::Duration>("since").expect("clap requires it");
+    // The receiver is of no account here.
+    let mut sources = sources(matches);
+    sources.flags.entry("push-url".to_owned()).or_insert_with(|| "http://localhost".to_owned());
+    let config = load::load(&sources)?;
+    for directory in request_rewind(&config.data_dir, since)? {
+        println!(
+            "lines of the last {} are read again when the agent with `{}` starts next",
+            humantime::format_duration(since),
+            directory.display()
+        );
+    }
+    Ok(())
+}
+
 /// The configuration as files, variables and flags say now.
 fn read(matches: &ArgMatches) -> anyhow::Result<Config> {
     let promtail = read_promtail(matches)?;
@@ -114,6 +140,9 @@ fn read(matches: &ArgMatches) -> anyhow::Result<Config> {
 }
 
 fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    if let Some(("rewind", matches)) = matches.subcommand() {
+        return rewind(matches);
+    }
     let config = read(matches)?;
     if matches.get_flag("print-config") {
         print!("{}", keys::print(&config));
@@ -166,8 +195,11 @@ async fn serve(config: Config, matches: &ArgMatches) -> anyhow::Result<()> {
         let files = ["config", "promtail-config"].iter().filter_map(|name| matches.get_one::<String>(name).map(PathBuf::from));
         tokio::spawn(reload::watch_files(files.collect(), requests.clone(), shutdown.clone()));
     }
-    reload::run(config, || read(matches).map_err(|error| error.to_string()), (requests, incoming), shutdown).await?;
-    Ok(())
+    let ended = reload::run(config, || read(matches).map_err(|error| error.to_string()), (requests, incoming), shutdown).await;
+    match ended {
+        Err(RunError::Start(StartError::Locked { .. })) => Ok(()),
+        ended => Ok(ended?),
+    }
 }
 
 fn install_log(config: &Config) {

@@ -65,18 +65,21 @@ pub(crate) enum PossibleLoss {
     RotatedAway,
     /// A file shrank, or its content was replaced in place.
     Truncated,
-    /// A rotated file exists only compressed, and compressed files are not read.
+    /// A compressed rotated file cannot be decompressed to its end.
     Compressed,
+    /// A deleted file was let go unread, since it was held too long or took too much of the disk.
+    DeletedHold,
 }
 
 impl PossibleLoss {
-    const ALL: [Self; 3] = [Self::RotatedAway, Self::Truncated, Self::Compressed];
+    const ALL: [Self; 4] = [Self::RotatedAway, Self::Truncated, Self::Compressed, Self::DeletedHold];
 
     fn reason(self) -> Reason {
         let reason = match self {
             Self::RotatedAway => "rotated_away",
             Self::Truncated => "truncated",
             Self::Compressed => "compressed",
+            Self::DeletedHold => "deleted_hold",
         };
         Reason { reason }
     }
@@ -91,7 +94,7 @@ pub(crate) enum DropReason {
     Unparsed,
     /// It would have begun a stream beyond the limit.
     StreamLimited,
-    /// The receiver limits the rate, and the configuration says to drop then.
+    /// The receiver limits the rate, and the configuration says to drop then; or its container wrote more than its limit allows.
     RateLimited,
 }
 
@@ -157,6 +160,7 @@ pub(crate) struct Metrics {
     pub(crate) inotify_overflow: Counter,
     pub(crate) positions_write_errors: Counter,
     pub(crate) read_errors: Counter,
+    pub(crate) balance_errors: Counter,
     pub(crate) kube_watch_errors: Counter,
     pub(crate) kube_last_event: Gauge,
     pub(crate) kube_requests: Family<KubeRequest, Counter>,
@@ -206,6 +210,7 @@ impl Metrics {
             inotify_overflow: Default::default(),
             positions_write_errors: Default::default(),
             read_errors: Default::default(),
+            balance_errors: Default::default(),
             kube_watch_errors: Default::default(),
             kube_last_event: Default::default(),
             kube_requests: Default::default(),
@@ -340,6 +345,7 @@ impl Metrics {
             ("inotify_overflow", "Times events were lost and a scan took over", &self.inotify_overflow),
             ("positions_write_errors", "Failed writes of positions", &self.positions_write_errors),
             ("read_errors", "Failed reads of log files and directories", &self.read_errors),
+            ("balance_errors", "Files of which not every record became an entry, was dropped or joined: a bug", &self.balance_errors),
             ("kube_watch_errors", "Failed or broken watches of the Kubernetes API", &self.kube_watch_errors),
         ];
         for (name, help, counter) in counters {

@@ -43,7 +43,7 @@ pub(crate) async fn start(
     continuing: Continuing,
     shutdown: CancellationToken,
 ) -> Result<AgentHandle, StartError> {
-    let lock = take_data_dir(&config)?;
+    let lock = take_data_dir(&config, &shutdown).await?;
     let old_offsets = old_positions::read(&promtail.positions_file, promtail.ignores_invalid_positions)?;
     let metrics = Arc::clone(&continuing.metrics);
     let everything = CancellationToken::new();
@@ -53,7 +53,7 @@ pub(crate) async fn start(
     let clients = if config.run_mode == RunMode::Ship { promtail.clients.len() } else { 1 };
     for (index, client) in promtail.clients.iter().enumerate().take(clients) {
         let (config, receiver) = of_client(&config, promtail, client, index)?;
-        let positions = OpenedPositions::open(&config);
+        let positions = OpenedPositions::open(&config, lock.as_ref().is_some_and(|data_dir| data_dir.was_used));
         let plan = TargetPlan {
             jobs: jobs(promtail, index),
             pods: pods.clone(),

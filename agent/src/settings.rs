@@ -17,6 +17,8 @@ pub struct Timing {
     pub rotate_grace: Duration,
     /// How long a split line waits for its end.
     pub partial_idle: Duration,
+    /// How long a deleted file is held open at most.
+    pub deleted_hold: Duration,
     /// Whether directories are watched at all; scans alone are enough to be correct.
     pub watch_directories: bool,
 }
@@ -30,6 +32,7 @@ impl Default for Timing {
             poll_max: Duration::from_millis(250),
             rotate_grace: Duration::from_secs(5),
             partial_idle: Duration::from_secs(60),
+            deleted_hold: Duration::from_secs(600),
             watch_directories: true,
         }
     }

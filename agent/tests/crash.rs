@@ -5,55 +5,12 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use support::{Agent, Container, Node, Reaction, Recorder, numbered, wait_until};
-
-struct Program(Child);
-
-impl Program {
-    fn start(node: &Node, recorder: &Recorder) -> Self {
-        let log = File::options().create(true).append(true).open(node.data().with_extension("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_tailwater-agent"))
-            .args(["--listen", "none", "--node-name", "node-a", "--push-url", &recorder.url()])
-            .arg("--pods-dir")
-            .arg(node.pods())
-            .arg("--data-dir")
-            .arg(node.data())
-            .env_remove("KUBERNETES_SERVICE_HOST")
-            .stderr(Stdio::from(log))
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    fn kill(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        if self.0.try_wait().is_ok_and(|ended| ended.is_none()) {
-            self.kill();
-        }
-    }
-}
-
-/// A generator that gives the same numbers for the same seed.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-}
+use support::program::Program;
+use support::{Agent, Container, Node, Numbers, Reaction, Recorder, numbered, wait_until};
 
 /// Writes a mixture that is hard to repeat: pieces of both streams in between each other, equal stamps, equal lines, bad bytes, rotations.
 struct Writer {
@@ -138,7 +95,7 @@ async fn every_line_once_though_the_agent_is_killed_again_and_again() {
     let mut moments = Numbers(99);
     let hits = AtomicU64::new(0);
     for kill in 0..KILLS {
-        let mut program = Program::start(&node, &recorder);
+        let mut program = Program::start(&node, &recorder.url());
         tokio::time::sleep(Duration::from_millis(60 + moments.below(400))).await;
         if kill % 3 == 0 {
             // The moment that matters most is rare: it is waited for.
@@ -153,7 +110,7 @@ async fn every_line_once_though_the_agent_is_killed_again_and_again() {
     stop.store(true, Ordering::Release);
     let expected: Vec<_> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
     let total: usize = expected.iter().flat_map(BTreeMap::values).map(Vec::len).sum();
-    let _program = Program::start(&node, &recorder);
+    let _program = Program::start(&node, &recorder.url());
     recorder.wait_for(total).await;
     // Nothing more comes: a different repetition would be one more entry.
     tokio::time::sleep(Duration::from_secs(1)).await;

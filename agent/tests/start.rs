@@ -85,7 +85,7 @@ fn a_data_directory_without_write_permission() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_in_use_and_a_second_agent_on_one_data_directory() {
+async fn a_port_in_use_and_an_end_while_waiting_for_the_data_directory() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
     let mut config = node.config(&recorder.url());
     config.listen = Some(recorder.address);
@@ -94,7 +94,9 @@ async fn a_port_in_use_and_a_second_agent_on_one_data_directory() {
     assert!(error.to_string().starts_with(&format!("cannot listen on `{}`; free the port, or set `listen`", recorder.address)));
     config.listen = None;
     let agent = Agent::start(config.clone()).await;
-    let error = start(config.clone(), CancellationToken::new()).await.unwrap_err();
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    let error = start(config.clone(), stopped).await.unwrap_err();
     assert!(matches!(error, StartError::Locked { .. }), "{error}");
     agent.stop().await;
     Agent::start(config).await.stop().await;

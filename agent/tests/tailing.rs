@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use support::{Agent, Node, Reaction, Recorder, gzip, label, numbered, wait_until};
+use support::{Agent, Node, Reaction, Recorder, label, numbered, wait_until};
 use tailwater_agent::config::Timing;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,25 +277,6 @@ async fn bad_bytes_are_replaced_long_lines_cut_and_junk_kept() {
     for line in ["invalid_utf8_total 1", "parse_errors_total{format=\"cri\"} 1", "mutated_lines_total{reason=\"line_too_long\"} 1"] {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }
-    agent.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_compressed_file_that_was_not_read_is_counted_and_one_that_was_is_not() {
-    let (node, recorder) = (Node::new(), Recorder::start(true).await);
-    let mut container = node.container("app");
-    container.lines(0..10);
-    gzip(&container.rotate());
-    container.lines(10..20);
-    let agent = Agent::start(node.config(&recorder.url())).await;
-    recorder.wait_for(10).await;
-    wait_until("the count", || agent.handle.metrics().possible_losses == 1, || format!("{:?}", agent.handle.metrics())).await;
-    let read = container.rotate();
-    container.lines(20..30);
-    recorder.wait_for(20).await;
-    gzip(&read);
-    tokio::time::sleep(Duration::from_millis(1200)).await;
-    assert_eq!(agent.handle.metrics().possible_losses, 1);
     agent.stop().await;
 }
 

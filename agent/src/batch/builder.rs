@@ -12,6 +12,7 @@ use tailwater_proto::write::{EntriesBuffer, RequestBuffer, SharedMetadata, entry
 
 use super::{Batch, TenantRequest};
 use crate::positions::table::{Mark, Revision};
+use crate::tail::balance::BalancePart;
 
 /// A batch is closed at this many entries.
 const MAX_ENTRIES: usize = 65_536;
@@ -59,6 +60,7 @@ pub(crate) struct BatchBuilder {
     compressed: Vec<u8>,
     encoder: snap::raw::Encoder,
     marks: Vec<Mark>,
+    balances: Vec<BalancePart>,
     rests_on: Revision,
     entries: usize,
     line_bytes: usize,
@@ -86,6 +88,7 @@ impl BatchBuilder {
             compressed: Vec::new(),
             encoder: snap::raw::Encoder::new(),
             marks: Vec::new(),
+            balances: Vec::new(),
             rests_on: Revision::default(),
             entries: 0,
             line_bytes: 0,
@@ -157,12 +160,22 @@ impl BatchBuilder {
 
     /// Whether finishing it would send or settle anything.
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries == 0 && self.marks.is_empty()
+        self.entries == 0 && self.marks.is_empty() && self.balances.is_empty()
     }
 
     /// Where files stand when this batch is acknowledged; later marks of a file replace earlier ones when applied in order.
     pub(crate) fn mark(&mut self, mark: Mark) {
         self.marks.push(mark);
+    }
+
+    /// Entries of the current batch.
+    pub(crate) fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// What this batch holds of a file.
+    pub(crate) fn balance(&mut self, part: BalancePart) {
+        self.balances.push(part);
     }
 
     /// This batch must not be sent before `revision` is on disk.
@@ -204,6 +217,7 @@ impl BatchBuilder {
             tenants,
             line_bytes: self.line_bytes as u64,
             marks: std::mem::take(&mut self.marks),
+            balances: std::mem::take(&mut self.balances),
             rests_on: self.rests_on,
             finished_at: now,
             oldest_stamp: Some(self.oldest_stamp).filter(|_| self.entries > 0),

@@ -11,6 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::positions::table::{Mark, Revision};
+use crate::tail::balance::BalancePart;
 
 /// A request of one tenant.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub(crate) struct Batch {
     pub(crate) line_bytes: u64,
     /// Where files stand once everything in here is acknowledged.
     pub(crate) marks: Vec<Mark>,
+    /// What it holds of each file.
+    pub(crate) balances: Vec<BalancePart>,
     /// What must be on disk before this is sent.
     pub(crate) rests_on: Revision,
     pub(crate) finished_at: Instant,

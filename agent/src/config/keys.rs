@@ -175,6 +175,45 @@ pub const KEYS: &[Key] = &[
         get: |config| Some(config.max_record_bytes.to_string()),
     },
     Key {
+        path: "limits.rate_bytes",
+        about: "Bytes a container may write a second; 0 is without limit",
+        set: |config, text| size(text).map(|value| config.rate.bytes = value as u64),
+        get: |config| Some(config.rate.bytes.to_string()),
+    },
+    Key {
+        path: "limits.rate_lines",
+        about: "Lines a container may write a second; 0 is without limit",
+        set: |config, text| {
+            config.rate.lines = text.parse().map_err(|_| "a whole number".to_owned())?;
+            Ok(())
+        },
+        get: |config| Some(config.rate.lines.to_string()),
+    },
+    Key {
+        path: "limits.on_rate",
+        about: "Lines beyond those limits: slow (they wait in their file) or drop",
+        set: |config, text| {
+            config.rate.drops = one_of(text, &["slow", "drop"])? == 1;
+            Ok(())
+        },
+        get: |config| Some(if config.rate.drops { "drop" } else { "slow" }.to_owned()),
+    },
+    Key {
+        path: "max_open_files",
+        about: "Log files held open; quiet ones are closed beyond it",
+        set: |config, text| {
+            config.max_open_files = text.parse().ok().filter(|files| *files > 0).ok_or_else(|| "a whole number above 0".to_owned())?;
+            Ok(())
+        },
+        get: |config| Some(config.max_open_files.to_string()),
+    },
+    Key {
+        path: "deleted_hold_bytes",
+        about: "Bytes of deleted log files held open until they are read",
+        set: |config, text| size(text).map(|value| config.deleted_hold_bytes = value as u64),
+        get: |config| Some(config.deleted_hold_bytes.to_string()),
+    },
+    Key {
         path: "clients[0].url",
         about: "Push endpoint of the receiver",
         set: |config, text| {

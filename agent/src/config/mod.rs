@@ -16,6 +16,7 @@ pub use crate::promtail::PromtailConfig;
 pub use crate::push::backoff::BackoffBounds;
 pub use crate::push::receiver::{ClientConfig, OnClientError, Secret, TlsFiles};
 pub use crate::settings::Timing;
+pub use crate::tail::rate::RateLimit;
 pub use crate::tail::records::{LongLine, Unparsed};
 
 /// Whether structured metadata is sent.
@@ -75,6 +76,12 @@ pub struct Config {
     /// Bytes of one physical line.
     pub max_record_bytes: usize,
     pub unparsed: Unparsed,
+    /// Of each container.
+    pub rate: RateLimit,
+    /// Log files held open; lowered to what the system allows.
+    pub max_open_files: usize,
+    /// Bytes of deleted files held open until they are read.
+    pub deleted_hold_bytes: u64,
     pub client: ClientConfig,
     /// How long the end may take.
     pub shutdown_timeout: Duration,
@@ -107,6 +114,9 @@ impl Default for Config {
             long_line: LongLine::Truncate,
             max_record_bytes: 16 << 20,
             unparsed: Unparsed::Keep,
+            rate: RateLimit::default(),
+            max_open_files: 4096,
+            deleted_hold_bytes: 1 << 30,
             client: ClientConfig::new(""),
             shutdown_timeout: Duration::from_secs(10),
             readers: 0,

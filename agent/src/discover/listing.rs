@@ -152,6 +152,27 @@ pub(crate) fn container(pod: &SeenPod, directory: PathBuf, container: String, ig
     Ok(listing)
 }
 
+/// Lists the directory of a container once more; a listing made while nothing was renamed is seen twice in a row.
+pub(crate) fn again(source: &Source, path: &str, directory: &Path) -> io::Result<ContainerListing> {
+    const TRIES: usize = 20;
+    let (Source::Container { pod, container: name }, Some((pod_name, _))) = (source, path.rsplit_once('/')) else {
+        return Err(io::Error::from(io::ErrorKind::Unsupported));
+    };
+    let pod_directory = directory.parent().unwrap_or(directory).to_owned();
+    let seen = SeenPod { directory: pod_directory, name: pod_name.to_owned(), pod: pod.clone() };
+    let list = || container(&seen, directory.to_owned(), name.clone(), &mut Ignored::default());
+    let mut listing = list()?;
+    for _ in 0..TRIES {
+        let next = list()?;
+        let is_settled = next.identities() == listing.identities();
+        listing = next;
+        if is_settled {
+            break;
+        }
+    }
+    Ok(listing)
+}
+
 /// Entries with their kinds; those that vanish meanwhile are left out, and so is a directory that is not there.
 fn entries(directory: &Path) -> io::Result<Vec<(DirEntry, FileType)>> {
     let listed = match fs::read_dir(directory) {

@@ -35,8 +35,19 @@ impl TokenBucket {
 
     /// Takes a token in any case; returns how long to wait until it is there.
     pub(crate) fn reserve(&mut self, now: Instant) -> Duration {
+        self.reserve_many(1, now)
+    }
+
+    /// Whether it owes nothing.
+    pub(crate) fn has_tokens(&mut self, now: Instant) -> bool {
         self.refill(now);
-        self.tokens -= 1.0;
+        self.tokens > 0.0
+    }
+
+    /// The same for many tokens at once, more than the burst if need be.
+    pub(crate) fn reserve_many(&mut self, count: u64, now: Instant) -> Duration {
+        self.refill(now);
+        self.tokens -= count as f64;
         if self.tokens >= 0.0 { Duration::ZERO } else { Duration::try_from_secs_f64(-self.tokens / self.rate).unwrap_or(Duration::MAX) }
     }
 }

@@ -1,4 +1,5 @@
-//! One agent per data directory: an exclusive lock on `lock` in it, held as long as the process lives.
+//! One agent per data directory: an exclusive lock on `lock` in it, held as long as the process lives. A second agent waits for it, as one that replaces
+//! another does during a roll-out.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -7,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+
+const NAME: &str = "lock";
 
 /// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +29,13 @@ pub(crate) enum LockError {
 pub(crate) struct DataDirLock(#[expect(dead_code, reason = "held, not read")] Flock<File>);
 
 impl DataDirLock {
+    /// Whether an agent ever had it.
+    pub(crate) fn was_taken(data_dir: &Path) -> bool {
+        data_dir.join(NAME).exists()
+    }
+
     pub(crate) fn take(data_dir: &Path) -> Result<Self, LockError> {
-        let path = data_dir.join("lock");
+        let path = data_dir.join(NAME);
         let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = opened.map_err(|source| LockError::Io { path: path.clone(), source })?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

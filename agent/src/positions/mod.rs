@@ -10,5 +10,6 @@
 pub(crate) mod codec;
 pub(crate) mod keeper;
 pub(crate) mod lock;
+pub(crate) mod rewind;
 pub(crate) mod store;
 pub(crate) mod table;

@@ -164,6 +164,11 @@ impl PositionsTable {
         self.instances.get(key)
     }
 
+    /// Up to where a file is acknowledged.
+    pub(crate) fn acknowledged(&self, file: FileId) -> Option<u64> {
+        self.files.get(&file).map(|entry| entry.progress.offset)
+    }
+
     /// Entries of a container's files, by number of first insertion.
     pub(crate) fn files_of(&self, container: &str) -> Vec<(FileId, FileEntry)> {
         let of_container = self.files.iter().filter(|(_, entry)| entry.instance.container == container);

@@ -20,6 +20,7 @@ use crate::batch::split::{self, Part};
 use crate::metrics::{DropReason, Metrics, PushOutcome};
 use crate::observe::clients::ClientLabels;
 use crate::positions::keeper::SharedPositions;
+use crate::tail::balance::SettledBalances;
 use crate::tail::worker::WorkerHandle;
 
 /// A wait a receiver asks for is honoured up to this.
@@ -119,9 +120,12 @@ impl Lane {
     /// Sends until the reader has ended and everything is settled.
     pub(crate) async fn run(self, mut incoming: LaneBatches) {
         self.metrics.clients.expect(&self.receiver.labels);
+        let mut balances = SettledBalances::default();
         while let Some(batch) = incoming.batches.recv().await {
             self.reader.wake();
+            let (parts, entries) = (batch.balances.clone(), batch.entries);
             self.settle(batch).await;
+            self.metrics.balance_errors.inc_by(balances.settle(&parts, entries));
             // Saturating: batches handed over at the end are not counted.
             incoming.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| Some(count.saturating_sub(1))).ok();
             self.reader.wake();

@@ -1,7 +1,8 @@
 //! One container's files, in the order in which they are read: instances by number, rotated files by age, the live one last.
 //!
 //! Only the front file is read. It gives way to the next when it is final and drained; state passes from file to file within an instance
-//! and starts anew with the next one. A file that grows after it was final is read on its own, with the stamps that followed its end.
+//! and starts anew with the next one. A file that grows after it was final is read on its own ([`super::late`]); one that is deleted is held
+//! ([`super::hold`]); one to which nothing is written may be closed ([`super::sleep`]).
 //! Positions name the clean point: files that lie wholly before it are finished.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -14,15 +15,18 @@ use std::time::{Duration, Instant, SystemTime};
 use tailwater_proto::write::SharedMetadata;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::balance::{Balance, BalancePart, FileEnd, Meter};
 use super::counts::ReadCounts;
 use super::cuts::{apply_cut, cut_pending, flush_all, record_clock};
 use super::file::{ReadEnd, TailFile};
 use super::outlet::Outlet;
+use super::rate::ContainerRate;
 use super::records::{LineRules, RecordSink};
+use super::sleep::Sleeping;
 use super::stages::StageOutlet;
 use super::state::{CleanPoint, LineState};
 use crate::batch::builder::BatchBuilder;
-use crate::discover::listing::Source;
+use crate::discover::listing::{ContainerListing, Source};
 use crate::discover::target::FileTarget;
 use crate::enrich::{Enricher, InstanceQuestion, labels};
 use crate::metrics::{Metrics, PossibleLoss};
@@ -30,10 +34,9 @@ use crate::parse::cri::OutputStream;
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::{ContainerPath, FileEntry, FileId, InstanceEntry, InstanceKey, LabelSet, Mark, Progress};
 use crate::settings::Timing;
-use crate::tail::fingerprint::Fingerprint;
 
 /// Bytes a container may read in one turn.
-const READ_QUANTUM: u64 = 1 << 20;
+pub(super) const READ_QUANTUM: u64 = 1 << 20;
 /// How long a file without a name stands at its end before it is taken as final.
 const UNLINKED_GRACE: Duration = Duration::from_secs(1);
 
@@ -73,11 +76,11 @@ pub(crate) struct FinishedFile {
 /// A compressed rotated file as it was looked at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CompressedFile {
-    /// Of its decompressed content; `None` if that cannot be read.
-    pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) size: u64,
-    /// Its lines were counted as possibly lost.
-    pub(crate) is_counted: bool,
+    /// The file of which it is a copy, or as which it is read; `None` while that is open, or if it cannot be read.
+    pub(crate) file: Option<FileId>,
+    /// Nothing is to be done about it any more.
+    pub(crate) is_settled: bool,
 }
 
 /// A finished file that grew, with its own state.
@@ -101,6 +104,14 @@ pub(crate) struct ContainerTail {
     /// Compressed files by device and inode.
     pub(crate) compressed: HashMap<(u64, u64), CompressedFile>,
     pub(crate) is_listed: bool,
+    /// Its live file, closed while nothing is written to it.
+    pub(crate) sleeping: Option<Sleeping>,
+    /// Its directory is to be listed again, and what could not be opened to be opened.
+    pub(crate) needs_listing: bool,
+    /// A listing of which not everything could be opened.
+    pub(crate) postponed: Option<Box<ContainerListing>>,
+    /// When something was last read.
+    pub(crate) last_activity: Instant,
     /// Gone from the tree.
     pub(crate) is_gone: bool,
     pub(crate) next_turn: Instant,
@@ -111,12 +122,16 @@ pub(crate) struct ContainerTail {
     pub(super) passed: Vec<Passed>,
     pub(super) outlets: BTreeMap<u32, Outlet>,
     waiting_since: Option<Instant>,
-    /// A limit of its stages lets it be read again from then on.
+    /// A limit lets it be read again from then on.
     paused_until: Option<Instant>,
+    /// Makes reading pause; `None` without a limit.
+    rate: Option<Box<ContainerRate>>,
     /// What of [`ReadContext::pending_bytes`] is this container's.
     pub(super) own_pending_bytes: usize,
     pub(super) last_marked: Option<CleanPoint>,
     pub(super) late_marks: Vec<Mark>,
+    /// Of files that were finished since the last batch.
+    pub(super) ended_balances: Vec<BalancePart>,
     pub(crate) is_in_batch: bool,
     /// What it tells of itself is as it is now.
     pub(super) is_reported: bool,
@@ -140,6 +155,10 @@ impl ContainerTail {
             remembered,
             compressed: HashMap::new(),
             is_listed: false,
+            sleeping: None,
+            needs_listing: false,
+            postponed: None,
+            last_activity: now,
             is_gone: false,
             next_turn: now,
             poll_interval: Duration::ZERO,
@@ -149,9 +168,11 @@ impl ContainerTail {
             outlets: BTreeMap::new(),
             waiting_since: None,
             paused_until: None,
+            rate: None,
             own_pending_bytes: 0,
             last_marked: None,
             late_marks: Vec::new(),
+            ended_balances: Vec::new(),
             is_in_batch: false,
             is_reported: false,
         }
@@ -172,11 +193,30 @@ impl ContainerTail {
             return Ok(Turn::Idle);
         }
         self.paused_until = None;
+        if self.sleeping.is_some() {
+            self.look_at_sleeping();
+            return Ok(Turn::Idle);
+        }
+        let (lines, bytes) = (context.counts.lines, context.counts.bytes);
+        self.outlets.values_mut().filter_map(|outlet| outlet.rate.as_mut()).for_each(|rate| rate.set_now(context.now));
         let turn = self.read_files(context);
         let pause = self.outlets.values_mut().filter_map(Outlet::stages_mut).map(|stages| std::mem::take(&mut stages.pause)).max();
-        self.paused_until = pause.filter(|pause| !pause.is_zero()).map(|pause| context.now + pause);
+        let limited = self.limit_rate(context, context.counts.lines - lines, context.counts.bytes - bytes);
+        self.paused_until = pause.max(limited).filter(|pause| !pause.is_zero()).map(|pause| context.now + pause);
         self.bound_pending(context);
         turn
+    }
+
+    /// Where a container's lines are limited by slower reading: how long to pause after what was read.
+    fn limit_rate(&mut self, context: &ReadContext<'_>, lines: u64, bytes: u64) -> Option<Duration> {
+        let limit = context.rules.rate;
+        if limit.drops || (limit.bytes, limit.lines) == (0, 0) || matches!(self.source, Source::Target(_)) {
+            return None;
+        }
+        if self.rate.is_none() {
+            self.rate = ContainerRate::new(limit, context.now);
+        }
+        self.rate.as_mut().map(|rate| rate.take(bytes, lines, context.now))
     }
 
     fn read_files(&mut self, context: &mut ReadContext<'_>) -> io::Result<Turn> {
@@ -185,7 +225,7 @@ impl ContainerTail {
             if !self.enter_front(context) {
                 break;
             }
-            let end = self.read_front(context)?;
+            let end = if self.forgets_tail() { FrontRead { is_at_end: true, ..FrontRead::default() } } else { self.read_front(context)? };
             has_progress |= end.has_progress;
             if end.is_batch_full {
                 return Ok(Turn::BatchFull);
@@ -196,6 +236,9 @@ impl ContainerTail {
             has_progress = true;
         }
         self.cut_idle_lines(context);
+        if has_progress {
+            self.last_activity = context.now;
+        }
         for index in (0..self.late.len()).rev() {
             match self.read_late(index, context)? {
                 Turn::BatchFull => return Ok(Turn::BatchFull),
@@ -203,6 +246,14 @@ impl ContainerTail {
             }
         }
         Ok(if has_progress { Turn::Progress } else { Turn::Idle })
+    }
+
+    /// Planted: what is left in a file when it is rotated is not read.
+    fn forgets_tail(&self) -> bool {
+        #[cfg(feature = "planted-faults")]
+        return self.files.len() > 1 && tailwater_planted::Fault::RotatedTailForgotten.is_planted();
+        #[cfg(not(feature = "planted-faults"))]
+        false
     }
 
     /// Makes state and labels ready for the front file. Returns whether it may be read.
@@ -231,7 +282,7 @@ impl ContainerTail {
     }
 
     /// Decides an instance's labels, or takes those of the checkpoint. `false` while its lines should wait.
-    fn ensure_outlet(&mut self, instance: u32, first_stamp: i64, context: &mut ReadContext<'_>) -> bool {
+    pub(super) fn ensure_outlet(&mut self, instance: u32, first_stamp: i64, context: &mut ReadContext<'_>) -> bool {
         if self.outlets.contains_key(&instance) {
             return true;
         }
@@ -257,7 +308,9 @@ impl ContainerTail {
             }
         };
         self.waiting_since = None;
-        self.outlets.insert(instance, outlet(&entry, context.enricher.sends_metadata));
+        let mut outlet = outlet(&entry, context.enricher.sends_metadata);
+        outlet.rate = ContainerRate::new(context.rules.rate, context.now).filter(|_| context.rules.rate.drops);
+        self.outlets.insert(instance, outlet);
         true
     }
 
@@ -266,24 +319,28 @@ impl ContainerTail {
         let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
         let look = front.look(context.now)?;
         let offset_before = front.offset;
+        let meter = Meter::start(context.counts, context.batch);
         let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
-        let mut end = if look.has_shrunk {
-            ReadEnd::Truncated
+        let mut read = if look.has_shrunk {
+            Ok(ReadEnd::Truncated)
         } else if look.has_news || !front.cuts.is_empty() {
-            front.read(context.buffer, READ_QUANTUM, &mut sink)?
+            front.read(context.buffer, READ_QUANTUM, &mut sink)
         } else {
-            ReadEnd::EndOfFile
+            Ok(ReadEnd::EndOfFile)
         };
-        while end == ReadEnd::AtCut {
+        while matches!(read, Ok(ReadEnd::AtCut)) {
             apply_cut(front, &mut sink);
-            end = front.read(context.buffer, READ_QUANTUM, &mut sink)?;
+            read = front.read(context.buffer, READ_QUANTUM, &mut sink);
         }
         let has_progress = front.offset != offset_before;
+        count_denied(outlet, context.counts);
+        add_to_balance(front, state, meter.stop(context.counts, context.batch));
+        self.is_in_batch |= has_progress;
+        let end = read?;
         if end == ReadEnd::Truncated {
             self.begin_truncated_anew(context)?;
             return Ok(FrontRead { has_progress: true, ..FrontRead::default() });
         }
-        self.is_in_batch |= has_progress;
         Ok(FrontRead { has_progress, is_batch_full: end == ReadEnd::BatchFull, is_at_end: end == ReadEnd::EndOfFile })
     }
 
@@ -292,8 +349,11 @@ impl ContainerTail {
         let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return Ok(()) };
         let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
         context.metrics.truncated.inc();
+        let meter = Meter::start(context.counts, context.batch);
         let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
         flush_all(front, &mut sink);
+        count_denied(outlet, context.counts);
+        add_to_balance(front, state, meter.stop(context.counts, context.batch));
         record_clock(front, &self.path, state, context.positions, context.batch);
         self.is_in_batch = true;
         let is_same_file = front.look(context.now)?.has_shrunk && front.begins_as_before()?;
@@ -305,6 +365,7 @@ impl ContainerTail {
         tracing::warn!(container = self.path, file = front.name, "log file was truncated; lines may be missing");
         let start = Progress::start(state.stamps.last_given());
         let old = front.id;
+        self.ended_balances.push(std::mem::take(&mut front.balance).finish(old, FileEnd::Counted));
         let new = context.positions.lock().new_file();
         front.begin_anew(new, start.clone())?;
         let entry = front.entry(&self.path, start);
@@ -316,36 +377,57 @@ impl ContainerTail {
 
     /// The front file stands at its end: goes on to the next if nothing more can come.
     fn leave_front_if_final(&mut self, context: &mut ReadContext<'_>) -> io::Result<bool> {
-        if !self.is_front_final(context) {
+        let is_forgotten = self.forgets_tail();
+        if !is_forgotten && !self.is_front_final(context) {
             return Ok(false);
         }
         let next_instance = self.files.get(1).map(|next| next.parsed_name.instance);
         let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return Ok(false) };
         let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+        let meter = Meter::start(context.counts, context.batch);
         let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
-        front.read_unfinished_record(context.buffer, &mut sink)?;
+        if !is_forgotten {
+            front.read_unfinished_record(context.buffer, &mut sink)?;
+        }
         let is_instance_over = next_instance != Some(*instance);
         if is_instance_over && state.has_pending() {
             cut_pending(front, &self.path, state, outlet, context);
         }
+        count_denied(outlet, context.counts);
+        add_to_balance(front, state, meter.stop(context.counts, context.batch));
         record_clock(front, &self.path, state, context.positions, context.batch);
-        let state = &self.state.as_ref().expect("it was there a moment ago").1;
-        let front = self.files.pop_front().expect("it was there a moment ago");
-        let progress = Progress { is_finished: true, ..state.progress_at(front.offset) };
-        let entry = front.entry(&self.path, progress);
+        if front.is_damaged() {
+            context.metrics.possible_loss(PossibleLoss::Compressed);
+            tracing::warn!(container = self.path, file = front.name, "compressed log file is damaged; lines after the damage are missing");
+        }
+        let is_drained = front.is_complete() || front.offset >= front.size;
+        self.end_front(if is_drained { FileEnd::Drained } else { FileEnd::Unread });
+        if next_instance.is_some() {
+            context.metrics.rotations.inc();
+        }
+        context.positions.write_soon();
+        Ok(true)
+    }
+
+    /// The front file is finished where it stands.
+    pub(super) fn end_front(&mut self, end: FileEnd) {
+        let Some(mut front) = self.files.pop_front() else { return };
+        let progress = match &self.state {
+            Some((_, state)) if self.entered == Some(front.id) => state.progress_at(front.offset),
+            _ => front.start.clone(),
+        };
+        let entry = front.entry(&self.path, Progress { is_finished: true, ..progress });
+        self.ended_balances.push(std::mem::take(&mut front.balance).finish(front.id, end));
         self.passed.push(Passed { id: front.id, entry: entry.clone() });
         self.finished.push(FinishedFile { id: front.id, entry, size: front.size, modified: Some(front.modified()) });
+        let is_instance_over =
+            self.files.front().map(|next| next.parsed_name.instance) != self.state.as_ref().map(|(instance, _)| *instance);
         if is_instance_over {
             self.state = None;
             self.outlets.clear();
         }
-        if next_instance.is_some() {
-            context.metrics.rotations.inc();
-        }
         self.entered = None;
         self.is_in_batch = true;
-        context.positions.write_soon();
-        Ok(true)
     }
 
     fn is_front_final(&mut self, context: &ReadContext<'_>) -> bool {
@@ -361,41 +443,7 @@ impl ContainerTail {
         let is_unlinked = front.links == 0 && front.watched_unchanged_for(context.now) >= UNLINKED_GRACE.min(context.timing.rotate_grace);
         let is_closed = has_successor && front.is_closed();
         let is_old = successor_has_data && front.unchanged_for(context.now) >= context.timing.rotate_grace;
-        is_unlinked || is_closed || is_old
-    }
-
-    /// Reads a finished file that grew.
-    fn read_late(&mut self, index: usize, context: &mut ReadContext<'_>) -> io::Result<Turn> {
-        let instance = self.late[index].file.parsed_name.instance;
-        let first_stamp = self.late[index].file.modified_nanos();
-        if !self.ensure_outlet(instance, first_stamp, context) {
-            return Ok(Turn::Idle);
-        }
-        let outlet = self.outlets.get_mut(&instance).expect("made a moment ago");
-        let LateFile { file, state } = &mut self.late[index];
-        let look = file.look(context.now)?;
-        let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
-        let end = if look.has_news { file.read(context.buffer, READ_QUANTUM, &mut sink)? } else { ReadEnd::EndOfFile };
-        if look.has_news {
-            self.is_in_batch = true;
-        }
-        let is_over = end == ReadEnd::EndOfFile && (file.links == 0 || file.unchanged_for(context.now) >= context.timing.rotate_grace);
-        if is_over || end == ReadEnd::Truncated {
-            if state.has_pending() {
-                cut_pending(file, &self.path, state, outlet, context);
-            }
-            let LateFile { file, state } = self.late.swap_remove(index);
-            let progress = Progress { is_finished: true, ..state.progress_at(file.offset) };
-            let entry = file.entry(&self.path, progress);
-            self.late_marks.push(Mark { file: file.id, entry: entry.clone() });
-            self.finished.push(FinishedFile { id: file.id, entry, size: file.size, modified: Some(file.modified()) });
-            self.is_in_batch = true;
-        }
-        Ok(match end {
-            ReadEnd::BatchFull => Turn::BatchFull,
-            _ if look.has_news => Turn::Progress,
-            _ => Turn::Idle,
-        })
+        is_unlinked || is_closed || is_old || front.has_compressed_copy
     }
 }
 
@@ -404,6 +452,22 @@ struct FrontRead {
     has_progress: bool,
     is_batch_full: bool,
     is_at_end: bool,
+}
+
+/// What is beyond a limit is counted as dropped.
+pub(super) fn count_denied(outlet: &mut Outlet, counts: &mut ReadCounts) {
+    if let Some(rate) = &mut outlet.rate {
+        counts.rate_dropped += rate.take_denied();
+    }
+}
+
+/// What a look at `file` did goes into its balance.
+pub(super) fn add_to_balance(file: &mut TailFile, state: &LineState, part: Balance) {
+    if state.stages.is_some() {
+        file.balance.add_of_stages(part);
+    } else {
+        file.balance.add(part);
+    }
 }
 
 /// The state in which reading of an instance begins at `start`.

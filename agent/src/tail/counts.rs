@@ -16,9 +16,20 @@ pub(crate) struct ReadCounts {
     pub(crate) dropped_bytes: u64,
     pub(crate) too_long_dropped: u64,
     pub(crate) nul_bytes: u64,
+    /// Records of nothing but NUL.
+    pub(crate) nul_records: u64,
+    /// Beyond the container's limit.
+    pub(crate) rate_dropped: u64,
+    /// Pieces that are part of another record's line; less those that were sent alone. Not published.
+    pub(crate) joined: i64,
 }
 
 impl ReadCounts {
+    /// Records of which nothing is sent.
+    pub(crate) fn dropped_records(&self) -> u64 {
+        self.unparsed_dropped + self.too_long_dropped + self.nul_records + self.rate_dropped
+    }
+
     /// Adds all to `metrics` and starts anew.
     pub(crate) fn publish(&mut self, metrics: &Metrics) {
         let counts = std::mem::take(self);
@@ -33,6 +44,7 @@ impl ReadCounts {
         metrics.dropped_lines(DropReason::Unparsed, counts.unparsed_dropped, 0);
         metrics.truncated_lines(counts.truncated_lines, counts.truncated_bytes);
         metrics.dropped_lines(DropReason::LineTooLong, counts.too_long_dropped, counts.dropped_bytes);
+        metrics.dropped_lines(DropReason::RateLimited, counts.rate_dropped, 0);
         metrics.discarded_nul_bytes(counts.nul_bytes);
     }
 }

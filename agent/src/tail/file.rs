@@ -11,8 +11,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+use super::balance::FileBalance;
 use super::content::Content;
 use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
 use super::records::{RecordSink, leading_nul};
@@ -31,6 +33,8 @@ pub(crate) enum OpenError {
     NotRegular,
     #[error("another file has its name now")]
     Renamed,
+    #[error("too many files are open")]
+    NoRoom,
     #[error("cannot open it")]
     Io(#[from] io::Error),
 }
@@ -38,7 +42,12 @@ pub(crate) enum OpenError {
 /// Opens `path` if it is a regular file and no symlink. Never blocks, whatever is there.
 pub(crate) fn open_regular(path: &Path) -> Result<File, OpenError> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+        Err(error) if matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE)) => {
+            return Err(OpenError::NoRoom);
+        }
+        opened => opened?,
+    };
     if file.metadata()?.is_file() { Ok(file) } else { Err(OpenError::NotRegular) }
 }
 
@@ -85,6 +94,7 @@ pub(crate) struct TailFile {
     pub(crate) id: FileId,
     file: File,
     content: Content,
+    pub(crate) balance: FileBalance,
     /// As last seen under the root; a hint.
     pub(crate) name: String,
     pub(crate) parsed_name: LogFileName,
@@ -104,6 +114,10 @@ pub(crate) struct TailFile {
     modified: SystemTime,
     /// Its size when a writer last closed it.
     pub(crate) closed_at: Option<u64>,
+    /// The kubelet compressed it: what is written now is not kept.
+    pub(crate) has_compressed_copy: bool,
+    /// Since when it has no name any more.
+    pub(crate) deleted_since: Option<Instant>,
     last_growth: Instant,
     stamp_reader: StampReader,
 }
@@ -128,9 +142,12 @@ impl TailFile {
             links: metadata.nlink(),
             modified: metadata.modified()?,
             closed_at: None,
+            has_compressed_copy: false,
+            deleted_since: None,
             last_growth: now,
             stamp_reader: StampReader::default(),
             content: Content::new(None),
+            balance: FileBalance::default(),
             file,
         })
     }
@@ -138,6 +155,16 @@ impl TailFile {
     /// The same for a file of which the content is to be decompressed.
     pub(crate) fn decompressed(self, format: Option<CompressedFormat>) -> Self {
         Self { content: Content::new(format), ..self }
+    }
+
+    /// The same for a rotated file that the kubelet compressed, of which the content begins with `head`.
+    pub(crate) fn of_rotated_compressed(self, head: &Head) -> Self {
+        Self { content: Content::of_rotated(), fingerprint: Fingerprint::of(head.as_bytes()), ..self }
+    }
+
+    /// Its end could not be decompressed.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.content.is_damaged()
     }
 
     /// Nothing more can come: a compressed file that was read to its end.
@@ -176,6 +203,7 @@ impl TailFile {
         }
         self.size = size;
         self.links = metadata.nlink();
+        self.deleted_since = (self.links == 0).then(|| self.deleted_since.unwrap_or(now));
         self.modified = metadata.modified()?;
         if self.content.is_compressed() {
             return Ok(Look { has_shrunk: false, has_news: !self.content.is_over() });
@@ -232,7 +260,8 @@ impl TailFile {
             }
             taken += count as u64;
             self.looked_at = from + count as u64;
-            self.take_chunk(&buffer[..count], wanted, sink);
+            self.take_chunk(&buffer[..count], wanted, to_cut, sink);
+            self.content.forget_before(self.seen_to());
             if sink.batch.is_full() {
                 return Ok(ReadEnd::BatchFull);
             }
@@ -246,7 +275,8 @@ impl TailFile {
     }
 
     /// Takes the records of `chunk`, which was read where [`Self::seen_to`] stands.
-    fn take_chunk(&mut self, chunk: &[u8], wanted: usize, sink: &mut RecordSink<'_>) {
+    /// It ends before the next cut, `to_cut` bytes on.
+    fn take_chunk(&mut self, chunk: &[u8], wanted: usize, to_cut: u64, sink: &mut RecordSink<'_>) {
         if let Some(long) = self.long_record.take() {
             self.take_more_of(long, chunk, sink);
             return;
@@ -254,7 +284,7 @@ impl TailFile {
         let taken = sink.reader(self.id, &mut self.stamp_reader).read_chunk(chunk, self.offset);
         self.offset += taken as u64;
         if taken == 0 && chunk.len() == wanted {
-            self.begin_long_record(chunk, sink);
+            self.begin_long_record(chunk, to_cut, sink);
         } else if sink.must_stop() {
             self.looked_at = self.offset;
             self.content.reopen();
@@ -268,6 +298,12 @@ impl TailFile {
         long.head.extend_from_slice(&part[..part.len().min(room)]);
         long.length += part.len() as u64;
         if newline.is_none() {
+            if long.unread() > 0 && leading_nul(chunk) == chunk.len() {
+                let seen_to = self.offset + long.length;
+                let next = self.content.next_data(&self.file, seen_to, self.size);
+                long.length += next - seen_to;
+                self.looked_at = self.looked_at.max(next);
+            }
             self.long_record = Some(long);
             return;
         }
@@ -278,11 +314,17 @@ impl TailFile {
     }
 
     /// A full buffer without a newline: skips NUL bytes, or holds the head of a record.
-    fn begin_long_record(&mut self, chunk: &[u8], sink: &mut RecordSink<'_>) {
+    fn begin_long_record(&mut self, chunk: &[u8], to_cut: u64, sink: &mut RecordSink<'_>) {
         let nul = leading_nul(chunk);
         if nul > 0 {
+            let before = self.offset;
             self.offset += nul as u64;
-            sink.counts.nul_bytes += nul as u64;
+            if nul == chunk.len() {
+                let next = self.content.next_data(&self.file, self.offset, self.size);
+                self.offset = next.min(before.saturating_add(to_cut));
+                self.looked_at = self.looked_at.max(self.offset);
+            }
+            sink.counts.nul_bytes += self.offset - before;
             return;
         }
         let limit = sink.rules.max_line_bytes.min(sink.rules.max_record_bytes) + RECORD_HEAD_BYTES;
@@ -308,7 +350,18 @@ impl TailFile {
         Ok(())
     }
 
+    /// A compressed copy of it begins with `head`. A file that was empty when it was looked at last is looked at again.
+    pub(crate) fn begins_like(&mut self, head: &[u8]) -> io::Result<bool> {
+        if self.fingerprint.length == 0 && !self.content.is_compressed() {
+            self.fingerprint = Fingerprint::of(Head::read(&self.file)?.as_bytes());
+        }
+        Ok(self.fingerprint.matches(head))
+    }
+
     fn head_is_as_before(&mut self) -> io::Result<bool> {
+        if self.content.is_rotated() {
+            return Ok(true);
+        }
         let head = Head::read(&self.file)?;
         let is_same = self.fingerprint.length == 0 || self.fingerprint.matches(head.as_bytes());
         if is_same && self.fingerprint.length < COVERED_MAX {

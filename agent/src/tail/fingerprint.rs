@@ -4,7 +4,7 @@
 //! as far as it goes; the fingerprint is extended while the file grows.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -44,6 +44,20 @@ impl Head {
         let mut head = Self { bytes: [0; COVERED_MAX], length: 0 };
         while head.length < COVERED_MAX {
             match file.read_at(&mut head.bytes[head.length..], head.length as u64) {
+                Ok(0) => break,
+                Ok(count) => head.length += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(head)
+    }
+
+    /// Of content that is read from its beginning.
+    pub(crate) fn read_from(mut content: impl Read) -> io::Result<Self> {
+        let mut head = Self { bytes: [0; COVERED_MAX], length: 0 };
+        while head.length < COVERED_MAX {
+            match content.read(&mut head.bytes[head.length..]) {
                 Ok(0) => break,
                 Ok(count) => head.length += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -182,6 +182,7 @@ mod tests {
     use crate::relabel::Labels;
     use crate::tail::counts::ReadCounts;
     use crate::tail::outlet::Outlet;
+    use crate::tail::rate::RateLimit;
     use crate::tail::records::{LineRules, LongLine, RecordSink, Unparsed};
     use crate::tail::stages::StageLimits;
     use crate::tail::state::LineState;
@@ -209,8 +210,13 @@ mod tests {
         entries: Vec<(String, i64, String)>,
     }
 
-    const RULES: LineRules =
-        LineRules { max_line_bytes: 1 << 20, max_record_bytes: 1 << 20, long_line: LongLine::Truncate, unparsed: Unparsed::Keep };
+    const RULES: LineRules = LineRules {
+        max_line_bytes: 1 << 20,
+        max_record_bytes: 1 << 20,
+        long_line: LongLine::Truncate,
+        unparsed: Unparsed::Keep,
+        rate: RateLimit { bytes: 0, lines: 0, drops: false },
+    };
 
     fn pipeline(text: &str) -> Pipeline {
         let mut report = crate::promtail::Report::default();

@@ -29,6 +29,13 @@ impl ContainerTail {
             self.last_marked = Some(clean);
         }
         self.late_marks.drain(..).for_each(|mark| batch.mark(mark));
+        self.ended_balances.drain(..).for_each(|part| batch.balance(part));
+        let late = self.late.iter_mut().map(|late| &mut late.file);
+        for file in self.files.iter_mut().chain(late) {
+            if let Some(part) = file.balance.take(file.id) {
+                batch.balance(part);
+            }
+        }
         for late in &self.late {
             let clean = late.state.frozen.clone().map_or_else(|| late.state.progress_at(late.file.offset), |frozen| frozen.progress);
             let progress = Progress { is_finished: true, ..clean };

@@ -4,25 +4,31 @@
 //! they are read; [`file`] holds one descriptor; [`records`] turns a chunk of bytes into entries, [`state`] being what carries over from one record
 //! to the next; [`outlet`] is where an instance's entries go. [`reconcile`] takes in what a directory holds, [`cuts`] decides about lines that do not
 //! end, [`marks`] says what an acknowledgement will mean. Lines of a `promtail.yaml`'s targets go through
-//! [`stages`], chunk by chunk in [`lines`]; [`boundaries`] knows from where they could be read again.
+//! [`stages`], chunk by chunk in [`lines`]; [`boundaries`] knows from where they could be read again. [`balance`] checks that nothing went missing on the way.
 //!
 //! Invariants: a file is read by descriptor, never by name; a newer file of a container is not read before the older is final and drained;
 //! what is emitted depends only on the files' bytes and on what is in the checkpoint.
 
+pub(crate) mod balance;
 mod boundaries;
+mod compressed;
 pub(crate) mod container;
 mod content;
 pub(crate) mod counts;
 mod cuts;
 pub(crate) mod file;
 pub(crate) mod fingerprint;
+mod hold;
+mod late;
 mod lines;
 mod marks;
 pub(crate) mod outlet;
 mod plain_lines;
+pub(crate) mod rate;
 pub(crate) mod reconcile;
 pub(crate) mod records;
 mod report;
+mod sleep;
 pub(crate) mod stages;
 pub(crate) mod state;
 pub(crate) mod worker;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tailwater_proto::write::SharedMetadata;
 
+use super::rate::ContainerRate;
 use super::stages::StageOutlet;
 use crate::batch::builder::{BatchBuilder, StreamSlot};
 use crate::parse::cri::OutputStream;
@@ -18,6 +19,8 @@ pub(crate) struct Outlet {
     /// The stamp of a first record that has none.
     pub(crate) first_stamp: i64,
     slots: [StreamSlot; 2],
+    /// Drops what is beyond the container's limit.
+    pub(super) rate: Option<Box<ContainerRate>>,
     /// Of a file whose lines go through stages; then nothing above is used.
     stages: Option<Box<StageOutlet>>,
 }
@@ -31,6 +34,7 @@ impl Outlet {
             shared_metadata: Arc::new(metadata.unwrap_or_default()),
             first_stamp,
             slots: [StreamSlot::default(); 2],
+            rate: None,
             stages: None,
         }
     }
@@ -59,13 +63,24 @@ impl Outlet {
     }
 
     #[inline]
+    fn is_denied(&mut self, length: usize) -> bool {
+        self.rate.as_mut().is_some_and(|rate| !rate.allows(length))
+    }
+
+    #[inline]
     pub(crate) fn push(&mut self, batch: &mut BatchBuilder, stream: OutputStream, timestamp: i64, line: &[u8]) {
+        if self.is_denied(line.len()) {
+            return;
+        }
         let slot = self.slot(stream, batch);
         batch.push(slot, timestamp, line);
     }
 
     /// Appends an entry with a pair of its own, where the receiver takes it.
     pub(crate) fn push_with(&mut self, batch: &mut BatchBuilder, stream: OutputStream, timestamp: i64, line: &[u8], pair: (&str, &str)) {
+        if self.is_denied(line.len()) {
+            return;
+        }
         let slot = self.slot(stream, batch);
         let pairs = [pair];
         batch.push_with_metadata(slot, timestamp, line, if self.takes_metadata { &pairs } else { &[] });

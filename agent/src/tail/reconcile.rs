@@ -2,18 +2,17 @@
 //!
 //! Identity is device, inode and head: a file held open keeps its inode, so there the number is enough; for files closed or only remembered
 //! the head decides as well. New files are newer than all that were known, since those were seen first; among themselves they are ordered by
-//! instance and rotation stamp, the live one last.
+//! instance and rotation stamp, the live one last. Compressed files are looked at in their place among them ([`super::compressed`]).
 
+use std::cell::Cell;
 use std::fs::File;
-use std::io::Read;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Instant, SystemTime};
 
-use flate2::read::MultiGzDecoder;
-
-use super::container::{CompressedFile, ContainerTail, FinishedFile, LateFile, line_state};
+use super::container::{ContainerTail, FinishedFile, LateFile, line_state};
 use super::file::{OpenError, TailFile, open_regular};
-use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
+use super::fingerprint::{COVERED_MAX, Head};
 use crate::discover::listing::{ContainerListing, SeenFile, Source};
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::positions::keeper::SharedPositions;
@@ -27,48 +26,79 @@ pub(crate) struct ReconcileContext<'a> {
     pub(crate) now: Instant,
     /// Whether positions were lost, so that files are read again.
     pub(crate) is_full_reread: bool,
+    /// How many files may still be opened.
+    pub(crate) room: Cell<usize>,
 }
 
 impl ContainerTail {
     /// Takes in a listing of the container's directory. Returns whether anything is to be read soon.
     pub(crate) fn reconcile(&mut self, listing: &ContainerListing, context: &ReconcileContext<'_>) -> bool {
         self.is_gone = listing.is_gone;
+        if self.sleeps_through(listing) {
+            self.needs_listing = false;
+            return false;
+        }
+        let woken = self.sleeping.take();
+        let has_news = self.take_unknown(listing, context);
+        if let Some(sleeping) = woken {
+            // What it did before is part of its balance.
+            if let Some(file) = self.files.iter_mut().find(|file| file.id == sleeping.id) {
+                file.balance = sleeping.balance;
+            }
+        }
+        has_news
+    }
+
+    /// Opens what the listing holds and is not known, oldest first.
+    fn take_unknown(&mut self, listing: &ContainerListing, context: &ReconcileContext<'_>) -> bool {
         let mut has_news = false;
+        self.needs_listing = false;
         let newest_known = self.newest_known(listing);
-        let plain = || listing.files.iter().filter(|file| !file.name.is_compressed);
-        let mut unknown: Vec<&SeenFile> = plain().filter(|seen| !self.know_held_file(seen)).collect();
+        self.forget_compressed(listing);
+        let mut unknown: Vec<&SeenFile> =
+            listing.files.iter().filter(|seen| seen.name.is_compressed || !self.know_held_file(seen)).collect();
         unknown.sort_by(|a, b| a.name.cmp(&b.name));
         let mut taken: Vec<(u64, u64)> = Vec::new();
-        let mut is_stale = false;
+        let mut has_unreadable = false;
         for seen in unknown {
             // Two names of one inode: one reader.
-            if taken.contains(&(seen.device, seen.inode)) || self.is_finished_and_unchanged(seen, context) {
+            if taken.contains(&(seen.device, seen.inode)) || self.is_settled(seen, context) {
                 continue;
             }
             taken.push((seen.device, seen.inode));
             if seen.is_former && !self.is_remembered(seen) && newest_known.is_none_or(|newest| seen.modified < newest) {
                 continue;
             }
-            match self.take(seen, context) {
-                Ok(()) => has_news = true,
-                // Renamed or gone since it was listed. What came after it must not be taken before it: the next listing tells.
+            let result = if seen.name.is_compressed { self.take_compressed(seen, listing, context) } else { self.take(seen, context) };
+            match result {
+                Ok(is_to_be_read) => has_news |= is_to_be_read,
+                // It alone is unreadable.
+                Err(OpenError::Io(error)) if error.kind() != ErrorKind::NotFound => {
+                    context.metrics.read_errors.inc();
+                    tracing::warn!(path = %self.directory.join(&seen.text).display(), error = %error, "cannot open a log file; trying again");
+                    has_unreadable = true;
+                }
+                // Renamed or gone since it was listed, or no descriptor is left. What came after it must not be taken before it: the next listing tells.
                 Err(error) => {
                     tracing::debug!(path = %self.directory.join(&seen.text).display(), error = %error, "log file not opened");
-                    is_stale = true;
-                    break;
+                    self.needs_listing = matches!(error, OpenError::NoRoom);
+                    return has_news;
                 }
             }
         }
-        if is_stale {
+        if has_unreadable {
             return has_news;
         }
-        self.look_at_compressed(listing, context);
         self.forget_unlisted(listing, context);
         if !self.is_listed {
             self.is_listed = true;
             self.count_missing(context);
         }
         has_news
+    }
+
+    fn is_settled(&mut self, seen: &SeenFile, context: &ReconcileContext<'_>) -> bool {
+        if seen.name.is_compressed { self.is_compressed_settled(seen) } else { self.is_finished_and_unchanged(seen, context) }
     }
 
     /// A file held open keeps its inode; only its name may be new.
@@ -94,15 +124,8 @@ impl ContainerTail {
     }
 
     /// Opens a file that is not held: finished and grown, remembered, or new.
-    fn take(&mut self, seen: &SeenFile, context: &ReconcileContext<'_>) -> Result<(), OpenError> {
-        let path = self.directory.join(&seen.text);
-        // Links that a target names were looked at by who found them; those of the pods' tree are never followed.
-        let path = if matches!(self.source, Source::Target(_)) { path.canonicalize()? } else { path };
-        let handle = open_regular(&path)?;
-        let metadata = handle.metadata()?;
-        if (metadata.dev(), metadata.ino()) != (seen.device, seen.inode) {
-            return Err(OpenError::Renamed);
-        }
+    fn take(&mut self, seen: &SeenFile, context: &ReconcileContext<'_>) -> Result<bool, OpenError> {
+        let handle = self.open(seen, context)?;
         let head = Head::read(&handle)?;
         let format = self.compressed_format();
         let new = |id: FileId, handle: File, start: Progress| {
@@ -113,7 +136,7 @@ impl ContainerTail {
             let finished = self.finished.swap_remove(index);
             let file = new(finished.id, handle, finished.entry.progress.clone())?;
             self.take_finished(file, finished.entry, seen, context);
-            return Ok(());
+            return Ok(true);
         }
         if let Some(index) = self.find_remembered(seen, head.as_bytes()) {
             let (id, entry) = self.remembered.swap_remove(index);
@@ -125,7 +148,7 @@ impl ContainerTail {
                 file.cuts = entry.cuts.into();
                 self.enqueue(file);
             }
-            return Ok(());
+            return Ok(true);
         }
         if context.is_full_reread {
             context.metrics.full_reread.inc();
@@ -133,7 +156,22 @@ impl ContainerTail {
         let start = Progress { offset: self.offset_taken_over(seen), ..Progress::start(self.last_stamp_before(seen)) };
         let id = context.positions.lock().new_file();
         self.enqueue(new(id, handle, start)?);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Opens what was seen, if it still is that.
+    pub(super) fn open(&self, seen: &SeenFile, context: &ReconcileContext<'_>) -> Result<File, OpenError> {
+        let path = self.directory.join(&seen.text);
+        // Links that a target names were looked at by who found them; those of the pods' tree are never followed.
+        let path = if matches!(self.source, Source::Target(_)) { path.canonicalize()? } else { path };
+        let room = context.room.get().checked_sub(1).ok_or(OpenError::NoRoom)?;
+        let handle = open_regular(&path)?;
+        context.room.set(room);
+        let metadata = handle.metadata()?;
+        if (metadata.dev(), metadata.ino()) != (seen.device, seen.inode) {
+            return Err(OpenError::Renamed);
+        }
+        Ok(handle)
     }
 
     /// A finished file: left alone, or read on if it grew.
@@ -202,7 +240,7 @@ impl ContainerTail {
     }
 
     /// The stamp that the instance's last finished or vanished file ended with.
-    fn last_stamp_before(&self, seen: &SeenFile) -> Option<i64> {
+    pub(super) fn last_stamp_before(&self, seen: &SeenFile) -> Option<i64> {
         let finished = self.finished.iter().map(|file| (file.id, &file.entry));
         let remembered = self.remembered.iter().map(|(id, entry)| (*id, entry));
         let of_instance = finished.chain(remembered).filter(|(_, entry)| entry.instance.number == seen.name.instance);
@@ -210,7 +248,7 @@ impl ContainerTail {
     }
 
     /// Behind all files of its instance, before those of later ones; never before the one being read.
-    fn enqueue(&mut self, file: TailFile) {
+    pub(super) fn enqueue(&mut self, file: TailFile) {
         let place = self.files.iter().position(|other| other.parsed_name.instance > file.parsed_name.instance);
         match place {
             Some(0) if self.is_listed => self.files.insert(1, file),
@@ -219,51 +257,14 @@ impl ContainerTail {
         }
     }
 
-    /// Compressed files are not read. Those whose content was not read before they were compressed are counted.
-    fn look_at_compressed(&mut self, listing: &ContainerListing, context: &ReconcileContext<'_>) {
-        let compressed = || listing.files.iter().filter(|file| file.name.is_compressed);
-        self.compressed.retain(|key, _| compressed().any(|seen| (seen.device, seen.inode) == *key));
-        for seen in compressed() {
-            let key = (seen.device, seen.inode);
-            if self.compressed.get(&key).is_some_and(|known| known.fingerprint.is_some() || known.is_counted) {
-                continue;
-            }
-            let fingerprint = compressed_fingerprint(&self.directory.join(&seen.text));
-            // One that cannot be read may be half written: only if it stays as it is it is given up.
-            let is_settled = fingerprint.is_some() || self.compressed.get(&key).is_some_and(|known| known.size == seen.size);
-            let is_known = fingerprint.is_some_and(|fingerprint| self.was_read(fingerprint));
-            self.compressed.insert(key, CompressedFile { fingerprint, size: seen.size, is_counted: is_settled && !is_known });
-            if !is_settled || is_known {
-                continue;
-            }
-            context.metrics.possible_loss(PossibleLoss::Compressed);
-            tracing::warn!(
-                container = self.path,
-                file = seen.text,
-                "compressed log file was not read before it was compressed; its lines are missing"
-            );
-            // The gap is counted; its remembered file is not missed once more.
-            self.remembered.retain(|(_, entry)| Some(entry.fingerprint) != fingerprint);
-        }
-    }
-
-    /// Whether a file beginning like this is read or being read.
-    fn was_read(&self, fingerprint: Fingerprint) -> bool {
-        let is_it = |other: Fingerprint| other == fingerprint;
-        self.files.iter().any(|file| is_it(file.fingerprint))
-            || self.late.iter().any(|late| is_it(late.file.fingerprint))
-            || self.finished.iter().any(|file| is_it(file.entry.fingerprint))
-            || self.remembered.iter().any(|(_, entry)| is_it(entry.fingerprint) && entry.progress.is_finished)
-    }
-
     /// Finished files that are gone, plain and compressed, leave with the checkpoint's entries.
     fn forget_unlisted(&mut self, listing: &ContainerListing, context: &ReconcileContext<'_>) {
         let compressed = &self.compressed;
-        let is_there = |entry: &FileEntry| {
-            listing.files.iter().any(|seen| (seen.device, seen.inode) == (entry.device, entry.inode))
-                || compressed.values().any(|file| file.fingerprint == Some(entry.fingerprint))
+        let is_there = |file: &FinishedFile| {
+            listing.files.iter().any(|seen| (seen.device, seen.inode) == (file.entry.device, file.entry.inode))
+                || compressed.values().any(|copy| copy.file == Some(file.id))
         };
-        let gone: Vec<FileId> = self.finished.iter().filter(|file| !is_there(&file.entry)).map(|file| file.id).collect();
+        let gone: Vec<FileId> = self.finished.iter().filter(|file| !is_there(file)).map(|file| file.id).collect();
         if gone.is_empty() {
             return;
         }
@@ -277,10 +278,7 @@ impl ContainerTail {
     /// After the first listing: what the checkpoint names and the directory does not hold is lost, unless it was finished.
     fn count_missing(&mut self, context: &ReconcileContext<'_>) {
         for (id, entry) in &self.remembered {
-            let is_compressed = self.compressed.values().any(|file| file.fingerprint == Some(entry.fingerprint));
-            if !is_compressed {
-                context.positions.lock().vanished(*id, context.now);
-            }
+            context.positions.lock().vanished(*id, context.now);
             if !entry.progress.is_finished {
                 context.metrics.possible_loss(PossibleLoss::RotatedAway);
                 tracing::warn!(
@@ -296,12 +294,4 @@ impl ContainerTail {
 /// Whether a file seen now is the one of an entry.
 fn is_same(entry: &FileEntry, seen: &SeenFile, reach: u64, head: &[u8]) -> bool {
     (entry.device, entry.inode) == (seen.device, seen.inode) && reach >= entry.progress.offset && entry.fingerprint.matches(head)
-}
-
-/// Of the decompressed content; `None` if it cannot be read.
-fn compressed_fingerprint(path: &std::path::Path) -> Option<Fingerprint> {
-    let file = open_regular(path).ok()?;
-    let mut head = Vec::with_capacity(COVERED_MAX);
-    MultiGzDecoder::new(file).take(COVERED_MAX as u64).read_to_end(&mut head).ok()?;
-    Some(Fingerprint::of(&head))
 }

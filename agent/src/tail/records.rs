@@ -11,6 +11,7 @@ use crate::parse::time::StampReader;
 use crate::positions::table::{CutKind, FileId};
 use crate::tail::counts::ReadCounts;
 use crate::tail::outlet::Outlet;
+use crate::tail::rate::RateLimit;
 use crate::tail::state::{CleanPoint, LineState};
 
 /// What is kept of a pending line when memory is short, in bytes.
@@ -43,6 +44,8 @@ pub(crate) struct LineRules {
     pub(crate) max_record_bytes: usize,
     pub(crate) long_line: LongLine,
     pub(crate) unparsed: Unparsed,
+    /// Of each container.
+    pub(crate) rate: RateLimit,
 }
 
 /// Where records of an instance go.
@@ -146,6 +149,7 @@ impl RecordReader<'_> {
             }
             CutKind::End => {
                 if let Some(line) = self.state.take_pending(stream) {
+                    self.counts.joined -= 1;
                     self.emit_pending(stream, &line);
                 }
             }
@@ -194,6 +198,7 @@ impl RecordReader<'_> {
         if self.state.frozen.is_none() {
             self.state.frozen = Some(CleanPoint { file: self.file, progress: self.state.progress_at(raw.offset) });
         }
+        self.counts.joined += 1;
         // One byte beyond the limit is kept, so that being too long shows.
         let keep = self.rules.max_line_bytes.saturating_add(1);
         let line = self.state.pending[record.stream.index()].get_or_insert_with(|| PendingLine::new(keep));
@@ -233,6 +238,7 @@ impl RecordReader<'_> {
         self.counts.nul_bytes += length as u64;
         let rest = RawRecord { bytes: &raw.bytes[length..], offset: raw.offset + length as u64, ..raw };
         if rest.bytes.is_empty() && rest.unread == 0 {
+            self.counts.nul_records += 1;
             return;
         }
         let parsed = cri::parse(self.stamp_reader, rest.bytes);
@@ -283,8 +289,13 @@ mod tests {
     use tailwater_proto::{read, snappy, write::SharedMetadata};
 
     const FIRST_STAMP: i64 = 42;
-    const RULES: LineRules =
-        LineRules { max_line_bytes: 64, max_record_bytes: 1 << 20, long_line: LongLine::Truncate, unparsed: Unparsed::Keep };
+    const RULES: LineRules = LineRules {
+        max_line_bytes: 64,
+        max_record_bytes: 1 << 20,
+        long_line: LongLine::Truncate,
+        unparsed: Unparsed::Keep,
+        rate: RateLimit { bytes: 0, lines: 0, drops: false },
+    };
 
     type Entry = (String, i64, String, Vec<(String, String)>);
 

@@ -4,9 +4,10 @@
 //! old enough, or at once when no request is in flight. With all lanes busy and the batch full nothing is read: the files are the
 //! buffer. Commands are taken even then, so that files are held open before they vanish.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -14,11 +15,12 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::container::{ContainerTail, ReadContext, Turn};
 use super::counts::ReadCounts;
+use super::hold::Held;
 use super::reconcile::ReconcileContext;
 use super::records::LineRules;
 use crate::batch::Batch;
 use crate::batch::builder::BatchBuilder;
-use crate::discover::listing::ContainerListing;
+use crate::discover::listing::{self, ContainerListing, Source};
 use crate::enrich::Enricher;
 use crate::metrics::Metrics;
 use crate::positions::keeper::SharedPositions;
@@ -31,6 +33,10 @@ pub(crate) const BUFFER_BYTES: usize = 256 << 10;
 /// Wait after a failed read, and its limit.
 const ERROR_WAIT: Duration = Duration::from_secs(1);
 const ERROR_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Between two looks at deleted files.
+const HOLD_INTERVAL: Duration = Duration::from_millis(500);
+/// Above this many containers idle ones are looked at less often, in proportion.
+const CONTAINERS_AT_FULL_PACE: usize = 1000;
 
 /// What others tell a worker.
 #[derive(Debug)]
@@ -81,6 +87,13 @@ pub(crate) struct Worker {
     pub(crate) is_full_reread: bool,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) open_files: Arc<AtomicI64>,
+    /// Files this worker may hold open.
+    pub(crate) max_open_files: usize,
+    /// Bytes of deleted files that all workers hold, and how many they may be.
+    pub(crate) held_bytes: Arc<AtomicU64>,
+    pub(crate) max_held_bytes: u64,
+    /// Containers of all workers.
+    pub(crate) all_containers: Arc<AtomicUsize>,
     /// Text held for pending lines by all workers, in bytes.
     pub(crate) pending_bytes: Arc<AtomicUsize>,
 }
@@ -96,6 +109,10 @@ struct Running {
     own_open_files: i64,
     /// Processor time of this thread that is counted.
     counted_cpu: Duration,
+    own_held_bytes: u64,
+    next_hold: Instant,
+    /// Idle containers are looked at together, at multiples of a step from here.
+    started: Instant,
     /// Where the next round begins, after a batch was full in the middle of one.
     next_container: usize,
 }
@@ -111,6 +128,9 @@ impl Worker {
             outbox: None,
             own_open_files: 0,
             counted_cpu: Duration::ZERO,
+            own_held_bytes: 0,
+            next_hold: Instant::now(),
+            started: Instant::now(),
             next_container: 0,
             worker: self,
         };
@@ -127,6 +147,10 @@ impl Running {
     fn step(&mut self) {
         let mut now = Instant::now();
         self.hand_over_outbox();
+        if now >= self.next_hold {
+            self.next_hold = now + HOLD_INTERVAL;
+            self.hold_deleted(now);
+        }
         if self.outbox.is_none() {
             self.read_round(now);
             now = Instant::now();
@@ -134,6 +158,7 @@ impl Running {
             self.hand_over_outbox();
             self.remove_ended();
         }
+        self.share_descriptors(now);
         self.publish_open_files();
         let wait = self.until_next_turn(now);
         match self.worker.commands.recv_timeout(wait) {
@@ -197,8 +222,9 @@ impl Running {
         let timing = &worker.timing;
         match turn {
             Ok(Turn::Idle) => {
-                container.poll_interval = (container.poll_interval * 2).clamp(timing.poll_min, timing.poll_max);
-                container.next_turn = now + container.poll_interval;
+                let poll_max = stretched(timing.poll_max, worker.all_containers.load(Ordering::Relaxed));
+                container.poll_interval = (container.poll_interval * 2).clamp(timing.poll_min, poll_max);
+                container.next_turn = on_grid(self.started, now + container.poll_interval, timing.poll_min);
                 Turn::Idle
             }
             Ok(turn) => {
@@ -272,7 +298,9 @@ impl Running {
             metrics: &self.worker.metrics,
             now,
             is_full_reread: self.worker.is_full_reread,
+            room: Cell::new(self.worker.max_open_files.saturating_sub(usize::try_from(self.own_open_files).unwrap_or(0))),
         };
+        let open_before = self.containers[index].open_files();
         let container = &mut self.containers[index];
         let has_news = container.reconcile(listing, &context);
         container.is_reported &= !has_news;
@@ -280,7 +308,11 @@ impl Running {
             container.poll_interval = self.worker.timing.poll_min;
             container.next_turn = now;
         }
-        if container.is_over() {
+        if container.needs_listing && !matches!(listing.source, Source::Container { .. }) {
+            container.postponed = Some(Box::new(listing.clone()));
+        }
+        self.count_open_files(open_before, self.containers[index].open_files());
+        if self.containers[index].is_over() {
             self.remove_ended();
         }
     }
@@ -289,6 +321,7 @@ impl Running {
         let remembered = self.worker.positions.lock().files_of(&listing.path);
         let tail = ContainerTail::new(listing.path.clone(), listing.directory.clone(), listing.source.clone(), remembered, now);
         self.containers.push(tail);
+        self.worker.all_containers.fetch_add(1, Ordering::Relaxed);
         let index = self.containers.len() - 1;
         self.by_path.insert(listing.path.clone(), index);
         index
@@ -299,6 +332,9 @@ impl Running {
         let container = &mut self.containers[*index];
         for file in container.files.iter_mut().filter(|file| (file.device, file.inode) == identity) {
             file.closed_at = Some(size);
+            container.next_turn = Instant::now();
+        }
+        if container.sleeping.is_some() {
             container.next_turn = Instant::now();
         }
     }
@@ -313,6 +349,8 @@ impl Running {
         for mut container in ended {
             container.count_pending(&self.worker.pending_bytes);
             container.finished.iter().for_each(|file| positions.vanished(file.id, now));
+            container.remembered.iter().for_each(|(file, _)| positions.vanished(*file, now));
+            self.worker.all_containers.fetch_sub(1, Ordering::Relaxed);
             self.worker.metrics.files.forget(&container.path);
         }
         self.containers = rest;
@@ -322,12 +360,86 @@ impl Running {
 
     fn publish_open_files(&mut self) {
         let open: usize = self.containers.iter().map(ContainerTail::open_files).sum();
-        let open = i64::try_from(open).unwrap_or(i64::MAX);
-        let change = open - self.own_open_files;
+        let own = usize::try_from(self.own_open_files).unwrap_or(0);
+        self.count_open_files(own, open);
+    }
+
+    fn count_open_files(&mut self, before: usize, now: usize) {
+        let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let change = signed(now) - signed(before);
         if change != 0 {
-            self.own_open_files = open;
+            self.own_open_files += change;
             let all = self.worker.open_files.fetch_add(change, Ordering::AcqRel) + change;
             self.worker.metrics.open_files.set(all);
+        }
+    }
+
+    /// Lists containers again that wait for descriptors, and closes quiet files for them if none are left.
+    fn share_descriptors(&mut self, now: Instant) {
+        let waiting: Vec<ContainerPath> =
+            self.containers.iter().filter(|container| container.needs_listing).map(|container| container.path.clone()).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let room = self.worker.max_open_files.saturating_sub(usize::try_from(self.own_open_files).unwrap_or(0));
+        if room < waiting.len() {
+            self.close_quiet_files(waiting.len() - room);
+        }
+        for path in waiting {
+            let is_full = usize::try_from(self.own_open_files).unwrap_or(0) >= self.worker.max_open_files;
+            let Some(index) = self.by_path.get(&path).filter(|_| !is_full) else { return };
+            let container = &mut self.containers[*index];
+            let listing = match container.postponed.take() {
+                Some(listing) => Ok(*listing),
+                None => listing::again(&container.source, &container.path, &container.directory),
+            };
+            match listing {
+                Ok(listing) => self.take_listing(&listing),
+                Err(error) => {
+                    container.needs_listing = false;
+                    container.next_turn = now + ERROR_WAIT;
+                    self.worker.metrics.read_errors.inc();
+                    tracing::warn!(container = path, error = %error, "directory not readable");
+                }
+            }
+        }
+    }
+
+    /// Closes up to `count` files that are read and acknowledged, those first to which nothing was written for longest.
+    fn close_quiet_files(&mut self, count: usize) {
+        let mut quiet: Vec<(Instant, usize)> = Vec::new();
+        for (index, container) in self.containers.iter().enumerate() {
+            if container.may_sleep(&self.worker.positions) {
+                quiet.push((container.last_activity, index));
+            }
+        }
+        quiet.sort_unstable();
+        for (_, index) in quiet.into_iter().take(count) {
+            self.containers[index].fall_asleep();
+            self.count_open_files(1, 0);
+        }
+    }
+
+    /// Deleted files are held until they are read, within the limits.
+    fn hold_deleted(&mut self, now: Instant) {
+        let mut bytes = 0;
+        let mut oldest: Option<(Held, usize)> = None;
+        for (index, container) in self.containers.iter_mut().enumerate() {
+            let (held, first) = container.held(now);
+            bytes += held;
+            if let Some(first) = first {
+                oldest = Some(oldest.map_or((first, index), |other| other.min((first, index))));
+            }
+        }
+        self.worker.held_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let all = self.worker.held_bytes.fetch_sub(self.own_held_bytes, Ordering::AcqRel) - self.own_held_bytes;
+        self.own_held_bytes = bytes;
+        let Some((first, index)) = oldest else { return };
+        let is_too_old = now.saturating_duration_since(first.since) > self.worker.timing.deleted_hold;
+        if is_too_old || all > self.worker.max_held_bytes {
+            self.containers[index].let_go(&self.worker.metrics);
+            // There may be more.
+            self.next_hold = now;
         }
     }
 
@@ -341,5 +453,44 @@ impl Running {
         if let Some(batch) = self.outbox.take() {
             self.worker.lane.send_at_end(batch);
         }
+    }
+}
+
+/// The longest wait between two looks at an idle file, with so many containers.
+fn stretched(poll_max: Duration, containers: usize) -> Duration {
+    let factor = containers.max(CONTAINERS_AT_FULL_PACE) as f64 / CONTAINERS_AT_FULL_PACE as f64;
+    poll_max.mul_f64(factor)
+}
+
+/// The next moment at or after `at` that is a whole number of steps after `start`: containers due at about the same time are due together.
+fn on_grid(start: Instant, at: Instant, step: Duration) -> Instant {
+    let nanos = step.as_nanos().max(1);
+    let since = at.saturating_duration_since(start).as_nanos();
+    let steps = since.div_ceil(nanos);
+    u64::try_from(steps * nanos).map_or(at, |nanos| start + Duration::from_nanos(nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_containers_are_looked_at_together_and_never_early() {
+        let start = Instant::now();
+        let step = Duration::from_millis(50);
+        for millis in [0, 1, 49, 50, 51, 999] {
+            let at = start + Duration::from_millis(millis);
+            let grid = on_grid(start, at, step);
+            assert!(grid >= at && grid - at < step, "{millis}");
+            assert_eq!((grid - start).as_millis() % 50, 0);
+        }
+    }
+
+    #[test]
+    fn ten_thousand_containers_are_looked_at_every_two_and_a_half_seconds() {
+        let most = Duration::from_millis(250);
+        assert_eq!(stretched(most, 10), most);
+        assert_eq!(stretched(most, 1000), most);
+        assert_eq!(stretched(most, 10_000), Duration::from_millis(2500));
     }
 }

@@ -1,6 +1,9 @@
 //! A recording receiver, a writer that behaves like a runtime under a kubelet, and waiting with a deadline.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod program;
+pub mod sequence;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -41,8 +44,16 @@ pub enum Reaction {
     Delay(Duration),
     /// Stores and closes the connection without an answer.
     LoseAnswer,
+    /// Stores, and answers only after a wait.
+    StoreAndHang(Duration),
+    /// Stores twice, as when somebody on the way repeats the request.
+    StoreTwice,
     /// Stores nothing and answers with this status.
     Refuse(u16),
+    /// Stores nothing and answers with this status and text.
+    Say(u16, &'static str),
+    /// Stores nothing, answers 429, and asks for a wait of so many seconds.
+    Limit(u64),
 }
 
 #[derive(Default)]
@@ -92,6 +103,11 @@ impl Recorder {
     /// One of identical entries.
     pub fn stored(&self) -> BTreeSet<Entry> {
         self.recorded.lock().entries.iter().cloned().collect()
+    }
+
+    /// As a receiver that is set back to a state before everything.
+    pub fn forget(&self) {
+        self.recorded.lock().entries.clear();
     }
 
     pub fn pushes(&self) -> u64 {
@@ -175,8 +191,12 @@ async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes)
     let entries = decode(&body);
     match reaction {
         Reaction::Refuse(status) => return StatusCode::from_u16(status).unwrap().into_response(),
+        Reaction::Say(status, text) => return (StatusCode::from_u16(status).unwrap(), text).into_response(),
+        Reaction::Limit(seconds) => {
+            return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", seconds.to_string())], "slow down").into_response();
+        }
         Reaction::Delay(wait) => tokio::time::sleep(wait).await,
-        Reaction::Store | Reaction::LoseAnswer => {}
+        Reaction::Store | Reaction::LoseAnswer | Reaction::StoreAndHang(_) | Reaction::StoreTwice => {}
     }
     {
         let mut recorded = recorder.recorded.lock();
@@ -185,7 +205,13 @@ async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes)
         {
             return (StatusCode::BAD_REQUEST, "couldn't parse labels").into_response();
         }
+        if reaction == Reaction::StoreTwice {
+            recorded.entries.extend(entries.iter().cloned());
+        }
         recorded.entries.extend(entries);
+    }
+    if let Reaction::StoreAndHang(wait) = reaction {
+        tokio::time::sleep(wait).await;
     }
     if reaction == Reaction::LoseAnswer {
         // The handler's panic closes the connection without an answer.
@@ -236,6 +262,11 @@ impl Node {
         self.directory.path().join("data")
     }
 
+    /// Where programs write their own log.
+    pub fn log(&self) -> PathBuf {
+        self.directory.path().join("agent.log")
+    }
+
     pub fn container(&self, name: &str) -> Container {
         Container::new(self.pods().join(format!("shop_web-1_uid-1/{name}")))
     }
@@ -270,9 +301,39 @@ impl Agent {
         Self { handle, stop }
     }
 
+    /// A sample of its metrics, without the prefix; 0 if it is not there.
+    pub fn metric(&self, name: &str) -> f64 {
+        samples(&self.handle.render_metrics()).get(&format!("tailwater_agent_{name}")).copied().unwrap_or_default()
+    }
+
+    /// Nothing is lost, and every finished file is in balance.
+    pub fn assert_balanced(&self) {
+        assert_eq!(self.handle.metrics().possible_losses, 0, "possible losses");
+        assert_eq!(self.metric("balance_errors_total"), 0.0, "balance errors");
+    }
+
     pub async fn stop(self) {
         self.stop.cancel();
         self.handle.join().await.expect("the agent ends cleanly");
+    }
+}
+
+/// Samples of a text of metrics, by name with labels.
+pub fn samples(text: &str) -> BTreeMap<String, f64> {
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect()
+}
+
+/// A generator that gives the same numbers for the same seed.
+pub struct Numbers(pub u64);
+
+impl Numbers {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
     }
 }
 
@@ -281,8 +342,8 @@ static CLOCK: AtomicU64 = AtomicU64::new(0);
 /// A container's log as containerd writes and the kubelet rotates it.
 pub struct Container {
     pub directory: PathBuf,
-    file: Option<File>,
-    instance: u32,
+    pub file: Option<File>,
+    pub instance: u32,
     rotations: u32,
     pub nanos: u64,
 }

@@ -11,6 +11,8 @@ pub enum Fault {
     AckBeforePut,
     /// The agent moves its position when it sends, not when it is answered.
     PositionBeforeAnswer,
+    /// The agent does not read what is left in a file when it is rotated.
+    RotatedTailForgotten,
     /// Entries that lie in several segments count several times.
     DeduplicationOff,
     /// Queries see every namespace, whoever asks.
@@ -20,13 +22,20 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 5] =
-        [Self::AckBeforePut, Self::PositionBeforeAnswer, Self::DeduplicationOff, Self::AccessOff, Self::PageSkipped];
+    pub const ALL: [Fault; 6] = [
+        Self::AckBeforePut,
+        Self::PositionBeforeAnswer,
+        Self::RotatedTailForgotten,
+        Self::DeduplicationOff,
+        Self::AccessOff,
+        Self::PageSkipped,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::AckBeforePut => "ack-before-put",
             Self::PositionBeforeAnswer => "position-before-answer",
+            Self::RotatedTailForgotten => "rotated-tail-forgotten",
             Self::DeduplicationOff => "deduplication-off",
             Self::AccessOff => "access-off",
             Self::PageSkipped => "page-skipped",

@@ -1,0 +1,163 @@
+//! Rotated files that the kubelet compressed: which file a copy is of, and reading of those that were not read before.
+//!
+//! A copy is known by the head of its content. It is read only if its file was not finished: from its beginning, or, half read as a plain file, from the
+//! same place. Equal heads are possible (a runtime may stamp many equal lines alike), so a name that says otherwise is believed: a file that was seen
+//! under the stamp of another rotation is another file. A copy that cannot be decompressed is counted once it is written to no more.
+
+use std::os::unix::fs::MetadataExt;
+
+use super::container::{CompressedFile, ContainerTail, FinishedFile, LateFile, line_state};
+use super::content::{decompressed_head, told_size};
+use super::file::{OpenError, TailFile};
+use super::fingerprint::Head;
+use super::reconcile::ReconcileContext;
+use crate::discover::listing::{ContainerListing, SeenFile};
+use crate::discover::paths::{FileRole, LogFileName};
+use crate::metrics::PossibleLoss;
+use crate::positions::table::{FileEntry, FileId, Progress};
+
+impl ContainerTail {
+    /// Copies that are not there any more are forgotten.
+    pub(super) fn forget_compressed(&mut self, listing: &ContainerListing) {
+        let is_there = |key: &(u64, u64)| listing.files.iter().any(|seen| seen.name.is_compressed && (seen.device, seen.inode) == *key);
+        self.compressed.retain(|key, _| is_there(key));
+    }
+
+    pub(super) fn is_compressed_settled(&self, seen: &SeenFile) -> bool {
+        self.compressed.get(&(seen.device, seen.inode)).is_some_and(|known| known.is_settled && known.size == seen.size)
+    }
+
+    /// Finds out what a copy is of. Returns whether it is to be read.
+    pub(super) fn take_compressed(
+        &mut self,
+        seen: &SeenFile,
+        listing: &ContainerListing,
+        context: &ReconcileContext<'_>,
+    ) -> Result<bool, OpenError> {
+        let handle = self.open(seen, context)?;
+        let Some(head) = decompressed_head(&handle)? else {
+            self.note_damaged(seen, context);
+            return Ok(false);
+        };
+        if head.as_bytes().is_empty() || self.is_copy_of_held(seen, &head, listing)? {
+            self.settle_compressed(seen, None);
+            return Ok(false);
+        }
+        let finished = self.finished.iter().map(|file| (file.id, &file.entry));
+        if let Some(id) = best(finished, seen, &head, |entry| self.is_elsewhere(entry, seen, listing)) {
+            self.settle_compressed(seen, Some(id));
+            let index = self.finished.iter().position(|file| file.id == id).expect("found a moment ago");
+            let file = self.finished.swap_remove(index);
+            return self.read_on(file, handle, seen, &head, context);
+        }
+        let remembered = self.remembered.iter().map(|(id, entry)| (*id, entry));
+        if let Some(id) = best(remembered, seen, &head, |entry| self.is_elsewhere(entry, seen, listing)) {
+            self.settle_compressed(seen, Some(id));
+            context.positions.lock().seen_again(id);
+            let index = self.remembered.iter().position(|(other, _)| *other == id).expect("found a moment ago");
+            let (_, entry) = self.remembered.swap_remove(index);
+            if entry.progress.is_finished {
+                let file = FinishedFile { id, entry, size: seen.size, modified: Some(seen.modified) };
+                return self.read_on(file, handle, seen, &head, context);
+            }
+            let mut file = TailFile::new(id, handle, &seen.text, seen.name.clone(), entry.progress.clone(), context.now)?;
+            file.cuts = entry.cuts.into();
+            self.enqueue(file.of_rotated_compressed(&head));
+            return Ok(true);
+        }
+        if context.is_full_reread {
+            context.metrics.full_reread.inc();
+        }
+        let start = Progress::start(self.last_stamp_before(seen));
+        let id = context.positions.lock().new_file();
+        self.settle_compressed(seen, Some(id));
+        let file = TailFile::new(id, handle, &seen.text, seen.name.clone(), start, context.now)?;
+        self.enqueue(file.of_rotated_compressed(&head));
+        Ok(true)
+    }
+
+    fn settle_compressed(&mut self, seen: &SeenFile, file: Option<FileId>) {
+        self.compressed.insert((seen.device, seen.inode), CompressedFile { size: seen.size, file, is_settled: true });
+    }
+
+    /// One that cannot be decompressed may be half written: only if it stays as it is it is given up.
+    fn note_damaged(&mut self, seen: &SeenFile, context: &ReconcileContext<'_>) {
+        let key = (seen.device, seen.inode);
+        let is_settled = self.compressed.get(&key).is_some_and(|known| known.size == seen.size);
+        self.compressed.insert(key, CompressedFile { size: seen.size, file: None, is_settled });
+        if is_settled {
+            context.metrics.possible_loss(PossibleLoss::Compressed);
+            tracing::warn!(container = self.path, file = seen.text, "compressed log file cannot be decompressed; its lines are missing");
+        }
+    }
+
+    /// A file that is held open is read by its descriptor, and is final now.
+    fn is_copy_of_held(&mut self, seen: &SeenFile, head: &Head, listing: &ContainerListing) -> std::io::Result<bool> {
+        let late = self.late.iter_mut().map(|late| &mut late.file);
+        for file in self.files.iter_mut().chain(late) {
+            let is_listed = listing.files.iter().any(|plain| (plain.device, plain.inode) == (file.device, file.inode));
+            let role = &file.parsed_name.role;
+            let is_named_so = if is_listed { *role == seen.name.role } else { role_fits(role, seen) };
+            if file.parsed_name.instance == seen.name.instance && is_named_so && file.begins_like(head.as_bytes())? {
+                file.has_compressed_copy = true;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the file of `entry` is there as a plain file with the name of another rotation, so that `seen` is no copy of it.
+    fn is_elsewhere(&self, entry: &FileEntry, seen: &SeenFile, listing: &ContainerListing) -> bool {
+        let plain = listing.files.iter().find(|file| !file.name.is_compressed && (file.device, file.inode) == (entry.device, entry.inode));
+        let Some(plain) = plain.filter(|plain| plain.name.role != seen.name.role && plain.size >= entry.progress.offset) else {
+            return false;
+        };
+        // Another file may have its inode by now.
+        let opened = super::file::open_regular(&self.directory.join(&plain.text));
+        let head = opened.ok().and_then(|file| Head::read(&file).ok());
+        head.is_some_and(|head| entry.fingerprint.matches(head.as_bytes()))
+    }
+
+    /// A copy of a finished file: left alone, or read on if the file grew before it was compressed.
+    fn read_on(
+        &mut self,
+        finished: FinishedFile,
+        handle: std::fs::File,
+        seen: &SeenFile,
+        head: &Head,
+        context: &ReconcileContext<'_>,
+    ) -> Result<bool, OpenError> {
+        let size = told_size(&handle, handle.metadata()?.size())?;
+        let offset = finished.entry.progress.offset;
+        // The size is told modulo 2^32; a copy smaller than what was read is of a file that was cut.
+        let has_more = size.is_some_and(|size| u64::from(size) > offset && offset <= u64::from(u32::MAX));
+        if !has_more {
+            self.finished.push(finished);
+            return Ok(false);
+        }
+        context.metrics.late_growth.inc();
+        let FinishedFile { id, entry, .. } = finished;
+        let state = line_state(&self.source, &self.path, &entry.progress);
+        let file = TailFile::new(id, handle, &seen.text, seen.name.clone(), entry.progress, context.now)?;
+        self.late.push(LateFile { file: file.of_rotated_compressed(head), state });
+        Ok(true)
+    }
+}
+
+/// The entry of which `seen` is a copy: of those with its head the one with its name.
+fn best<'a>(
+    entries: impl Iterator<Item = (FileId, &'a FileEntry)>,
+    seen: &SeenFile,
+    head: &Head,
+    is_elsewhere: impl Fn(&FileEntry) -> bool,
+) -> Option<FileId> {
+    let candidates = entries.filter(|(_, entry)| entry.fingerprint.matches(head.as_bytes()) && entry.instance.number == seen.name.instance);
+    let named = candidates.filter_map(|(id, entry)| Some((id, entry, LogFileName::parse(&entry.name)?)));
+    let fitting = named.filter(|(_, entry, name)| role_fits(&name.role, seen) && !is_elsewhere(entry));
+    fitting.max_by_key(|(_, entry, name)| (name.role == seen.name.role, entry.fingerprint.length)).map(|(id, ..)| id)
+}
+
+/// The last known name of a file may be the one before its rotation.
+fn role_fits(role: &FileRole, seen: &SeenFile) -> bool {
+    *role == FileRole::Live || *role == seen.name.role
+}

@@ -1,0 +1,74 @@
+//! Files that were deleted and are still held open: their bytes are there, and on the node's disk, until they are read.
+//!
+//! They are held for so long and up to so many bytes, of all containers together; then the one deleted first is let go, and counted if bytes of it were
+//! unread. This is looked after even while the receiver takes nothing, since that is when files are deleted unread.
+
+use std::time::Instant;
+
+use super::balance::FileEnd;
+use super::container::ContainerTail;
+use super::file::TailFile;
+use crate::metrics::{Metrics, PossibleLoss};
+use crate::positions::table::{Mark, Progress};
+
+/// A deleted file that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Held {
+    pub(crate) since: Instant,
+    pub(crate) bytes: u64,
+}
+
+impl ContainerTail {
+    /// Looks which files have no name any more. Returns the bytes they take and which of them was deleted first.
+    pub(crate) fn held(&mut self, now: Instant) -> (u64, Option<Held>) {
+        let late = self.late.iter_mut().map(|late| &mut late.file);
+        let mut bytes = 0;
+        let mut oldest: Option<Held> = None;
+        for file in self.files.iter_mut().chain(late) {
+            // An error shows again when it is read.
+            let is_looked_at = file.look(now).is_ok();
+            let Some(since) = file.deleted_since.filter(|_| is_looked_at) else { continue };
+            let held = Held { since, bytes: file.size };
+            bytes += held.bytes;
+            oldest = Some(oldest.map_or(held, |other| other.min(held)));
+        }
+        (bytes, oldest)
+    }
+
+    /// Lets the file go that was deleted first. Returns the bytes it took.
+    pub(crate) fn let_go(&mut self, metrics: &Metrics) -> u64 {
+        let late = self.late.iter().map(|late| &late.file);
+        let first = self.files.iter().chain(late).filter(|file| file.deleted_since.is_some()).min_by_key(|file| file.deleted_since);
+        let Some((id, bytes)) = first.map(|file| (file.id, file.size)) else { return 0 };
+        if let Some(index) = self.late.iter().position(|late| late.file.id == id) {
+            let mut late = self.late.swap_remove(index);
+            self.count_unread(&late.file, metrics);
+            self.ended_balances.push(std::mem::take(&mut late.file.balance).finish(id, FileEnd::Counted));
+            self.is_in_batch = true;
+        } else if self.files.front().is_some_and(|front| front.id == id) {
+            self.count_unread(&self.files[0], metrics);
+            self.end_front(FileEnd::Counted);
+        } else if let Some(index) = self.files.iter().position(|file| file.id == id) {
+            self.count_unread(&self.files[index], metrics);
+            if let Some(file) = self.files.remove(index) {
+                let progress = Progress { is_finished: true, ..file.start.clone() };
+                self.late_marks.push(Mark { file: id, entry: file.entry(&self.path, progress) });
+                self.is_in_batch = true;
+            }
+        }
+        bytes
+    }
+
+    fn count_unread(&self, file: &TailFile, metrics: &Metrics) {
+        if file.is_drained() && file.offset >= file.size {
+            return;
+        }
+        metrics.possible_loss(PossibleLoss::DeletedHold);
+        tracing::warn!(
+            container = self.path,
+            file = file.name,
+            unread = file.size.saturating_sub(file.offset),
+            "deleted log file was held too long or took too much of the disk; its unread lines are missing"
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! The real program: started with a node's tree, stopped, killed, its metrics read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Node, wait_until};
+
+pub struct Program {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Program {
+    pub fn start(node: &Node, url: &str) -> Self {
+        Self::start_with(node, url, &[])
+    }
+
+    /// With further flags.
+    pub fn start_with(node: &Node, url: &str, flags: &[&str]) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_tailwater-agent")), node, url, flags)
+    }
+
+    /// With limits of a shell's `ulimit`.
+    pub fn start_limited(node: &Node, url: &str, ulimit: &str, flags: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{ulimit}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_tailwater-agent")]);
+        Self::start_by(shell, node, url, flags)
+    }
+
+    fn start_by(mut command: Command, node: &Node, url: &str, flags: &[&str]) -> Self {
+        let log = File::options().create(true).append(true).open(node.log()).unwrap();
+        // Free a moment ago; taken by another test in between, the program would end and the test say so.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let child = command
+            .args(["--listen", &address.to_string(), "--node-name", "node-a", "--push-url", url])
+            .arg("--pods-dir")
+            .arg(node.pods())
+            .arg("--data-dir")
+            .arg(node.data())
+            .args(flags)
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .stderr(Stdio::from(log))
+            .spawn()
+            .unwrap();
+        Self { child, address }
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// SIGTERM, and the wait for its end.
+    pub async fn terminate(mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        let mut ended = None;
+        wait_until(
+            "the end",
+            || {
+                ended = self.child.try_wait().unwrap();
+                ended.is_some()
+            },
+            || "running".to_owned(),
+        )
+        .await;
+        ended.unwrap()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// All samples by name with labels; none while it does not answer.
+    pub async fn metrics(&self) -> BTreeMap<String, f64> {
+        // Only the first of a process takes.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
+        let Ok(answer) = client.get(format!("http://{}/metrics", self.address)).send().await else { return BTreeMap::new() };
+        super::samples(&answer.text().await.unwrap_or_default())
+    }
+
+    /// Waits until a sample is what `is_right` says.
+    pub async fn wait_for_metric(&self, name: &str, is_right: impl Fn(f64) -> bool) {
+        for _ in 0..600 {
+            if self.metrics().await.get(name).is_some_and(|value| is_right(*value)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("`{name}` is {:?}", self.metrics().await.get(name));
+    }
+
+    /// Resident memory, in bytes.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line of every process");
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    /// The most memory it ever had, in bytes.
+    pub fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a line of every process");
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    /// Ticks of the processor it used, user and system.
+    pub fn processor_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    pub fn open_descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.kill();
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! Cases 17 to 28: restart and crash.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::support::program::Program;
+use crate::support::sequence::{Sequence, assert_exact};
+use crate::support::{Agent, Node, Numbers, Reaction, Recorder, gzip, wait_until};
+
+async fn pause(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+/// How often the program is killed; the contract's figure is 200, which takes minutes.
+fn kills() -> u64 {
+    std::env::var("TAILWATER_TORTURE_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(20)
+}
+
+/// 17. Killed again and again under load with rotations and compression; once as tailwater, once as a plain Loki.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_17_killed_at_random_under_load_with_rotations() {
+    for is_tailwater in [true, false] {
+        let (node, recorder) = (Node::new(), Recorder::start(is_tailwater).await);
+        let mut reactions = Numbers(17);
+        recorder.behave(move |_| match reactions.below(8) {
+            0 => Reaction::LoseAnswer,
+            1 => Reaction::Refuse(503),
+            2 | 3 => Reaction::Delay(Duration::from_millis(reactions.below(60))),
+            _ => Reaction::Store,
+        });
+        let stop = Arc::new(AtomicBool::new(false));
+        let writers: Vec<_> = (0..2)
+            .map(|number| {
+                let mut writer = Sequence::new(node.container(&format!("c{number}")));
+                let (stop, mut numbers) = (Arc::clone(&stop), Numbers(number));
+                std::thread::spawn(move || {
+                    let mut rotated = Vec::new();
+                    while !stop.load(Ordering::Acquire) {
+                        writer.lines(100);
+                        if numbers.below(12) == 0 {
+                            rotated.push(writer.container.rotate());
+                            // The kubelet compresses all but the newest.
+                            for path in rotated.drain(..rotated.len() - 1) {
+                                gzip(&path);
+                            }
+                        }
+                        std::thread::sleep(Duration::from_millis(15));
+                    }
+                    writer
+                })
+            })
+            .collect();
+        let mut moments = Numbers(99);
+        let mut hits = 0;
+        for _ in 0..kills() {
+            let mut program = Program::start(&node, &recorder.url());
+            pause(100 + moments.below(500)).await;
+            hits += u64::from(recorder.unanswered() > 0);
+            program.kill();
+        }
+        stop.store(true, Ordering::Release);
+        let writers: Vec<Sequence> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
+        let total = writers.iter().map(Sequence::total).sum();
+        let program = Program::start(&node, &recorder.url());
+        recorder.wait_for(total).await;
+        // Nothing more comes: a different repetition would be one more entry.
+        pause(1000).await;
+        assert_eq!(recorder.count(), total, "every repetition was identical");
+        assert_exact(&recorder, &writers.iter().collect::<Vec<_>>());
+        let metrics = program.metrics().await;
+        assert_eq!(metrics["tailwater_agent_possible_loss_total{reason=\"rotated_away\"}"], 0.0);
+        assert_eq!(metrics["tailwater_agent_balance_errors_total"], 0.0);
+        println!("{total} lines, {} sent, {} kills, {hits} with an unanswered push", recorder.all().len(), kills());
+    }
+}
+
+/// 18. Killed between the receiver's commit and its answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_18_killed_between_commit_and_answer() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    for _ in 0..8 {
+        recorder.behave(|_| Reaction::StoreAndHang(Duration::from_secs(100)));
+        writer.lines(100);
+        let mut program = Program::start(&node, &recorder.url());
+        // Stored and not answered: the rest of the case waits for this moment.
+        recorder.wait_for(writer.total()).await;
+        assert!(recorder.unanswered() > 0);
+        program.kill();
+        if writer.total() % 300 == 0 {
+            writer.container.rotate();
+        }
+    }
+    recorder.behave(|_| Reaction::Store);
+    writer.lines(100);
+    let _program = Program::start(&node, &recorder.url());
+    recorder.wait_for(writer.total()).await;
+    pause(500).await;
+    assert!(recorder.all().len() > recorder.count(), "lines were sent again");
+    assert_exact(&recorder, &[&writer]);
+}
+
+/// 19. The answer is lost, and the proxy in between repeats the request itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_19_lost_answers_and_requests_that_a_proxy_repeats() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    recorder.behave(|number| match number % 3 {
+        0 => Reaction::StoreTwice,
+        1 => Reaction::LoseAnswer,
+        _ => Reaction::Store,
+    });
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    let mut writer = Sequence::new(node.container("app"));
+    for round in 0..20 {
+        writer.lines(50);
+        if round % 6 == 5 {
+            writer.container.rotate();
+        }
+        pause(40).await;
+    }
+    recorder.wait_for(1000).await;
+    assert_exact(&recorder, &[&writer]);
+    assert!(recorder.all().len() > 1000, "lines came more than once");
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// 20. Positions deleted while the agent is down; and labels edited meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_20_deleted_positions_are_a_full_re_read_and_edited_labels_double_just_those_lines() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(300);
+    let old = writer.container.rotate();
+    writer.lines(300);
+    writer.container.rotate();
+    writer.lines(300);
+    gzip(&old);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(900).await;
+    agent.stop().await;
+    forget_positions(&node.data());
+    writer.lines(100);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    wait_until("a full read", || recorder.all().len() >= 1900, || recorder.all().len().to_string()).await;
+    recorder.wait_for(1000).await;
+    assert_exact(&recorder, &[&writer]);
+    assert_eq!(agent.metric("full_reread_total"), 3.0);
+    agent.assert_balanced();
+    agent.stop().await;
+    // Labels edited meanwhile: what is still there doubles, under the new ones.
+    forget_positions(&node.data());
+    let mut config = node.config(&recorder.url());
+    config.external_labels.insert("team".to_owned(), "new".to_owned());
+    let agent = Agent::start(config).await;
+    recorder.wait_for(2000).await;
+    let of_team = recorder.stored().iter().filter(|entry| entry.labels.contains("team=\"new\"")).count();
+    assert_eq!((of_team, recorder.count()), (1000, 2000));
+    assert_eq!(agent.metric("full_reread_total"), 3.0);
+    agent.stop().await;
+}
+
+fn forget_positions(data: &Path) {
+    for name in ["positions.json", "positions.json.1"] {
+        std::fs::remove_file(data.join(name)).unwrap_or_default();
+    }
+}
+
+/// 21. The positions file damaged in every way; cutting at every byte is tested on the format itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_21_damaged_positions_fall_back_to_the_ones_before_or_to_a_full_re_read() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(100);
+    let rotated = writer.container.rotate();
+    writer.lines(100);
+    gzip(&rotated);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(200).await;
+    agent.stop().await;
+    let (current, previous) = (node.data().join("positions.json"), node.data().join("positions.json.1"));
+    let whole = std::fs::read(&current).unwrap();
+    let mut numbers = Numbers(21);
+    let random: Vec<u8> = (0..whole.len()).map(|_| u8::try_from(numbers.below(256)).unwrap()).collect();
+    let future = String::from_utf8(whole.clone()).unwrap().replace("\"version\":1", "\"version\":99");
+    let mut damages: Vec<Vec<u8>> = vec![Vec::new(), vec![0; whole.len()], random, future.into_bytes(), b"{}".to_vec(), b"null\n".to_vec()];
+    damages.extend([1, 9, 20, whole.len() / 3, whole.len() / 2, whole.len() - 1].map(|length| whole[..length].to_vec()));
+    for (index, damage) in damages.iter().enumerate() {
+        let has_previous = index % 2 == 0;
+        std::fs::write(&current, damage).unwrap();
+        if has_previous {
+            std::fs::write(&previous, &whole).unwrap();
+        } else {
+            std::fs::write(&previous, damage).unwrap();
+        }
+        let agent = Agent::start(node.config(&recorder.url())).await;
+        writer.lines(5);
+        recorder.wait_for(writer.total()).await;
+        if !has_previous {
+            wait_until("files read again", || agent.metric("full_reread_total") >= 1.0, || agent.handle.render_metrics()).await;
+        }
+        agent.assert_balanced();
+        agent.stop().await;
+        assert_exact(&recorder, &[&writer]);
+    }
+}
+
+/// 22. The data directory full, then read-only, then back.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_22_a_full_and_a_read_only_data_directory_do_not_stop_shipping() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(50);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(50).await;
+    let temporary = node.data().join("positions.json.tmp");
+    // A disk that is full: writes end with ENOSPC. Then one that takes no file at all.
+    std::fs::remove_file(&temporary).unwrap_or_default();
+    std::os::unix::fs::symlink("/dev/full", &temporary).unwrap();
+    for round in 0..2 {
+        let before = agent.metric("positions_write_errors_total");
+        writer.lines(50);
+        writer.container.rotate();
+        writer.lines(50);
+        recorder.wait_for(writer.total()).await;
+        wait_until("a refused write", || agent.metric("positions_write_errors_total") > before, || agent.handle.render_metrics()).await;
+        std::fs::remove_file(&temporary).unwrap_or_else(|_| std::fs::remove_dir(&temporary).unwrap());
+        if round == 0 {
+            std::fs::create_dir(&temporary).unwrap();
+        }
+    }
+    writer.lines(50);
+    recorder.wait_for(writer.total()).await;
+    assert_eq!(recorder.all().len(), writer.total());
+    agent.assert_balanced();
+    agent.stop().await;
+    // The positions written afterwards are whole: nothing is sent again.
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    writer.lines(50);
+    recorder.wait_for(writer.total()).await;
+    assert_eq!(recorder.all().len(), writer.total());
+    assert_exact(&recorder, &[&writer]);
+    agent.stop().await;
+}
+
+/// 23. SIGTERM under load while the receiver does not answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_23_a_slow_receiver_does_not_hold_up_the_end() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    recorder.behave(|_| Reaction::Delay(Duration::from_secs(300)));
+    let program = Program::start_with(&node, &recorder.url(), &["--shutdown-timeout", "500ms"]);
+    for _ in 0..10 {
+        writer.lines(500);
+        pause(20).await;
+    }
+    wait_until("a push", || recorder.pushes() > 0, || "none".to_owned()).await;
+    let status = program.terminate().await;
+    assert!(status.success(), "{status}");
+    assert_eq!(recorder.count(), 0, "it ended although nothing was answered");
+    recorder.behave(|_| Reaction::Store);
+    writer.lines(100);
+    let program = Program::start(&node, &recorder.url());
+    recorder.wait_for(writer.total()).await;
+    assert_exact(&recorder, &[&writer]);
+    assert!(program.terminate().await.success());
+}
+
+/// 24. Killed while a line of 40 pieces is half read and the other stream flows.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_24_killed_while_a_line_of_forty_pieces_is_half_read() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    let mut long = node.container("long");
+    let mut expected = Vec::new();
+    for round in 0..4 {
+        let mut line = String::new();
+        let mut program = Program::start(&node, &recorder.url());
+        for piece in 0..20 {
+            let text = format!("{round}.{piece} {} ", "p".repeat(1000));
+            long.write("stdout", "P", &text);
+            long.write("stderr", "F", &format!("line {}", round * 40 + piece));
+            line.push_str(&text);
+        }
+        writer.lines(20);
+        recorder.wait_for(writer.total() + (round * 41) + 20).await;
+        program.kill();
+        let mut program = Program::start(&node, &recorder.url());
+        for piece in 20..40 {
+            let text = format!("{round}.{piece} {} ", "p".repeat(1000));
+            long.write("stdout", "P", &text);
+            long.write("stderr", "F", &format!("line {}", round * 40 + piece));
+            line.push_str(&text);
+            if piece == 30 {
+                long.rotate();
+            }
+        }
+        long.write("stdout", "F", "end");
+        expected.push(line + "end");
+        recorder.wait_for(writer.total() + (round + 1) * 41).await;
+        program.kill();
+    }
+    assert_eq!(recorder.lines()["long/stdout"], expected);
+    assert_eq!(recorder.lines()["long/stderr"], crate::support::numbered(0..160));
+    assert_eq!(recorder.count(), writer.total() + 4 + 160);
+    assert!(recorder.all().len() > recorder.count(), "lines of the other stream were sent again");
+}
+
+/// 25. A reboot: the same files under other inode and device numbers.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_25_the_same_files_with_other_numbers_go_on_where_they_were() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(100);
+    writer.container.rotate();
+    writer.lines(100);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(200).await;
+    agent.stop().await;
+    writer.lines(100);
+    let directory = writer.container.directory.clone();
+    let copy = directory.with_file_name("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(&directory).unwrap().flatten() {
+        let target = copy.join(entry.file_name());
+        std::fs::copy(entry.path(), &target).unwrap();
+        let modified = entry.metadata().unwrap().modified().unwrap();
+        std::fs::File::options().append(true).open(target).unwrap().set_modified(modified).unwrap();
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+    std::fs::rename(copy, directory).unwrap();
+    writer.container.reopen();
+    writer.lines(100);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(400).await;
+    assert_exact(&recorder, &[&writer]);
+    assert_eq!(recorder.all().len(), 400, "nothing was sent again");
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// 26. Two agents on one data directory.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_26_a_second_agent_waits_for_the_first() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    let first = Program::start(&node, &recorder.url());
+    writer.lines(200);
+    recorder.wait_for(200).await;
+    let mut second = Program::start(&node, &recorder.url());
+    writer.lines(200);
+    recorder.wait_for(400).await;
+    pause(700).await;
+    assert!(!second.has_ended(), "it waits");
+    assert!(second.metrics().await.is_empty(), "it does nothing meanwhile");
+    assert!(first.terminate().await.success());
+    writer.lines(200);
+    recorder.wait_for(600).await;
+    assert_exact(&recorder, &[&writer]);
+    assert_eq!(recorder.all().len(), 600);
+    // One that is told to stop while it waits ends at once, as it should.
+    let third = Program::start(&node, &recorder.url());
+    pause(300).await;
+    assert!(third.terminate().await.success());
+    assert!(second.terminate().await.success());
+}
+
+/// 27. Positions in the format of another release: read again in full.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_27_positions_of_another_release_are_a_full_re_read() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(200);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(200).await;
+    agent.stop().await;
+    for name in ["positions.json", "positions.json.1"] {
+        let path = node.data().join(name);
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let (_, rest) = text.split_once("\"body\":").unwrap();
+        let body = rest.strip_suffix("}\n").unwrap().replace("\"version\":1", "\"version\":0");
+        std::fs::write(path, format!("{{\"crc32c\":\"{:08x}\",\"body\":{body}}}\n", crc32c::crc32c(body.as_bytes()))).unwrap();
+    }
+    writer.lines(50);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(250).await;
+    wait_until("a full read", || recorder.all().len() >= 450, || recorder.all().len().to_string()).await;
+    assert_exact(&recorder, &[&writer]);
+    assert_eq!(agent.metric("full_reread_total"), 1.0);
+    agent.stop().await;
+}
+
+/// 28. The receiver is set back to an older state; `rewind` brings back what the node still has.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_28_rewind_sends_again_what_is_still_there_and_counts_what_is_not() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    let mut rotated = Vec::new();
+    for _ in 0..3 {
+        writer.lines(200);
+        rotated.push(writer.container.rotate());
+    }
+    writer.lines(200);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(800).await;
+    gzip(&rotated[1]);
+    pause(700).await;
+    agent.stop().await;
+    let before = recorder.stored();
+    std::fs::remove_file(&rotated[0]).unwrap();
+    recorder.forget();
+    // Nothing of it comes by itself.
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    writer.lines(10);
+    recorder.wait_for(10).await;
+    agent.stop().await;
+    assert_eq!(recorder.count(), 10);
+    let output = Command::new(env!("CARGO_BIN_EXE_tailwater-agent"))
+        .args(["rewind", "--since", "100years", "--data-dir"])
+        .arg(node.data())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(610).await;
+    pause(500).await;
+    let stored = recorder.stored();
+    assert_eq!(stored.len(), 610, "what the node still has");
+    assert_eq!(before.iter().filter(|entry| stored.contains(entry)).count(), 600, "is the same as it was");
+    assert_eq!(agent.metric("possible_loss_total{reason=\"rotated_away\"}"), 1.0, "and the file that is gone is counted");
+    assert_eq!(agent.metric("balance_errors_total"), 0.0);
+    agent.stop().await;
+    // The request was for once.
+    let sent = recorder.all().len();
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    writer.lines(10);
+    recorder.wait_for(620).await;
+    assert_eq!(recorder.all().len(), sent + 10);
+    agent.stop().await;
+}

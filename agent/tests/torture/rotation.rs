@@ -1,0 +1,511 @@
+//! Cases 1 to 16: rotation.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::program::Program;
+use crate::support::sequence::{Sequence, assert_exact, faults};
+use crate::support::{Agent, Node, Reaction, Recorder, gzip, numbered, wait_until};
+
+async fn pause(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+/// 1. Rename and reopen under load, many times.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_01_twenty_rotations_under_load() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    let mut writer = Sequence::new(node.container("app"));
+    let writer = tokio::task::spawn_blocking(move || {
+        for _ in 0..20 {
+            writer.lines(1000);
+            writer.container.rename();
+            writer.lines(300);
+            writer.container.reopen();
+            std::thread::sleep(Duration::from_millis(15));
+        }
+        writer
+    });
+    let writer = writer.await.unwrap();
+    recorder.wait_for(writer.total()).await;
+    assert_exact(&recorder, &[&writer]);
+    assert_eq!(recorder.all().len(), writer.total(), "sent once");
+    wait_until("20 rotations", || agent.metric("rotations_total") >= 20.0, || agent.handle.render_metrics()).await;
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// 2. No live file for a while; the writer goes on into the renamed one.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_02_lines_between_rename_and_reopen_come_before_those_of_the_new_file() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(100);
+    recorder.wait_for(100).await;
+    writer.container.rename();
+    for part in 1..=6 {
+        writer.lines(50);
+        recorder.wait_for(100 + part * 50).await;
+        pause(100).await;
+    }
+    writer.container.reopen();
+    writer.lines(100);
+    recorder.wait_for(500).await;
+    assert_exact(&recorder, &[&writer]);
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// 3. Reopen fails: the file is renamed back, and rotated again later.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_03_renamed_back_and_rotated_again() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(100);
+    for round in 0..4 {
+        let rotated = writer.container.rename();
+        writer.lines(50);
+        if round % 2 == 0 {
+            pause(150).await;
+        }
+        std::fs::rename(rotated, writer.container.live()).unwrap();
+        writer.lines(50);
+        if round % 2 == 1 {
+            pause(150).await;
+        }
+    }
+    writer.container.rotate();
+    writer.lines(100);
+    recorder.wait_for(600).await;
+    assert_exact(&recorder, &[&writer]);
+    assert_eq!(recorder.all().len(), 600, "nothing was read from its beginning again");
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// 4. Three rotations while the program is stopped, the oldest two compressed.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_04_three_rotations_while_stopped_two_of_them_compressed() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(100);
+    let program = Program::start(&node, &recorder.url());
+    recorder.wait_for(100).await;
+    program.signal(Signal::SIGSTOP);
+    writer.lines(100);
+    let first = writer.container.rotate();
+    writer.lines(500);
+    let second = writer.container.rotate();
+    writer.lines(500);
+    writer.container.rotate();
+    writer.lines(100);
+    gzip(&first);
+    gzip(&second);
+    program.signal(Signal::SIGCONT);
+    recorder.wait_for(writer.total()).await;
+    assert_exact(&recorder, &[&writer]);
+    assert_eq!(recorder.all().len(), writer.total(), "the copy of the file that was held open was not read as well");
+    let metrics = program.metrics().await;
+    assert_eq!(metrics["tailwater_agent_balance_errors_total"], 0.0);
+    assert_eq!(metrics["tailwater_agent_possible_loss_total{reason=\"rotated_away\"}"], 0.0);
+}
+
+/// 5. A plain file half read is compressed while the agent is down.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_05_a_half_read_file_is_continued_inside_its_compressed_copy() {
+    for lines_before in [1, 2, 300] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        let mut writer = Sequence::new(node.container("app"));
+        writer.lines(lines_before);
+        let agent = Agent::start(node.config(&recorder.url())).await;
+        recorder.wait_for(lines_before).await;
+        agent.stop().await;
+        writer.lines(2000);
+        let rotated = writer.container.rotate();
+        writer.lines(10);
+        gzip(&rotated);
+        let agent = Agent::start(node.config(&recorder.url())).await;
+        recorder.wait_for(writer.total()).await;
+        assert_exact(&recorder, &[&writer]);
+        assert_eq!(recorder.all().len(), writer.total(), "continued, not begun anew");
+        agent.assert_balanced();
+        agent.stop().await;
+        // Once finished, it is not read again by the next agent either.
+        let agent = Agent::start(node.config(&recorder.url())).await;
+        writer.lines(10);
+        recorder.wait_for(writer.total()).await;
+        assert_eq!(recorder.all().len(), writer.total());
+        agent.assert_balanced();
+        agent.stop().await;
+    }
+}
+
+/// 6. The copy grows as `.tmp`, is renamed, and the plain file is unlinked only after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_06_a_growing_temporary_file_is_never_read() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    let mut writer = Sequence::new(node.container("app"));
+    let mut rotated = Vec::new();
+    for _ in 0..3 {
+        writer.lines(500);
+        rotated.push(writer.container.rotate());
+        pause(30).await;
+    }
+    writer.lines(100);
+    for path in &rotated {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&std::fs::read(path).unwrap()).unwrap();
+        let bytes = encoder.finish().unwrap();
+        let named = |ending: &str| std::path::PathBuf::from(format!("{}.{ending}", path.display()));
+        let mut temporary = File::create(named("tmp")).unwrap();
+        for part in bytes.chunks(bytes.len() / 5 + 1) {
+            temporary.write_all(part).unwrap();
+            pause(60).await;
+        }
+        drop(temporary);
+        std::fs::rename(named("tmp"), named("gz")).unwrap();
+        pause(700).await;
+        std::fs::remove_file(path).unwrap();
+    }
+    writer.lines(100);
+    recorder.wait_for(writer.total()).await;
+    pause(700).await;
+    assert_exact(&recorder, &[&writer]);
+    assert_eq!(recorder.all().len(), writer.total(), "nothing was read twice");
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// 7. Rotated away while the receiver is down and the agent holds the descriptors; then with too little room to hold them.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_07_deleted_files_are_held_until_they_are_read_within_the_limit() {
+    for is_enough in [true, false] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        recorder.behave(|_| Reaction::Refuse(503));
+        let mut config = node.config(&recorder.url());
+        config.client.batchsize = 20_000;
+        config.readers = 1;
+        config.deleted_hold_bytes = if is_enough { 1 << 30 } else { 300_000 };
+        let agent = Agent::start(config).await;
+        let mut writer = Sequence::new(node.container("app"));
+        for _ in 0..6 {
+            writer.lines(1000);
+            let rotated = writer.container.rotate();
+            // Seen under its new name before it goes.
+            pause(150).await;
+            std::fs::remove_file(rotated).unwrap();
+        }
+        writer.lines(10);
+        if !is_enough {
+            let name = "possible_loss_total{reason=\"deleted_hold\"}";
+            wait_until("files let go", || agent.metric(name) >= 3.0, || agent.handle.render_metrics()).await;
+        }
+        recorder.behave(|_| Reaction::Store);
+        let last = format!("app stderr {}", writer.written[1] - 1);
+        let has_last = || recorder.stored().iter().any(|entry| entry.line.starts_with(&last));
+        wait_until("the last line", has_last, || recorder.count().to_string()).await;
+        if is_enough {
+            recorder.wait_for(writer.total()).await;
+            assert_exact(&recorder, &[&writer]);
+            agent.assert_balanced();
+        } else {
+            let missing = writer.total() - recorder.count();
+            assert!(missing > 0 && missing < 6000, "{missing} lines missing");
+            assert_eq!(agent.metric("balance_errors_total"), 0.0);
+        }
+        agent.stop().await;
+    }
+}
+
+/// 8. The oldest file is truly gone when the agent comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_08_exactly_the_unread_lines_of_a_file_that_is_gone_are_missing_and_counted_once() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(100);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(100).await;
+    agent.stop().await;
+    writer.lines(50);
+    let gone = writer.container.rotate();
+    writer.lines(200);
+    let compressed = writer.container.rotate();
+    writer.lines(200);
+    writer.container.rotate();
+    writer.lines(100);
+    std::fs::remove_file(gone).unwrap();
+    gzip(&compressed);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(600).await;
+    assert_eq!(recorder.count(), writer.total() - 50);
+    let numbers = |stream: &str| -> Vec<usize> {
+        let lines = recorder.lines().remove(&format!("app/{stream}")).unwrap();
+        lines.iter().map(|line| line.split(' ').nth(2).unwrap().parse().unwrap()).collect()
+    };
+    assert_eq!(numbers("stdout"), (0..80).chain(120..520).collect::<Vec<_>>());
+    assert_eq!(numbers("stderr"), (0..20).chain(30..130).collect::<Vec<_>>());
+    assert_eq!(agent.metric("possible_loss_total{reason=\"rotated_away\"}"), 1.0);
+    assert_eq!(agent.handle.metrics().possible_losses, 1);
+    assert_eq!(agent.metric("balance_errors_total"), 0.0);
+    agent.stop().await;
+}
+
+/// 9. The new live file has the inode of the deleted one and is longer than its offset, with the agent running and down.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_09_a_new_file_with_the_inode_of_a_deleted_one_is_read_from_its_beginning() {
+    for is_running in [true, false] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        let mut writer = Sequence::new(node.container("app"));
+        writer.lines(100);
+        let inode = writer.container.live().metadata().unwrap().ino();
+        let first = Agent::start(node.config(&recorder.url())).await;
+        let mut running = Some(first);
+        recorder.wait_for(100).await;
+        if let Some(agent) = running.as_ref().filter(|_| is_running) {
+            // The descriptor is let go once the file is gone, drained and followed by another; then its inode is free.
+            let rotated = writer.container.rename();
+            std::fs::remove_file(rotated).unwrap();
+            writer.container.reopen();
+            writer.lines(5);
+            recorder.wait_for(105).await;
+            let is_let_go = || agent.metric("open_files") <= 1.0;
+            wait_until("the deleted file closed", is_let_go, || agent.handle.render_metrics()).await;
+            writer.container.rename();
+        } else {
+            running.take().unwrap().stop().await;
+            writer.container.file = None;
+            std::fs::remove_file(writer.container.live()).unwrap();
+        }
+        let mut is_reused = false;
+        let mut others = Vec::new();
+        for number in 0..200 {
+            writer.container.reopen();
+            is_reused = writer.container.live().metadata().unwrap().ino() == inode;
+            if is_reused {
+                break;
+            }
+            writer.container.file = None;
+            let other = node.data().with_file_name(format!("other-{number}"));
+            std::fs::rename(writer.container.live(), &other).unwrap();
+            others.push(other);
+        }
+        if !is_reused {
+            println!("skipped: this file system does not use the inode again");
+            writer.container.reopen();
+        }
+        writer.lines(300);
+        let agent = match running {
+            Some(agent) => agent,
+            None => Agent::start(node.config(&recorder.url())).await,
+        };
+        recorder.wait_for(writer.total()).await;
+        assert_exact(&recorder, &[&writer]);
+        assert_eq!(agent.metric("balance_errors_total"), 0.0);
+        if is_running {
+            assert_eq!(agent.handle.metrics().possible_losses, 0);
+        }
+        agent.stop().await;
+    }
+}
+
+/// 10. One line cut by the rotation, its end written after lines of the other stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_10_a_line_cut_by_a_rotation_is_one_line_and_the_other_stream_goes_on() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    let mut container = node.container("app");
+    let mut expected = Vec::new();
+    for round in 0..5 {
+        container.write("stderr", "F", &format!("line {}", round * 3));
+        container.write("stdout", "P", &format!("{round} head, "));
+        container.rotate();
+        container.write("stderr", "F", &format!("line {}", round * 3 + 1));
+        container.write("stderr", "F", &format!("line {}", round * 3 + 2));
+        pause(60).await;
+        container.write("stdout", "F", "tail");
+        expected.push(format!("{round} head, tail"));
+    }
+    recorder.wait_for(20).await;
+    assert_eq!(recorder.lines()["app/stdout"], expected);
+    assert_eq!(recorder.lines()["app/stderr"], numbered(0..15));
+    assert_eq!(recorder.count(), 20);
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// 11. Two rotations within one interval of polling.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_11_two_rotations_within_one_look() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    let mut writer = Sequence::new(node.container("app"));
+    for _ in 0..10 {
+        writer.lines(100);
+        writer.container.rotate();
+        writer.lines(20);
+        writer.container.rotate();
+        writer.lines(20);
+        pause(120).await;
+    }
+    recorder.wait_for(writer.total()).await;
+    assert_exact(&recorder, &[&writer]);
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// 12. Copytruncate of a static target: a slow refill, and one beyond the old size before the next look.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_12_copytruncate_is_noticed_counted_and_read_from_the_new_beginning() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(200);
+    let program = {
+        let yaml = node.data().with_file_name("promtail.yaml");
+        let target = format!(
+            "server: {{disable: true}}\nclients: [{{url: '{}'}}]\npositions: {{filename: {}}}\nscrape_configs:\n- job_name: t\n  pipeline_stages: [{{cri: {{}}}}]\n  \
+             static_configs: [{{targets: [localhost], labels: {{container: app, __path__: '{}'}}}}]\n",
+            recorder.url(),
+            node.data().join("positions.yaml").display(),
+            writer.container.live().display()
+        );
+        std::fs::write(&yaml, target).unwrap();
+        Program::start_with(&node, &recorder.url(), &["--promtail-config", yaml.to_str().unwrap()])
+    };
+    recorder.wait_for(200).await;
+    let truncate = |writer: &Sequence| OpenOptions::new().write(true).open(writer.container.live()).unwrap().set_len(0).unwrap();
+    // Slowly refilled.
+    truncate(&writer);
+    pause(600).await;
+    for _ in 0..10 {
+        writer.lines(5);
+        pause(60).await;
+    }
+    recorder.wait_for(250).await;
+    program.wait_for_metric("tailwater_agent_truncated_total", |count| count == 1.0).await;
+    // Beyond the old size before the next look.
+    program.signal(Signal::SIGSTOP);
+    truncate(&writer);
+    writer.lines(800);
+    program.signal(Signal::SIGCONT);
+    recorder.wait_for(1050).await;
+    assert!(faults(&recorder, &[&writer]).is_empty(), "{:?}", faults(&recorder, &[&writer]));
+    program.wait_for_metric("tailwater_agent_truncated_total", |count| count == 2.0).await;
+    let metrics = program.metrics().await;
+    assert_eq!(metrics["tailwater_agent_possible_loss_total{reason=\"truncated\"}"], 2.0);
+    assert_eq!(metrics["tailwater_agent_balance_errors_total"], 0.0);
+}
+
+/// 13. The old file grows by 1 MiB after its successor has data; before it is final, and after.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_13_a_late_writer_loses_nothing_and_is_counted_only_after_the_end() {
+    for is_after_the_end in [false, true] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        let agent = Agent::start(node.config(&recorder.url())).await;
+        let mut writer = Sequence::new(node.container("app"));
+        let mut late = Sequence::new(node.container("late"));
+        late.container.directory = writer.container.directory.clone();
+        "app".clone_into(&mut late.name);
+        late.container.nanos = 1_000_000_000;
+        writer.lines(100);
+        recorder.wait_for(100).await;
+        let rotated = writer.container.rename();
+        let late_file =
+            if is_after_the_end { OpenOptions::new().append(true).open(rotated).unwrap() } else { writer.container.file.take().unwrap() };
+        writer.container.reopen();
+        // Its numbers go on after those of the late writer, its stamps as well.
+        late.written = writer.written;
+        late.container.file = Some(late_file);
+        if is_after_the_end {
+            let new_lines: Vec<String> = (0..10).map(|number| format!("line {number}")).collect();
+            let mut successor = node.container("next");
+            successor.directory = writer.container.directory.clone();
+            successor.file = writer.container.file.take();
+            successor.nanos = 2_000_000_000;
+            successor.lines(0..10);
+            recorder.wait_for(110).await;
+            wait_until("the end of the old file", || agent.metric("rotations_total") == 1.0, || agent.handle.render_metrics()).await;
+            late.payload = 1000;
+            late.lines(1000);
+            late.container.file = None;
+            recorder.wait_for(1110).await;
+            let stored = recorder.stored();
+            assert_eq!(stored.iter().filter(|entry| entry.line.starts_with("line ")).count(), new_lines.len());
+            assert_eq!(stored.iter().filter(|entry| entry.line.starts_with("app ")).count(), 1100);
+            assert!(agent.metric("late_growth_total") >= 1.0);
+        } else {
+            late.payload = 1000;
+            for _ in 0..10 {
+                late.lines(100);
+                pause(20).await;
+            }
+            // The new file has data only now, and the old one is still open.
+            writer.written = late.written;
+            writer.container.nanos = late.container.nanos;
+            writer.lines(100);
+            late.written = writer.written;
+            recorder.wait_for(1200).await;
+            assert_exact(&recorder, &[&writer]);
+            assert_eq!(agent.metric("late_growth_total"), 0.0);
+        }
+        assert_eq!(recorder.all().len(), recorder.count());
+        agent.assert_balanced();
+        agent.stop().await;
+    }
+}
+
+/// 14. CRI-O: the new file is renamed over the old one, which is unlinked at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_14_a_file_that_another_is_renamed_over_is_drained_by_its_descriptor() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    let mut writer = Sequence::new(node.container("app"));
+    let live = writer.container.live();
+    for _ in 0..8 {
+        writer.lines(500);
+        // Open at the agent before its name goes.
+        pause(150).await;
+        writer.lines(500);
+        let temporary = live.with_extension("log.tmp");
+        let new = OpenOptions::new().create_new(true).append(true).open(&temporary).unwrap();
+        std::fs::rename(&temporary, &live).unwrap();
+        writer.lines(50);
+        writer.container.file = Some(new);
+    }
+    writer.lines(100);
+    recorder.wait_for(writer.total()).await;
+    assert_exact(&recorder, &[&writer]);
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// 16. The kubelet restarts in the middle of a rotation: for a while there is no live file, and no writer either.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_16_a_rotated_file_without_a_live_one_is_not_read_again() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(200);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(200).await;
+    writer.container.rename();
+    pause(1500).await;
+    agent.stop().await;
+    // Over a restart of the agent as well.
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    pause(1500).await;
+    writer.lines(50);
+    writer.container.reopen();
+    writer.lines(50);
+    recorder.wait_for(300).await;
+    assert_exact(&recorder, &[&writer]);
+    assert_eq!(recorder.all().len(), 300, "nothing was read from its beginning again");
+    agent.assert_balanced();
+    agent.stop().await;
+}
