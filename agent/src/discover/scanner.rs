@@ -80,7 +80,8 @@ impl Running {
     fn scan(&mut self) {
         let started = Instant::now();
         let mut ignored = Ignored::default();
-        let mut is_watching = self.watch(&self.scanner.root.clone());
+        // Without the tree there is nothing that would say when it comes again.
+        let mut is_watching = self.watch(&self.scanner.root.clone()) && self.scanner.root.is_dir();
         let mut seen = BTreeSet::new();
         match listing::pods(&self.scanner.root, &mut ignored) {
             Ok(pods) => {

@@ -3,7 +3,8 @@
 //! Data is found by polling sizes, so only these kinds of event are asked of the kernel. Lost events and failed watches show as flags; the
 //! scanner then scans. Nothing is ever required of this: with no watch at all the scans do the work.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,8 @@ pub(crate) struct Change {
 #[derive(Debug)]
 pub(crate) struct DirectoryWatches {
     watcher: RecommendedWatcher,
-    watched: HashSet<PathBuf>,
+    /// With device and inode: a directory that was deleted and made again is another one.
+    watched: HashMap<PathBuf, (u64, u64)>,
     must_rescan: Arc<AtomicBool>,
 }
 
@@ -49,35 +51,45 @@ impl DirectoryWatches {
             }
         };
         let watcher = RecommendedWatcher::new(handler, config)?;
-        Ok(Self { watcher, watched: HashSet::new(), must_rescan })
+        Ok(Self { watcher, watched: HashMap::new(), must_rescan })
     }
 
     /// Watches a directory. Returns whether it is newly watched, and so must be listed once more.
     pub(crate) fn watch(&mut self, directory: &Path) -> notify::Result<bool> {
-        if self.watched.contains(directory) {
-            return Ok(false);
+        // Taken before the watch: should another directory come in between, it is watched again.
+        let identity = identity(directory);
+        match self.watched.get(directory) {
+            Some(known) if identity == Some(*known) => return Ok(false),
+            Some(_) => self.forget(directory),
+            None => {}
         }
         self.watcher.watch(directory, RecursiveMode::NonRecursive)?;
-        self.watched.insert(directory.to_owned());
+        self.watched.insert(directory.to_owned(), identity.unwrap_or_default());
         Ok(true)
     }
 
     /// Forgets a directory that is gone, so that one of the same name is watched anew.
     pub(crate) fn forget(&mut self, directory: &Path) {
-        if self.watched.remove(directory) && self.watcher.unwatch(directory).is_err() {
+        if self.watched.remove(directory).is_some() && self.watcher.unwatch(directory).is_err() {
             // The kernel dropped the watch with the directory.
             tracing::trace!(directory = %directory.display(), "watch was gone");
         }
     }
 
     pub(crate) fn watched(&self) -> impl Iterator<Item = &PathBuf> {
-        self.watched.iter()
+        self.watched.keys()
     }
 
     /// Whether events were lost since the last call.
     pub(crate) fn take_must_rescan(&self) -> bool {
         self.must_rescan.swap(false, Ordering::AcqRel)
     }
+}
+
+/// Device and inode of a directory.
+fn identity(directory: &Path) -> Option<(u64, u64)> {
+    let metadata = directory.metadata().ok()?;
+    metadata.is_dir().then(|| (metadata.dev(), metadata.ino()))
 }
 
 #[cfg(test)]

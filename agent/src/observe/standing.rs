@@ -164,7 +164,7 @@ mod tests {
         };
         metrics.files.report("shop_a_u/c", 1, view("shop_a_u/c", 2));
         metrics.files.report("shop_b_u/c", 1, FileView { last_error: Some("denied".to_owned()), ..view("shop_b_u/c", 9) });
-        let positions = Positions { files: vec![file_entry("shop_a_u/c", 60)], ..Positions::default() };
+        let positions = Positions { files: vec![file_entry("shop_a_u/c", 60).into()], ..Positions::default() };
         let found = standings(&metrics, &positions);
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].acknowledged, found[0].lag_bytes, found[0].read, found[0].state()), (60, 47, Some(80), "reading"));

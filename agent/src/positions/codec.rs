@@ -7,9 +7,10 @@
 //! anywhere makes the file unreadable, and an unreadable file is only ever replaced, never repaired.
 
 use std::collections::BTreeMap;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::table::{CutKind, FileEntry, InstanceEntry, InstanceKey, LabelSet, LineCut, Positions, Progress, StageProgress};
 use crate::parse::cri::OutputStream;
@@ -34,9 +35,8 @@ pub(crate) enum DecodeError {
     Version { version: u32 },
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Body {
-    version: u32,
     generation: u64,
     files: Vec<StoredFile>,
     instances: Vec<StoredInstance>,
@@ -97,25 +97,67 @@ struct StoredLabelSet {
     metadata: Option<BTreeMap<String, String>>,
 }
 
-/// `positions` as the bytes of a file, with its generation.
-pub(crate) fn encode(positions: &Positions, generation: u64) -> Vec<u8> {
-    let body = Body {
-        version: VERSION,
-        generation,
-        files: positions.files.iter().map(stored_file).collect(),
-        instances: positions.instances.iter().map(stored_instance).collect(),
-    };
-    let body = serde_json::to_vec(&body).expect("maps with text keys, numbers and text are always JSON");
-    let mut bytes = Vec::with_capacity(body.len() + 64);
-    bytes.extend_from_slice(HEAD);
-    bytes.extend_from_slice(checksum(&body).as_bytes());
-    bytes.extend_from_slice(MIDDLE);
-    bytes.extend_from_slice(&body);
-    bytes.extend_from_slice(TAIL);
-    bytes
+/// Writes `positions` with their generation as the bytes of a file, entry by entry; the checksum is filled in at the end.
+pub(crate) fn encode_to(positions: &Positions, generation: u64, mut out: impl Write + Seek) -> io::Result<()> {
+    out.write_all(HEAD)?;
+    let at = out.stream_position()?;
+    out.write_all(b"00000000")?;
+    out.write_all(MIDDLE)?;
+    let mut body = Summing { out, crc: 0 };
+    let borrowed =
+        BorrowedBody { version: VERSION, generation, files: Files(&positions.files), instances: Instances(&positions.instances) };
+    serde_json::to_writer(&mut body, &borrowed)?;
+    let Summing { mut out, crc } = body;
+    out.write_all(TAIL)?;
+    out.seek(SeekFrom::Start(at))?;
+    out.write_all(format!("{crc:08x}").as_bytes())?;
+    out.flush()
 }
 
-/// Reads what [`encode`] wrote; any other bytes are an error.
+/// Sums up what goes through.
+struct Summing<W> {
+    out: W,
+    crc: u32,
+}
+
+impl<W: Write> Write for Summing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.crc = crc32c::crc32c_append(self.crc, &bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// [`Body`] as it is written, without a copy of all entries.
+#[derive(Serialize)]
+struct BorrowedBody<'a> {
+    version: u32,
+    generation: u64,
+    files: Files<'a>,
+    instances: Instances<'a>,
+}
+
+struct Files<'a>(&'a [Arc<FileEntry>]);
+
+impl Serialize for Files<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|entry| stored_file(entry)))
+    }
+}
+
+struct Instances<'a>(&'a BTreeMap<InstanceKey, Arc<InstanceEntry>>);
+
+impl Serialize for Instances<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|(key, entry)| stored_instance((key, entry.as_ref()))))
+    }
+}
+
+/// Reads what [`encode_to`] wrote; any other bytes are an error.
 pub(crate) fn decode(bytes: &[u8]) -> Result<(Positions, u64), DecodeError> {
     let rest = bytes.strip_prefix(HEAD).ok_or(DecodeError::Frame)?;
     let (stored, rest) = rest.split_at_checked(8).ok_or(DecodeError::Frame)?;
@@ -129,8 +171,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Positions, u64), DecodeError> {
         return Err(DecodeError::Version { version });
     }
     let body: Body = serde_json::from_slice(body).map_err(DecodeError::Body)?;
-    let files = body.files.into_iter().map(file_entry).collect::<Option<_>>().ok_or(DecodeError::Frame)?;
-    Ok((Positions { files, instances: body.instances.into_iter().map(instance_entry).collect() }, body.generation))
+    let files = body.files.into_iter().map(|stored| file_entry(stored).map(Arc::new)).collect::<Option<_>>().ok_or(DecodeError::Frame)?;
+    Ok((
+        Positions { files, instances: body.instances.into_iter().map(instance_entry).map(|(key, entry)| (key, Arc::new(entry))).collect() },
+        body.generation,
+    ))
 }
 
 #[derive(Deserialize)]
@@ -232,6 +277,12 @@ pub(crate) mod tests {
     use crate::positions::table::tests::file_entry as plain_entry;
     use proptest::prelude::*;
 
+    pub(crate) fn encode(positions: &Positions, generation: u64) -> Vec<u8> {
+        let mut bytes = io::Cursor::new(Vec::new());
+        encode_to(positions, generation, &mut bytes).unwrap();
+        bytes.into_inner()
+    }
+
     pub(crate) fn sample() -> Positions {
         let mut file = plain_entry("ns_pod_uid/app", 1234);
         file.cuts = [CutKind::End, CutKind::Shorten, CutKind::Flush { key: 7 }, CutKind::Clock { stamp: 9, until: 10 }]
@@ -244,8 +295,9 @@ pub(crate) mod tests {
             labels: BTreeMap::from([("namespace".to_owned(), "n\"s".to_owned())]),
             metadata: Some(BTreeMap::from([("pod_uid".to_owned(), "u".to_owned())])),
         };
-        let instances = BTreeMap::from([(file.instance.clone(), InstanceEntry { label_sets: vec![set], first_stamp: 99, revision: 3 })]);
-        Positions { files: vec![file], instances }
+        let instances =
+            BTreeMap::from([(file.instance.clone(), Arc::new(InstanceEntry { label_sets: vec![set], first_stamp: 99, revision: 3 }))]);
+        Positions { files: vec![Arc::new(file)], instances }
     }
 
     #[test]

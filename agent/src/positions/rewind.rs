@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -101,7 +102,8 @@ fn rewind(positions: &mut Positions, since: i64) -> usize {
     };
     let mut rewound: Vec<(usize, Option<usize>)> = Vec::new();
     for (index, entry) in positions.files.iter().enumerate() {
-        let has_young_after = || positions.files[index + 1..].iter().find(|other| other.instance == entry.instance).is_some_and(is_young);
+        let has_young_after =
+            || positions.files[index + 1..].iter().find(|other| other.instance == entry.instance).is_some_and(|other| is_young(other));
         if is_young(entry) || has_young_after() {
             rewound.push((index, before_of(index)));
         }
@@ -122,8 +124,9 @@ fn rewind(positions: &mut Positions, since: i64) -> usize {
         .collect();
     let count = starts.len();
     for (index, start) in starts {
-        positions.files[index].progress = start;
-        positions.files[index].cuts.clear();
+        let entry = Arc::make_mut(&mut positions.files[index]);
+        entry.progress = start;
+        entry.cuts.clear();
     }
     count
 }
@@ -133,11 +136,11 @@ mod tests {
     use super::*;
     use crate::positions::table::tests::file_entry;
 
-    fn finished(container: &str, last_stamp: i64) -> FileEntry {
+    fn finished(container: &str, last_stamp: i64) -> Arc<FileEntry> {
         let mut entry = file_entry(container, 100);
         entry.progress.last_stamp = Some(last_stamp);
         entry.progress.is_finished = true;
-        entry
+        Arc::new(entry)
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! their beginnings and copies disappear by identity.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -79,9 +79,8 @@ impl PositionsStore {
         if self.writes_nothing {
             return Ok(());
         }
-        let bytes = codec::encode(positions, self.generation + 1);
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&self.temporary)?;
-        file.write_all(&bytes)?;
+        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&self.temporary)?;
+        codec::encode_to(positions, self.generation + 1, BufWriter::new(&file))?;
         file.sync_all()?;
         if self.is_current_good {
             self.keep_previous()?;
@@ -143,7 +142,7 @@ mod tests {
     use crate::positions::table::tests::file_entry;
 
     fn other() -> Positions {
-        Positions { files: vec![file_entry("other", 1)], ..Positions::default() }
+        Positions { files: vec![file_entry("other", 1).into()], ..Positions::default() }
     }
 
     #[test]

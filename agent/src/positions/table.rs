@@ -124,17 +124,17 @@ pub(crate) struct Mark {
     pub(crate) entry: FileEntry,
 }
 
-/// All that is written to the positions file.
+/// All that is written to the positions file. Shared with the table, which copies what it changes: a snapshot of many files costs little.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Positions {
-    pub(crate) files: Vec<FileEntry>,
-    pub(crate) instances: BTreeMap<InstanceKey, InstanceEntry>,
+    pub(crate) files: Vec<Arc<FileEntry>>,
+    pub(crate) instances: BTreeMap<InstanceKey, Arc<InstanceEntry>>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct PositionsTable {
-    files: HashMap<FileId, FileEntry>,
-    instances: HashMap<InstanceKey, InstanceEntry>,
+    files: HashMap<FileId, Arc<FileEntry>>,
+    instances: HashMap<InstanceKey, Arc<InstanceEntry>>,
     /// Since when an entry's file is gone.
     vanished: HashMap<FileId, Instant>,
     next_file: u64,
@@ -161,7 +161,7 @@ impl PositionsTable {
     }
 
     pub(crate) fn instance(&self, key: &InstanceKey) -> Option<&InstanceEntry> {
-        self.instances.get(key)
+        self.instances.get(key).map(Arc::as_ref)
     }
 
     /// Up to where a file is acknowledged.
@@ -172,7 +172,7 @@ impl PositionsTable {
     /// Entries of a container's files, by number of first insertion.
     pub(crate) fn files_of(&self, container: &str) -> Vec<(FileId, FileEntry)> {
         let of_container = self.files.iter().filter(|(_, entry)| entry.instance.container == container);
-        let mut files: Vec<_> = of_container.map(|(file, entry)| (*file, entry.clone())).collect();
+        let mut files: Vec<_> = of_container.map(|(file, entry)| (*file, FileEntry::clone(entry))).collect();
         files.sort_by_key(|(file, _)| *file);
         files
     }
@@ -183,28 +183,27 @@ impl PositionsTable {
 
     /// Records labels and first stamp of an instance. Returns the revision that must be durable before its first push.
     pub(crate) fn decide_instance(&mut self, key: InstanceKey, entry: InstanceEntry) -> Revision {
-        self.instances.insert(key, entry);
+        self.instances.insert(key, Arc::new(entry));
         self.changed()
     }
 
     /// Records a cut in a line of a file, with `entry` for a file of which nothing was acknowledged yet.
     pub(crate) fn decide_cut(&mut self, file: FileId, cut: LineCut, entry: FileEntry) -> Revision {
-        self.files.entry(file).or_insert(entry).cuts.push(cut);
+        Arc::make_mut(self.files.entry(file).or_insert_with(|| Arc::new(entry))).cuts.push(cut);
         self.changed()
     }
 
     /// Records that a file was truncated: `old` is no more, `new` begins as `entry` says.
     pub(crate) fn decide_truncation(&mut self, old: FileId, new: FileId, entry: FileEntry) -> Revision {
         self.files.remove(&old);
-        self.files.insert(new, entry);
+        self.files.insert(new, Arc::new(entry));
         self.changed()
     }
 
     /// Moves a file's progress. Marks of one file come in order.
     pub(crate) fn acknowledge(&mut self, mark: &Mark) {
-        let entry = self.files.entry(mark.file).or_insert_with(|| mark.entry.clone());
-        let cuts = std::mem::take(&mut entry.cuts);
-        *entry = mark.entry.clone();
+        let cuts = self.files.get(&mark.file).map(|entry| entry.cuts.clone()).unwrap_or_default();
+        let mut entry = mark.entry.clone();
         // A stamp from the clock belongs to the line that begins there, and that line is not acknowledged.
         let is_ahead = |cut: &LineCut| match cut.kind {
             CutKind::Clock { .. } => cut.offset >= mark.entry.progress.offset,
@@ -214,6 +213,7 @@ impl PositionsTable {
         if entry.progress.is_finished {
             entry.cuts.clear();
         }
+        self.files.insert(mark.file, Arc::new(entry));
         self.changed();
     }
 
@@ -247,8 +247,8 @@ impl PositionsTable {
         let mut files: Vec<_> = self.files.iter().collect();
         files.sort_by_key(|(file, _)| **file);
         Positions {
-            files: files.into_iter().map(|(_, entry)| entry.clone()).collect(),
-            instances: self.instances.iter().map(|(key, entry)| (key.clone(), entry.clone())).collect(),
+            files: files.into_iter().map(|(_, entry)| Arc::clone(entry)).collect(),
+            instances: self.instances.iter().map(|(key, entry)| (key.clone(), Arc::clone(entry))).collect(),
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tailwater_proto::write::SharedMetadata;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::balance::{Balance, BalancePart, FileEnd, Meter};
+use super::balance::{Balance, BalancePart, FileBalance, FileEnd, Meter};
 use super::counts::ReadCounts;
 use super::cuts::{apply_cut, cut_pending, flush_all, record_clock};
 use super::file::{ReadEnd, TailFile};
@@ -106,6 +106,8 @@ pub(crate) struct ContainerTail {
     pub(crate) is_listed: bool,
     /// Its live file, closed while nothing is written to it.
     pub(crate) sleeping: Option<Sleeping>,
+    /// A file that was closed and is not open again yet.
+    pub(super) woken: Option<(FileId, FileBalance)>,
     /// Its directory is to be listed again, and what could not be opened to be opened.
     pub(crate) needs_listing: bool,
     /// A listing of which not everything could be opened.
@@ -120,7 +122,8 @@ pub(crate) struct ContainerTail {
     pub(super) entered: Option<FileId>,
     /// Drained files of which the end is not yet before the clean point.
     pub(super) passed: Vec<Passed>,
-    pub(super) outlets: BTreeMap<u32, Outlet>,
+    /// Boxed, since a node of the map has room for many and mostly there is one.
+    pub(super) outlets: BTreeMap<u32, Box<Outlet>>,
     waiting_since: Option<Instant>,
     /// A limit lets it be read again from then on.
     paused_until: Option<Instant>,
@@ -133,6 +136,8 @@ pub(crate) struct ContainerTail {
     /// Of files that were finished since the last batch.
     pub(super) ended_balances: Vec<BalancePart>,
     pub(crate) is_in_batch: bool,
+    /// It has a pending line and was read on in its last turn.
+    pub(crate) is_reading_on: bool,
     /// What it tells of itself is as it is now.
     pub(super) is_reported: bool,
 }
@@ -149,13 +154,15 @@ impl ContainerTail {
             path,
             directory,
             source,
-            files: VecDeque::new(),
+            // Mostly there is one.
+            files: VecDeque::with_capacity(1),
             late: Vec::new(),
             finished: Vec::new(),
             remembered,
             compressed: HashMap::new(),
             is_listed: false,
             sleeping: None,
+            woken: None,
             needs_listing: false,
             postponed: None,
             last_activity: now,
@@ -174,6 +181,7 @@ impl ContainerTail {
             late_marks: Vec::new(),
             ended_balances: Vec::new(),
             is_in_batch: false,
+            is_reading_on: false,
             is_reported: false,
         }
     }
@@ -200,7 +208,8 @@ impl ContainerTail {
         let (lines, bytes) = (context.counts.lines, context.counts.bytes);
         self.outlets.values_mut().filter_map(|outlet| outlet.rate.as_mut()).for_each(|rate| rate.set_now(context.now));
         let turn = self.read_files(context);
-        let pause = self.outlets.values_mut().filter_map(Outlet::stages_mut).map(|stages| std::mem::take(&mut stages.pause)).max();
+        let pause =
+            self.outlets.values_mut().filter_map(|outlet| outlet.stages_mut()).map(|stages| std::mem::take(&mut stages.pause)).max();
         let limited = self.limit_rate(context, context.counts.lines - lines, context.counts.bytes - bytes);
         self.paused_until = pause.max(limited).filter(|pause| !pause.is_zero()).map(|pause| context.now + pause);
         self.bound_pending(context);
@@ -289,7 +298,7 @@ impl ContainerTail {
         let key = InstanceKey { container: self.path.clone(), number: instance };
         if let Source::Target(target) = &self.source {
             let outlet = target_outlet(target, key, first_stamp, context);
-            self.outlets.insert(instance, outlet);
+            self.outlets.insert(instance, Box::new(outlet));
             return true;
         }
         let recorded = context.positions.lock().instance(&key).cloned();
@@ -310,7 +319,7 @@ impl ContainerTail {
         self.waiting_since = None;
         let mut outlet = outlet(&entry, context.enricher.sends_metadata);
         outlet.rate = ContainerRate::new(context.rules.rate, context.now).filter(|_| context.rules.rate.drops);
-        self.outlets.insert(instance, outlet);
+        self.outlets.insert(instance, Box::new(outlet));
         true
     }
 
@@ -332,7 +341,8 @@ impl ContainerTail {
             apply_cut(front, &mut sink);
             read = front.read(context.buffer, READ_QUANTUM, &mut sink);
         }
-        let has_progress = front.offset != offset_before;
+        // Of a very long record its offset says nothing.
+        let has_progress = front.offset != offset_before || matches!(read, Ok(ReadEnd::Quantum));
         count_denied(outlet, context.counts);
         add_to_balance(front, state, meter.stop(context.counts, context.batch));
         self.is_in_batch |= has_progress;

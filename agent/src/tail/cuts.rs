@@ -16,7 +16,7 @@ use crate::positions::keeper::SharedPositions;
 use crate::positions::table::{CutKind, LineCut};
 
 /// Text held for pending lines, all containers together.
-const PENDING_BYTES: usize = 8 << 20;
+pub(super) const PENDING_BYTES: usize = 8 << 20;
 
 impl ContainerTail {
     /// Ends pending lines of an instance whose files did not grow for long.
@@ -56,6 +56,11 @@ impl ContainerTail {
             decide_cut(front, &self.path, (stream, CutKind::Shorten), state, outlet, context);
             self.count_pending(context.pending_bytes);
         }
+    }
+
+    /// Whether text of pending lines is held for it.
+    pub(crate) fn has_pending_bytes(&self) -> bool {
+        self.own_pending_bytes > 0
     }
 
     /// Brings its part of the count up to date.

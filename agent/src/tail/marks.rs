@@ -22,6 +22,9 @@ impl ContainerTail {
         for passed in self.passed.drain(..first_open.unwrap_or(self.passed.len())) {
             batch.mark(Mark { file: passed.id, entry: passed.entry });
         }
+        if self.passed.is_empty() {
+            self.passed = Vec::new();
+        }
         if let Some(clean) = clean.filter(|clean| Some(clean) != self.last_marked.as_ref()) {
             if let Some(entry) = self.entry_of(&clean) {
                 batch.mark(Mark { file: clean.file, entry });

@@ -38,13 +38,15 @@ impl ContainerTail {
             self.needs_listing = false;
             return false;
         }
-        let woken = self.sleeping.take();
+        if let Some(sleeping) = self.sleeping.take() {
+            self.woken = Some((sleeping.id, sleeping.balance));
+        }
         let has_news = self.take_unknown(listing, context);
-        if let Some(sleeping) = woken {
-            // What it did before is part of its balance.
-            if let Some(file) = self.files.iter_mut().find(|file| file.id == sleeping.id) {
-                file.balance = sleeping.balance;
-            }
+        // It may be opened only later, when there is room. What it did before is part of its balance.
+        let opened = self.woken.and_then(|(id, balance)| Some((self.files.iter_mut().find(|file| file.id == id)?, balance)));
+        if let Some((file, balance)) = opened {
+            file.balance = balance;
+            self.woken = None;
         }
         has_news
     }

@@ -5,6 +5,7 @@
 
 use crate::batch::builder::BatchBuilder;
 use crate::parse::cri::{self, CriRecord, OutputStream};
+use crate::parse::docker::{self, DockerRecord};
 use crate::parse::pieces::PendingLine;
 use crate::parse::text;
 use crate::parse::time::StampReader;
@@ -173,9 +174,18 @@ impl RecordReader<'_> {
     fn read_slowly(&mut self, raw: RawRecord<'_>, parsed: Option<CriRecord<'_>>) {
         match parsed {
             Some(record) => self.read_record(raw, &record),
-            None if raw.bytes.first() == Some(&0) => self.skip_nul(raw),
-            None => self.read_unparsed(raw),
+            None => match raw.bytes.first() {
+                Some(0) => self.skip_nul(raw),
+                Some(b'{') => self.read_docker(raw),
+                _ => self.read_unparsed(raw),
+            },
         }
+    }
+
+    fn read_docker(&mut self, raw: RawRecord<'_>) {
+        let Some(record) = docker::parse(self.stamp_reader, raw.bytes) else { return self.read_unparsed(raw) };
+        let DockerRecord { timestamp, stream, is_partial, .. } = record;
+        self.read_record(RawRecord { is_known_valid: true, ..raw }, &CriRecord { timestamp, stream, is_partial, text: record.text() });
     }
 
     fn read_record(&mut self, raw: RawRecord<'_>, record: &CriRecord<'_>) {
@@ -226,7 +236,7 @@ impl RecordReader<'_> {
             self.outlet.push(self.batch, stream, stamp, &valid);
             return;
         }
-        let (line, left_out) = text::truncate(&valid, valid.len() as u64 + unread, self.rules.max_line_bytes);
+        let (line, left_out) = text::truncate(&valid, raw_text.len() as u64 + unread, self.rules.max_line_bytes);
         self.counts.truncated_lines += 1;
         self.counts.truncated_bytes += left_out;
         self.outlet.push_with(self.batch, stream, stamp, &line, ("truncated", &left_out.to_string()));
@@ -260,7 +270,7 @@ impl RecordReader<'_> {
                 return;
             }
             let stamp = self.state.stamps.give_next(self.outlet.first_stamp);
-            let (line, left_out) = text::truncate(&valid, valid.len() as u64 + raw.unread, self.rules.max_line_bytes);
+            let (line, left_out) = text::truncate(&valid, raw.bytes.len() as u64 + raw.unread, self.rules.max_line_bytes);
             self.counts.truncated_lines += 1;
             self.counts.truncated_bytes += left_out;
             self.outlet.push_with(self.batch, stream, stamp, &line, ("truncated", &left_out.to_string()));

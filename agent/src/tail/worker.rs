@@ -15,6 +15,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::container::{ContainerTail, ReadContext, Turn};
 use super::counts::ReadCounts;
+use super::cuts::PENDING_BYTES;
 use super::hold::Held;
 use super::reconcile::ReconcileContext;
 use super::records::LineRules;
@@ -109,6 +110,8 @@ struct Running {
     own_open_files: i64,
     /// Processor time of this thread that is counted.
     counted_cpu: Duration,
+    /// Containers with a pending line that were read on in their last turn.
+    reading_on: usize,
     own_held_bytes: u64,
     next_hold: Instant,
     /// Idle containers are looked at together, at multiples of a step from here.
@@ -128,6 +131,7 @@ impl Worker {
             outbox: None,
             own_open_files: 0,
             counted_cpu: Duration::ZERO,
+            reading_on: 0,
             own_held_bytes: 0,
             next_hold: Instant::now(),
             started: Instant::now(),
@@ -178,7 +182,7 @@ impl Running {
         let count = self.containers.len();
         for step in 0..count {
             let index = (self.next_container + step) % count;
-            if self.containers[index].next_turn > now {
+            if self.containers[index].next_turn > now || self.must_wait_for_others(index) {
                 continue;
             }
             if self.turn(index, now) == Turn::BatchFull {
@@ -192,6 +196,13 @@ impl Running {
         }
         self.counts.publish(&self.worker.metrics);
         self.publish_cpu();
+    }
+
+    /// While long lines take much memory and are being finished, no container begins another: its bytes wait in their file.
+    fn must_wait_for_others(&self, index: usize) -> bool {
+        self.reading_on > 0
+            && !self.containers[index].has_pending_bytes()
+            && self.worker.pending_bytes.load(Ordering::Relaxed) > PENDING_BYTES / 4
     }
 
     fn publish_cpu(&mut self) {
@@ -219,6 +230,9 @@ impl Running {
         let turn = container.turn(&mut context);
         container.report(&worker.metrics.files, self.counts.lines - lines_before, &turn);
         worker.batch.touched(now);
+        let is_reading_on = container.has_pending_bytes() && matches!(turn, Ok(Turn::Progress | Turn::BatchFull));
+        self.reading_on = self.reading_on + usize::from(is_reading_on) - usize::from(container.is_reading_on);
+        container.is_reading_on = is_reading_on;
         let timing = &worker.timing;
         match turn {
             Ok(Turn::Idle) => {
@@ -354,6 +368,7 @@ impl Running {
             self.worker.metrics.files.forget(&container.path);
         }
         self.containers = rest;
+        self.reading_on = self.containers.iter().filter(|container| container.is_reading_on).count();
         self.by_path = self.containers.iter().enumerate().map(|(index, container)| (container.path.clone(), index)).collect();
         self.next_container = 0;
     }

@@ -46,6 +46,8 @@ pub enum Reaction {
     LoseAnswer,
     /// Stores, and answers only after a wait.
     StoreAndHang(Duration),
+    /// Stores what does not hold the text, and answers 400 with the number of the rest.
+    StoreAllBut(&'static str),
     /// Stores twice, as when somebody on the way repeats the request.
     StoreTwice,
     /// Stores nothing and answers with this status.
@@ -59,6 +61,7 @@ pub enum Reaction {
 #[derive(Default)]
 struct Recorded {
     entries: Vec<Entry>,
+    distinct: BTreeSet<Entry>,
     behaviour: Option<Behaviour>,
     pushes: u64,
     answered: u64,
@@ -102,12 +105,14 @@ impl Recorder {
 
     /// One of identical entries.
     pub fn stored(&self) -> BTreeSet<Entry> {
-        self.recorded.lock().entries.iter().cloned().collect()
+        self.recorded.lock().distinct.clone()
     }
 
     /// As a receiver that is set back to a state before everything.
     pub fn forget(&self) {
-        self.recorded.lock().entries.clear();
+        let mut recorded = self.recorded.lock();
+        recorded.entries.clear();
+        recorded.distinct.clear();
     }
 
     pub fn pushes(&self) -> u64 {
@@ -143,7 +148,7 @@ impl Recorder {
     }
 
     pub fn count(&self) -> usize {
-        self.stored().len()
+        self.recorded.lock().distinct.len()
     }
 
     /// Waits until `count` distinct entries are stored.
@@ -196,7 +201,7 @@ async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes)
             return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", seconds.to_string())], "slow down").into_response();
         }
         Reaction::Delay(wait) => tokio::time::sleep(wait).await,
-        Reaction::Store | Reaction::LoseAnswer | Reaction::StoreAndHang(_) | Reaction::StoreTwice => {}
+        Reaction::Store | Reaction::LoseAnswer | Reaction::StoreAndHang(_) | Reaction::StoreTwice | Reaction::StoreAllBut(_) => {}
     }
     {
         let mut recorded = recorder.recorded.lock();
@@ -205,9 +210,24 @@ async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes)
         {
             return (StatusCode::BAD_REQUEST, "couldn't parse labels").into_response();
         }
+        if let Reaction::StoreAllBut(text) = reaction {
+            let all = entries.len();
+            let good: Vec<Entry> = entries.into_iter().filter(|entry| !entry.line.contains(text)).collect();
+            let bad = all - good.len();
+            recorded.distinct.extend(good.iter().cloned());
+            recorded.entries.extend(good);
+            if bad == 0 {
+                return StatusCode::NO_CONTENT.into_response();
+            }
+            let answer = format!(
+                "entry with timestamp 1 ignored, reason: 'entry too far behind',\nuser 'x', total ignored: {bad} out of {all} for stream: {{}}"
+            );
+            return (StatusCode::BAD_REQUEST, answer).into_response();
+        }
         if reaction == Reaction::StoreTwice {
             recorded.entries.extend(entries.iter().cloned());
         }
+        recorded.distinct.extend(entries.iter().cloned());
         recorded.entries.extend(entries);
     }
     if let Reaction::StoreAndHang(wait) = reaction {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::{Node, wait_until};
 pub struct Program {
     child: Child,
     address: SocketAddr,
+    log: PathBuf,
 }
 
 impl Program {
@@ -33,7 +35,15 @@ impl Program {
         Self::start_by(shell, node, url, flags)
     }
 
-    fn start_by(mut command: Command, node: &Node, url: &str, flags: &[&str]) -> Self {
+    /// With a fault planted, where the program is built for it.
+    pub fn start_planted(node: &Node, url: &str, fault: Option<&str>) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater-agent"));
+        command.envs(fault.map(|fault| ("TAILWATER_PLANTED_FAULT", fault)));
+        Self::start_by(command, node, url, &[])
+    }
+
+    /// By a command that ends with the program's path.
+    pub fn start_by(mut command: Command, node: &Node, url: &str, flags: &[&str]) -> Self {
         let log = File::options().create(true).append(true).open(node.log()).unwrap();
         // Free a moment ago; taken by another test in between, the program would end and the test say so.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -48,7 +58,7 @@ impl Program {
             .stderr(Stdio::from(log))
             .spawn()
             .unwrap();
-        Self { child, address }
+        Self { child, address, log: node.log() }
     }
 
     pub fn kill(&mut self) {
@@ -114,6 +124,19 @@ impl Program {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     }
 
+    /// Memory of its own, not shared with files, in bytes.
+    pub fn anonymous(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("a line of every process");
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
+    /// What it answers to a GET; none if it does not.
+    pub async fn status_of(&self, path: &str) -> Option<u16> {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        reqwest::get(format!("http://{}{path}", self.address)).await.ok().map(|answer| answer.status().as_u16())
+    }
+
     /// Ticks of the processor it used, user and system.
     pub fn processor_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
@@ -128,6 +151,11 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            println!("the last of its log:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+        }
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             self.kill();
         }

@@ -11,5 +11,9 @@
 mod support;
 
 mod content;
+mod node;
+#[cfg(feature = "planted-faults")]
+mod planted;
+mod receiver;
 mod restart;
 mod rotation;

@@ -83,14 +83,14 @@ async fn case_18_killed_between_commit_and_answer() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
     let mut writer = Sequence::new(node.container("app"));
     for _ in 0..8 {
-        recorder.behave(|_| Reaction::StoreAndHang(Duration::from_secs(100)));
+        recorder.behave(|_| Reaction::StoreAndHang(Duration::from_secs(2)));
         writer.lines(100);
         let mut program = Program::start(&node, &recorder.url());
         // Stored and not answered: the rest of the case waits for this moment.
         recorder.wait_for(writer.total()).await;
         assert!(recorder.unanswered() > 0);
         program.kill();
-        if writer.total() % 300 == 0 {
+        if writer.total().is_multiple_of(300) {
             writer.container.rotate();
         }
     }
@@ -252,7 +252,7 @@ async fn case_23_a_slow_receiver_does_not_hold_up_the_end() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
     let mut writer = Sequence::new(node.container("app"));
     recorder.behave(|_| Reaction::Delay(Duration::from_secs(300)));
-    let program = Program::start_with(&node, &recorder.url(), &["--shutdown-timeout", "500ms"]);
+    let program = Program::start(&node, &recorder.url());
     for _ in 0..10 {
         writer.lines(500);
         pause(20).await;

@@ -1,0 +1,76 @@
+//! The harness can fail: with a fault planted in the program the same checks find lines missing, and say which.
+//!
+//! Built with the feature `planted-faults` only.
+
+use std::time::Duration;
+
+use crate::support::program::Program;
+use crate::support::sequence::{Sequence, faults};
+use crate::support::{Node, Reaction, Recorder, wait_until};
+
+async fn pause(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+/// As in case 17: killed while a push is not answered. Positions that move before the answer lose what was in it.
+async fn killed_before_the_answer(fault: Option<&str>) -> (Recorder, Sequence) {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    let start = || Program::start_planted(&node, &recorder.url(), fault);
+    for _ in 0..3 {
+        recorder.behave(|_| Reaction::Delay(Duration::from_secs(100)));
+        writer.lines(100);
+        let before = recorder.pushes();
+        let mut program = start();
+        wait_until("a push", || recorder.pushes() > before, String::new).await;
+        program.kill();
+    }
+    recorder.behave(|_| Reaction::Store);
+    writer.lines(100);
+    let _program = start();
+    let last = format!("app stderr {}", writer.written[1] - 1);
+    wait_until("the last line", || recorder.stored().iter().any(|entry| entry.line.starts_with(&last)), String::new).await;
+    (recorder, writer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn planted_a_position_before_the_answer_is_seen() {
+    let (recorder, writer) = killed_before_the_answer(None).await;
+    assert_eq!(faults(&recorder, &[&writer]), Vec::<String>::new(), "without the fault all is exact");
+    let (recorder, writer) = killed_before_the_answer(Some("position-before-answer")).await;
+    let faults = faults(&recorder, &[&writer]);
+    println!("seen: {faults:?}");
+    assert!(faults.iter().any(|fault| fault.starts_with("app/stdout: 80 of 320 lines, first missing [0, 1, 2, 3, 4]")), "{faults:?}");
+}
+
+/// As in case 2: the writer goes on into the renamed file.
+async fn rotated_under_load(fault: Option<&str>) -> (Vec<String>, f64) {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    let program = Program::start_planted(&node, &recorder.url(), fault);
+    writer.lines(100);
+    recorder.wait_for(100).await;
+    for _ in 0..10 {
+        writer.lines(2000);
+        writer.container.rename();
+        writer.lines(500);
+        writer.container.reopen();
+        writer.lines(100);
+        pause(300).await;
+    }
+    let last = format!("app stderr {}", writer.written[1] - 1);
+    wait_until("the last line", || recorder.stored().iter().any(|entry| entry.line.starts_with(&last)), String::new).await;
+    pause(500).await;
+    let balance_errors = program.metrics().await["tailwater_agent_balance_errors_total"];
+    (faults(&recorder, &[&writer]), balance_errors)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn planted_a_forgotten_tail_of_a_rotated_file_is_seen_by_the_check_and_by_the_balance() {
+    let (faults, balance_errors) = rotated_under_load(None).await;
+    assert_eq!((faults, balance_errors), (Vec::new(), 0.0), "without the fault all is exact");
+    let (faults, balance_errors) = rotated_under_load(Some("rotated-tail-forgotten")).await;
+    println!("seen: {faults:?}; {balance_errors} balance errors");
+    assert!(faults.iter().any(|fault| fault.starts_with("app/stdout: ") && fault.contains("first missing [")), "{faults:?}");
+    assert!(balance_errors >= 1.0);
+}
