@@ -8,6 +8,7 @@ import yaml
 
 import chart
 import programs
+import schema_keys
 
 GATEWAYS = [name for name in chart.CI_FILES if any(chart.identity(one) == "ConfigMap/tailwater-gateway" for one in chart.documents(name))]
 AGENTS = [name for name in chart.CI_FILES if any(chart.identity(one) == "ConfigMap/tailwater-agent" for one in chart.documents(name))]
@@ -112,40 +113,25 @@ def test_the_programs_refuse_planted_mistakes(tmp_path):
     assert agent_check({"agent.yaml": good.replace("data_dir", "data_dri")}, tmp_path).returncode != 0
 
 
-def schema_keys(tree, prefix=""):
-    """Dotted keys that a part of values.schema.json allows, with the schema of each."""
-    for name, part in tree.get("properties", {}).items():
-        if part.get("properties"):
-            yield from schema_keys(part, f"{prefix}{name}.")
-        elif part.get("items", {}).get("properties") and part.get("maxItems") == 1:
-            yield from schema_keys(part["items"], f"{prefix}{name}[0].")
-        else:
-            yield f"{prefix}{name}", part
+SCHEMA = json.loads(schema_keys.SCHEMA.read_text())
 
 
-SCHEMA = json.loads((chart.CHART / "values.schema.json").read_text())
-PROGRAMS = {
-    "agent": ("tailwater-agent", SCHEMA["properties"]["agent"]["properties"]["config"]),
-    "aggregator": ("tailwater-aggregator", SCHEMA["properties"]["aggregator"]["properties"]["config"]),
-}
-# Keys that the chart decides, or whose secrets it keeps out of ConfigMaps.
-NOT_IN_VALUES = {
-    "agent": {"data_dir", "pods_dir", "listen", "node_name", "kubeconfig", "clients[0].bearer_token", "clients[0].basic_auth.username", "clients[0].basic_auth.password", "clients[0].tenant_id", "clients[0].bearer_token_file"},
-    "aggregator": {"listen", "tenancy.enabled", "tenancy.default"},
-}
+def test_the_schema_knows_every_key_of_the_programs():
+    missing = {part: keys for part, keys in schema_keys.missing(SCHEMA).items() if keys}
+    assert not missing, f"values.schema.json lacks {missing}: run tests/deploy/schema_keys.py"
 
 
-@pytest.mark.parametrize("which", PROGRAMS)
-def test_the_schema_knows_every_key_of_the_program(which):
-    name, schema = PROGRAMS[which]
-    of_program = programs.keys_of(name)
-    of_program = {key for key in of_program if not key.startswith(("storage.", "limits.", "overrides."))} if which == "aggregator" else of_program
-    allowed = {key for key, _ in schema_keys(schema)}
-    missing = of_program - allowed - NOT_IN_VALUES[which]
-    assert not missing, f"values.schema.json lacks {which}.config keys: {sorted(missing)}"
+def test_a_key_that_the_schema_lost_is_noticed_and_added():
+    planted = json.loads(json.dumps(SCHEMA))
+    del planted["properties"]["aggregator"]["properties"]["config"]["properties"]["compaction"]
+    del planted["properties"]["agent"]["properties"]["config"]["properties"]["limits"]["properties"]["long_line"]
+    del planted["definitions"]["limits"]["properties"]["retention_bytes"]
+    missing = schema_keys.missing(planted)
+    assert "compaction.settle" in missing["aggregator"] and missing["agent"] == {"limits.long_line"} and missing["limits"] == {"retention_bytes"}
+    assert not any(schema_keys.missing(schema_keys.completed(planted)).values())
 
 
-def test_the_schema_knows_every_limit():
+def test_limits_are_those_of_the_program_and_of_loki():
     """Those that the program has, and Loki's others, which it accepts with a warning; and no more."""
     of_program = {key.split(".")[1] for key in programs.keys_of("tailwater-aggregator") if key.startswith("limits.")}
     source = (chart.REPOSITORY / "aggregator/src/limits.rs").read_text()
@@ -183,16 +169,19 @@ def merged(left, right):
 
 def test_the_agent_knows_every_key_of_the_schema(tmp_path):
     config = {}
-    for key, schema in schema_keys(PROGRAMS["agent"][1]):
-        merged(config, nested(key, "http://x/" if key.endswith(".url") else sample(schema)))
+    for key, schema in schema_keys.schema_keys(schema_keys.parts(SCHEMA)["agent"][1]):
+        # A key of any scalar is known by its name; what it takes, the program says.
+        if schema != schema_keys.SCALAR:
+            merged(config, nested(key, "http://x/" if key.endswith(".url") else sample(schema)))
     outcome = agent_check({"agent.yaml": yaml.safe_dump(config)}, tmp_path)
     assert outcome.returncode == 0, outcome.stderr
 
 
 def test_the_aggregator_knows_every_key_and_limit_of_the_schema(tmp_path):
     config = {}
-    for key, schema in schema_keys(PROGRAMS["aggregator"][1]):
-        merged(config, nested(key, sample(schema)))
+    for key, schema in schema_keys.schema_keys(schema_keys.parts(SCHEMA)["aggregator"][1]):
+        if schema != schema_keys.SCALAR:
+            merged(config, nested(key, sample(schema)))
     # Loki's own, of which the schema knows the name only, are left out.
     config["limits"] = {name: sample(schema) for name, schema in SCHEMA["definitions"]["limits"]["properties"].items() if schema}
     config["limits"]["retention_period"] = "744h"
