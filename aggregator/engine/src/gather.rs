@@ -85,8 +85,14 @@ pub(crate) fn series(batches: &[RecordBatch], grid: StepGrid, shape: SeriesShape
     let mut all: Vec<(&[u8], Steps)> = Vec::new();
     for rows in batches {
         let points = Points::of(rows)?;
+        #[cfg(feature = "planted-faults")]
+        let lost = tailwater_planted::Fault::LastStepLost.is_planted().then_some(grid.count - 1).filter(|step| *step > 0);
         let of: Vec<&[u8]> = points.label_sets().collect();
         for (key, step, value) in points.rows() {
+            #[cfg(feature = "planted-faults")]
+            if Some(step) == lost {
+                continue;
+            }
             let number = *numbers.entry(of[key]).or_insert_with(|| {
                 all.push((of[key], Vec::new()));
                 all.len() - 1

@@ -212,3 +212,21 @@ async fn too_many_series_are_an_error_or_a_warning() {
     let answer = engine.metrics(&world::everything(), request(), &partial).await.expect("answers");
     assert_eq!((points(&answer).len(), answer.warnings.len()), (7, 1));
 }
+
+#[tokio::test]
+async fn a_filter_behind_a_parser_that_is_not_needed_sees_the_line() {
+    let engine = world::engine(&[vec![Entry::new("a", "x", 5, "n=1"), Entry::new("a", "x", 6, "n=2")]]).await;
+    let answer = metric(&engine, &world::everything(), r#"sum(count_over_time({app="x"} | unpack |= "1" [1m]))"#, 10, 10, 1).await;
+    assert_eq!(points(&answer.expect("answers")), [("{}".to_owned(), 10, 1.0)]);
+}
+
+#[tokio::test]
+async fn an_error_between_windows_fails_nothing() {
+    const SECOND: i64 = 1_000_000_000;
+    let engine =
+        world::engine(&[vec![Entry::new("a", "x", 5 * SECOND, "no json"), Entry::new("a", "x", 20 * SECOND, "{\"f\":\"1\"}")]]).await;
+    let query = r#"sum by (f) (count_over_time({app="x"} | json [2s]))"#;
+    let answer = metric(&engine, &world::everything(), query, 0, 20 * SECOND, 10 * SECOND).await.expect("answers");
+    assert_eq!(points(&answer), [("{f=\"1\"}".to_owned(), 20 * SECOND, 1.0)]);
+    assert!(metric(&engine, &world::everything(), query, 0, 20 * SECOND, 5 * SECOND).await.is_err());
+}

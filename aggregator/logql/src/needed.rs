@@ -112,8 +112,8 @@ fn collect_from_template(text: &str, names: &mut BTreeSet<String>) -> bool {
     }
 }
 
-/// The stages that a range aggregation has to run: all but a `line_format` whose line nobody reads. Such a one
-/// neither runs nor fails, even if its template is broken.
+/// The stages that a range aggregation has to run: all but each `line_format` with neither a parser nor a line filter behind it, unless
+/// bytes are counted. Such a one neither runs nor fails, even if its template is broken; a template that asks for the line sees the one before.
 pub fn range_stages(range: &RangeAggregation) -> Vec<Stage> {
     let stages = &range.range.log.stages;
     let counts_bytes = matches!(range.op, RangeOp::BytesRate | RangeOp::BytesOverTime);
@@ -125,19 +125,16 @@ pub fn range_stages(range: &RangeAggregation) -> Vec<Stage> {
 
 fn reads_line(stage: &Stage) -> bool {
     match stage {
-        Stage::LabelFilter(_) | Stage::Drop { .. } | Stage::Keep { .. } | Stage::Decolorize => false,
-        Stage::LabelFormat { formats } => formats.iter().any(|format| match &format.source {
-            LabelFormatSource::Template(text) => asks_for_line(text),
-            LabelFormatSource::Label(_) => false,
-        }),
-        // Another line_format replaces the line; whether it is read shows there.
-        Stage::LineFormat { template } => asks_for_line(template),
-        _ => true,
+        Stage::LineFilter(_) | Stage::Json { .. } | Stage::Logfmt { .. } | Stage::Regexp { .. } | Stage::Pattern { .. } | Stage::Unpack => {
+            true
+        }
+        Stage::LabelFilter(_)
+        | Stage::LineFormat { .. }
+        | Stage::LabelFormat { .. }
+        | Stage::Decolorize
+        | Stage::Drop { .. }
+        | Stage::Keep { .. } => false,
     }
-}
-
-fn asks_for_line(template: &str) -> bool {
-    line_template(template).is_ok_and(|template| template.calls("__line__"))
 }
 
 #[cfg(test)]
@@ -232,12 +229,14 @@ mod tests {
         assert_eq!(stages(RangeOp::CountOverTime, vec![line_format("{{"), filter("a")]), 1);
         assert_eq!(stages(RangeOp::CountOverTime, vec![line_format("{{.a}}"), json.clone()]), 2);
         assert_eq!(stages(RangeOp::CountOverTime, vec![line_format("{{.a}}"), line_format("{{.b}}")]), 0);
+        assert_eq!(stages(RangeOp::CountOverTime, vec![line_format("{{.a}}"), json.clone(), line_format("{{.b}}")]), 2);
+        assert_eq!(stages(RangeOp::CountOverTime, vec![line_format("{{.a}}"), Stage::Decolorize, json.clone()]), 3);
         assert_eq!(
             stages(
                 RangeOp::CountOverTime,
                 vec![line_format("{{.a}}"), label_format("x", LabelFormatSource::Template("{{__line__}}".into()))]
             ),
-            2
+            1
         );
         assert_eq!(stages(RangeOp::BytesOverTime, vec![json, line_format("{{.a}}")]), 2);
     }

@@ -70,6 +70,18 @@ impl Api {
         Ok(Reply { status: answer.status().as_u16(), text: answer.text().await? })
     }
 
+    /// The same with the parameters as a form, for those that are too long for a URL; endpoints without forms are asked by GET.
+    pub async fn get_or_post(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Reply> {
+        const LONGEST_URL: usize = 8_000;
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        if form.len() < LONGEST_URL {
+            return self.get(path, parameters).await;
+        }
+        let request = self.client.post(format!("{}{path}", self.base)).header("Content-Type", "application/x-www-form-urlencoded");
+        let answer = request.body(form).send().await?;
+        Ok(Reply { status: answer.status().as_u16(), text: answer.text().await? })
+    }
+
     /// A request of another method, with its parameters in the URL and no body. Gives the headers of the answer too.
     pub async fn send(&self, method: Method, path: &str, parameters: &[(&str, &str)]) -> Result<(Reply, HeaderMap)> {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();

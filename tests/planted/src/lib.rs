@@ -19,16 +19,43 @@ pub enum Fault {
     AccessOff,
     /// The scan leaves out one page of lines.
     PageSkipped,
+    /// Windows hold the entry at their open end as well.
+    WindowEdge,
+    /// The last of several steps has no points.
+    LastStepLost,
+    /// A parser sets labels that an earlier stage has set.
+    LabelsOverwritten,
+    /// A line filter for no text keeps no line.
+    EmptyFilterDrops,
+    /// Of several line filters only the last one filters.
+    LastFilterOnly,
+    /// Log queries show the entry at the end of their range as well.
+    EndIncluded,
+    /// Of several matchers the first selects nothing.
+    FirstMatcherIgnored,
+    /// Printed queries lack their offsets.
+    OffsetUnprinted,
+    /// Queries may nest as deeply as they like.
+    NestingUnbounded,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 6] = [
+    pub const ALL: [Fault; 15] = [
         Self::AckBeforePut,
         Self::PositionBeforeAnswer,
         Self::RotatedTailForgotten,
         Self::DeduplicationOff,
         Self::AccessOff,
         Self::PageSkipped,
+        Self::WindowEdge,
+        Self::LastStepLost,
+        Self::LabelsOverwritten,
+        Self::EmptyFilterDrops,
+        Self::LastFilterOnly,
+        Self::EndIncluded,
+        Self::FirstMatcherIgnored,
+        Self::OffsetUnprinted,
+        Self::NestingUnbounded,
     ];
 
     pub fn name(self) -> &'static str {
@@ -39,6 +66,15 @@ impl Fault {
             Self::DeduplicationOff => "deduplication-off",
             Self::AccessOff => "access-off",
             Self::PageSkipped => "page-skipped",
+            Self::WindowEdge => "window-edge",
+            Self::LastStepLost => "last-step-lost",
+            Self::LabelsOverwritten => "labels-overwritten",
+            Self::EmptyFilterDrops => "empty-filter-drops",
+            Self::LastFilterOnly => "last-filter-only",
+            Self::EndIncluded => "end-included",
+            Self::FirstMatcherIgnored => "first-matcher-ignored",
+            Self::OffsetUnprinted => "offset-unprinted",
+            Self::NestingUnbounded => "nesting-unbounded",
         }
     }
 

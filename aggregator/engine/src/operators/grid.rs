@@ -40,6 +40,9 @@ impl StepGrid {
         let shifted = i128::from(stamp) + i128::from(window.offset) - start;
         let first = shifted.div_euclid(step) + i128::from(shifted.rem_euclid(step) > 0);
         let last = (shifted + i128::from(window.range) - 1).div_euclid(step);
+        #[cfg(feature = "planted-faults")]
+        let last =
+            if tailwater_planted::Fault::WindowEdge.is_planted() { (shifted + i128::from(window.range)).div_euclid(step) } else { last };
         let (first, last) = (first.max(0), last.min(i128::from(self.count) - 1));
         (first <= last).then_some((first as u32, last as u32))
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray, UInt32Array};
 use arrow::compute::take;
 use datafusion_common::{DataFusionError, Result};
 use tailwater_logql::pipeline::Processed;
@@ -12,6 +12,7 @@ use tailwater_logql::pipeline::Processed;
 use crate::batch;
 use crate::error::QueryError;
 use crate::operators::entries::StreamPipelines;
+use crate::operators::grid::{StepGrid, Window};
 use crate::operators::series::SeriesIndex;
 use crate::plan::selection::SelectedStream;
 
@@ -32,6 +33,8 @@ pub(crate) struct SampleSpec {
     pub(crate) value: SampleValue,
     /// Samples tell their order among those of one stamp.
     pub(crate) is_ordered: bool,
+    pub(crate) grid: StepGrid,
+    pub(crate) window: Window,
 }
 
 impl fmt::Display for SampleSpec {
@@ -81,7 +84,7 @@ impl SampleSeries {
     }
 }
 
-/// Extracts the samples of a scanned batch; fails on the first entry whose error the query does not ask for.
+/// Extracts the samples of a scanned batch; fails on the first entry in a window whose error the query does not ask for.
 pub(crate) fn extract(
     pipelines: &mut StreamPipelines<'_>,
     series: &mut SampleSeries,
@@ -92,9 +95,13 @@ pub(crate) fn extract(
     let mut series_of: Vec<u32> = Vec::new();
     let mut values: Vec<f64> = Vec::new();
     let selection = pipelines.selection();
+    let stamps: &TimestampNanosecondArray = batch::column(rows, batch::TIMESTAMP)?;
     pipelines.run(rows, |row, place, entry| {
         let stream = &selection.streams()[place as usize];
         if let Some(error) = entry.failure() {
+            if spec.grid.steps_of(stamps.value(row), spec.window).is_none() {
+                return Ok(());
+            }
             let error = QueryError::Pipeline { error: error.to_owned(), series: stream.shown(entry.series_labels()).to_string() };
             return Err(DataFusionError::External(Box::new(error)));
         }

@@ -29,6 +29,8 @@ impl Planner<'_> {
     pub(crate) async fn logs(&self, request: &LogRequest) -> Result<Planned, QueryError> {
         let pipeline = Pipeline::compile(&request.expr.stages, None, &NeededLabels::All, &self.options)?.with_now(self.now);
         let range = TimeRange { start: request.start, end: request.end.saturating_sub(1) };
+        #[cfg(feature = "planted-faults")]
+        let range = if tailwater_planted::Fault::EndIncluded.is_planted() { TimeRange { end: request.end, ..range } } else { range };
         let selection = self.select_logs(&request.expr.selector, range).await?;
         let ordered = match request.interval {
             0 => self.top_entries(&selection, &pipeline, request).await?,
@@ -64,8 +66,7 @@ impl Planner<'_> {
         request: &LogRequest,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
         let everything = Wanted { lines: true, metadata: true, ..Wanted::default() };
-        let filtered =
-            self.pipeline(selection, pipeline.clone(), &request.expr, &NeededLabels::All, everything, PipelineOutput::Filter).await?;
+        let filtered = self.pipeline(selection, pipeline.clone(), &request.expr, everything, PipelineOutput::Filter).await?;
         Ok(newest_or_oldest(filtered, request.direction)?)
     }
 }

@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use datafusion_physical_plan::ExecutionPlan;
 use tailwater_logql::ast::{LogExpr, Selector, Stage};
-use tailwater_logql::needed::NeededLabels;
 use tailwater_logql::pipeline::{Pipeline, PipelineOptions};
 use tailwater_logql::printer::format_stages;
 use tailwater_storage::catalog::Catalog;
@@ -82,11 +81,10 @@ impl Planner<'_> {
         selection: &SharedSelection,
         pipeline: Pipeline,
         log: &LogExpr,
-        needed: &NeededLabels,
         wanted: Wanted,
         output: PipelineOutput,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-        let emitted = Wanted { lines: wanted.lines || self.reads_line_after_scan(&log.stages, needed)?, ..wanted };
+        let emitted = Wanted { lines: wanted.lines || pipeline.stages_read_line(), ..wanted };
         let pages = self.pages(selection, &log.stages).await?;
         let search = self.search(&log.stages, &pipeline);
         let scan = LogScan::plan(self.source(selection), pages, search, emitted, self.partitions, self.counters.clone());
@@ -97,12 +95,6 @@ impl Planner<'_> {
     /// The line filters that the scan runs.
     fn search(&self, stages: &[Stage], pipeline: &Pipeline) -> LineSearch {
         LineSearch::new(pipeline.line_filters(), text::searched_pattern(stages))
-    }
-
-    /// Whether stages read the line besides the line filters, which the scan runs.
-    fn reads_line_after_scan(&self, stages: &[Stage], needed: &NeededLabels) -> Result<bool, QueryError> {
-        let others: Vec<Stage> = stages.iter().filter(|stage| !matches!(stage, Stage::LineFilter(_))).cloned().collect();
-        Ok(Pipeline::compile(&others, None, needed, &self.options)?.reads_line())
     }
 
     fn source(&self, selection: &SharedSelection) -> PageSource {

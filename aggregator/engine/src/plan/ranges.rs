@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion_physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use tailwater_logql::ast::{Grouping, MatchOp, MetricExpr, RangeAggregation, RangeOp, Selector, Stage};
-use tailwater_logql::needed::{NeededLabels, needed_labels, sample_grouping};
+use tailwater_logql::needed::{NeededLabels, needed_labels, range_stages, sample_grouping};
 use tailwater_logql::pipeline::Pipeline;
 use tailwater_storage::file::columns::Wanted;
 use tailwater_storage::pairs::Pairs;
@@ -27,7 +27,9 @@ use crate::scope::TENANT_LABEL;
 
 impl Planner<'_> {
     pub(super) async fn range(&self, range: &RangeAggregation, position: Position<'_>) -> Result<Vector, QueryError> {
-        let range = &without_idle_formats(range);
+        let mut running = range.clone();
+        running.range.log.stages = range_stages(range);
+        let range = &running;
         let (function, value) = range_function(range);
         let log = &range.range.log;
         let needed = needed_labels(range, position.above);
@@ -58,46 +60,14 @@ impl Planner<'_> {
             let labels = series_of_streams(&pipeline, &selection);
             CountScan::plan(self.source(&selection), labels, wanted.lines, spec.clone(), self.partitions, self.counters.clone())
         } else {
-            let sample = SampleSpec { value, is_ordered: function.needs_order() };
-            let samples = self.pipeline(&selection, pipeline, log, &needed, wanted, PipelineOutput::Sample(sample)).await?;
+            let sample = SampleSpec { value, is_ordered: function.needs_order(), grid: position.grid, window };
+            let samples = self.pipeline(&selection, pipeline, log, wanted, PipelineOutput::Sample(sample)).await?;
             plan(RangeAggregate::new(Phase::Partial, spec.clone()), vec![samples])
         };
         let gathered = Arc::new(CoalescePartitionsExec::new(partial));
         let last = plan(RangeAggregate::new(Phase::Final, spec), vec![gathered]);
         let hides_empty_labels = grouping.is_none() && position.series_of_answer.is_some();
         Ok(Vector::unordered(last, selection.parts(), hides_empty_labels))
-    }
-}
-
-/// Leaves out each `line_format` whose line nothing reads: no parser or line filter behind it, no bytes to count. It cannot fail then, and
-/// needs no labels.
-fn without_idle_formats(range: &RangeAggregation) -> RangeAggregation {
-    let mut range = range.clone();
-    let mut is_read = matches!(range.op, RangeOp::BytesOverTime | RangeOp::BytesRate);
-    let mut kept: Vec<Stage> = Vec::new();
-    for stage in range.range.log.stages.drain(..).rev() {
-        if matches!(stage, Stage::LineFormat { .. }) && !is_read {
-            continue;
-        }
-        is_read |= reads_line(&stage);
-        kept.push(stage);
-    }
-    kept.reverse();
-    range.range.log.stages = kept;
-    range
-}
-
-fn reads_line(stage: &Stage) -> bool {
-    match stage {
-        Stage::LineFilter(_) | Stage::Json { .. } | Stage::Logfmt { .. } | Stage::Regexp { .. } | Stage::Pattern { .. } | Stage::Unpack => {
-            true
-        }
-        Stage::LabelFilter(_)
-        | Stage::LineFormat { .. }
-        | Stage::LabelFormat { .. }
-        | Stage::Decolorize
-        | Stage::Drop { .. }
-        | Stage::Keep { .. } => false,
     }
 }
 
@@ -166,21 +136,6 @@ fn stream_labels_suffice(range: &RangeAggregation, needed: &NeededLabels, groupi
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_that_nothing_reads_is_not_formatted() {
-        for (query, expected) in [
-            (r#"rate({a="b"} | json | line_format "x" | c="d" [1m])"#, r#"rate({a="b"} | json | c="d"[1m])"#),
-            (r#"rate({a="b"} | line_format "x" | json | line_format "y" [1m])"#, r#"rate({a="b"} | line_format "x" | json[1m])"#),
-            (r#"rate({a="b"} | line_format "x" | decolorize |= "x" [1m])"#, r#"rate({a="b"} | line_format "x" | decolorize |= "x"[1m])"#),
-            (r#"bytes_rate({a="b"} | line_format "x" [1m])"#, r#"bytes_rate({a="b"} | line_format "x"[1m])"#),
-        ] {
-            let Ok(tailwater_logql::ast::Expr::Metric(MetricExpr::Range(range))) = tailwater_logql::parse(query) else {
-                panic!("`{query}` is a range aggregation")
-            };
-            assert_eq!(MetricExpr::Range(without_idle_formats(&range)).to_string(), expected);
-        }
-    }
 
     #[test]
     fn absence_is_labelled_by_what_had_to_be_equal() {

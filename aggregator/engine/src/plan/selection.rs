@@ -202,7 +202,13 @@ pub(crate) fn select_streams(
 ) -> Result<Vec<SelectedStream>, QueryError> {
     let mut compiled = Vec::with_capacity(selectors.len());
     for selector in selectors {
-        compiled.push(selector.matchers.iter().map(StreamMatcher::new).collect::<Result<Vec<_>, _>>()?);
+        let matchers = &selector.matchers[..];
+        #[cfg(feature = "planted-faults")]
+        let matchers = match matchers {
+            [_, rest @ ..] if !rest.is_empty() && tailwater_planted::Fault::FirstMatcherIgnored.is_planted() => rest,
+            all => all,
+        };
+        compiled.push(matchers.iter().map(StreamMatcher::new).collect::<Result<Vec<_>, _>>()?);
     }
     let is_selected = |labels: &Pairs| {
         let matches =

@@ -40,29 +40,55 @@ pub(crate) async fn engine(segments: &[Vec<Entry>]) -> Engine {
 
 /// A catalog of segments, with the rows of every other one in memory or all in the store.
 pub(crate) async fn catalog(segments: &[Vec<Entry>], in_memory: bool) -> Arc<Catalog> {
-    let store = Store::new(Arc::new(InMemory::new()), "");
-    let budget = CacheBudget { recent_rows: 64 << 20, footers: 4 << 20, index: 4 << 20 };
-    let catalog = Catalog::new(store.clone(), budget, "test", Arc::new(|| 0));
-    let mut next_sequence = BTreeMap::from([("OWN", 0), ("OTHER", 0)]);
+    let mut world = Growing::default();
     for (number, entries) in segments.iter().enumerate() {
-        let rows = SegmentRows::from_pushes(&[push(entries)]);
+        world.add(push(entries), number % 2 == 0 && in_memory).await;
+    }
+    world.discovered().await
+}
+
+/// A catalog that segments are added to.
+pub(crate) struct Growing {
+    store: Store,
+    catalog: Arc<Catalog>,
+    next_sequence: BTreeMap<&'static str, u64>,
+    flushes: i64,
+}
+
+impl Default for Growing {
+    fn default() -> Self {
+        let store = Store::new(Arc::new(InMemory::new()), "");
+        let budget = CacheBudget { recent_rows: 64 << 20, footers: 4 << 20, index: 4 << 20 };
+        let catalog = Arc::new(Catalog::new(store.clone(), budget, "test", Arc::new(|| 0)));
+        Self { store, catalog, next_sequence: BTreeMap::new(), flushes: 0 }
+    }
+}
+
+impl Growing {
+    /// Stores a push as a segment: of this process, with its rows in memory, or of another writer.
+    pub(crate) async fn add(&mut self, push: PushBatch, is_own: bool) {
+        let rows = SegmentRows::from_pushes(&[push]);
         if rows.rows() == 0 {
-            continue;
+            return;
         }
-        let is_own = number % 2 == 0 && in_memory;
         let writer = if is_own { "OWN" } else { "OTHER" };
-        let next = next_sequence.get_mut(writer).expect("one of the two");
-        let name = SegmentName { writer: writer.into(), sequence: *next, flushed: number as i64 };
+        let next = self.next_sequence.entry(writer).or_default();
+        let name = SegmentName { writer: writer.into(), sequence: *next, flushed: self.flushes };
         *next += 1;
+        self.flushes += 1;
         let (bytes, footer) = encode(&name, &rows).expect("encodes");
         let size = bytes.len() as u64;
-        store.create(&paths::segment(writer, name.sequence), bytes, Duration::from_secs(1)).await.expect("stores");
+        self.store.create(&paths::segment(writer, name.sequence), bytes, Duration::from_secs(1)).await.expect("stores");
         if is_own {
-            catalog.publish(&name, size, footer, rows);
+            self.catalog.publish(&name, size, footer, rows);
         }
     }
-    catalog.discover(|_, _| ()).await.expect("lists");
-    Arc::new(catalog)
+
+    /// The catalog, after it looked for what others stored.
+    pub(crate) async fn discovered(&self) -> Arc<Catalog> {
+        self.catalog.discover(|_, _| ()).await.expect("lists");
+        self.catalog.clone()
+    }
 }
 
 /// Folds everything that a catalog shows into data files, which have text indexes.

@@ -223,6 +223,10 @@ impl Parser {
 
     /// Runs `inner` one level deeper, unless that is too deep.
     fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Result<T, ParseError>) -> Result<T, ParseError> {
+        #[cfg(feature = "planted-faults")]
+        if tailwater_planted::Fault::NestingUnbounded.is_planted() {
+            return inner(self);
+        }
         if self.nesting == MAX_NESTING {
             return Err(ParseError::semantic(format!("query is nested too deeply (more than {MAX_NESTING} levels)")));
         }

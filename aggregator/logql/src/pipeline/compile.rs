@@ -107,6 +107,10 @@ impl Compiler {
                     self.stages.insert(self.segment, Stage::LineFilter(matcher));
                     self.segment += 1;
                 } else {
+                    #[cfg(feature = "planted-faults")]
+                    if tailwater_planted::Fault::LastFilterOnly.is_planted() {
+                        self.line_filters.clear();
+                    }
                     self.line_filters.push(matcher);
                 }
                 return Ok(());

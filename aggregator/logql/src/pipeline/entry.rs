@@ -188,21 +188,6 @@ impl EntryLabels {
         id
     }
 
-    /// Sets a label found by a parser.
-    pub(crate) fn extract(&mut self, target: NameId, text: Text) {
-        self.set_parsed(target, text);
-        let epoch = self.epoch;
-        let marks = self.marks_mut(target);
-        let is_first = marks.extracted != epoch;
-        marks.extracted = epoch;
-        if let Some(count) = &mut self.still_needed
-            && is_first
-            && self.names.is_needed(target)
-        {
-            *count = count.saturating_sub(1);
-        }
-    }
-
     pub(crate) fn is_extracted(&self, id: NameId) -> bool {
         self.marks(id).extracted == self.epoch
     }
@@ -212,15 +197,27 @@ impl EntryLabels {
         self.still_needed == Some(0)
     }
 
+    /// Sets a label that a parser found or a format made. No parser behind it sets it again.
     pub(crate) fn set_parsed(&mut self, id: NameId, text: Text) {
         let epoch = self.epoch;
         let position = self.parsed.len() as u32;
         let marks = self.marks_mut(id);
         let before = *marks;
         marks.metadata = 0;
+        marks.extracted = epoch;
+        #[cfg(feature = "planted-faults")]
+        if tailwater_planted::Fault::LabelsOverwritten.is_planted() {
+            marks.extracted = 0;
+        }
         if before.parsed != epoch {
             marks.parsed = epoch;
             marks.parsed_index = position;
+        }
+        if before.extracted != epoch
+            && let Some(count) = &mut self.still_needed
+            && self.names.is_needed(id)
+        {
+            *count = count.saturating_sub(1);
         }
         if before.metadata == epoch {
             self.metadata[before.metadata_index as usize].is_alive = false;

@@ -132,12 +132,17 @@ impl Pipeline {
 
     /// Whether a stage reads the line. (Queries that return lines, or count bytes, need it besides.)
     pub fn reads_line(&self) -> bool {
+        !self.line_filters.is_empty() || self.stages_read_line()
+    }
+
+    /// Whether a stage reads the line of an entry that is known to pass [`Pipeline::line_filters`].
+    pub fn stages_read_line(&self) -> bool {
         let reads = |stage: &Stage| match stage {
             Stage::LabelFilter(_) | Stage::Drop(_) | Stage::Keep(_) => false,
             Stage::LabelFormat(formats) => formats.reads_line(),
             _ => true,
         };
-        !self.line_filters.is_empty() || self.stages.iter().any(reads)
+        self.stages.iter().any(reads)
     }
 
     /// Whether structured metadata can show in the result: in labels, in what stages do, or in names (a parsed label

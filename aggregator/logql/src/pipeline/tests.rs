@@ -460,6 +460,17 @@ fn templates_see_errors_and_make_them() {
 }
 
 #[test]
+fn what_a_stage_has_set_no_parser_sets_again() {
+    let labels = |stages: &[Ast], line: &str| {
+        let (pipeline, stream) = (pipeline(stages), LabelSet::default());
+        pipeline.for_stream(&stream).process(0, line.as_bytes(), &[]).unwrap().labels().to_string()
+    };
+    assert_eq!(labels(&[label_format(&[("a", "{{ `x` }}")]), logfmt()], "a=1 b=2"), r#"{a="x", b="2"}"#);
+    let path = Ast::Json { extractions: extractions(&[("a", "b"), ("c", "missing")]) };
+    assert_eq!(labels(&[path, json()], r#"{"a":"1","b":"2","c":"3"}"#), r#"{a="2", b="2", c=""}"#);
+}
+
+#[test]
 fn labels_are_renamed_and_formatted() {
     for (formats, expected) in [
         (&[("x", "a")][..], r#"{b="2", x="1"}"#),

@@ -253,6 +253,10 @@ pub(super) fn interval(out: &mut String, range: &LogRange) {
     out.push('[');
     out.push_str(&format_prometheus_duration(range.range));
     out.push(']');
+    #[cfg(feature = "planted-faults")]
+    if tailwater_planted::Fault::OffsetUnprinted.is_planted() {
+        return;
+    }
     if range.offset != 0 {
         out.push_str(" offset ");
         out.push_str(&format_go_duration(range.offset));

@@ -66,7 +66,7 @@ impl<'e> Extraction<'e> {
 
     /// Sets a label. An entry that a later filter will drop for it is dropped at once.
     pub(crate) fn extract(&mut self, target: NameId, text: Text) -> Progress {
-        self.labels.extract(target, text);
+        self.labels.set_parsed(target, text);
         if let Some(Some(filter)) = self.early_filters.get(target.index())
             && !filter.keeps(self.labels, self.input)
         {

@@ -33,7 +33,7 @@ impl JsonExpression {
     }
 
     pub(crate) fn run(&self, extraction: Extraction<'_>, scratch: &mut ParserScratch, input: Input<'_>) {
-        let Some(first) = extraction.line.first() else {
+        let Some(first) = extraction.line.first().filter(|_| !extraction.labels.has_all_needed()) else {
             return;
         };
         if !matches!(first, b'{' | b'[' | b'"') {
@@ -49,7 +49,7 @@ impl JsonExpression {
         let Walk { extraction, found, .. } = walk;
         for (label, _) in self.labels.iter().zip(found).filter(|(_, found)| !**found) {
             if extraction.labels.get(*label, input).is_none() {
-                extraction.labels.extract(*label, Text::EMPTY);
+                extraction.labels.set_parsed(*label, Text::EMPTY);
             }
         }
     }
@@ -137,7 +137,7 @@ impl Walk<'_, '_> {
             Kind::Null => Text::EMPTY,
             _ => value_text(&mut self.extraction, value),
         };
-        self.extraction.labels.extract(target, text);
+        self.extraction.labels.set_parsed(target, text);
     }
 }
 

@@ -103,6 +103,8 @@ impl Test {
 
     fn matches(&self, line: &[u8]) -> bool {
         match self {
+            #[cfg(feature = "planted-faults")]
+            Test::Always if tailwater_planted::Fault::EmptyFilterDrops.is_planted() => false,
             Test::Always => true,
             Test::NotEmpty => !line.is_empty(),
             Test::Contains(finder) => finder.find(line).is_some(),

@@ -43,9 +43,12 @@ impl LogfmtExpression {
     }
 
     pub(crate) fn run(&self, mut extraction: Extraction<'_>, scratch: &mut ParserScratch) {
+        if extraction.labels.has_all_needed() {
+            return;
+        }
         for (label, _) in &self.labels {
             if extraction.labels.unsuffixed_or_suffixed(*label) == *label {
-                extraction.labels.extract(*label, Text::EMPTY);
+                extraction.labels.set_parsed(*label, Text::EMPTY);
             }
         }
         let ParserScratch { keys, unescaped, .. } = scratch;
@@ -69,7 +72,7 @@ impl LogfmtExpression {
             let text = value_text(&mut extraction, pair);
             for (label, _) in self.labels.iter().filter(|(_, wanted)| *wanted == key) {
                 let target = extraction.labels.unsuffixed_or_suffixed(*label);
-                extraction.labels.extract(target, text);
+                extraction.labels.set_parsed(target, text);
             }
         }
     }

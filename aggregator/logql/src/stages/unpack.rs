@@ -21,7 +21,7 @@ enum UnpackError {
 
 /// Returns what becomes of the entry, and whether its line was replaced by what is now in `unpacked`.
 pub(crate) fn run(mut extraction: Extraction<'_>, scratch: &mut ParserScratch, unpacked: &mut Vec<u8>) -> (Verdict, bool) {
-    if extraction.line.is_empty() {
+    if extraction.line.is_empty() || extraction.labels.has_all_needed() {
         return (Verdict::Keep, false);
     }
     scratch.keys.start_line();

@@ -1,136 +1,149 @@
 //! Metric queries evaluated the plain way: at each step, over all entries.
-//!
-//! Knows the part of the language that `queries` writes: entries of [`world`](crate::world) with lines `v=1 k=a`, line filters that contain a
-//! text, `logfmt`, `unwrap v`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tailwater_logql::ast::{
-    BinaryOp, BinaryOperation, GroupSide, Grouping, LineFilterArg, MatchOp, MetricExpr, RangeAggregation, RangeOp, Selector, Stage,
-    VectorAggregation, VectorMatching, VectorOp,
+    BinaryOp, BinaryOperation, GroupSide, Grouping, MatchOp, MetricExpr, RangeAggregation, RangeOp, VectorAggregation, VectorMatching,
+    VectorOp,
 };
 
-use crate::world::Entry;
+use crate::data::Record;
+use crate::entry::Labels;
+use crate::filters::regex;
+use crate::{needs, pipeline};
 
-pub(crate) type Labels = BTreeMap<String, String>;
+/// Why a query has no answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Series cannot be matched.
+    Matching,
+    /// An entry carries an error that was not asked for.
+    Error(String),
+}
 
-/// The points of one step; an error if series cannot be matched.
-pub(crate) type Points = Result<Vec<(Labels, f64)>, String>;
+/// The points of one step.
+pub(crate) type Points = Result<Vec<(Labels, f64)>, Failure>;
 
-pub(crate) fn evaluate(expr: &MetricExpr, entries: &BTreeSet<Entry>, time: i64) -> Points {
+pub(crate) fn evaluate(expr: &MetricExpr, records: &BTreeSet<Record>, time: i64) -> Points {
     match expr {
         MetricExpr::Literal(value) | MetricExpr::VectorLiteral(value) => Ok(vec![(Labels::new(), *value)]),
-        MetricExpr::Range(range) => Ok(over_time(range, entries, time)),
-        MetricExpr::Vector(aggregation) => Ok(aggregate(aggregation, evaluate(&aggregation.inner, entries, time)?)),
-        MetricExpr::Binary(operation) => binary(operation, entries, time),
+        MetricExpr::Range(range) => over_time(range, None, records, time),
+        MetricExpr::Vector(aggregation) => {
+            let points = match aggregation.inner.as_ref() {
+                MetricExpr::Range(range) => over_time(range, Some(aggregation), records, time)?,
+                inner => evaluate(inner, records, time)?,
+            };
+            Ok(aggregate(aggregation, points))
+        }
+        MetricExpr::Binary(operation) => binary(operation, records, time),
         MetricExpr::LabelReplace(replace) => {
-            assert_eq!((replace.replacement.as_str(), replace.regex.as_str()), ("$1", "(.).*"), "the one replacement known here");
-            let mut points = evaluate(&replace.inner, entries, time)?;
+            let regex = regex(&format!("^(?:{})$", replace.regex));
+            let mut points = evaluate(&replace.inner, records, time)?;
             for (labels, _) in &mut points {
-                if let Some(first) = labels.get(&replace.source).and_then(|value| value.chars().next()) {
-                    labels.insert(replace.destination.clone(), first.to_string());
-                }
+                let source = labels.get(&replace.source).cloned().unwrap_or_default();
+                let Some(captures) = regex.captures(&source) else { continue };
+                let mut expanded = String::new();
+                captures.expand(&replace.replacement, &mut expanded);
+                labels.insert(replace.destination.clone(), expanded);
+                labels.retain(|name, value| *name != replace.destination || !value.is_empty());
             }
             Ok(points)
         }
-        MetricExpr::Variants { .. } => Err("variants are not known here".into()),
+        MetricExpr::Variants { .. } => panic!("variants are not written"),
     }
 }
 
 /// An entry that passed the stages.
-struct Passed {
+struct Sample {
     labels: Labels,
     timestamp: i64,
-    bytes: f64,
-    value: Option<f64>,
+    value: f64,
 }
 
-fn passed(range: &RangeAggregation, entries: &BTreeSet<Entry>, time: i64) -> Vec<Passed> {
+/// The samples of a window; `unwraps` false: as if nothing was unwrapped.
+fn samples(
+    range: &RangeAggregation,
+    above: Option<&VectorAggregation>,
+    records: &BTreeSet<Record>,
+    time: i64,
+    unwraps: bool,
+) -> Result<Vec<Sample>, Failure> {
+    let (stages, needs, grouping) = needs::of_range(range, above);
     let end = time - range.range.offset;
-    let within = entries.iter().filter(|entry| end - range.range.range < entry.timestamp && entry.timestamp <= end);
-    within.filter_map(|entry| run_stages(range, entry)).collect()
-}
-
-fn run_stages(range: &RangeAggregation, entry: &Entry) -> Option<Passed> {
-    let mut labels: Labels =
-        [("namespace", &entry.namespace), ("app", &entry.app)].map(|(name, value)| (name.into(), value.clone())).into();
-    if !selects(&range.range.log.selector, &labels) {
-        return None;
-    }
-    labels.extend(entry.trace.iter().map(|trace| ("trace_id".to_owned(), trace.clone())));
-    for stage in &range.range.log.stages {
-        match stage {
-            Stage::LineFilter(filter) => match &filter.alternatives[..] {
-                [LineFilterArg::Text(text)] if !entry.line.contains(text.as_str()) => return None,
-                _ => {}
+    let within = |record: &&Record| end - range.range.range < record.timestamp && record.timestamp <= end;
+    let asks_for_errors = grouping.is_some_and(|grouping| !grouping.without && grouping.labels.iter().any(|label| label == "__error__"));
+    let mut samples = Vec::new();
+    for record in records.iter().filter(within).filter(|record| pipeline::selects(&range.range.log.selector, record)) {
+        let Some(mut entry) = pipeline::run(&stages, record, &needs) else { continue };
+        let value = match (&range.range.unwrap, range.op) {
+            (Some(unwrap), _) if unwraps => match pipeline::unwrapped(unwrap, &mut entry) {
+                Some(value) => value,
+                None => continue,
             },
-            Stage::Logfmt { .. } => {
-                let pairs = entry.line.split(' ').filter_map(|pair| pair.split_once('='));
-                labels.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
-            }
-            other => panic!("a stage not known here: {other:?}"),
+            (_, RangeOp::BytesOverTime | RangeOp::BytesRate) => entry.line.len() as f64,
+            _ => 1.0,
+        };
+        let mut labels = entry.labels();
+        if let Some(error) = entry.error
+            && !(asks_for_errors && entry.is_unparsed)
+        {
+            return Err(Failure::Error(error.to_owned()));
         }
+        if let Some(unwrap) = &range.range.unwrap
+            && grouping.is_none_or(|grouping| grouping.without)
+        {
+            labels.remove(&unwrap.label);
+        }
+        let labels = grouping.map_or(labels.clone(), |grouping| grouped(grouping, labels));
+        samples.push(Sample { labels, timestamp: entry.timestamp, value });
     }
-    let value = match &range.range.unwrap {
-        Some(unwrap) => Some(labels.remove(&unwrap.label)?.parse().expect("a number")),
-        None => None,
-    };
-    Some(Passed { labels, timestamp: entry.timestamp, bytes: entry.line.len() as f64, value })
+    Ok(samples)
 }
 
-fn selects(selector: &Selector, labels: &Labels) -> bool {
-    selector.matchers.iter().all(|matcher| match matcher.op {
-        MatchOp::Equal => labels.get(&matcher.name).map_or("", String::as_str) == matcher.value,
-        // Only `.+` is written.
-        _ => labels.contains_key(&matcher.name),
-    })
-}
-
-fn over_time(range: &RangeAggregation, entries: &BTreeSet<Entry>, time: i64) -> Vec<(Labels, f64)> {
-    let passed_entries = passed(range, entries, time);
+fn over_time(range: &RangeAggregation, above: Option<&VectorAggregation>, records: &BTreeSet<Record>, time: i64) -> Points {
+    let samples = samples(range, above, records, time, true)?;
     if range.op == RangeOp::AbsentOverTime {
-        let equal = range.range.log.selector.matchers.iter().filter(|matcher| matcher.op == MatchOp::Equal);
-        let labels = equal.map(|matcher| (matcher.name.clone(), matcher.value.clone())).collect();
-        return if passed_entries.is_empty() { vec![(labels, 1.0)] } else { vec![] };
+        return Ok(if samples.is_empty() { vec![(labels_of_selector(range), 1.0)] } else { vec![] });
     }
-    let group = |labels: Labels| match &range.grouping {
-        Some(grouping) => grouped(grouping, labels),
-        None => labels,
-    };
     let mut series: BTreeMap<Labels, Vec<(i64, f64)>> = BTreeMap::new();
-    for entry in passed_entries {
-        let value = entry.value.unwrap_or(if matches!(range.op, RangeOp::BytesOverTime | RangeOp::BytesRate) { entry.bytes } else { 1.0 });
-        series.entry(group(entry.labels)).or_default().push((entry.timestamp, value));
+    for sample in samples {
+        series.entry(sample.labels).or_default().push((sample.timestamp, sample.value));
     }
-    let counts = grouped_counts(range, entries, time);
+    let counts = grouped_counts(range, records, time)?;
+    // Labels without a value tell series apart, but later operators do not see them.
+    let hides_empty = needs::of_range(range, above).2.is_none();
     let points = series.into_iter().map(|(labels, mut samples)| {
         samples.sort_by_key(|(timestamp, _)| *timestamp);
         let divisor = counts.as_ref().map(|counts| counts[&labels]);
         let value = window_value(range, &samples, divisor);
-        (labels, value)
+        (labels.into_iter().filter(|(_, value)| !hides_empty || !value.is_empty()).collect(), value)
     });
-    points.collect()
+    Ok(points.collect())
+}
+
+/// Of the matchers that are equalities with a value; a name that is matched twice is left out.
+fn labels_of_selector(range: &RangeAggregation) -> Labels {
+    let matchers = &range.range.log.selector.matchers;
+    let once = matchers.iter().filter(|matcher| matchers.iter().filter(|other| other.name == matcher.name).count() == 1);
+    once.filter(|matcher| matcher.op == MatchOp::Equal && !matcher.value.is_empty())
+        .map(|matcher| (matcher.name.clone(), matcher.value.clone()))
+        .collect()
 }
 
 /// An average over groups is divided by all entries of the group, unwrapped or not; `without ()` makes no groups.
-fn grouped_counts(range: &RangeAggregation, entries: &BTreeSet<Entry>, time: i64) -> Option<BTreeMap<Labels, f64>> {
-    let grouping = range.grouping.as_ref().filter(|_| range.op == RangeOp::AvgOverTime)?;
+fn grouped_counts(range: &RangeAggregation, records: &BTreeSet<Record>, time: i64) -> Result<Option<BTreeMap<Labels, f64>>, Failure> {
+    let Some(grouping) = range.grouping.as_ref().filter(|_| range.op == RangeOp::AvgOverTime) else { return Ok(None) };
     if grouping.without && grouping.labels.is_empty() {
-        return None;
+        return Ok(None);
     }
-    let mut without_unwrap = range.clone();
-    let label = without_unwrap.range.unwrap.take()?.label;
     let mut counts = BTreeMap::new();
-    for mut entry in passed(&without_unwrap, entries, time) {
-        if grouping.without {
-            entry.labels.remove(&label);
-        }
-        *counts.entry(grouped(grouping, entry.labels)).or_insert(0.0) += 1.0;
+    for sample in samples(range, None, records, time, false)? {
+        *counts.entry(sample.labels).or_insert(0.0) += 1.0;
     }
-    Some(counts)
+    Ok(Some(counts))
 }
 
-/// `samples` in the order of time, each stamp once in a series.
+/// `samples` in the order of time.
 fn window_value(range: &RangeAggregation, samples: &[(i64, f64)], divisor: Option<f64>) -> f64 {
     let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
     let (count, sum, seconds) = (values.len() as f64, values.iter().sum::<f64>(), range.range.range as f64 / 1e9);
@@ -140,21 +153,30 @@ fn window_value(range: &RangeAggregation, samples: &[(i64, f64)], divisor: Optio
         RangeOp::Rate | RangeOp::BytesRate => sum / seconds,
         RangeOp::BytesOverTime | RangeOp::SumOverTime => sum,
         RangeOp::AvgOverTime => sum / divisor.unwrap_or(count),
-        RangeOp::MinOverTime => values.iter().copied().fold(f64::INFINITY, f64::min),
-        RangeOp::MaxOverTime => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        RangeOp::MinOverTime => values.iter().copied().fold(f64::NAN, f64::min),
+        RangeOp::MaxOverTime => values.iter().copied().fold(f64::NAN, f64::max),
         RangeOp::StdvarOverTime => variance(),
         RangeOp::StddevOverTime => variance().sqrt(),
         RangeOp::FirstOverTime => values[0],
         RangeOp::LastOverTime => values[values.len() - 1],
-        RangeOp::QuantileOverTime => {
-            let mut sorted = values;
-            sorted.sort_by(f64::total_cmp);
-            let rank = range.parameter.expect("a share") * (count - 1.0);
-            let (below, weight) = (rank.floor() as usize, rank.fract());
-            sorted[below] * (1.0 - weight) + sorted[(below + 1).min(sorted.len() - 1)] * weight
+        RangeOp::QuantileOverTime => quantile(range.parameter.expect("a share"), values),
+        // What went down began again at zero.
+        RangeOp::RateCounter => {
+            let rises = values.windows(2).map(|pair| if pair[1] < pair[0] { pair[1] } else { pair[1] - pair[0] });
+            rises.sum::<f64>() / seconds
         }
-        RangeOp::RateCounter | RangeOp::AbsentOverTime => panic!("not known here"),
+        RangeOp::AbsentOverTime => panic!("has no window value"),
     }
+}
+
+fn quantile(share: f64, mut values: Vec<f64>) -> f64 {
+    if share > 1.0 {
+        return f64::INFINITY;
+    }
+    values.sort_by(f64::total_cmp);
+    let rank = share * (values.len() - 1) as f64;
+    let (below, weight) = (rank.floor() as usize, rank.fract());
+    values[below] * (1.0 - weight) + values[(below + 1).min(values.len() - 1)] * weight
 }
 
 fn grouped(grouping: &Grouping, labels: Labels) -> Labels {
@@ -178,8 +200,8 @@ fn aggregate(aggregation: &VectorAggregation, points: Vec<(Labels, f64)>) -> Vec
             VectorOp::Sum => sum,
             VectorOp::Avg => sum / count,
             VectorOp::Count => count,
-            VectorOp::Min => values.iter().copied().fold(f64::INFINITY, f64::min),
-            VectorOp::Max => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            VectorOp::Min => values.iter().copied().fold(f64::NAN, f64::min),
+            VectorOp::Max => values.iter().copied().fold(f64::NAN, f64::max),
             VectorOp::Stdvar => variance,
             VectorOp::Stddev => variance.sqrt(),
             op => {
@@ -201,8 +223,8 @@ fn in_order(labels: &Labels) -> Vec<(&String, &String)> {
     labels.iter().collect()
 }
 
-fn binary(operation: &BinaryOperation, entries: &BTreeSet<Entry>, time: i64) -> Points {
-    let (left, right) = (evaluate(&operation.left, entries, time)?, evaluate(&operation.right, entries, time)?);
+fn binary(operation: &BinaryOperation, records: &BTreeSet<Record>, time: i64) -> Points {
+    let (left, right) = (evaluate(&operation.left, records, time)?, evaluate(&operation.right, records, time)?);
     let value = |left: f64, right: f64, kept: f64| value(operation, left, right, kept);
     let with = |points: Vec<(Labels, f64)>, apply: &dyn Fn(f64) -> Option<f64>| -> Vec<(Labels, f64)> {
         points.into_iter().filter_map(|(labels, point)| Some((labels, apply(point)?))).collect()
@@ -232,7 +254,7 @@ fn binary(operation: &BinaryOperation, entries: &BTreeSet<Entry>, time: i64) -> 
     let (many, one) = if matches!(group, Some(GroupSide::Right { .. })) { (right, left) } else { (left, right) };
     let signatures: BTreeSet<Labels> = one.iter().map(|(labels, _)| signature(labels)).collect();
     if signatures.len() < one.len() {
-        return Err("duplicates on the side of one".into());
+        return Err(Failure::Matching);
     }
     let mut out: Vec<(Labels, f64)> = Vec::new();
     let mut given = BTreeSet::new();
@@ -250,7 +272,7 @@ fn binary(operation: &BinaryOperation, entries: &BTreeSet<Entry>, time: i64) -> 
             }
         };
         if !given.insert(key) {
-            return Err("several matches".into());
+            return Err(Failure::Matching);
         }
         out.push((labels, result));
     }
