@@ -7,14 +7,15 @@
 //! ```
 //!
 //! Prints one line per category, the first failing cases, and last `N passed, M failed`. The exit status is 0 only
-//! if every case passed or, with `--expect`, if every category reached its minimum; 1 if not; 2 if the run
-//! itself failed (no server to load into, unreadable suite).
+//! if every case passed or, with `--expect`, if every category reached its minimum or, with `--differs`, if exactly
+//! the listed cases differ from the run before; 1 if not; 2 if the run itself failed (no server to load into, unreadable suite).
 
 mod answer;
 mod canonical;
 mod client;
 mod comparison;
 mod data_set;
+mod deliberate;
 mod difference;
 mod error_text;
 mod exchange;
@@ -36,6 +37,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 use crate::client::Client;
+use crate::deliberate::Deliberate;
 use crate::minimums::Minimums;
 use crate::replies::Replies;
 use crate::runner::{Outcome, Runner};
@@ -85,6 +87,12 @@ struct Options {
     /// Judge by this file alone: what is replied to the cases that only read must be the same
     #[arg(long, conflicts_with_all = ["expect", "json"])]
     same_replies: Option<PathBuf>,
+    /// List of cases that must fail of those that passed in the run before, and no others: decides the exit status
+    #[arg(long, requires = "before", conflicts_with_all = ["expect", "case", "category"])]
+    differs: Option<PathBuf>,
+    /// Outcomes of the run before, as --json writes them
+    #[arg(long, requires = "differs")]
+    before: Option<PathBuf>,
     /// Cases without steps that run at a time
     #[arg(long, default_value_t = 4)]
     connections: usize,
@@ -182,12 +190,22 @@ fn report(options: &Options, outcomes: &[Outcome<'_>], minimums: Option<Minimums
         let text = serde_json::to_string_pretty(&score::outcomes_json(outcomes))?;
         std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
     }
-    let good_enough = match (minimums, &options.expect) {
-        (Some(minimums), Some(path)) => reaches(minimums, path, options, &score)?,
+    let good_enough = match (minimums, &options.expect, &options.differs, &options.before) {
+        (Some(minimums), Some(path), ..) => reaches(minimums, path, options, &score)?,
+        (_, _, Some(list), Some(before)) => differs_as_listed(list, before, outcomes)?,
         _ => score.failed() == 0 && score.passed() > 0,
     };
     println!("\n{}", score.last_line());
     Ok(good_enough)
+}
+
+/// Judges by a list of deliberate differences.
+fn differs_as_listed(list: &Path, before: &Path, outcomes: &[Outcome<'_>]) -> Result<bool> {
+    let complaints = Deliberate::read(list)?.judged(before, outcomes)?;
+    for complaint in &complaints {
+        println!("\n{complaint}");
+    }
+    Ok(complaints.is_empty())
 }
 
 /// Judges by the minimums of the categories that were asked for, and raises the file if told to.
