@@ -160,6 +160,7 @@ def agent():
         lines("Pushes in flight", [Query(of("tailwater_agent_pushes_in_flight"), "{{node}}")], "none"),
         lines("Dropped lines", [Query(f"sum by (node, reason) (increase({of('tailwater_agent_dropped_lines_total')}[$__rate_interval]))", "{{node}} {{reason}}")], "none"),
         lines("Files of which bytes may be missing", [Query(f"sum by (node, reason) (increase({of('tailwater_agent_possible_loss_total')}[$__rate_interval]))", "{{node}} {{reason}}")], "none"),
+        lines("Records that went missing in the agent itself", [Query(f"sum by (node) (increase({of('tailwater_agent_balance_errors_total')}[$__rate_interval]))", "{{node}}")], "none", width=8, description="Never anything but 0."),
         lines("Open files", [Query(of("tailwater_agent_open_files"), "{{node}}")], "none", width=8),
         lines("Rotations", [Query(f"sum by (node) (rate({of('tailwater_agent_rotations_total')}[$__rate_interval]))", "{{node}}")], "ops", width=8),
         lines("Duration of the last scan", [Query(of("tailwater_agent_scan_seconds"), "{{node}}")], "s", width=8),
