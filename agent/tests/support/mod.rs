@@ -369,7 +369,7 @@ pub struct Container {
 }
 
 impl Container {
-    fn new(directory: PathBuf) -> Self {
+    pub fn new(directory: PathBuf) -> Self {
         std::fs::create_dir_all(&directory).unwrap();
         let mut container = Self { directory, file: None, instance: 0, rotations: 0, nanos: CLOCK.fetch_add(1, Ordering::Relaxed) };
         container.reopen();

@@ -8,8 +8,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::support::program::Program;
-use crate::support::sequence::{Sequence, assert_exact, faults};
-use crate::support::{Agent, Node, Reaction, Recorder, gzip, numbered, wait_until};
+use crate::support::sequence::{Sequence, assert_exact, faults, faults_of};
+use crate::support::{Agent, Container, Node, Reaction, Recorder, gzip, numbered, wait_until};
 
 async fn pause(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -506,6 +506,53 @@ async fn case_16_a_rotated_file_without_a_live_one_is_not_read_again() {
     recorder.wait_for(300).await;
     assert_exact(&recorder, &[&writer]);
     assert_eq!(recorder.all().len(), 300, "nothing was read from its beginning again");
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// D22, short: a thousand rotations of twenty files, compressed, deleted, and pods of the same name that come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn drill_22_a_thousand_rotations_of_twenty_files() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    let mut expected = std::collections::BTreeMap::new();
+    let mut total = 0;
+    for generation in 0..2 {
+        // The same pod names under another UID.
+        let place = |number: usize| node.pods().join(format!("shop_web-{number}_uid-{generation}/g{generation}c{number}"));
+        let mut writers: Vec<Sequence> = (0..20).map(|number| Sequence::new(Container::new(place(number)))).collect();
+        let mut rotated: Vec<Vec<std::path::PathBuf>> = vec![Vec::new(); writers.len()];
+        for round in 0..25 {
+            for (writer, rotated) in writers.iter_mut().zip(&mut rotated) {
+                writer.lines(10);
+                rotated.push(writer.container.rename());
+                writer.lines(3);
+                writer.container.reopen();
+                writer.lines(2);
+                total += 15;
+                if let [.., older, _] = rotated.as_slice() {
+                    gzip(older);
+                }
+            }
+            if round % 5 == 4 {
+                // What is deleted was read: the kubelet keeps as much as that takes.
+                recorder.wait_for(total).await;
+                for path in rotated.iter_mut().flat_map(|rotated| rotated.drain(..rotated.len() - 1)) {
+                    std::fs::remove_file(format!("{}.gz", path.display())).unwrap();
+                }
+            }
+        }
+        recorder.wait_for(total).await;
+        for writer in writers {
+            expected.extend(
+                ["stdout", "stderr"].into_iter().zip(writer.written).map(|(stream, count)| (format!("{}/{stream}", writer.name), count)),
+            );
+            std::fs::remove_dir_all(writer.container.directory.parent().unwrap()).unwrap();
+        }
+    }
+    let faults = faults_of(&recorder, &expected);
+    assert!(faults.is_empty(), "{} faults: {:?}", faults.len(), &faults[..faults.len().min(5)]);
+    assert_eq!((recorder.count(), recorder.all().len()), (total, total));
     agent.assert_balanced();
     agent.stop().await;
 }
