@@ -91,8 +91,8 @@ impl Engine {
     /// Entries of a log query.
     pub async fn logs(&self, scope: impl Into<Scope>, request: LogRequest, limits: &QueryLimits) -> Result<LogAnswer, QueryError> {
         let (engine, scope, options) = (self.clone(), scope.into(), options(limits));
-        self.within(limits, async move {
-            let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::default());
+        self.within(limits, counters.clone(), async move {
             let started = Instant::now();
             let planned = engine.planner(&scope, options, &counters).logs(&request).await?;
             let batches = engine.execute(planned.plan).await?;
@@ -106,11 +106,17 @@ impl Engine {
     /// Series of a metric query.
     pub async fn metrics(&self, scope: impl Into<Scope>, request: MetricRequest, limits: &QueryLimits) -> Result<MetricAnswer, QueryError> {
         let (engine, scope, limits_of_query) = (self.clone(), scope.into(), limits.clone());
-        self.within(limits, async move { engine.evaluate(&scope, &request, &limits_of_query).await }).await
+        let counters = Arc::new(Counters::default());
+        self.within(limits, counters.clone(), async move { engine.evaluate(&scope, &request, &limits_of_query, &counters).await }).await
     }
 
-    async fn evaluate(&self, scope: &Scope, request: &MetricRequest, limits: &QueryLimits) -> Result<MetricAnswer, QueryError> {
-        let counters = Arc::new(Counters::default());
+    async fn evaluate(
+        &self,
+        scope: &Scope,
+        request: &MetricRequest,
+        limits: &QueryLimits,
+        counters: &Arc<Counters>,
+    ) -> Result<MetricAnswer, QueryError> {
         let started = Instant::now();
         let grid = StepGrid::new(request.start, request.end, request.step);
         if let Some(value) = constant_value(&request.expr, grid, request.start == request.end) {
@@ -120,7 +126,7 @@ impl Engine {
                 statistics: counters.statistics(0, started.elapsed().as_secs_f64(), 0),
             });
         }
-        let planned = self.planner(scope, options(limits), &counters).metric(&request.expr, grid, limits).await?;
+        let planned = self.planner(scope, options(limits), counters).metric(&request.expr, grid, limits).await?;
         let batches = self.execute(planned.plan).await?;
         let mut series = gather::series(&batches, grid, planned.shape)?;
         let mut warnings = planned.warnings.take();
@@ -170,14 +176,15 @@ impl Engine {
     /// Bytes of lines by groups of streams, those of most bytes first.
     pub async fn volume(&self, scope: impl Into<Scope>, request: VolumeRequest, limits: &QueryLimits) -> Result<MetricAnswer, QueryError> {
         let (engine, scope) = (self.clone(), scope.into());
-        self.within(limits, async move {
+        let counters = Arc::new(Counters::default());
+        self.within(limits, counters.clone(), async move {
             let started = Instant::now();
             let range = TimeRange { start: request.start, end: request.end };
             let selection = Selection::new(&engine.catalog, &scope, &request.selector, range, TieOrder::LabelText).await?;
             let source = PageSource { catalog: engine.catalog.clone(), selection: Arc::new(selection) };
             let memory = MemoryConsumer::new("volume").register(engine.context.memory_pool());
             let series = volume::volume(&source, &request, &memory).await?;
-            let statistics = Counters::default().statistics(source.selection.parts(), started.elapsed().as_secs_f64(), series.len() as u64);
+            let statistics = counters.statistics(source.selection.parts(), started.elapsed().as_secs_f64(), series.len() as u64);
             Ok(MetricAnswer { value: MetricValue::Series(series), warnings: Vec::new(), statistics })
         })
         .await
@@ -219,28 +226,33 @@ impl Engine {
         collect(plan, self.context.clone()).await.map_err(unwrapped)
     }
 
-    /// Runs a query on the query threads, until its deadline.
+    /// Runs a query on the query threads, until its deadline. The time is kept by the caller's thread: those of queries may all be busy.
     async fn within<T: Send + 'static>(
         &self,
         limits: &QueryLimits,
+        counters: Arc<Counters>,
         query: impl Future<Output = Result<T, QueryError>> + Send + 'static,
     ) -> Result<T, QueryError> {
         let runtime: &Handle = self.threads.runtime.as_ref().expect("threads run until the engine is dropped").handle();
-        let mut running = AbortOnDrop(runtime.spawn(tokio::time::timeout(limits.timeout, query)));
-        match (&mut running.0).await {
+        let mut running = EndOnDrop { task: runtime.spawn(query), counters };
+        match tokio::time::timeout(limits.timeout, &mut running.task).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(QueryError::Timeout),
-            Err(error) => Err(QueryError::Evaluation(format!("the query's task ended early: {error}"))),
+            Err(_) => Err(QueryError::Timeout),
+            Ok(Err(error)) => Err(QueryError::Evaluation(format!("the query's task ended early: {error}"))),
         }
     }
 }
 
-/// A client that goes away ends its query.
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+/// A query ends with its time, and when its client goes away: tasks at their next pause, loops over rows at the next row.
+struct EndOnDrop<T> {
+    task: tokio::task::JoinHandle<T>,
+    counters: Arc<Counters>,
+}
 
-impl<T> Drop for AbortOnDrop<T> {
+impl<T> Drop for EndOnDrop<T> {
     fn drop(&mut self) {
-        self.0.abort();
+        self.counters.end();
+        self.task.abort();
     }
 }
 

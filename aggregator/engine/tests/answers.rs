@@ -230,3 +230,28 @@ async fn an_error_between_windows_fails_nothing() {
     assert_eq!(points(&answer), [("{f=\"1\"}".to_owned(), 20 * SECOND, 1.0)]);
     assert!(metric(&engine, &world::everything(), query, 0, 20 * SECOND, 5 * SECOND).await.is_err());
 }
+
+/// More work than any time allows, in loops over rows that never pause: it ends with its time, and leaves the threads to others.
+#[tokio::test]
+async fn a_query_ends_with_its_time_however_busy_the_threads_are() {
+    let entries = (0..20_000).map(|number| Entry::new("a", "x", number, "line")).collect();
+    let engine = world::engine(&[entries]).await;
+    let limits = tailwater_engine::request::QueryLimits { timeout: std::time::Duration::from_millis(300), ..world::limits() };
+    for stages in [vec!["|= \"e\""; 9_000].join(" "), vec!["| app=~\"x\""; 2_000].join(" ")] {
+        let ask = || {
+            let request = world::log_request(&format!("{{app=\"x\"}} {stages}"), 0, 100_000, 10, Direction::Forward);
+            let (engine, limits) = (engine.clone(), limits.clone());
+            async move { engine.logs(&world::everything(), request, &limits).await }
+        };
+        let asked = tokio::join!(ask(), ask(), ask(), ask());
+        for outcome in [asked.0, asked.1, asked.2, asked.3] {
+            assert!(matches!(outcome, Err(QueryError::Timeout)), "{outcome:?}");
+        }
+        let request = world::log_request(r#"{app="x"}"#, 0, 100_000, 10, Direction::Forward);
+        assert_eq!(entries_of(&engine.logs(&world::everything(), request, &world::limits()).await.expect("answers")), 10);
+    }
+}
+
+fn entries_of(answer: &LogAnswer) -> usize {
+    answer.streams.iter().map(|stream| stream.entries.len()).sum()
+}

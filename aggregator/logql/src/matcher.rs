@@ -5,7 +5,7 @@ use regex::bytes::Regex;
 use thiserror::Error;
 
 use crate::ast::{MatchOp, Matcher};
-use crate::regex_dialect::{Anchoring, RegexError, compile};
+use crate::regex_dialect::{Anchoring, EXPRESSIONS_LIMIT, RegexError, SIZE_LIMIT, translate_anchored};
 
 /// A matcher whose regular expression cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -30,10 +30,22 @@ pub struct StreamMatcher {
 
 impl StreamMatcher {
     pub fn new(matcher: &Matcher) -> Result<StreamMatcher, MatcherError> {
+        Self::within(matcher, SIZE_LIMIT)
+    }
+
+    /// The matchers of a selector. Their expressions together take no more than [`EXPRESSIONS_LIMIT`].
+    pub fn all(matchers: &[Matcher]) -> Result<Vec<StreamMatcher>, MatcherError> {
+        let expressions = matchers.iter().filter(|matcher| matches!(matcher.op, MatchOp::Regex | MatchOp::NotRegex)).count();
+        let bytes = (EXPRESSIONS_LIMIT / expressions.max(1)).min(SIZE_LIMIT);
+        matchers.iter().map(|matcher| Self::within(matcher, bytes)).collect()
+    }
+
+    fn within(matcher: &Matcher, bytes: usize) -> Result<StreamMatcher, MatcherError> {
         let regex = match matcher.op {
             MatchOp::Equal | MatchOp::NotEqual => None,
             MatchOp::Regex | MatchOp::NotRegex => {
-                let compiled = compile(&matcher.value, Anchoring::Matcher);
+                let compiled =
+                    translate_anchored(&matcher.value, Anchoring::Matcher).and_then(|translated| translated.compile_within(bytes));
                 Some(compiled.map_err(|source| MatcherError { name: matcher.name.clone(), source })?)
             }
         };

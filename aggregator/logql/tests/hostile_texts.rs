@@ -22,7 +22,7 @@ fn refusal(query: String) -> Option<String> {
         };
         assert_eq!(parse(&format_query(&tree)).as_ref(), Ok(&tree), "what is accepted prints and reads back");
         let Expr::Log(log) = tree else { return None };
-        let matchers = log.selector.matchers.iter().find_map(|matcher| StreamMatcher::new(matcher).err());
+        let matchers = StreamMatcher::all(&log.selector.matchers).err();
         let pipeline = Pipeline::compile(&log.stages, None, &NeededLabels::All, &PipelineOptions { strict_loki: false });
         matchers.map(|error| error.to_string()).or_else(|| pipeline.err().map(|error| error.to_string()))
     })
@@ -91,6 +91,21 @@ fn what_is_only_long_is_read() {
     ] {
         let start = query[..60].to_owned();
         assert_eq!(refusal(query), None, "{start}…");
+    }
+}
+
+#[test]
+fn expressions_of_a_query_share_their_room() {
+    let large = r"\pL{100}";
+    for (count, make) in [
+        (200, &(|count: usize| format!("{{a=\"b\"}} {}", vec![format!("|~ `{large}`"); count].join(" "))) as &dyn Fn(usize) -> String),
+        (200, &|count| format!("{{a=\"b\"}} !~ {}", vec![format!("`{large}`"); count].join(" or "))),
+        (200, &|count| format!("{{a=\"b\"}} | {}", vec![format!("x=~`{large}`"); count].join(" or "))),
+        (1_000, &|count| format!("{{{}}}", vec![format!("a=~`{large}`"); count].join(","))),
+    ] {
+        assert_eq!(refusal(make(1)), None);
+        let error = refusal(make(count)).expect("too much together");
+        assert!(error.contains("expression too large"), "{}", &error[error.len().saturating_sub(200)..]);
     }
 }
 

@@ -10,17 +10,19 @@ use tailwater_storage::pairs::PairIter;
 
 use crate::batch;
 use crate::plan::selection::Selection;
+use crate::statistics::Counters;
 
 /// The pipelines of the streams met so far; one task's own.
 pub(crate) struct StreamPipelines<'p> {
     pipeline: &'p Pipeline,
     selection: &'p Selection,
+    counters: &'p Counters,
     by_stream: HashMap<u32, StreamPipeline<'p>>,
 }
 
 impl<'p> StreamPipelines<'p> {
-    pub(crate) fn new(pipeline: &'p Pipeline, selection: &'p Selection) -> Self {
-        Self { pipeline, selection, by_stream: HashMap::new() }
+    pub(crate) fn new(pipeline: &'p Pipeline, selection: &'p Selection, counters: &'p Counters) -> Self {
+        Self { pipeline, selection, counters, by_stream: HashMap::new() }
     }
 
     pub(crate) fn selection(&self) -> &'p Selection {
@@ -39,6 +41,7 @@ impl<'p> StreamPipelines<'p> {
             let (all, pipeline) = (self.selection.streams(), self.pipeline);
             let stages = self.by_stream.entry(stream).or_insert_with(|| pipeline.for_stream(&all[stream as usize].labels));
             while row < rows.num_rows() && streams.value(row) == stream {
+                self.counters.check()?;
                 let line = lines.map_or(&[] as &[u8], |lines| lines.value(row));
                 if let Some(processed) = stages.process_filtered(stamps.value(row), line, metadata.row(row)) {
                     each(row, stream, processed)?;

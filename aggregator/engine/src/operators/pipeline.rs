@@ -173,7 +173,7 @@ impl ExecutionPlan for PipelineExec {
         let (out, output) = (builder.tx(), self.output);
         let (stages, counters) = (self.stages.clone(), self.counters.clone());
         builder.spawn(async move {
-            let pipelines = StreamPipelines::new(&stages.pipeline, &stages.selection);
+            let pipelines = StreamPipelines::new(&stages.pipeline, &stages.selection, &counters);
             let mut runner = Runner { pipelines, series: SampleSeries::default(), output, counters: &counters };
             while let Some(rows) = input.next().await {
                 let batch = rows.and_then(|rows| runner.run(&rows));

@@ -208,7 +208,7 @@ pub(crate) fn select_streams(
             [_, rest @ ..] if !rest.is_empty() && tailwater_planted::Fault::FirstMatcherIgnored.is_planted() => rest,
             all => all,
         };
-        compiled.push(matchers.iter().map(StreamMatcher::new).collect::<Result<Vec<_>, _>>()?);
+        compiled.push(StreamMatcher::all(matchers)?);
     }
     let is_selected = |labels: &Pairs| {
         let matches =

@@ -63,6 +63,8 @@ impl LogScan {
         while let Some(fetched) = groups.next().await {
             let (group, pages) = fetched?;
             for selected in &group.pages {
+                // Others may have a turn: pages without a hit would never pause.
+                tokio::task::yield_now().await;
                 for batch in self.batches(selected, &pages)? {
                     if out.send(Ok(batch)).await.is_err() {
                         // A reader that is gone wants no more.
@@ -95,7 +97,9 @@ pub(crate) fn wanted_rows(page: &OpenPage<'_>, search: &LineSearch, counters: &C
     }
     let lines = page.lines()?;
     counters.add_scanned(rows, text_length(&lines.offsets, &visible));
-    Ok(search.passing(lines, visible))
+    let passing = search.passing(lines, visible, counters);
+    counters.check()?;
+    Ok(passing)
 }
 
 fn text_length(offsets: &[i32], runs: &[Run]) -> u64 {

@@ -7,6 +7,7 @@ use tailwater_logql::pipeline::LineMatcher;
 use tailwater_storage::file::columns::LinePage;
 
 use crate::scan::open_page::Run;
+use crate::statistics::Counters;
 
 /// The line filters that every wanted line passes, as it was stored.
 #[derive(Debug, Clone, Default)]
@@ -54,26 +55,26 @@ impl LineSearch {
         }
     }
 
-    /// The rows of `runs` (ascending) whose lines pass.
-    pub(crate) fn passing(&self, page: &LinePage, runs: Vec<Run>) -> Vec<Run> {
+    /// The rows of `runs` (ascending) whose lines pass; not all of them once the query is over.
+    pub(crate) fn passing(&self, page: &LinePage, runs: Vec<Run>, counters: &Counters) -> Vec<Run> {
         if self.filters.is_empty() {
             return runs;
         }
         let mut hits = Vec::new();
         for neighbours in runs.chunk_by(|left, right| left.rows.end == right.rows.start) {
-            self.search(page, neighbours, &mut hits);
+            self.search(page, neighbours, counters, &mut hits);
         }
         hits
     }
 
     /// Searches runs that follow each other without a gap.
-    fn search(&self, page: &LinePage, runs: &[Run], hits: &mut Vec<Run>) {
+    fn search(&self, page: &LinePage, runs: &[Run], counters: &Counters, hits: &mut Vec<Run>) {
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return };
         let (offsets, text) = (&page.offsets, page.text.as_slice());
         let end = offsets[last.rows.end] as usize;
         let mut streams = runs.iter().peekable();
         let mut row = first.rows.start;
-        while row < last.rows.end {
+        while row < last.rows.end && !counters.is_over() {
             let mut is_whole = false;
             if !matches!(self.text, SearchedText::Unknown) {
                 let Some((at, length)) = self.find(&text[..end], offsets[row] as usize) else { return };
@@ -167,8 +168,8 @@ mod tests {
             let rows = |runs: &[Run]| runs.iter().flat_map(|run| run.rows.clone().map(|row| (run.stream, row))).collect::<Vec<_>>();
             let passes = |(_, row): &(u32, usize)| filters.iter().all(|filter| filter.matches(lines[*row].as_bytes()));
             let expected: Vec<(u32, usize)> = rows(&runs).into_iter().filter(passes).collect();
-            prop_assert_eq!(rows(&LineSearch::new(&filters, searched).passing(&page, runs.clone())), expected.clone());
-            prop_assert_eq!(rows(&LineSearch::new(&filters, None).passing(&page, runs)), expected);
+            prop_assert_eq!(rows(&LineSearch::new(&filters, searched).passing(&page, runs.clone(), &Counters::default())), expected.clone());
+            prop_assert_eq!(rows(&LineSearch::new(&filters, None).passing(&page, runs, &Counters::default())), expected);
         }
     }
 }

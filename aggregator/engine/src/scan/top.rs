@@ -126,7 +126,7 @@ impl TopEntries {
         let mut top = so_far;
         let mut found = Vec::new();
         let pipeline = self.stages.as_ref();
-        let mut pipelines = pipeline.map(|stages| StreamPipelines::new(&stages.pipeline, &stages.selection));
+        let mut pipelines = pipeline.map(|stages| StreamPipelines::new(&stages.pipeline, &stages.selection, &self.counters));
         for selected in &group.pages {
             if top.admits(self.order.first_of(selected)) {
                 let page = OpenPage::new(&self.source.selection, selected, pages);

@@ -11,6 +11,8 @@ use super::{Pipeline, PipelineOptions, SeriesGrouping, Stage};
 use crate::ast;
 use crate::matcher::MatcherError;
 use crate::needed::NeededLabels;
+use crate::regex_dialect::{EXPRESSIONS_LIMIT, SIZE_LIMIT};
+use crate::stages::FilterOptions;
 use crate::stages::drop_keep::Targets;
 use crate::stages::json_expression::JsonExpression;
 use crate::stages::label_filter::{LabelFilter, LabelFilterError};
@@ -48,7 +50,7 @@ pub(super) fn compile(
 ) -> Result<Pipeline, CompileError> {
     let mut compiler = Compiler {
         names: PipelineNames::new(needed),
-        strict_loki: options.strict_loki,
+        options: FilterOptions { strict_loki: options.strict_loki, expression_bytes: expression_bytes(stages) },
         line_filters: Vec::new(),
         stages: Vec::new(),
         segment: 0,
@@ -57,10 +59,10 @@ pub(super) fn compile(
     for index in 0..stages.len() {
         compiler.add(stages, index)?;
     }
-    let Compiler { mut names, strict_loki, line_filters, mut stages, .. } = compiler;
+    let Compiler { mut names, options, line_filters, mut stages, .. } = compiler;
     let unwrap = match unwrap {
         Some(unwrap) => Some(
-            Unwrap::new(unwrap, &mut names, strict_loki)
+            Unwrap::new(unwrap, &mut names, options)
                 .map_err(|(index, error)| label_filter_error(&[ast::Stage::LabelFilter(unwrap.post_filters[index].clone())], 0, error))?,
         ),
         None => None,
@@ -84,9 +86,29 @@ pub(super) fn compile(
     })
 }
 
+/// What each regular expression of a query may take, so that all its filters together stay bounded.
+fn expression_bytes(stages: &[ast::Stage]) -> usize {
+    let count = stages.iter().map(|stage| match stage {
+        ast::Stage::LineFilter(filter) if matches!(filter.op, ast::LineFilterOp::Regex | ast::LineFilterOp::NotRegex) => {
+            filter.alternatives.len()
+        }
+        ast::Stage::LabelFilter(filter) => expressions_of(filter),
+        _ => 0,
+    });
+    (EXPRESSIONS_LIMIT / count.sum::<usize>().max(1)).min(SIZE_LIMIT)
+}
+
+fn expressions_of(filter: &ast::LabelFilter) -> usize {
+    match filter {
+        ast::LabelFilter::String(matcher) => usize::from(matches!(matcher.op, ast::MatchOp::Regex | ast::MatchOp::NotRegex)),
+        ast::LabelFilter::Compare { .. } | ast::LabelFilter::Ip { .. } => 0,
+        ast::LabelFilter::And { left, right } | ast::LabelFilter::Or { left, right } => expressions_of(left) + expressions_of(right),
+    }
+}
+
 struct Compiler {
     names: PipelineNames,
-    strict_loki: bool,
+    options: FilterOptions,
     line_filters: Vec<LineMatcher>,
     stages: Vec<Stage>,
     /// Where the stages begin that a line filter is moved ahead of: behind the last label filter, or the last stage
@@ -102,7 +124,7 @@ impl Compiler {
         let in_stage = |reason: &dyn std::fmt::Display| in_stage(stages, index, reason);
         let compiled = match &stages[index] {
             ast::Stage::LineFilter(filter) => {
-                let matcher = LineMatcher::new(filter, self.strict_loki).map_err(|error| in_stage(&error))?;
+                let matcher = LineMatcher::new(filter, self.options).map_err(|error| in_stage(&error))?;
                 if self.is_changed_before_segment {
                     self.stages.insert(self.segment, Stage::LineFilter(matcher));
                     self.segment += 1;
@@ -137,7 +159,7 @@ impl Compiler {
             }
             ast::Stage::Unpack => Stage::Unpack,
             ast::Stage::LabelFilter(filter) => {
-                let compiled = LabelFilter::new(filter, names, self.strict_loki);
+                let compiled = LabelFilter::new(filter, names, self.options);
                 Stage::LabelFilter(compiled.map_err(|error| label_filter_error(stages, index, error))?)
             }
             ast::Stage::LineFormat { template } => Stage::LineFormat(LineFormat::new(template, names).map_err(|error| in_stage(&error))?),

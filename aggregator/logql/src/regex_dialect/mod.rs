@@ -24,6 +24,9 @@ use regex::bytes::Regex;
 /// Bytes a compiled expression may take.
 pub const SIZE_LIMIT: usize = 16 << 20;
 
+/// Bytes that all compiled expressions of the filters of one query, or of its matchers, may take.
+pub const EXPRESSIONS_LIMIT: usize = 32 << 20;
+
 /// How an expression is tied to the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchoring {

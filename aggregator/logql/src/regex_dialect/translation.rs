@@ -2,6 +2,8 @@
 
 use super::{RegexError, RegexErrorKind, SIZE_LIMIT};
 use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Hir, HirKind, Look};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Translated {
@@ -25,7 +27,18 @@ impl Translated {
 
     /// Compiles for matching on bytes. Too large an expression is the only error left.
     pub fn compile(&self) -> Result<Regex, RegexError> {
-        RegexBuilder::new(&self.pattern).size_limit(SIZE_LIMIT).build().map_err(|_| RegexErrorKind::TooLarge.at(self.original.clone()))
+        self.compile_within(SIZE_LIMIT)
+    }
+
+    /// The same with another limit, in bytes, of what is compiled.
+    pub fn compile_within(&self, bytes: usize) -> Result<Regex, RegexError> {
+        RegexBuilder::new(&self.pattern).size_limit(bytes).build().map_err(|_| RegexErrorKind::TooLarge.at(self.original.clone()))
+    }
+
+    /// Whether the empty text matches. Nothing is compiled for it: a query may have thousands of matchers.
+    pub(crate) fn matches_empty(&self) -> bool {
+        let parsed = ParserBuilder::new().utf8(false).build().parse(&self.pattern);
+        parsed.is_ok_and(|expression| is_empty_matched(&expression))
     }
 
     /// Appends `template` with `$1`, `${1}`, `$name`, `${name}` and `$$` replaced, as Go's `Expand` does: the
@@ -74,6 +87,22 @@ fn reference(text: &str) -> Option<(&str, &str)> {
     (!name.is_empty() && name.chars().all(is_name)).then_some((name, after))
 }
 
+/// Whether an expression matches the empty text as a whole.
+fn is_empty_matched(expression: &Hir) -> bool {
+    match expression.kind() {
+        HirKind::Empty => true,
+        HirKind::Literal(_) | HirKind::Class(_) => false,
+        HirKind::Look(look) => !matches!(
+            look,
+            Look::WordAscii | Look::WordUnicode | Look::WordStartAscii | Look::WordStartUnicode | Look::WordEndAscii | Look::WordEndUnicode
+        ),
+        HirKind::Repetition(repetition) => repetition.min == 0 || is_empty_matched(&repetition.sub),
+        HirKind::Capture(capture) => is_empty_matched(&capture.sub),
+        HirKind::Concat(parts) => parts.iter().all(is_empty_matched),
+        HirKind::Alternation(parts) => parts.iter().any(is_empty_matched),
+    }
+}
+
 /// Digits without a leading zero are a group's index.
 fn group_number(name: &str) -> Option<usize> {
     let is_number = name.bytes().all(|b| b.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
@@ -108,6 +137,32 @@ mod tests {
             ("(a)", "a", "$0 $9 $name ${1 ${}", "a   ${1 ${}"),
         ] {
             assert_eq!(expand(pattern, text, template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn whether_the_empty_text_matches_is_known_without_compiling() {
+        for pattern in [
+            "",
+            "a",
+            ".*",
+            ".+",
+            "a?",
+            "(a|)",
+            "a|b",
+            "(?:a*)(?:b*)",
+            "(a*)b",
+            "a{0,3}",
+            "^$",
+            r"\b",
+            r"\B",
+            r"\A\z",
+            "[a-z]*",
+            "(?i)x*",
+            "a{2}",
+        ] {
+            let translated = translate_anchored(pattern, Anchoring::Matcher).expect("well formed");
+            assert_eq!(translated.matches_empty(), translated.compile().expect("small").is_match(b""), "{pattern}");
         }
     }
 

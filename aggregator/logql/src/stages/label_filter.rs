@@ -6,13 +6,14 @@
 
 use regex::bytes::Regex;
 
+use super::FilterOptions;
 use super::ip::{AddressRange, IpPatternError};
 use super::regex::is_match;
 use crate::ast::{self, CompareOp, FilterValue, MatchOp};
 use crate::literal::{format_bytes_size, parse_bytes_size, parse_go_duration, parse_go_float};
 use crate::pipeline::entry::{EntryLabels, Input};
 use crate::pipeline::names::{ERROR_NAME, NameId, PipelineNames};
-use crate::regex_dialect::{Anchoring, RegexError, compile};
+use crate::regex_dialect::{Anchoring, RegexError, translate_anchored};
 
 const LABEL_FILTER_ERROR: &str = "LabelFilterErr";
 
@@ -47,11 +48,15 @@ pub(crate) enum TextTest {
 }
 
 impl LabelFilter {
-    pub(crate) fn new(filter: &ast::LabelFilter, names: &mut PipelineNames, strict_loki: bool) -> Result<LabelFilter, LabelFilterError> {
+    pub(crate) fn new(
+        filter: &ast::LabelFilter,
+        names: &mut PipelineNames,
+        options: FilterOptions,
+    ) -> Result<LabelFilter, LabelFilterError> {
         Ok(match filter {
             ast::LabelFilter::String(matcher) => LabelFilter::Text {
                 name: names.intern(&matcher.name),
-                test: TextTest::new(matcher, strict_loki)?,
+                test: TextTest::new(matcher, options)?,
                 is_negated: matches!(matcher.op, MatchOp::NotEqual | MatchOp::NotRegex),
             },
             ast::LabelFilter::Compare { name, op, value } => {
@@ -65,8 +70,8 @@ impl LabelFilter {
             ast::LabelFilter::Ip { name, negated, pattern } => {
                 LabelFilter::Address { name: names.intern(name), range: AddressRange::parse(pattern)?, is_negated: *negated }
             }
-            ast::LabelFilter::And { .. } => LabelFilter::All(Self::operands(filter, true, names, strict_loki)?),
-            ast::LabelFilter::Or { .. } => LabelFilter::Any(Self::operands(filter, false, names, strict_loki)?),
+            ast::LabelFilter::And { .. } => LabelFilter::All(Self::operands(filter, true, names, options)?),
+            ast::LabelFilter::Or { .. } => LabelFilter::Any(Self::operands(filter, false, names, options)?),
         })
     }
 
@@ -75,7 +80,7 @@ impl LabelFilter {
         filter: &ast::LabelFilter,
         is_and: bool,
         names: &mut PipelineNames,
-        strict_loki: bool,
+        options: FilterOptions,
     ) -> Result<Vec<LabelFilter>, LabelFilterError> {
         let mut operands = Vec::new();
         let mut pending = vec![filter];
@@ -83,7 +88,7 @@ impl LabelFilter {
             match next {
                 ast::LabelFilter::And { left, right } if is_and => pending.extend([&**right, &**left]),
                 ast::LabelFilter::Or { left, right } if !is_and => pending.extend([&**right, &**left]),
-                _ => operands.push(LabelFilter::new(next, names, strict_loki)?),
+                _ => operands.push(LabelFilter::new(next, names, options)?),
             }
         }
         Ok(operands)
@@ -141,15 +146,15 @@ impl LabelFilter {
 }
 
 impl TextTest {
-    fn new(matcher: &ast::Matcher, strict_loki: bool) -> Result<TextTest, RegexError> {
+    fn new(matcher: &ast::Matcher, options: FilterOptions) -> Result<TextTest, RegexError> {
         if matches!(matcher.op, MatchOp::Equal | MatchOp::NotEqual) {
             return Ok(TextTest::Equals(matcher.value.as_bytes().into()));
         }
         if matcher.value.is_empty() {
             return Ok(TextTest::Always);
         }
-        let regex = compile(&matcher.value, Anchoring::Matcher)?;
-        let contained = strict_loki.then(|| contained_texts(&matcher.value)).flatten();
+        let regex = translate_anchored(&matcher.value, Anchoring::Matcher)?.compile_within(options.expression_bytes)?;
+        let contained = options.strict_loki.then(|| contained_texts(&matcher.value)).flatten();
         Ok(contained.map_or(TextTest::Matches(regex), TextTest::ContainsAny))
     }
 

@@ -8,11 +8,12 @@ use memchr::memmem::Finder;
 use regex::bytes::Regex;
 use thiserror::Error;
 
+use super::FilterOptions;
 use super::ip::{AddressRange, IpPatternError};
 use super::pattern_filter::PatternFilter;
 use super::regex::is_match;
 use crate::ast::{LineFilter, LineFilterArg, LineFilterOp};
-use crate::regex_dialect::{Anchoring, RegexError, compile};
+use crate::regex_dialect::{RegexError, translate};
 use crate::validate::PatternError;
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -47,11 +48,11 @@ enum Test {
 
 impl LineMatcher {
     /// With `strict_loki`, `ip()` beside other alternatives is a plain text.
-    pub(crate) fn new(filter: &LineFilter, strict_loki: bool) -> Result<LineMatcher, LineFilterError> {
+    pub(crate) fn new(filter: &LineFilter, options: FilterOptions) -> Result<LineMatcher, LineFilterError> {
         let is_chain = filter.alternatives.len() > 1;
         let alternatives = filter.alternatives.iter().map(|argument| match argument {
-            LineFilterArg::Text(text) => Test::text(filter.op, text),
-            LineFilterArg::Ip(text) if strict_loki && is_chain => Test::text(filter.op, text),
+            LineFilterArg::Text(text) => Test::text(filter.op, text, options),
+            LineFilterArg::Ip(text) if options.strict_loki && is_chain => Test::text(filter.op, text, options),
             LineFilterArg::Ip(pattern) => Test::address(filter.op, pattern),
         });
         let is_negated = matches!(filter.op, LineFilterOp::NotContains | LineFilterOp::NotRegex | LineFilterOp::NotPattern);
@@ -72,26 +73,27 @@ impl LineMatcher {
 }
 
 impl Test {
-    fn text(op: LineFilterOp, text: &str) -> Result<Test, LineFilterError> {
+    fn text(op: LineFilterOp, text: &str, options: FilterOptions) -> Result<Test, LineFilterError> {
         Ok(match op {
             _ if text.is_empty() && !matches!(op, LineFilterOp::Pattern | LineFilterOp::NotPattern) => Test::Always,
             LineFilterOp::Contains | LineFilterOp::NotContains => Test::Contains(Box::new(Finder::new(text.as_bytes()).into_owned())),
             LineFilterOp::Regex | LineFilterOp::NotRegex => match text {
                 ".*" => Test::Always,
                 ".+" => Test::NotEmpty,
-                _ => Test::regex(text)?,
+                _ => Test::regex(text, options)?,
             },
             LineFilterOp::Pattern | LineFilterOp::NotPattern => Test::Pattern(PatternFilter::new(text)?),
         })
     }
 
-    fn regex(pattern: &str) -> Result<Test, RegexError> {
+    fn regex(pattern: &str, options: FilterOptions) -> Result<Test, RegexError> {
+        let compile = |pattern: &str| translate(pattern)?.compile_within(options.expression_bytes);
         if let Some(alternatives) = pattern.strip_prefix("(?i)").and_then(plain_alternatives) {
             let texts = alternatives.iter().map(|text| Finder::new(&lower(text)).into_owned()).collect();
-            return Ok(Test::ContainsLower(LowerCase { ascii: compile(pattern, Anchoring::Search)?, texts }));
+            return Ok(Test::ContainsLower(LowerCase { ascii: compile(pattern)?, texts }));
         }
         let without_empty = plain_alternatives(pattern).map(|alternatives| alternatives.join("|"));
-        Ok(Test::Regex(compile(without_empty.as_deref().unwrap_or(pattern), Anchoring::Search)?))
+        Ok(Test::Regex(compile(without_empty.as_deref().unwrap_or(pattern))?))
     }
 
     fn address(op: LineFilterOp, pattern: &str) -> Result<Test, LineFilterError> {
@@ -153,7 +155,7 @@ mod tests {
 
     fn filter(op: LineFilterOp, texts: &[&str]) -> LineMatcher {
         let alternatives = texts.iter().map(|text| LineFilterArg::Text(text.to_string())).collect();
-        LineMatcher::new(&LineFilter { op, alternatives }, false).unwrap()
+        LineMatcher::new(&LineFilter { op, alternatives }, FilterOptions::default()).unwrap()
     }
 
     #[test]
@@ -206,13 +208,13 @@ mod tests {
     fn an_address_in_a_chain_is_a_text_only_for_the_strict() {
         let alternatives = vec![LineFilterArg::Text("v6".into()), LineFilterArg::Ip("10.0.0.1".into())];
         let chain = LineFilter { op: LineFilterOp::Contains, alternatives };
-        assert!(!LineMatcher::new(&chain, false).unwrap().matches(b"10.0.0.1.5"));
-        assert!(LineMatcher::new(&chain, true).unwrap().matches(b"10.0.0.1.5"));
+        assert!(!LineMatcher::new(&chain, FilterOptions::default()).unwrap().matches(b"10.0.0.1.5"));
+        assert!(LineMatcher::new(&chain, FilterOptions { strict_loki: true, ..FilterOptions::default() }).unwrap().matches(b"10.0.0.1.5"));
     }
 
     #[test]
     fn addresses_are_only_contained_or_not() {
         let filter = LineFilter { op: LineFilterOp::Regex, alternatives: vec![LineFilterArg::Ip("10.0.0.1".into())] };
-        assert_eq!(LineMatcher::new(&filter, false).unwrap_err().to_string(), "ip: invalid operation");
+        assert_eq!(LineMatcher::new(&filter, FilterOptions::default()).unwrap_err().to_string(), "ip: invalid operation");
     }
 }

@@ -25,3 +25,19 @@ pub(crate) mod regexp;
 pub(crate) mod template_format;
 pub(crate) mod unpack;
 pub(crate) mod unwrap;
+
+use crate::regex_dialect::SIZE_LIMIT;
+
+/// How filters are compiled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FilterOptions {
+    pub(crate) strict_loki: bool,
+    /// What each regular expression may take.
+    pub(crate) expression_bytes: usize,
+}
+
+impl Default for FilterOptions {
+    fn default() -> Self {
+        Self { strict_loki: false, expression_bytes: SIZE_LIMIT }
+    }
+}

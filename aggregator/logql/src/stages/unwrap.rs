@@ -3,6 +3,7 @@
 //! An entry without the label gives no sample. A value that cannot be converted gives 0 and an error, which the
 //! filters behind `unwrap` may drop.
 
+use super::FilterOptions;
 use super::label_filter::{LabelFilter, LabelFilterError, number};
 use crate::ast::{self, Conversion};
 use crate::literal::{parse_bytes_size, parse_go_duration};
@@ -19,10 +20,14 @@ pub(crate) struct Unwrap {
 }
 
 impl Unwrap {
-    pub(crate) fn new(unwrap: &ast::Unwrap, names: &mut PipelineNames, strict_loki: bool) -> Result<Unwrap, (usize, LabelFilterError)> {
+    pub(crate) fn new(
+        unwrap: &ast::Unwrap,
+        names: &mut PipelineNames,
+        options: FilterOptions,
+    ) -> Result<Unwrap, (usize, LabelFilterError)> {
         let mut post_filters = Vec::with_capacity(unwrap.post_filters.len());
         for (index, filter) in unwrap.post_filters.iter().enumerate() {
-            post_filters.push(LabelFilter::new(filter, names, strict_loki).map_err(|error| (index, error))?);
+            post_filters.push(LabelFilter::new(filter, names, options).map_err(|error| (index, error))?);
         }
         Ok(Unwrap { label: names.intern(&unwrap.label), conversion: unwrap.conversion, post_filters })
     }

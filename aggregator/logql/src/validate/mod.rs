@@ -38,9 +38,9 @@ fn matches_empty(matcher: &Matcher) -> Result<bool, ParseError> {
     let negated = matches!(matcher.op, MatchOp::NotEqual | MatchOp::NotRegex);
     let matches = match matcher.op {
         MatchOp::Equal | MatchOp::NotEqual => matcher.value.is_empty(),
-        MatchOp::Regex | MatchOp::NotRegex => regex_dialect::compile(&matcher.value, Anchoring::Matcher)
+        MatchOp::Regex | MatchOp::NotRegex => regex_dialect::translate_anchored(&matcher.value, Anchoring::Matcher)
             .map_err(|error| ParseError::semantic(error.to_string()))?
-            .is_match(b""),
+            .matches_empty(),
     };
     Ok(matches != negated)
 }
