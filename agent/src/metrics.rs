@@ -45,13 +45,6 @@ pub(crate) struct Namespace {
     pub(crate) namespace: String,
 }
 
-/// A request to the Kubernetes API.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct KubeRequest {
-    pub(crate) verb: &'static str,
-    pub(crate) code: u16,
-}
-
 /// The status that blocks a client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Status {
@@ -94,15 +87,19 @@ pub(crate) enum DropReason {
     Unparsed,
     /// It would have begun a stream beyond the limit.
     StreamLimited,
+    /// An annotation of its pod or namespace asks for it.
+    Excluded,
     /// The receiver limits the rate, and the configuration says to drop then; or its container wrote more than its limit allows.
     RateLimited,
 }
 
 impl DropReason {
-    pub(crate) const ALL: [Self; 5] = [Self::IngesterError, Self::RateLimited, Self::LineTooLong, Self::Unparsed, Self::StreamLimited];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Excluded, Self::IngesterError, Self::RateLimited, Self::LineTooLong, Self::Unparsed, Self::StreamLimited];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Excluded => "excluded",
             Self::IngesterError => "ingester_error",
             Self::RateLimited => "rate_limited",
             Self::LineTooLong => "line_too_long",
@@ -163,7 +160,7 @@ pub(crate) struct Metrics {
     pub(crate) balance_errors: Counter,
     pub(crate) kube_watch_errors: Counter,
     pub(crate) kube_last_event: Gauge,
-    pub(crate) kube_requests: Family<KubeRequest, Counter>,
+    pub(crate) annotations_invalid: Counter,
     pub(crate) reload_success: Counter,
     pub(crate) reload_fail: Counter,
     pub(crate) journal_lines: Counter,
@@ -172,7 +169,7 @@ pub(crate) struct Metrics {
     pub(crate) lag_bytes: Family<Namespace, Gauge>,
     pub(crate) lag_seconds_max: Gauge<f64, AtomicU64>,
     pub(crate) unacked_bytes: Gauge,
-    pub(crate) targets_failed: Family<Reason, Counter>,
+    targets_failed: Family<Reason, Counter>,
     pub(crate) watch_degraded: Gauge,
     pub(crate) open_files: Gauge,
     pub(crate) active_targets: Gauge,
@@ -213,7 +210,7 @@ impl Metrics {
             balance_errors: Default::default(),
             kube_watch_errors: Default::default(),
             kube_last_event: Default::default(),
-            kube_requests: Default::default(),
+            annotations_invalid: Default::default(),
             reload_success: Default::default(),
             reload_fail: Default::default(),
             journal_lines: Default::default(),
@@ -285,6 +282,11 @@ impl Metrics {
         self.push_requests.get_or_create(&outcome.outcome()).inc();
     }
 
+    /// Counts a target that could be read and cannot any more.
+    pub(crate) fn target_failed(&self) {
+        self.targets_failed.get_or_create(&Reason { reason: TARGET_FAILURES[0] }).inc();
+    }
+
     pub(crate) fn ignored_files(&self, reason: &'static str, files: i64) {
         self.ignored_files.get_or_create(&Reason { reason }).set(files);
     }
@@ -346,6 +348,7 @@ impl Metrics {
             ("positions_write_errors", "Failed writes of positions", &self.positions_write_errors),
             ("read_errors", "Failed reads of log files and directories", &self.read_errors),
             ("balance_errors", "Files of which not every record became an entry, was dropped or joined: a bug", &self.balance_errors),
+            ("annotations_invalid", "Annotations of pods and namespaces that cannot be understood", &self.annotations_invalid),
             ("kube_watch_errors", "Failed or broken watches of the Kubernetes API", &self.kube_watch_errors),
         ];
         for (name, help, counter) in counters {
@@ -364,7 +367,6 @@ impl Metrics {
         registry.register("parse_errors", "Records not in their format", self.parse_errors.clone());
         registry.register("ignored_files", "Names in the log tree that are not read, at the last scan", self.ignored_files.clone());
         registry.register("blocked", "1 while the receiver refuses with this status", self.blocked.clone());
-        registry.register("kube_requests", "Requests to the Kubernetes API", self.kube_requests.clone());
         let last_event = "When the Kubernetes API last told something, in seconds since the epoch";
         registry.register("kube_watch_last_event_timestamp_seconds", last_event, self.kube_last_event.clone());
         registry.register("read_cpu_seconds", "Processor time of the reader threads", self.read_cpu_seconds.clone());
@@ -382,7 +384,7 @@ impl Metrics {
 }
 
 /// Why a target cannot be read.
-const TARGET_FAILURES: [&str; 3] = ["unreadable", "not_regular", "journal"];
+const TARGET_FAILURES: [&str; 1] = ["unreadable"];
 
 /// What the encoder writes for OpenMetrics, as the plain text format: counters are described under the names of their samples.
 fn as_text_format(encoded: &str) -> String {

@@ -1,83 +1,54 @@
-//! Labels and metadata from the Kubernetes API: a fake API server, watched through a kubeconfig.
+//! Labels and metadata from the Kubernetes API, which is a fake one here, watched through a kubeconfig: cases 42 to 51 of the contract.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod support;
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
-use support::{Agent, Node, Recorder, kubeconfig, label};
+use support::fake_api::FakeApi;
+use support::{Agent, Container, Node, Reaction, Recorder, kubeconfig, label, numbered, wait_until};
+use tailwater_agent::Config;
 
-#[derive(Clone, Default)]
-struct FakeApi {
-    pods: Arc<Mutex<Vec<Value>>>,
-    queries: Arc<Mutex<Vec<HashMap<String, String>>>>,
-    is_down: Arc<Mutex<bool>>,
-}
-
-impl FakeApi {
-    async fn start(&self) -> SocketAddr {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/api/v1/pods", get(pods)).route("/api/v1/namespaces", get(namespaces)).with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        address
-    }
-}
-
-/// A list, or a watch in which nothing happens.
-fn answer(api: &FakeApi, query: HashMap<String, String>, list: Value) -> Response {
-    if *api.is_down.lock() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
-    let is_watch = query.contains_key("watch");
-    api.queries.lock().push(query);
-    if is_watch {
-        return Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>()).into_response();
-    }
-    ([(header::CONTENT_TYPE, "application/json")], list.to_string()).into_response()
-}
-
-async fn pods(State(api): State<FakeApi>, Query(query): Query<HashMap<String, String>>) -> Response {
-    let items = api.pods.lock().clone();
-    answer(&api, query, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}))
-}
-
-async fn namespaces(State(api): State<FakeApi>, Query(query): Query<HashMap<String, String>>) -> Response {
-    let item = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {"name": "shop", "uid": "ns-uid-1"}});
-    answer(
-        &api,
-        query,
-        json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": "1"}, "items": [item]}),
-    )
-}
-
-fn pod() -> Value {
+/// A running pod with one container `app` for each given restart count.
+fn pod(name: &str, uid: &str, labels: Value) -> Value {
     json!({
-        "metadata": {"namespace": "shop", "name": "web-1", "uid": "uid-1", "labels": {"app": "storefront", "component": "front"}},
+        "kind": "Pod", "apiVersion": "v1",
+        "metadata": {"namespace": "shop", "name": name, "uid": uid, "labels": labels, "annotations": {}},
+        "spec": {"nodeName": "node-a", "containers": [{"name": "app", "image": "i"}]},
         "status": {"containerStatuses": [
-            {"name": "app", "image": "i", "imageID": "", "ready": true, "restartCount": 0, "containerID": "containerd://abc"}
+            {"name": "app", "image": "i", "imageID": "", "ready": true, "restartCount": 0, "containerID": format!("containerd://{uid}")}
         ]}
     })
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn labels_and_metadata_come_from_the_api_by_a_watch_of_this_node() {
+async fn scene(wait: Duration) -> (Node, Recorder, FakeApi, Config) {
     let (node, recorder, api) = (Node::new(), Recorder::start(true).await, FakeApi::default());
-    api.pods.lock().push(pod());
     let mut config = node.config(&recorder.url());
     config.kubeconfig = Some(kubeconfig(&node, api.start().await));
+    config.metadata_wait = wait;
+    (node, recorder, api, config)
+}
+
+fn container_of(node: &Node, pod: &str, uid: &str) -> Container {
+    Container::new(node.pods().join(format!("shop_{pod}_{uid}/app")))
+}
+
+/// Every line's value of a label.
+fn label_by_line(recorder: &Recorder, name: &str) -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for entry in recorder.stored() {
+        found.entry(entry.line.clone()).or_default().push(label(&entry.labels, name));
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_and_metadata_come_from_the_api_by_a_watch_of_this_node() {
+    let (node, recorder, api, config) = scene(Duration::from_secs(5)).await;
+    api.put(pod("web-1", "uid-1", json!({"app": "storefront", "component": "front"})));
     node.container("app").line("hello");
     let agent = Agent::start(config).await;
     recorder.wait_for(1).await;
@@ -86,32 +57,322 @@ async fn labels_and_metadata_come_from_the_api_by_a_watch_of_this_node() {
     assert_eq!(label(&entry.labels, "component"), "front");
     assert_eq!(label(&entry.labels, "job"), "shop/storefront");
     let metadata: Vec<_> = entry.metadata.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    assert_eq!(metadata, ["container_id=containerd://abc", "namespace_uid=ns-uid-1", "pod_uid=uid-1", "restart=0"]);
-    assert!(api.queries.lock().iter().any(|query| query.get("fieldSelector").is_some_and(|selector| selector == "spec.nodeName=node-a")));
+    assert_eq!(metadata, ["container_id=containerd://uid-1", "namespace_uid=ns-uid-1", "pod_uid=uid-1", "restart=0"]);
+    assert!(api.queries().iter().any(|query| query.get("fieldSelector").is_some_and(|selector| selector == "spec.nodeName=node-a")));
     agent.stop().await;
 }
 
+/// Case 42, with fewer pods: a line, an exit, and the directory gone two seconds later.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_that_is_down_delays_lines_and_loses_none_and_labels_stay_as_decided() {
-    let (node, recorder, api) = (Node::new(), Recorder::start(true).await, FakeApi::default());
-    *api.is_down.lock() = true;
-    let mut config = node.config(&recorder.url());
-    config.kubeconfig = Some(kubeconfig(&node, api.start().await));
-    config.metadata_wait = Duration::from_millis(300);
+async fn pods_that_live_for_a_moment_lose_nothing() {
+    const PODS: usize = 150;
+    let (node, recorder, api, config) = scene(Duration::from_secs(1)).await;
+    let agent = Agent::start(config).await;
+    wait_until("watches", || api.is_watched(), String::new).await;
+    let mut directories = Vec::new();
+    for number in 0..PODS {
+        let (name, uid) = (format!("job-{number}"), format!("uid-{number}"));
+        let labels = json!({"app": format!("told-{number}")});
+        if number % 3 == 0 {
+            api.put(pod(&name, &uid, labels.clone()));
+        }
+        container_of(&node, &name, &uid).line(&format!("line of {number}"));
+        directories.push(node.pods().join(format!("shop_{name}_{uid}")));
+        if number % 3 == 1 {
+            api.put(pod(&name, &uid, labels));
+        }
+        if number % 3 < 2 {
+            api.delete(&uid);
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    directories.iter().for_each(|directory| std::fs::remove_dir_all(directory).unwrap());
+    recorder.wait_for(PODS).await;
+    let apps = label_by_line(&recorder, "app");
+    for number in 0..PODS {
+        let expected = if number % 3 == 2 { "job".to_owned() } else { format!("told-{number}") };
+        assert_eq!(apps[&format!("line of {number}")], [expected], "each line once, as well labelled as could be");
+    }
+    assert_eq!(agent.handle.metrics().possible_losses, 0);
+    agent.stop().await;
+}
+
+/// Cases 43 and 46: lines flow with labels of their paths; once the API tells more, later lines have it, at a recorded offset.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_is_down_delays_lines_and_its_return_brings_full_labels_from_there_on() {
+    let (node, recorder, api, config) = scene(Duration::from_millis(300)).await;
+    api.fault(Some(503));
     let mut container = node.container("app");
     container.lines(0..10);
     let agent = Agent::start(config.clone()).await;
     recorder.wait_for(10).await;
-    assert!(recorder.all().iter().all(|entry| label(&entry.labels, "app") == "web"));
     let metrics = agent.handle.render_metrics();
     assert!(metrics.contains("tailwater_agent_metadata_missing_total 1"), "{metrics}");
+    api.fault(None);
+    api.put(pod("web-1", "uid-1", json!({"app": "storefront"})));
+    let mut written = 10;
+    wait_until(
+        "full labels",
+        || {
+            container.lines(written..written + 1);
+            written += 1;
+            recorder.all().iter().any(|entry| label(&entry.labels, "app") == "storefront")
+        },
+        String::new,
+    )
+    .await;
+    recorder.wait_for(written).await;
     agent.stop().await;
-    // Known now, but the lines may be stored: the instance keeps what was decided.
-    *api.is_down.lock() = false;
-    api.pods.lock().push(pod());
+    // From before the change everything is told again with what it was told with.
+    let apps = label_by_line(&recorder, "app");
+    assert!(apps.values().all(|labels| labels.len() == 1), "{apps:?}");
+    assert!(numbered(0..10).iter().all(|line| apps[line] == ["web"]));
+    assert_eq!(apps[&format!("line {}", written - 1)], ["storefront"]);
+    let switches: Vec<bool> = numbered(0..written).iter().map(|line| apps[line] == ["web"]).collect();
+    assert!(switches.is_sorted_by(|a, b| a >= b), "one change: {switches:?}");
+}
+
+/// Case 46: metadata within the wait is one label set; an edit changes later lines, and a lost answer around it doubles nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_labels_is_repeated_where_it_was_made() {
+    let (node, recorder, api, mut config) = scene(Duration::from_secs(30)).await;
+    config.shutdown_timeout = Duration::from_millis(300);
+    let mut container = node.container("app");
+    container.lines(0..5);
+    let agent = Agent::start(config.clone()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(recorder.count(), 0, "lines wait for metadata");
+    api.put(pod("web-1", "uid-1", json!({"app": "first"})));
+    recorder.wait_for(5).await;
+    // From now on everything is stored and no answer arrives.
+    let at = recorder.pushes();
+    recorder.behave(move |number| if number > at { Reaction::LoseAnswer } else { Reaction::Store });
+    container.lines(5..8);
+    recorder.wait_for(8).await;
+    api.put(pod("web-1", "uid-1", json!({"app": "second"})));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    container.lines(8..12);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    agent.stop().await;
+    recorder.behave(|_| Reaction::Store);
+    let agent = Agent::start(config.clone()).await;
+    container.lines(12..14);
+    recorder.wait_for(14).await;
+    agent.stop().await;
+    let apps = label_by_line(&recorder, "app");
+    assert!(apps.values().all(|labels| labels.len() == 1), "no line has two label sets: {apps:?}");
+    assert_eq!(
+        (&apps["line 0"][0], &apps["line 6"][0], &apps["line 13"][0]),
+        (&"first".to_owned(), &"first".to_owned(), &"second".to_owned())
+    );
+}
+
+/// Case 44: the directory of a static pod is named after its configuration's hash, which the mirror pod carries.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_static_pod_has_the_labels_of_its_mirror_pod_also_of_a_new_one() {
+    let (node, recorder, api, config) = scene(Duration::from_secs(30)).await;
+    let hash = "0123456789abcdef0123456789abcdef";
+    let mirror = |uid: &str| {
+        let mut mirror = pod("etcd-node-a", uid, json!({"component": "etcd", "app": "etcd"}));
+        mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.hash": hash, "kubernetes.io/config.mirror": hash});
+        mirror["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": "v1", "kind": "Node", "name": "node-a", "uid": "x", "controller": true}]);
+        mirror["status"]["containerStatuses"][0]["containerID"] = json!("containerd://same");
+        mirror
+    };
+    api.put(mirror("mirror-1"));
+    let mut container = container_of(&node, "etcd-node-a", hash);
+    container.lines(0..3);
     let agent = Agent::start(config).await;
-    container.lines(10..20);
-    recorder.wait_for(20).await;
-    assert!(recorder.all().iter().all(|entry| label(&entry.labels, "app") == "web"));
+    recorder.wait_for(3).await;
+    api.delete("mirror-1");
+    container.lines(3..6);
+    recorder.wait_for(6).await;
+    api.put(mirror("mirror-2"));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    container.lines(6..9);
+    recorder.wait_for(9).await;
+    let streams: std::collections::BTreeSet<String> = recorder.stored().into_iter().map(|entry| entry.labels).collect();
+    assert_eq!(streams.len(), 1, "{streams:?}");
+    assert_eq!(label(streams.first().unwrap(), "app"), "etcd");
+    assert_eq!(recorder.lines()["app/stdout"], numbered(0..9));
+    agent.stop().await;
+}
+
+/// Case 45: a StatefulSet's pod comes back with its name and another uid.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_of_one_name_are_never_mixed() {
+    let (node, recorder, api, config) = scene(Duration::from_secs(30)).await;
+    let agent = Agent::start(config).await;
+    wait_until("watches", || api.is_watched(), String::new).await;
+    for (number, uid) in ["uid-old", "uid-new", "uid-newest"].iter().enumerate() {
+        api.put(pod("db-0", uid, json!({"app": format!("db-{uid}")})));
+        let mut container = container_of(&node, "db-0", uid);
+        container.lines(number * 10..number * 10 + 10);
+        api.delete(uid);
+    }
+    recorder.wait_for(30).await;
+    for entry in recorder.stored() {
+        let number: usize = entry.line.split(' ').nth(1).unwrap().parse().unwrap();
+        let uid = ["uid-old", "uid-new", "uid-newest"][number / 10];
+        assert_eq!(label(&entry.labels, "app"), format!("db-{uid}"));
+        assert!(entry.metadata.contains(&("pod_uid".to_owned(), uid.to_owned())), "{entry:?}");
+    }
+    agent.stop().await;
+}
+
+/// Case 47: watches end, versions expire, requests are refused; what is known stays in use and lists stay few.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_breaks_is_taken_up_without_storms() {
+    let (node, recorder, api, config) = scene(Duration::from_secs(60)).await;
+    let agent = Agent::start(config).await;
+    let mut lines = 0;
+    for (round, trouble) in ["drop", "compact", "429", "500", "drop"].iter().enumerate() {
+        let (name, uid) = (format!("web-{round}"), format!("uid-{round}"));
+        match *trouble {
+            "drop" => api.drop_watches(),
+            "compact" => api.compact(),
+            status => {
+                api.fault(Some(status.parse().unwrap()));
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                api.fault(None);
+            }
+        }
+        api.put(pod(&name, &uid, json!({"app": format!("app-{round}")})));
+        container_of(&node, &name, &uid).lines(lines..lines + 5);
+        lines += 5;
+        recorder.wait_for(lines).await;
+    }
+    let apps = label_by_line(&recorder, "app");
+    for number in 0..lines {
+        assert_eq!(apps[&format!("line {number}")], [format!("app-{}", number / 5)]);
+    }
+    assert!(api.lists() <= 14, "{} lists", api.lists());
+    agent.stop().await;
+}
+
+/// Case 48.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_containers_come_and_go_at_once() {
+    const PODS: usize = 250;
+    let (node, recorder, api, config) = scene(Duration::from_secs(60)).await;
+    let agent = Agent::start(config).await;
+    for number in 0..PODS {
+        let mut many = pod(&format!("web-{number}"), &format!("uid-{number}"), json!({"app": "web"}));
+        let status = |name: &str| json!({"name": name, "image": "i", "imageID": "", "ready": true, "restartCount": 0, "containerID": "containerd://x"});
+        many["status"]["containerStatuses"] = json!([status("a"), status("b"), status("c"), status("d")]);
+        api.put(many);
+        for name in ["a", "b", "c", "d"] {
+            Container::new(node.pods().join(format!("shop_web-{number}_uid-{number}/{name}"))).line(&format!("{name} of {number}"));
+        }
+    }
+    recorder.wait_for(4 * PODS).await;
+    assert_eq!(recorder.all().len(), 4 * PODS, "each line once");
+    for number in 0..PODS {
+        api.delete(&format!("uid-{number}"));
+        std::fs::remove_dir_all(node.pods().join(format!("shop_web-{number}_uid-{number}"))).unwrap();
+    }
+    let open = || {
+        let metrics = agent.handle.render_metrics();
+        metrics.lines().find_map(|line| line.strip_prefix("tailwater_agent_open_files ").map(str::to_owned)).unwrap()
+    };
+    wait_until("closed files", || open() == "0", open).await;
+    assert_eq!(agent.handle.metrics().possible_losses, 0);
+    agent.stop().await;
+}
+
+/// Case 49: a crash loop, of which the kubelet keeps the last two instances.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_instance_of_a_crash_loop_is_read_once() {
+    const RESTARTS: usize = 200;
+    let (node, recorder, _api, config) = scene(Duration::ZERO).await;
+    let agent = Agent::start(config).await;
+    let mut container = node.container("app");
+    for number in 0..RESTARTS {
+        container.lines(number * 2..number * 2 + 2);
+        container.restart();
+        if number >= 2 {
+            wait_until("earlier lines", || recorder.count() >= (number - 1) * 2, String::new).await;
+            std::fs::remove_file(container.directory.join(format!("{}.log", number - 2))).unwrap();
+        }
+    }
+    recorder.wait_for(2 * RESTARTS).await;
+    assert_eq!(recorder.lines()["app/stdout"], numbered(0..2 * RESTARTS));
+    assert_eq!(recorder.all().len(), 2 * RESTARTS);
+    assert_eq!(agent.handle.metrics().possible_losses, 0);
+    agent.stop().await;
+}
+
+/// Case 50.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_and_namespaces_can_opt_out_and_come_back_from_where_they_are() {
+    let (node, recorder, api, config) = scene(Duration::from_secs(30)).await;
+    let annotated = |annotations: Value| {
+        let mut pod = pod("web-1", "uid-1", json!({"app": "web"}));
+        pod["metadata"]["annotations"] = annotations;
+        pod
+    };
+    let settle = || tokio::time::sleep(Duration::from_millis(1500));
+    let mut container = node.container("app");
+    api.put(annotated(json!({"tailwater.io/exclude": "true"})));
+    container.lines(0..5);
+    let agent = Agent::start(config).await;
+    settle().await;
+    assert_eq!(recorder.count(), 0, "excluded from the start");
+    // Back: from the present on, not from the past.
+    api.put(annotated(json!({})));
+    settle().await;
+    container.lines(5..8);
+    recorder.wait_for(3).await;
+    for (annotations, is_excluded) in [
+        (json!({"tailwater.io/exclude": "other,app"}), true),
+        (json!({"tailwater.io/exclude": "other"}), false),
+        (json!({"tailwater.io/exclude": "yes, please!"}), false),
+        (json!({"fluentbit.io/exclude-app": "true"}), true),
+        (json!({"vector.dev/exclude-containers": "app"}), true),
+        (json!({"tailwater.io/exclude": "true", "tailwater.io/include": "app"}), false),
+    ] {
+        let before = recorder.count();
+        api.put(annotated(annotations.clone()));
+        settle().await;
+        let text = annotations.to_string();
+        container.line(&text);
+        if is_excluded {
+            settle().await;
+            assert_eq!(recorder.count(), before, "{text}");
+        } else {
+            recorder.wait_for(before + 1).await;
+        }
+    }
+    assert!(agent.handle.render_metrics().contains("tailwater_agent_annotations_invalid_total 1"));
+    let before = recorder.count();
+    api.put(annotated(json!({})));
+    api.namespace("shop", "ns-uid-1", json!({"tailwater.io/exclude": "true"}));
+    settle().await;
+    container.line("of a namespace that opted out");
+    settle().await;
+    assert_eq!(recorder.count(), before);
+    assert_eq!(agent.handle.metrics().possible_losses, 0);
+    agent.stop().await;
+}
+
+/// Case 51: as long as a file system lets a directory's name be, and values that need quoting.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_any_length_and_values_of_any_text_arrive() {
+    let (node, recorder, api, config) = scene(Duration::from_secs(30)).await;
+    let (namespace, container_name, uid) = ("n".repeat(63), "c".repeat(63), "0f0e0d0c-0b0a-4900-8807-060504030201");
+    let name = "p".repeat(255 - 63 - uid.len() - 2);
+    let value = "quote \" backslash \\ tab \t é 日本";
+    let mut long = pod(&name, uid, json!({"app": value}));
+    long["metadata"]["namespace"] = json!(namespace);
+    long["status"]["containerStatuses"][0]["name"] = json!(container_name);
+    api.namespace(&namespace, "ns-long", json!({}));
+    api.put(long);
+    Container::new(node.pods().join(format!("{namespace}_{name}_{uid}/{container_name}"))).line("hello");
+    let agent = Agent::start(config).await;
+    recorder.wait_for(1).await;
+    let labels = recorder.all().remove(0).labels;
+    assert_eq!((label(&labels, "namespace"), label(&labels, "pod"), label(&labels, "container")), (namespace, name, container_name));
+    assert!(labels.contains("app=\"quote \\\" backslash \\\\ tab \\t é 日本\""), "{labels}");
     agent.stop().await;
 }

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod};
@@ -16,7 +16,8 @@ use kube::{Api, Client, ResourceExt};
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
-use super::pods::{ContainerIdentity, PodCache, PodRecord};
+use super::pods::{ContainerIdentity, NamespaceRecord, PodCache, PodRecord};
+use super::wishes::Wishes;
 use crate::metrics::Metrics;
 
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
@@ -55,10 +56,15 @@ pub(crate) async fn watch(client: Client, node_name: String, cache: Arc<RwLock<P
     let pods = watcher::watcher(Api::<Pod>::all(client.clone()), watcher::Config::default().fields(&format!("spec.nodeName={node_name}")));
     let namespaces = watcher::watcher(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default());
     let mut listed = Vec::new();
-    let pods = consume(pods.default_backoff(), &metrics, |event| apply_pod(event, &cache, &mut listed));
+    let pods = consume(pods.default_backoff(), &metrics, |event| apply_pod(event, &cache, &mut listed, &metrics));
     let namespaces = consume(namespaces.default_backoff(), &metrics, |event| match event {
         Event::Apply(namespace) | Event::InitApply(namespace) => {
-            cache.write().set_namespace(&namespace.name_any(), &namespace.uid().unwrap_or_default());
+            let wishes = Wishes::of(namespace.annotations(), namespace.labels());
+            let invalid = wishes.invalid;
+            let record = NamespaceRecord { uid: namespace.uid().unwrap_or_default(), wishes };
+            if cache.write().set_namespace(&namespace.name_any(), record) {
+                metrics.annotations_invalid.inc_by(invalid);
+            }
         }
         Event::Delete(_) | Event::Init | Event::InitDone => {}
     });
@@ -72,7 +78,11 @@ async fn consume<K>(events: impl Stream<Item = Result<Event<K>, watcher::Error>>
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => apply(event),
+            Ok(event) => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+                metrics.kube_last_event.set(i64::try_from(now).unwrap_or(i64::MAX));
+                apply(event);
+            }
             Err(error) => {
                 metrics.kube_watch_errors.inc();
                 tracing::warn!(error = %error, "watch of the kubernetes api failed; what is known stays in use");
@@ -81,15 +91,21 @@ async fn consume<K>(events: impl Stream<Item = Result<Event<K>, watcher::Error>>
     }
 }
 
-fn apply_pod(event: Event<Pod>, cache: &RwLock<PodCache>, listed: &mut Vec<PodRecord>) {
+fn apply_pod(event: Event<Pod>, cache: &RwLock<PodCache>, listed: &mut Vec<PodRecord>, metrics: &Metrics) {
+    let take = |record: PodRecord| {
+        let invalid = record.wishes.invalid;
+        if cache.write().apply(record) {
+            metrics.annotations_invalid.inc_by(invalid);
+        }
+    };
     match event {
-        Event::Apply(pod) => cache.write().apply(pod_record(&pod)),
+        Event::Apply(pod) => take(pod_record(&pod)),
         Event::Delete(pod) => cache.write().delete(&pod_record(&pod), Instant::now()),
         Event::Init => listed.clear(),
         Event::InitApply(pod) => {
             let record = pod_record(&pod);
             listed.push(record.clone());
-            cache.write().apply(record);
+            take(record);
         }
         Event::InitDone => cache.write().keep_only(&std::mem::take(listed), Instant::now()),
     }
@@ -112,6 +128,7 @@ fn pod_record(pod: &Pod) -> PodRecord {
         // A static pod is owned by its node, which says nothing about the application.
         controller: controller.filter(|owner| owner.kind != "Node").map(|owner| owner.name.clone()),
         containers: statuses.flat_map(identities).collect(),
+        wishes: Wishes::of(annotations, pod.labels()),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Labels and metadata of a container instance: from its path always, from the Kubernetes API where there is one.
 //!
-//! Decided once per instance, before its first line is sent, and recorded in the checkpoint; never changed for lines that may be stored.
+//! Decided before an instance's first line is sent, and recorded in the checkpoint; what the API tells later holds from a recorded offset on, and never for
+//! lines that may be stored.
 //! The API is never needed to start: lines of an unknown pod wait in their files up to `metadata_wait`, then go out with path labels.
 
 pub(crate) mod kubernetes;
 pub(crate) mod labels;
 pub(crate) mod pods;
+pub(crate) mod wishes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use parking_lot::RwLock;
 use crate::discover::paths::PodDirectory;
 use crate::metrics::Metrics;
 use crate::positions::table::LabelSet;
-use pods::PodCache;
+use pods::{PodCache, PodFacts};
 
 /// Decides label sets.
 #[derive(Debug)]
@@ -59,8 +61,29 @@ impl Enricher {
         if self.cache.is_some() && facts.is_none() {
             self.metrics.metadata_missing.inc();
         }
-        let labels = labels::stream_labels(question.pod, question.container, &self.node_name, &self.external_labels, facts.as_ref());
-        let metadata = self.sends_metadata.then(|| labels::metadata(question.pod, question.number, facts.as_ref()));
-        Some(LabelSet { from_offset: 0, labels, metadata })
+        Some(self.label_set(question, facts.as_ref()))
+    }
+
+    /// The label set of an instance of which everything is known.
+    pub(crate) fn known(&self, question: InstanceQuestion<'_>) -> Option<LabelSet> {
+        let facts = self.cache.as_ref()?.read().facts(question.pod, question.container, question.number);
+        let facts = facts.filter(PodFacts::is_complete)?;
+        Some(self.label_set(question, Some(&facts)))
+    }
+
+    /// Changes whenever what is known of a pod or its namespace does; 0 if nothing is.
+    pub(crate) fn version(&self, pod: &PodDirectory) -> u64 {
+        self.cache.as_ref().map_or(0, |cache| cache.read().version(pod))
+    }
+
+    /// Whether an annotation asks to leave a container out.
+    pub(crate) fn is_excluded(&self, pod: &PodDirectory, container: &str) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.read().is_excluded(pod, container))
+    }
+
+    fn label_set(&self, question: InstanceQuestion<'_>, facts: Option<&PodFacts>) -> LabelSet {
+        let labels = labels::stream_labels(question.pod, question.container, &self.node_name, &self.external_labels, facts);
+        let metadata = self.sends_metadata.then(|| labels::metadata(question.pod, question.number, facts));
+        LabelSet { from_offset: 0, labels, metadata }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use super::wishes::Wishes;
 use crate::discover::paths::PodDirectory;
 
 const DELETED_KEPT: Duration = Duration::from_secs(600);
@@ -46,6 +47,14 @@ pub(crate) struct PodRecord {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) controller: Option<String>,
     pub(crate) containers: Vec<ContainerIdentity>,
+    pub(crate) wishes: Wishes,
+}
+
+/// What is known of a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct NamespaceRecord {
+    pub(crate) uid: String,
+    pub(crate) wishes: Wishes,
 }
 
 #[derive(Debug, Default)]
@@ -53,14 +62,25 @@ pub(crate) struct PodCache {
     /// By uid, and a static pod by its config hash.
     pods: HashMap<String, PodRecord>,
     deleted: HashMap<String, Instant>,
-    namespace_uids: HashMap<String, String>,
+    namespaces: HashMap<String, NamespaceRecord>,
+    /// When pods, by the same keys, and namespaces changed last.
+    pod_versions: HashMap<String, u64>,
+    namespace_versions: HashMap<String, u64>,
+    changes: u64,
 }
 
 impl PodCache {
-    pub(crate) fn apply(&mut self, pod: PodRecord) {
+    /// Takes over a pod. Returns whether anything about it is new.
+    pub(crate) fn apply(&mut self, pod: PodRecord) -> bool {
         let key = pod.config_hash.clone().unwrap_or_else(|| pod.uid.clone());
         self.deleted.remove(&key);
-        self.pods.insert(key, pod);
+        let is_new = self.pods.get(&key) != Some(&pod);
+        if is_new {
+            self.changes += 1;
+            self.pod_versions.insert(key.clone(), self.changes);
+            self.pods.insert(key, pod);
+        }
+        is_new
     }
 
     /// The pod is gone; it is forgotten a while later.
@@ -76,6 +96,7 @@ impl PodCache {
         for key in expired {
             self.deleted.remove(&key);
             self.pods.remove(&key);
+            self.pod_versions.remove(&key);
         }
     }
 
@@ -86,8 +107,28 @@ impl PodCache {
         gone.iter().for_each(|pod| self.delete(pod, now));
     }
 
-    pub(crate) fn set_namespace(&mut self, name: &str, uid: &str) {
-        self.namespace_uids.insert(name.to_owned(), uid.to_owned());
+    /// Takes over a namespace. Returns whether anything about it is new.
+    pub(crate) fn set_namespace(&mut self, name: &str, namespace: NamespaceRecord) -> bool {
+        let is_new = self.namespaces.get(name) != Some(&namespace);
+        if is_new {
+            self.changes += 1;
+            self.namespace_versions.insert(name.to_owned(), self.changes);
+            self.namespaces.insert(name.to_owned(), namespace);
+        }
+        is_new
+    }
+
+    /// Changes whenever what is known of a pod or its namespace does; 0 if nothing is.
+    pub(crate) fn version(&self, pod: &PodDirectory) -> u64 {
+        let of_pod = self.pod_versions.get(&pod.uid).copied().unwrap_or(0);
+        of_pod.max(self.namespace_versions.get(&pod.namespace).copied().unwrap_or(0))
+    }
+
+    /// Whether an annotation of the pod, else of its namespace, asks to leave a container out.
+    pub(crate) fn is_excluded(&self, pod: &PodDirectory, container: &str) -> bool {
+        let of_pod = self.pods.get(&pod.uid).and_then(|pod| pod.wishes.is_excluded(container));
+        let of_namespace = || self.namespaces.get(&pod.namespace)?.wishes.is_excluded(container);
+        of_pod.or_else(of_namespace).unwrap_or(false)
     }
 
     /// All pods, by what their directories are named after.
@@ -102,7 +143,7 @@ impl PodCache {
         Some(PodFacts {
             labels: record.labels.clone(),
             controller: record.controller.clone(),
-            namespace_uid: self.namespace_uids.get(&pod.namespace).cloned(),
+            namespace_uid: self.namespaces.get(&pod.namespace).map(|namespace| namespace.uid.clone()),
             container_id: identity.map(|identity| identity.id.clone()),
         })
     }
@@ -147,7 +188,10 @@ mod tests {
         let mut cache = PodCache::default();
         cache.apply(pod("u", None));
         assert!(!cache.facts(&directory("u"), "c", 1).unwrap().is_complete());
-        cache.set_namespace("n", "ns-uid");
+        let namespace = NamespaceRecord { uid: "ns-uid".to_owned(), ..NamespaceRecord::default() };
+        let before = cache.version(&directory("u"));
+        assert!(cache.set_namespace("n", namespace.clone()) && !cache.set_namespace("n", namespace));
+        assert!(cache.version(&directory("u")) > before);
         assert!(cache.facts(&directory("u"), "c", 1).unwrap().is_complete());
         assert_eq!(cache.facts(&directory("u"), "c", 0).unwrap().container_id, None);
     }

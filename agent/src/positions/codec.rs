@@ -187,6 +187,7 @@ fn kind_text(kind: CutKind) -> String {
     match kind {
         CutKind::End => "end".to_owned(),
         CutKind::Shorten => "shorten".to_owned(),
+        CutKind::Labels { set } => format!("labels {set}"),
         CutKind::Flush { key } => format!("flush {key}"),
         CutKind::Clock { stamp, until } => format!("clock {stamp} {until}"),
     }
@@ -196,6 +197,7 @@ fn kind(text: &str) -> Option<CutKind> {
     match text.split_once(' ') {
         None if text == "end" => Some(CutKind::End),
         None if text == "shorten" => Some(CutKind::Shorten),
+        Some(("labels", set)) => Some(CutKind::Labels { set: set.parse().ok()? }),
         Some(("flush", key)) => Some(CutKind::Flush { key: key.parse().ok()? }),
         Some(("clock", values)) => {
             let (stamp, until) = values.split_once(' ')?;
@@ -285,9 +287,10 @@ pub(crate) mod tests {
 
     pub(crate) fn sample() -> Positions {
         let mut file = plain_entry("ns_pod_uid/app", 1234);
-        file.cuts = [CutKind::End, CutKind::Shorten, CutKind::Flush { key: 7 }, CutKind::Clock { stamp: 9, until: 10 }]
-            .map(|kind| LineCut { offset: 2000, stream: OutputStream::Stderr, kind })
-            .to_vec();
+        file.cuts =
+            [CutKind::End, CutKind::Shorten, CutKind::Labels { set: 1 }, CutKind::Flush { key: 7 }, CutKind::Clock { stamp: 9, until: 10 }]
+                .map(|kind| LineCut { offset: 2000, stream: OutputStream::Stderr, kind })
+                .to_vec();
         file.progress.stages =
             Some(Arc::new(StageProgress { known: Arc::new(vec![KnownStamp { key: 2, parsed: 3, given: 4 }]), clock: Some((5, 6)) }));
         let set = LabelSet {

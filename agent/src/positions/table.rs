@@ -58,6 +58,8 @@ pub(crate) enum CutKind {
     End,
     /// Of its text only the head was kept, since all pending lines together took too much memory.
     Shorten,
+    /// From here on the instance has the label set of this number.
+    Labels { set: usize },
     /// A pipeline's block was ended, since no line came for it in time.
     Flush { key: u64 },
     /// The line that begins here was stamped with the time of reading.

@@ -19,7 +19,7 @@ use super::balance::{Balance, BalancePart, FileBalance, FileEnd, Meter};
 use super::counts::ReadCounts;
 use super::cuts::{apply_cut, cut_pending, flush_all, record_clock};
 use super::file::{ReadEnd, TailFile};
-use super::outlet::Outlet;
+use super::outlet::{Outlet, RenderedSet};
 use super::rate::ContainerRate;
 use super::records::{LineRules, RecordSink};
 use super::sleep::Sleeping;
@@ -32,7 +32,7 @@ use crate::enrich::{Enricher, InstanceQuestion, labels};
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::parse::cri::OutputStream;
 use crate::positions::keeper::SharedPositions;
-use crate::positions::table::{ContainerPath, FileEntry, FileId, InstanceEntry, InstanceKey, LabelSet, Mark, Progress};
+use crate::positions::table::{ContainerPath, CutKind, FileEntry, FileId, InstanceEntry, InstanceKey, LabelSet, Mark, Progress};
 use crate::settings::Timing;
 
 /// Bytes a container may read in one turn.
@@ -138,6 +138,8 @@ pub(crate) struct ContainerTail {
     pub(crate) is_in_batch: bool,
     /// It has a pending line and was read on in its last turn.
     pub(crate) is_reading_on: bool,
+    /// Version of the pod that the labels being used are of.
+    pub(super) followed: u64,
     /// What it tells of itself is as it is now.
     pub(super) is_reported: bool,
 }
@@ -182,6 +184,7 @@ impl ContainerTail {
             ended_balances: Vec::new(),
             is_in_batch: false,
             is_reading_on: false,
+            followed: 0,
             is_reported: false,
         }
     }
@@ -234,6 +237,7 @@ impl ContainerTail {
             if !self.enter_front(context) {
                 break;
             }
+            self.follow_labels(context);
             let end = if self.forgets_tail() { FrontRead { is_at_end: true, ..FrontRead::default() } } else { self.read_front(context)? };
             has_progress |= end.has_progress;
             if end.is_batch_full {
@@ -317,9 +321,16 @@ impl ContainerTail {
             }
         };
         self.waiting_since = None;
-        let mut outlet = outlet(&entry, context.enricher.sends_metadata);
+        let of_instance = self.files.iter().filter(|file| file.parsed_name.instance == instance);
+        let next_set = of_instance.flat_map(|file| &file.cuts).find_map(|cut| match cut.kind {
+            CutKind::Labels { set } => Some(set),
+            _ => None,
+        });
+        let current = next_set.map_or(entry.label_sets.len(), |next| next).saturating_sub(1);
+        let mut outlet = outlet(&entry, current, context.enricher.sends_metadata);
         outlet.rate = ContainerRate::new(context.rules.rate, context.now).filter(|_| context.rules.rate.drops);
         self.outlets.insert(instance, Box::new(outlet));
+        self.followed = 0;
         true
     }
 
@@ -466,6 +477,7 @@ struct FrontRead {
 
 /// What is beyond a limit is counted as dropped.
 pub(super) fn count_denied(outlet: &mut Outlet, counts: &mut ReadCounts) {
+    counts.excluded += std::mem::take(&mut outlet.excluded_lines);
     if let Some(rate) = &mut outlet.rate {
         counts.rate_dropped += rate.take_denied();
     }
@@ -501,15 +513,23 @@ fn target_outlet(target: &FileTarget, key: InstanceKey, first_stamp: i64, contex
     Outlet::of_stages(StageOutlet::new(set.labels, target.job.encoding, Arc::clone(&target.limits)))
 }
 
-/// Renders an instance's labels for the wire.
-fn outlet(entry: &InstanceEntry, sends_metadata: bool) -> Outlet {
-    let set = entry.label_sets.last().cloned().unwrap_or_default();
-    let rendered = OutputStream::ALL.map(|stream| {
+/// Renders an instance's label sets for the wire; reading begins with `current`.
+fn outlet(entry: &InstanceEntry, current: usize, sends_metadata: bool) -> Outlet {
+    let mut sets: Vec<RenderedSet> = entry.label_sets.iter().map(|set| rendered_set(set, sends_metadata)).collect();
+    if sets.is_empty() {
+        sets.push(rendered_set(&LabelSet::default(), sends_metadata));
+    }
+    Outlet::of_sets(sets, current, entry.first_stamp)
+}
+
+/// Renders a label set for the wire.
+pub(super) fn rendered_set(set: &LabelSet, sends_metadata: bool) -> RenderedSet {
+    let labels = OutputStream::ALL.map(|stream| {
         let mut labels = set.labels.clone();
         labels.insert("stream".to_owned(), stream.name().to_owned());
         Arc::from(labels::canonical_text(&labels).into_bytes())
     });
-    let metadata = set.metadata.filter(|_| sends_metadata);
-    let shared = metadata.map(|metadata| SharedMetadata::new(metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))));
-    Outlet::new(rendered, shared, entry.first_stamp)
+    let metadata = set.metadata.as_ref().filter(|_| sends_metadata);
+    let shared = |pairs: &BTreeMap<String, String>| SharedMetadata::new(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    RenderedSet { labels, metadata: metadata.map(shared).map(Arc::new) }
 }

@@ -22,12 +22,14 @@ pub(crate) struct ReadCounts {
     pub(crate) rate_dropped: u64,
     /// Pieces that are part of another record's line; less those that were sent alone. Not published.
     pub(crate) joined: i64,
+    /// Lines of pods that want none to be sent.
+    pub(crate) excluded: u64,
 }
 
 impl ReadCounts {
     /// Records of which nothing is sent.
     pub(crate) fn dropped_records(&self) -> u64 {
-        self.unparsed_dropped + self.too_long_dropped + self.nul_records + self.rate_dropped
+        self.unparsed_dropped + self.too_long_dropped + self.nul_records + self.rate_dropped + self.excluded
     }
 
     /// Adds all to `metrics` and starts anew.
@@ -45,6 +47,7 @@ impl ReadCounts {
         metrics.truncated_lines(counts.truncated_lines, counts.truncated_bytes);
         metrics.dropped_lines(DropReason::LineTooLong, counts.too_long_dropped, counts.dropped_bytes);
         metrics.dropped_lines(DropReason::RateLimited, counts.rate_dropped, 0);
+        metrics.dropped_lines(DropReason::Excluded, counts.excluded, 0);
         metrics.discarded_nul_bytes(counts.nul_bytes);
     }
 }

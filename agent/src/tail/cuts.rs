@@ -120,7 +120,7 @@ pub(super) fn record_clock(file: &TailFile, path: &str, state: &mut LineState, p
 }
 
 /// Cuts a pending line where `file` stands, which no byte decides: recorded before anything that rests on it is sent.
-fn decide_cut(
+pub(super) fn decide_cut(
     file: &TailFile,
     path: &str,
     (stream, kind): (OutputStream, CutKind),

@@ -18,6 +18,7 @@ pub(crate) mod counts;
 mod cuts;
 pub(crate) mod file;
 pub(crate) mod fingerprint;
+mod follow_labels;
 mod hold;
 mod late;
 mod lines;

@@ -9,13 +9,25 @@ use super::stages::StageOutlet;
 use crate::batch::builder::{BatchBuilder, StreamSlot};
 use crate::parse::cri::OutputStream;
 
+/// A label set by output stream and its metadata, ready for the wire.
+#[derive(Debug, Clone)]
+pub(crate) struct RenderedSet {
+    pub(crate) labels: [Arc<[u8]>; 2],
+    /// Only for a receiver that takes it.
+    pub(crate) metadata: Option<Arc<SharedMetadata>>,
+}
+
 /// Labels and metadata of one instance, ready for the wire.
 #[derive(Debug, Clone)]
 pub(crate) struct Outlet {
-    labels: [Arc<[u8]>; 2],
-    shared_metadata: Arc<SharedMetadata>,
-    /// Whether the receiver takes structured metadata at all.
-    takes_metadata: bool,
+    /// Those it had and has, in order.
+    sets: Vec<RenderedSet>,
+    /// The one that holds where its reader stands.
+    current: usize,
+    /// Its pod wants no lines to be sent.
+    pub(super) is_excluded: bool,
+    /// Lines left out since they were asked for.
+    pub(super) excluded_lines: u64,
     /// The stamp of a first record that has none.
     pub(crate) first_stamp: i64,
     slots: [StreamSlot; 2],
@@ -28,10 +40,16 @@ pub(crate) struct Outlet {
 impl Outlet {
     /// `labels` by output stream, `metadata` only for a receiver that takes it.
     pub(crate) fn new(labels: [Arc<[u8]>; 2], metadata: Option<SharedMetadata>, first_stamp: i64) -> Self {
+        Self::of_sets(vec![RenderedSet { labels, metadata: metadata.map(Arc::new) }], 0, first_stamp)
+    }
+
+    /// With several label sets, of which `current` holds where reading begins.
+    pub(crate) fn of_sets(sets: Vec<RenderedSet>, current: usize, first_stamp: i64) -> Self {
         Self {
-            labels,
-            takes_metadata: metadata.is_some(),
-            shared_metadata: Arc::new(metadata.unwrap_or_default()),
+            current: current.min(sets.len().saturating_sub(1)),
+            sets,
+            is_excluded: false,
+            excluded_lines: 0,
             first_stamp,
             slots: [StreamSlot::default(); 2],
             rate: None,
@@ -43,6 +61,19 @@ impl Outlet {
     pub(crate) fn of_stages(stages: StageOutlet) -> Self {
         let none: Arc<[u8]> = Arc::from(&b"{}"[..]);
         Self { stages: Some(Box::new(stages)), ..Self::new([Arc::clone(&none), none], None, 0) }
+    }
+
+    /// Adds a label set, which does not hold yet.
+    pub(super) fn add_set(&mut self, set: RenderedSet) {
+        self.sets.push(set);
+    }
+
+    /// From here on the set of this number holds.
+    pub(super) fn use_set(&mut self, number: usize) {
+        if number < self.sets.len() {
+            self.current = number;
+            self.slots = [StreamSlot::default(); 2];
+        }
     }
 
     pub(super) fn stages(&self) -> Option<&StageOutlet> {
@@ -57,19 +88,25 @@ impl Outlet {
     fn slot(&mut self, stream: OutputStream, batch: &mut BatchBuilder) -> StreamSlot {
         let index = stream.index();
         if !batch.is_open(self.slots[index]) {
-            self.slots[index] = batch.open(&self.labels[index], &self.shared_metadata);
+            let set = &self.sets[self.current];
+            self.slots[index] = batch.open(&set.labels[index], &set.metadata.clone().unwrap_or_default());
         }
         self.slots[index]
     }
 
+    /// Whether a line is not to be sent; counted.
     #[inline]
-    fn is_denied(&mut self, length: usize) -> bool {
+    fn leaves_out(&mut self, length: usize) -> bool {
+        if self.is_excluded {
+            self.excluded_lines += 1;
+            return true;
+        }
         self.rate.as_mut().is_some_and(|rate| !rate.allows(length))
     }
 
     #[inline]
     pub(crate) fn push(&mut self, batch: &mut BatchBuilder, stream: OutputStream, timestamp: i64, line: &[u8]) {
-        if self.is_denied(line.len()) {
+        if self.leaves_out(line.len()) {
             return;
         }
         let slot = self.slot(stream, batch);
@@ -78,11 +115,12 @@ impl Outlet {
 
     /// Appends an entry with a pair of its own, where the receiver takes it.
     pub(crate) fn push_with(&mut self, batch: &mut BatchBuilder, stream: OutputStream, timestamp: i64, line: &[u8], pair: (&str, &str)) {
-        if self.is_denied(line.len()) {
+        if self.leaves_out(line.len()) {
             return;
         }
         let slot = self.slot(stream, batch);
         let pairs = [pair];
-        batch.push_with_metadata(slot, timestamp, line, if self.takes_metadata { &pairs } else { &[] });
+        let takes_metadata = self.sets[self.current].metadata.is_some();
+        batch.push_with_metadata(slot, timestamp, line, if takes_metadata { &pairs } else { &[] });
     }
 }

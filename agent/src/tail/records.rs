@@ -142,6 +142,7 @@ impl RecordReader<'_> {
     /// Makes a decision about lines that are held, at `offset`.
     pub(crate) fn cut_pending(&mut self, stream: OutputStream, kind: CutKind, offset: u64) {
         match kind {
+            CutKind::Labels { set } => self.outlet.use_set(set),
             CutKind::Flush { key } => self.flush_block(key, offset),
             CutKind::Clock { stamp, until } => {
                 if let Some(stages) = &mut self.state.stages {

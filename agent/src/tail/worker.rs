@@ -248,6 +248,9 @@ impl Running {
             }
             Err(error) => {
                 worker.metrics.read_errors.inc();
+                if container.poll_interval < ERROR_WAIT {
+                    worker.metrics.target_failed();
+                }
                 tracing::warn!(container = container.path, error = %error, "cannot read a log file; trying again");
                 container.poll_interval = (container.poll_interval * 2).clamp(ERROR_WAIT, ERROR_WAIT_MAX);
                 container.next_turn = now + container.poll_interval;

@@ -1,6 +1,7 @@
 //! A recording receiver, a writer that behaves like a runtime under a kubelet, and waiting with a deadline.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+pub mod fake_api;
 pub mod program;
 pub mod sequence;
 

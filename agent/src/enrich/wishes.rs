@@ -1,0 +1,131 @@
+//! What pods and namespaces ask for by annotation: to be left out, or not.
+//!
+//! `tailwater.io/exclude` and `tailwater.io/include` take `true`, `false` or names of containers; names that other agents know are read too. What a pod asks
+//! for goes before what its namespace does. Values that cannot be understood are counted and have no effect.
+
+use std::collections::BTreeMap;
+
+const EXCLUDE: &str = "tailwater.io/exclude";
+const INCLUDE: &str = "tailwater.io/include";
+const FLUENT_BIT: &str = "fluentbit.io/exclude";
+const VECTOR: &str = "vector.dev/exclude";
+const VECTOR_CONTAINERS: &str = "vector.dev/exclude-containers";
+
+/// Which containers are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Containers {
+    All,
+    Named(Vec<String>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Wishes {
+    exclude: Vec<Containers>,
+    include: Option<Containers>,
+    /// Says something about being left out, were it that it is not.
+    is_explicit: bool,
+    /// Values that cannot be understood.
+    pub(crate) invalid: u64,
+}
+
+impl Wishes {
+    pub(crate) fn of(annotations: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> Self {
+        let mut wishes = Self::default();
+        for (name, value) in annotations {
+            match name.as_str() {
+                EXCLUDE | FLUENT_BIT | VECTOR_CONTAINERS => wishes.exclude(value),
+                INCLUDE => wishes.include = wishes.read(value).flatten(),
+                _ => {
+                    if let Some(container) = name.strip_prefix(FLUENT_BIT).and_then(|rest| rest.strip_prefix('-'))
+                        && wishes.read(value) == Some(Some(Containers::All))
+                    {
+                        wishes.exclude.push(Containers::Named(vec![container.to_owned()]));
+                    }
+                }
+            }
+        }
+        if let Some(value) = labels.get(VECTOR) {
+            wishes.exclude(value);
+        }
+        wishes
+    }
+
+    fn exclude(&mut self, value: &str) {
+        if let Some(read) = self.read(value) {
+            self.is_explicit = true;
+            self.exclude.extend(read);
+        }
+    }
+
+    /// The containers meant, none for `false`; `None` if the value cannot be understood.
+    fn read(&mut self, value: &str) -> Option<Option<Containers>> {
+        let is_name = |name: &&str| {
+            let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            !name.is_empty() && name.len() <= 63 && name.bytes().all(is_part)
+        };
+        match value.trim() {
+            "true" => Some(Some(Containers::All)),
+            "false" => Some(None),
+            text => {
+                let names: Vec<&str> = text.split(',').map(str::trim).collect();
+                if names.iter().all(is_name) {
+                    return Some(Some(Containers::Named(names.into_iter().map(str::to_owned).collect())));
+                }
+                self.invalid += 1;
+                None
+            }
+        }
+    }
+
+    /// Whether `container` is to be left out; `None` if nothing is said.
+    pub(crate) fn is_excluded(&self, container: &str) -> Option<bool> {
+        let names = |containers: &Containers| match containers {
+            Containers::All => true,
+            Containers::Named(named) => named.iter().any(|name| name == container),
+        };
+        if self.include.as_ref().is_some_and(names) {
+            return Some(false);
+        }
+        let is_excluded = self.exclude.iter().any(names);
+        (is_excluded || self.is_explicit).then_some(is_excluded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wishes(pairs: &[(&str, &str)]) -> Wishes {
+        let map = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Wishes::of(&map, &BTreeMap::new())
+    }
+
+    #[test]
+    fn names_of_all_agents_are_understood() {
+        for (pairs, expected) in [
+            (vec![], None),
+            (vec![(EXCLUDE, "true")], Some(true)),
+            (vec![(EXCLUDE, "false")], Some(false)),
+            (vec![(EXCLUDE, "other, app")], Some(true)),
+            (vec![(EXCLUDE, "other")], Some(false)),
+            (vec![(EXCLUDE, "true"), (INCLUDE, "app")], Some(false)),
+            (vec![(EXCLUDE, "true"), (INCLUDE, "other")], Some(true)),
+            (vec![("fluentbit.io/exclude", "true")], Some(true)),
+            (vec![("fluentbit.io/exclude-app", "true")], Some(true)),
+            (vec![("fluentbit.io/exclude-other", "true")], None),
+            (vec![(VECTOR_CONTAINERS, "app")], Some(true)),
+        ] {
+            assert_eq!(wishes(&pairs).is_excluded("app"), expected, "{pairs:?}");
+        }
+        let label = BTreeMap::from([(VECTOR.to_owned(), "true".to_owned())]);
+        assert_eq!(Wishes::of(&BTreeMap::new(), &label).is_excluded("app"), Some(true));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_counted_and_has_no_effect() {
+        for value in ["", "Yes!", "a,,b", "UPPER"] {
+            let wishes = wishes(&[(EXCLUDE, value)]);
+            assert_eq!((wishes.is_excluded("app"), wishes.invalid), (None, 1), "{value}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Labels that change while an instance is read: late metadata, edits of labels, wishes of pods and namespaces.
+//!
+//! A new label set holds from where the reader stands, behind everything put into a batch; its place is on disk before the first push that uses it, so a
+//! replay of any offset has the labels of its first sending. Nothing changes while a line is pending.
+
+use super::container::{ContainerTail, ReadContext, rendered_set};
+use super::cuts::decide_cut;
+use crate::discover::listing::Source;
+use crate::enrich::InstanceQuestion;
+use crate::parse::cri::OutputStream;
+use crate::positions::table::{CutKind, InstanceKey, LabelSet};
+
+/// Label sets of one instance; more changes are not followed.
+const MAX_SETS: usize = 64;
+
+impl ContainerTail {
+    /// Takes over what the Kubernetes API says now of the instance being read.
+    pub(super) fn follow_labels(&mut self, context: &mut ReadContext<'_>) {
+        let Source::Container { pod, container } = &self.source else { return };
+        let version = context.enricher.version(pod);
+        let (Some(front), Some((instance, state))) = (self.files.front(), &mut self.state) else { return };
+        if version == self.followed || state.has_pending() || !front.cuts.is_empty() {
+            return;
+        }
+        let Some(outlet) = self.outlets.get_mut(instance) else { return };
+        self.followed = version;
+        outlet.is_excluded = context.enricher.is_excluded(pod, container);
+        let question = InstanceQuestion { pod, container, number: *instance, waited: std::time::Duration::ZERO };
+        let Some(set) = context.enricher.known(question) else { return };
+        let key = InstanceKey { container: self.path.clone(), number: *instance };
+        let Some(mut entry) = context.positions.lock().instance(&key).cloned() else { return };
+        let number = entry.label_sets.len();
+        if number >= MAX_SETS || entry.label_sets.last().is_some_and(|last| is_same(last, &set)) {
+            return;
+        }
+        outlet.add_set(rendered_set(&set, context.enricher.sends_metadata));
+        entry.label_sets.push(LabelSet { from_offset: front.offset, ..set });
+        let revision = context.positions.lock().decide_instance(key, entry);
+        context.batch.rest_on(revision);
+        decide_cut(front, &self.path, (OutputStream::Stdout, CutKind::Labels { set: number }), state, outlet, context);
+        self.is_in_batch = true;
+    }
+}
+
+/// A receiver that takes no metadata does not make a set another one.
+fn is_same(one: &LabelSet, other: &LabelSet) -> bool {
+    one.labels == other.labels && (one.metadata == other.metadata || one.metadata.is_none() || other.metadata.is_none())
+}
