@@ -23,7 +23,7 @@ pub enum Invocation {
 }
 
 /// Where the configuration comes from and what is to be done with it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ConfigSource {
     pub file: Option<PathBuf>,
     pub flags: Vec<(&'static Key, String)>,

@@ -1,12 +1,13 @@
 //! Limits per tenant, under Loki's names: what may be pushed, what a query may ask.
 //!
 //! `limits` of the configuration holds for every tenant; `overrides.<tenant>` changes single ones. They are resolved
-//! once at start; a look-up is one hash.
+//! once, at the start and whenever the configuration file changes; a look-up is one hash.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tailwater_storage::entry::TenantId;
 
@@ -61,6 +62,10 @@ pub struct Limits {
     /// How far back a query may look; 0: no limit.
     pub max_query_lookback: Span,
     pub max_streams_matchers_per_query: usize,
+    /// Bytes of lines that a query may have to look at, by the statistics of its selectors; 0: no limit.
+    pub max_query_bytes_read: ByteSize,
+    /// Labels that every selector of a query has to name.
+    pub required_labels: Vec<String>,
     /// Answer questions about volume.
     pub volume_enabled: bool,
     /// Groups of a question about volume.
@@ -134,6 +139,8 @@ impl Default for Limits {
             max_query_series: 500,
             max_query_lookback: Span::ZERO,
             max_streams_matchers_per_query: 1000,
+            max_query_bytes_read: ByteSize::bytes(0),
+            required_labels: Vec::new(),
             volume_enabled: true,
             volume_max_series: 1000,
             query_timeout: Span::minutes(1),
@@ -175,7 +182,6 @@ impl Limits {
         "max_metadata_cache_freshness",
         "max_querier_bytes_read",
         "max_queriers_per_tenant",
-        "max_query_bytes_read",
         "max_query_capacity",
         "max_query_parallelism",
         "max_stats_cache_freshness",
@@ -186,7 +192,6 @@ impl Limits {
         "per_stream_rate_limit",
         "per_stream_rate_limit_burst",
         "query_ready_index_num_days",
-        "required_labels",
         "shard_streams",
         "split_metadata_queries_by_interval",
         "split_queries_by_interval",
@@ -214,6 +219,10 @@ impl Limits {
         self.max_streams_matchers_per_query = number(self.max_streams_matchers_per_query, other.max_streams_matchers_per_query);
         self.volume_max_series = number(self.volume_max_series, other.volume_max_series);
         self.volume_enabled &= other.volume_enabled;
+        let read = [self.max_query_bytes_read, other.max_query_bytes_read].into_iter().filter(|bytes| bytes.as_u64() > 0);
+        self.max_query_bytes_read = read.min().unwrap_or_default();
+        let missing = other.required_labels.iter().filter(|label| !self.required_labels.contains(label));
+        self.required_labels = self.required_labels.iter().chain(missing).cloned().collect();
         self.max_query_length = span(self.max_query_length, other.max_query_length);
         self.max_query_range = span(self.max_query_range, other.max_query_range);
         self.max_query_lookback = span(self.max_query_lookback, other.max_query_lookback);
@@ -247,35 +256,60 @@ impl Limits {
     }
 }
 
-/// The limits of every tenant.
+/// The limits of every tenant. Clones share them: what is replaced in one is replaced in all.
 #[derive(Debug, Clone)]
 pub struct TenantLimits {
-    common: Arc<Limits>,
-    overrides: HashMap<String, Arc<Limits>>,
+    /// What limits that are not set mean.
+    is_strict: bool,
+    has_tenants: bool,
+    table: Arc<RwLock<Arc<LimitsTable>>>,
+}
+
+/// The limits at one time.
+#[derive(Debug)]
+pub(crate) struct LimitsTable {
+    /// Of tenants without own ones.
+    pub(crate) common: Arc<Limits>,
+    pub(crate) overrides: HashMap<String, Arc<Limits>>,
+}
+
+impl LimitsTable {
+    fn new(common: Limits, overrides: BTreeMap<String, Limits>, is_strict: bool, has_tenants: bool) -> Self {
+        let resolved = |limits: Limits| Arc::new(limits.resolved(is_strict, has_tenants));
+        Self { common: resolved(common), overrides: overrides.into_iter().map(|(tenant, limits)| (tenant, resolved(limits))).collect() }
+    }
+
+    fn of(&self, tenant: &TenantId) -> &Arc<Limits> {
+        self.overrides.get(tenant.as_str()).unwrap_or(&self.common)
+    }
 }
 
 impl TenantLimits {
     /// `overrides` are whole limits already: the common ones with the tenant's own on top.
     pub fn new(common: Limits, overrides: BTreeMap<String, Limits>, is_strict: bool, has_tenants: bool) -> Self {
-        let resolved = |limits: Limits| Arc::new(limits.resolved(is_strict, has_tenants));
-        Self { common: resolved(common), overrides: overrides.into_iter().map(|(tenant, limits)| (tenant, resolved(limits))).collect() }
+        let table = LimitsTable::new(common, overrides, is_strict, has_tenants);
+        Self { is_strict, has_tenants, table: Arc::new(RwLock::new(Arc::new(table))) }
     }
 
-    /// The limits of tenants without own ones, and those of the others.
-    pub(crate) fn all(&self) -> (&Arc<Limits>, impl Iterator<Item = (&str, &Arc<Limits>)>) {
-        (&self.common, self.overrides.iter().map(|(tenant, limits)| (tenant.as_str(), limits)))
+    /// Puts other limits in the place of these, for whatever is asked from now on.
+    pub fn replace(&self, common: Limits, overrides: BTreeMap<String, Limits>) {
+        let table = LimitsTable::new(common, overrides, self.is_strict, self.has_tenants);
+        *self.table.write() = Arc::new(table);
+    }
+
+    pub(crate) fn table(&self) -> Arc<LimitsTable> {
+        Arc::clone(&self.table.read())
     }
 
     pub fn of(&self, tenant: &TenantId) -> Arc<Limits> {
-        Arc::clone(self.overrides.get(tenant.as_str()).unwrap_or(&self.common))
+        Arc::clone(self.table.read().of(tenant))
     }
-}
 
-impl TenantLimits {
     /// What a query over all of these tenants may ask.
     pub(crate) fn of_all(&self, tenants: &[TenantId]) -> Arc<Limits> {
-        let mut limits = tenants.iter().map(|tenant| self.of(tenant));
-        let Some(first) = limits.next() else { return Arc::clone(&self.common) };
+        let table = self.table();
+        let mut limits = tenants.iter().map(|tenant| Arc::clone(table.of(tenant)));
+        let Some(first) = limits.next() else { return Arc::clone(&table.common) };
         limits.fold(first, |all, other| if Arc::ptr_eq(&all, &other) { all } else { Arc::new(Limits::clone(&all).strictest(&other)) })
     }
 }
@@ -317,6 +351,17 @@ mod tests {
         assert_eq!((all.max_query_length, all.max_query_lookback), (Span::hours(1), Span::hours(5)));
         assert_eq!((all.max_entries_limit_per_query, all.max_query_series), (5000, 10));
         assert_eq!(limits.of_all(&[TenantId::new("few")]).max_entries_limit_per_query, 0);
+    }
+
+    #[test]
+    fn all_clones_see_what_is_replaced() {
+        let limits = TenantLimits::new(Limits::default(), BTreeMap::new(), true, false);
+        let other = limits.clone();
+        let own = Limits { max_query_series: 7, ..Limits::default() };
+        limits.replace(Limits::default(), BTreeMap::from([("t".to_owned(), own)]));
+        let of_tenant = other.of(&TenantId::new("t"));
+        assert_eq!((of_tenant.max_query_series, of_tenant.reject_old_samples), (7, Some(true)));
+        assert_eq!(other.of(&TenantId::new("u")).max_query_series, 500);
     }
 
     #[test]

@@ -36,7 +36,8 @@ fn serve(source: &ConfigSource) -> anyhow::Result<()> {
     let Some((config, log_level)) = configured(source)? else { return Ok(()) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let server = Server::start(config, log_level).await?;
+        let server = Server::start(config.clone(), log_level).await?;
+        tokio::spawn(server.limits_reload(source.clone(), config).run());
         Ok(server.run(signals::stop()?, Grace::CLUSTER).await?)
     })
 }

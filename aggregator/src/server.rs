@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::ConfigSource;
 use crate::clock::{Clock, SystemClock};
 use crate::compaction;
 use crate::config::Config;
@@ -31,6 +32,7 @@ use crate::lifecycle::Lifecycle;
 use crate::logging::LogLevelControl;
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::reload::LimitsReload;
 use crate::retention;
 use crate::wiring::{Parts, WiringError};
 
@@ -91,6 +93,11 @@ impl Server {
         self.address
     }
 
+    /// Takes over the limits of another configuration; everything else of it needs a restart.
+    pub fn limits_reload(&self, source: ConfigSource, started_with: Config) -> LimitsReload {
+        LimitsReload::new(source, started_with, Arc::clone(&self.parts.retention))
+    }
+
     /// Answers until `stop` is cancelled, then stops in order.
     pub async fn run(mut self, stop: CancellationToken, grace: Grace) -> Result<(), ServeError> {
         let closing = CancellationToken::new();
@@ -145,7 +152,7 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
     flush_metrics::register(&parts.ingester, &metrics);
     compaction::register(&parts.catalog, parts.compaction.compactor(), &parts.peers, &metrics);
     retention::register(&parts.catalog, parts.compaction.compactor(), parts.compaction.retention(), &metrics);
-    let limits = config.tenant_limits();
+    let limits = parts.retention.limits().clone();
     let memory = memory::limit(config.memory_limit);
     let push = PushState::new(PushParts {
         tenancy: config.tenancy.clone(),

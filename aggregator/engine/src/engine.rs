@@ -28,6 +28,7 @@ use crate::request::{LogRequest, MetricRequest, QueryLimits, TimeRange, VolumeRe
 use crate::scan::PageSource;
 use crate::scope::Scope;
 use crate::statistics::Counters;
+use crate::strict_order;
 use crate::volume;
 
 /// How an engine works. It changes no answer.
@@ -96,7 +97,10 @@ impl Engine {
             let started = Instant::now();
             let planned = engine.planner(&scope, options, &counters).logs(&request).await?;
             let batches = engine.execute(planned.plan).await?;
-            let streams = gather::log_streams(&batches, &request)?;
+            let mut streams = gather::log_streams(&batches, &request)?;
+            if options.strict_loki {
+                streams.iter_mut().for_each(|stream| strict_order::reorder(&mut stream.entries, request.direction));
+            }
             let returned = streams.iter().map(|stream| stream.entries.len() as u64).sum();
             Ok(LogAnswer { streams, statistics: counters.statistics(planned.parts, started.elapsed().as_secs_f64(), returned) })
         })

@@ -18,6 +18,7 @@ pub mod request;
 mod scan;
 pub mod scope;
 mod statistics;
+mod strict_order;
 mod visibility;
 mod volume;
 

@@ -99,6 +99,8 @@ pub const KEYS: &[Key] = &[
     key("limits.max_query_series", Kind::Integer),
     key("limits.max_query_lookback", Kind::Duration),
     key("limits.max_streams_matchers_per_query", Kind::Integer),
+    key("limits.max_query_bytes_read", Kind::Size),
+    key("limits.required_labels", Kind::TextList),
     key("limits.volume_enabled", Kind::Boolean),
     key("limits.volume_max_series", Kind::Integer),
     key("limits.query_timeout", Kind::Duration),

@@ -35,6 +35,15 @@ impl ByteSize {
         self.0
     }
 
+    /// Two significant digits for people: `79 MiB`, `1.5 KiB`, `7 B`.
+    pub fn rounded(self) -> String {
+        const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let exponent = (self.0.max(1).ilog2() / 10) as usize;
+        let value = (self.0 as f64 / 1024_f64.powi(exponent as i32) * 10.0 + 0.5).floor() / 10.0;
+        let unit = UNITS[exponent];
+        if value < 10.0 && self.0 >= 10 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+    }
+
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -85,6 +94,21 @@ impl<'de> Deserialize<'de> for ByteSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_rounded_for_people() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (7, "7 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (82_854_982, "79 MiB"),
+            (1 << 30, "1.0 GiB"),
+            (u64::MAX, "16 EiB"),
+        ] {
+            assert_eq!(ByteSize::bytes(bytes).rounded(), text);
+        }
+    }
 
     #[test]
     fn sizes_are_read_and_printed() {

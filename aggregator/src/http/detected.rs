@@ -23,7 +23,7 @@ use tailwater_logql::validate::check_stages;
 use crate::detected_fields::{self, DetectedField};
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
-use crate::http::query::{Asked, ReadState, check_entries, check_selector, visible};
+use crate::http::query::{Asked, ReadState, check_entries, check_query_selector, visible};
 use crate::http::range::{self, Bounds};
 use crate::http::{reading, response};
 
@@ -123,7 +123,7 @@ impl FieldQuestion {
         };
         check_entries(lines, &asked.limits)?;
         bounds.limited(0, asked.limits.max_query_length)?;
-        check_selector(&expr.selector, &asked.limits)?;
+        check_query_selector(&expr.selector, &asked.limits)?;
         Ok(Self { expr, bounds, lines, limit })
     }
 

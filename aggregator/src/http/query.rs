@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use tailwater_engine::access::AllowedNamespaces;
 use tailwater_engine::answer::{LogAnswer, MetricAnswer, MetricValue, Statistics};
-use tailwater_engine::request::{LogRequest, MetricRequest, QueryLimits};
+use tailwater_engine::request::{LogRequest, MetricRequest, QueryLimits, TimeRange};
 use tailwater_engine::{Access, Engine, Scope};
 use tailwater_logql::ast::{Expr, LogExpr, LogRange, MetricExpr, Selector, VectorOp};
 use tailwater_logql::validate::check_stages;
@@ -17,6 +17,7 @@ use tailwater_storage::entry::TenantId;
 
 use crate::clock::Clock;
 use crate::config::Tenancy;
+use crate::config::size::ByteSize;
 use crate::config::span::Span;
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
@@ -67,6 +68,33 @@ impl ReadState {
         Scope::of_all(asked.tenants.iter().map(|tenant| self.access(tenant, asked.now)))
     }
 
+    /// Refuses a query whose selectors, each over its range, name more bytes than may be read.
+    async fn check_bytes(&self, asked: &Asked, read: &[(&Selector, Bounds)]) -> Result<(), ApiError> {
+        let limit = asked.limits.max_query_bytes_read;
+        if limit.as_u64() == 0 {
+            return Ok(());
+        }
+        let mut bytes = 0;
+        for (selector, Bounds { start, end }) in read {
+            let range = TimeRange { start: *start, end: *end };
+            bytes += self.engine.index_stats(self.scope(asked), selector, range).await?.bytes;
+        }
+        let bytes = ByteSize::bytes(bytes);
+        if bytes > limit { Err(ParameterError::TooManyBytes { bytes, limit }.into()) } else { Ok(()) }
+    }
+
+    /// The same for a metric query at all times within bounds.
+    async fn check_metric_bytes(&self, asked: &Asked, metric: &MetricExpr, bounds: Bounds) -> Result<(), ApiError> {
+        let mut ranges = Vec::new();
+        log_ranges(metric, &mut ranges);
+        let window = |range: &LogRange| Bounds {
+            start: bounds.start.saturating_sub(range.range).saturating_sub(range.offset),
+            end: bounds.end.saturating_sub(range.offset),
+        };
+        let read: Vec<(&Selector, Bounds)> = ranges.iter().map(|range| (&range.log.selector, window(range))).collect();
+        self.check_bytes(asked, &read).await
+    }
+
     /// Refuses what Loki has switched off by default, if that is to be copied.
     fn check_enabled(&self, metric: &MetricExpr) -> Result<(), ApiError> {
         if self.is_strict { check_switched_off(metric) } else { Ok(()) }
@@ -115,6 +143,7 @@ async fn instant(State(state): State<ReadState>, headers: HeaderMap, RawQuery(qu
     let bounds = Bounds { start: time, end: time };
     check_metric(&metric, bounds, &asked.limits)?;
     state.check_enabled(&metric)?;
+    state.check_metric_bytes(&asked, &metric, bounds).await?;
     let request = MetricRequest { expr: metric, start: time, end: time, step: 1 };
     let answer = match visible(bounds, asked.limits.max_query_lookback, asked.now) {
         Some(_) => state.engine.metrics(state.scope(&asked), request, &state.query_limits(&headers, &asked.limits)).await?,
@@ -182,11 +211,12 @@ pub(crate) async fn found_logs(
     let limits = &asked.limits;
     check_entries(parameters.limit, limits)?;
     parameters.bounds.limited(0, limits.max_query_length)?;
-    check_selector(&expr.selector, limits)?;
+    check_query_selector(&expr.selector, limits)?;
     let window = visible(parameters.bounds, limits.max_query_lookback, asked.now).and_then(log_window);
     let Some(Bounds { start, end }) = window else {
         return Ok(LogAnswer { streams: Vec::new(), statistics: Statistics::default() });
     };
+    state.check_bytes(asked, &[(&expr.selector, Bounds { start, end })]).await?;
     let RangeParameters { limit, direction, interval, .. } = parameters;
     let request = LogRequest { expr, start, end, limit: limit as usize, direction, interval, categorize };
     Ok(state.engine.logs(state.scope(asked), request, &state.query_limits(headers, limits)).await?)
@@ -217,6 +247,7 @@ async fn metrics(
         return Ok(stream(MetricsBody::range(no_series(), 0, 0, step)));
     };
     let Bounds { start, end } = visible.aligned(step);
+    state.check_metric_bytes(asked, &expr, visible).await?;
     let request = MetricRequest { expr, start, end, step };
     let answer = state.engine.metrics(state.scope(asked), request, &state.query_limits(headers, &asked.limits)).await?;
     Ok(stream(MetricsBody::range(answer, start, end, step)))
@@ -240,6 +271,18 @@ pub(crate) fn check_entries(limit: u32, limits: &Limits) -> Result<(), Parameter
     if allowed > 0 && limit as usize > allowed { Err(ParameterError::TooManyEntries { limit, allowed }) } else { Ok(()) }
 }
 
+/// The same of a query, which may have to name certain labels.
+pub(crate) fn check_query_selector(selector: &Selector, limits: &Limits) -> Result<(), ParameterError> {
+    check_selector(selector, limits)?;
+    let is_named = |label: &&String| selector.matchers.iter().any(|matcher| matcher.name == **label);
+    let missing: Vec<String> = limits.required_labels.iter().filter(|label| !is_named(label)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let present = selector.matchers.iter().map(|matcher| matcher.name.clone()).collect();
+    Err(ParameterError::MissingMatchers { missing, present })
+}
+
 pub(crate) fn check_selector(selector: &Selector, limits: &Limits) -> Result<(), ParameterError> {
     let (count, limit) = (selector.matchers.len(), limits.max_streams_matchers_per_query);
     if limit > 0 && count > limit { Err(ParameterError::TooManyMatchers { count, limit }) } else { Ok(()) }
@@ -254,7 +297,7 @@ fn check_metric(metric: &MetricExpr, bounds: Bounds, limits: &Limits) -> Result<
     if !limit.is_zero() && longest > limit.nanoseconds() {
         return Err(ParameterError::RangeTooLong { range: Span::milliseconds(longest / 1_000_000), limit });
     }
-    ranges.iter().try_for_each(|range| check_selector(&range.log.selector, limits))
+    ranges.iter().try_for_each(|range| check_query_selector(&range.log.selector, limits))
 }
 
 fn check_switched_off(metric: &MetricExpr) -> Result<(), ApiError> {

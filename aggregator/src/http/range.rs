@@ -5,6 +5,7 @@
 
 use tailwater_engine::request::Direction;
 
+use crate::config::size::ByteSize;
 use crate::config::span::{Span, SpanError};
 use crate::http::form::Form;
 
@@ -55,6 +56,18 @@ pub enum ParameterError {
     RangeTooLong { range: Span, limit: Span },
     #[error("max streams matchers per query exceeded, matchers-count > limit ({count} > {limit})")]
     TooManyMatchers { count: usize, limit: usize },
+    #[error(
+        "stream selector is missing required matchers [{}], labels present in the query were [{}]",
+        missing.join(", "),
+        present.join(", ")
+    )]
+    MissingMatchers { missing: Vec<String>, present: Vec<String> },
+    #[error(
+        "the query would read too many bytes (query: {}, limit: {}); consider adding more specific stream selectors or reduce the time range of the query",
+        bytes.rounded(),
+        limit.rounded()
+    )]
+    TooManyBytes { bytes: ByteSize, limit: ByteSize },
 }
 
 /// Why a text is no number, as Go's strconv tells it.

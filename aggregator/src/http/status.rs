@@ -40,6 +40,7 @@ pub fn routes(state: StatusState) -> Router {
         .route("/log_level", get(show_log_level).post(set_log_level).fallback(method_not_allowed))
         .route("/loki/api/v1/status/buildinfo", get(build_info).fallback(method_not_allowed))
         .route("/loki/api/v1/format_query", reading(format_query))
+        .route("/loki/api/v1/cache/generation_numbers", get(cache_generation).fallback(method_not_allowed))
         .route("/loki/api/v1/drilldown-limits", get(drilldown_limits).fallback(method_not_allowed))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .with_state(state)
@@ -105,6 +106,11 @@ async fn build_info() -> Response {
     }))
 }
 
+/// Which results of former deletes may still be cached: none are.
+async fn cache_generation() -> Response {
+    response::json(&"")
+}
+
 async fn show_log_level(State(state): State<StatusState>) -> Response {
     log_level_answer(state.log_level.level())
 }
@@ -150,7 +156,7 @@ async fn drilldown_limits(State(state): State<StatusState>, headers: HeaderMap) 
             "log_level_fields": crate::ingest::LEVEL_NAMES,
             "max_entries_limit_per_query": limits.max_entries_limit_per_query,
             "max_line_size_truncate": limits.max_line_size_truncate,
-            "max_query_bytes_read": "0B",
+            "max_query_bytes_read": limits.max_query_bytes_read,
             "max_query_length": limits.max_query_length,
             "max_query_lookback": limits.max_query_lookback,
             "max_query_range": limits.max_query_range,

@@ -2,6 +2,7 @@
 
 mod deletion;
 mod discovery;
+mod reloading;
 mod tenants;
 
 use axum::Router;

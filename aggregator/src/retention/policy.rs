@@ -86,9 +86,9 @@ pub(super) struct RetentionPolicies {
 
 impl RetentionPolicies {
     pub(super) fn new(limits: &TenantLimits) -> Result<Self, PolicyError> {
-        let (common, own) = limits.all();
-        let own = own.map(|(tenant, limits)| Ok((tenant.to_owned(), Arc::new(RetentionPolicy::new(limits)?))));
-        Ok(Self { common: Arc::new(RetentionPolicy::new(common)?), own: own.collect::<Result<_, _>>()? })
+        let table = limits.table();
+        let own = table.overrides.iter().map(|(tenant, limits)| Ok((tenant.to_owned(), Arc::new(RetentionPolicy::new(limits)?))));
+        Ok(Self { common: Arc::new(RetentionPolicy::new(&table.common)?), own: own.collect::<Result<_, _>>()? })
     }
 
     pub(super) fn of(&self, tenant: &TenantId) -> &Arc<RetentionPolicy> {

@@ -1,8 +1,10 @@
 //! The rules of one tenant at one time, for queries and for compaction alike.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tailwater_logql::pipeline::PipelineOptions;
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::compact::{DeletedRange, Erasure, RequestsToErase, RetentionEdges, StreamErasure, requests_to_erase};
@@ -10,7 +12,7 @@ use tailwater_storage::entry::TenantId;
 use tailwater_storage::manifest::Tombstone;
 use tailwater_storage::pairs::Pairs;
 
-use crate::limits::{DeletionMode, TenantLimits};
+use crate::limits::{DeletionMode, Limits, TenantLimits};
 use crate::retention::policy::{PolicyError, RetentionPolicies, RetentionPolicy};
 use crate::retention::requests::{CompiledRequest, CompiledRequests};
 
@@ -26,7 +28,7 @@ pub struct RetentionOptions {
 pub struct RetentionRules {
     catalog: Arc<Catalog>,
     limits: TenantLimits,
-    policies: RetentionPolicies,
+    policies: RwLock<Arc<RetentionPolicies>>,
     requests: CompiledRequests,
     options: RetentionOptions,
 }
@@ -34,26 +36,36 @@ pub struct RetentionRules {
 impl RetentionRules {
     pub fn new(catalog: Arc<Catalog>, limits: TenantLimits, options: RetentionOptions) -> Result<Self, PolicyError> {
         let requests = CompiledRequests::new(PipelineOptions { strict_loki: options.strict_loki });
-        Ok(Self { policies: RetentionPolicies::new(&limits)?, catalog, limits, requests, options })
+        let policies = RwLock::new(Arc::new(RetentionPolicies::new(&limits)?));
+        Ok(Self { policies, catalog, limits, requests, options })
     }
 
     pub fn options(&self) -> RetentionOptions {
         self.options
     }
 
-    pub(super) fn limits(&self) -> &TenantLimits {
+    pub fn limits(&self) -> &TenantLimits {
         &self.limits
     }
 
-    pub(super) fn policy(&self, tenant: &TenantId) -> &RetentionPolicy {
-        self.policies.of(tenant)
+    /// Replaces the limits of all tenants, unless their rules of retention cannot be used.
+    pub fn replace_limits(&self, common: Limits, overrides: BTreeMap<String, Limits>) -> Result<(), PolicyError> {
+        // How limits that are not set are filled in is nothing to retention.
+        let policies = RetentionPolicies::new(&TenantLimits::new(common.clone(), overrides.clone(), false, false))?;
+        self.limits.replace(common, overrides);
+        *self.policies.write() = Arc::new(policies);
+        Ok(())
+    }
+
+    pub(super) fn policy(&self, tenant: &TenantId) -> Arc<RetentionPolicy> {
+        Arc::clone(self.policies.read().of(tenant))
     }
 
     /// What a query at `now` (ns) does not see: all that retention and requests name, erased or not.
     pub fn hidden(&self, tenant: &TenantId, now: i64) -> Arc<dyn Erasure> {
         let manifest = self.catalog.manifest(tenant);
         let requests = self.requests.of(&manifest).into_values().collect();
-        Arc::new(TenantRules { policy: Arc::clone(self.policies.of(tenant)), now, requests, as_of: manifest.version() })
+        Arc::new(TenantRules { policy: self.policy(tenant), now, requests, as_of: manifest.version() })
     }
 
     /// What compaction erases at `now`. `by_age`: also what is past its retention.
@@ -64,7 +76,7 @@ impl RetentionRules {
         let is_due = |tombstone: &Tombstone| may_erase && compiled.contains_key(&tombstone.id) && !self.may_be_cancelled(tombstone, now);
         let RequestsToErase { requests, as_of } = requests_to_erase(manifest.tombstones(), manifest.version(), is_due);
         let requests = requests.iter().filter_map(|tombstone| compiled.get(&tombstone.id).cloned()).collect();
-        let policy = if by_age { Arc::clone(self.policies.of(tenant)) } else { Arc::default() };
+        let policy = if by_age { self.policy(tenant) } else { Arc::default() };
         Arc::new(TenantRules { policy, now, requests, as_of })
     }
 
@@ -75,7 +87,7 @@ impl RetentionRules {
     }
 
     pub(super) fn edges(&self, tenant: &TenantId, now: i64) -> RetentionEdges {
-        self.policies.of(tenant).edges(now)
+        self.policy(tenant).edges(now)
     }
 }
 

@@ -87,8 +87,8 @@ pub(crate) struct SelectedSpan {
 }
 
 impl Selection {
-    /// Leaves out what the reference does not find in log queries: the newest entry of a stream if its stamp is a full hour, where one of
-    /// the pieces begins into which queries are cut there.
+    /// Leaves out what the reference does not find in log queries: the newest entry of a stream with older ones if its stamp is a full hour,
+    /// where one of the pieces begins into which queries are cut there.
     pub(crate) async fn without_last_on_the_hour(mut self, catalog: &Catalog) -> Result<Self, QueryError> {
         const HOUR: i64 = 3_600_000_000_000;
         for of in 0..self.tenants.len() {
@@ -98,8 +98,13 @@ impl Selection {
             let own: BTreeSet<u32> = self.spans.iter().filter(|span| parts.contains(&span.part)).map(|span| span.stream).collect();
             for stream in own {
                 let stream = &mut self.streams[stream as usize];
-                let newest = later.iter().filter_map(|part| part.table().find(stream.id)).map(|span| span.max_timestamp).max();
-                newest.filter(|newest| newest % HOUR == 0).into_iter().for_each(|newest| stream.visible.hide(newest));
+                let spans = || later.iter().filter_map(|part| part.table().find(stream.id));
+                let oldest = spans().map(|span| span.min_timestamp).min();
+                let newest = spans().map(|span| span.max_timestamp).max();
+                newest
+                    .filter(|newest| newest % HOUR == 0 && oldest < Some(*newest))
+                    .into_iter()
+                    .for_each(|newest| stream.visible.hide(newest));
             }
         }
         Ok(self)

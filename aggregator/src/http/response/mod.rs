@@ -6,7 +6,7 @@
 pub mod legacy;
 pub mod logs;
 pub mod metrics;
-mod statistics;
+pub(crate) mod statistics;
 pub mod text;
 
 use axum::body::{Body, Bytes};

@@ -8,10 +8,11 @@ const NANOSECONDS: f64 = 1e9;
 /// Appends `"stats":{…}`.
 pub(crate) fn write_statistics(out: &mut Vec<u8>, statistics: &Statistics) {
     out.extend_from_slice(b"\"stats\":");
-    serde_json::to_writer(out, &block(statistics)).expect("a tree of numbers is written to memory");
+    serde_json::to_writer(out, &statistics_block(statistics)).expect("a tree of numbers is written to memory");
 }
 
-fn block(statistics: &Statistics) -> Value {
+/// The block as a tree.
+pub(crate) fn statistics_block(statistics: &Statistics) -> Value {
     let seconds = statistics.execution_seconds;
     let per_second = |amount: u64| if seconds > 0.0 { (amount as f64 / seconds) as u64 } else { 0 };
     json!({
@@ -126,7 +127,7 @@ mod tests {
             segments: 4,
             execution_seconds: 0.5,
         };
-        let block = block(&statistics);
+        let block = statistics_block(&statistics);
         assert_eq!(block["summary"]["bytesProcessedPerSecond"], 200);
         assert_eq!(block["summary"]["totalEntriesReturned"], 2);
         assert_eq!(block["querier"]["store"]["chunk"]["postFilterLines"], 3);

@@ -60,7 +60,8 @@ impl TailState {
 }
 
 pub fn routes(state: TailState) -> Router {
-    Router::new().route("/loki/api/v1/tail", get(tail).head(method_not_allowed).fallback(method_not_allowed)).with_state(state)
+    let following = get(tail).head(method_not_allowed).fallback(method_not_allowed);
+    Router::new().route("/loki/api/v1/tail", following.clone()).route("/api/prom/tail", following).with_state(state)
 }
 
 /// What a client asks to follow.

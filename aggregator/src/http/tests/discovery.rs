@@ -58,6 +58,39 @@ async fn volume_is_told_by_groups_and_steps() {
 }
 
 #[tokio::test]
+async fn all_there_is_is_one_shard() {
+    let surface = surface("{}").await;
+    let query = ("query", r#"{app="web"}"#);
+    let found = surface.get("/loki/api/v1/index/shards", &[query, ("targetBytesPerShard", "600MB")]).await.json();
+    assert_eq!(found["shards"][0]["bounds"], json!({"min": 0, "max": u64::MAX}));
+    assert_eq!((&found["shards"][0]["stats"]["bytes"], &found["shards"][1]), (&json!(40), &Value::Null));
+    assert!(found["statistics"]["summary"].is_object());
+    for target in ["0", "", "many"] {
+        assert_eq!(surface.get("/loki/api/v1/index/shards", &[query, ("targetBytesPerShard", target)]).await.status, 400);
+    }
+}
+
+#[tokio::test]
+async fn queries_are_bound_by_what_they_name_and_read() {
+    let surface = surface("limits: {required_labels: [app, zone], max_query_bytes_read: 30}").await;
+    let ask = async |query: &str| {
+        let reply = surface.get("/loki/api/v1/query_range", &[("query", query), ("step", "60")]).await;
+        (reply.status, reply.text)
+    };
+    let missing = "stream selector is missing required matchers [zone], labels present in the query were [app]";
+    for query in [r#"{app="api"}"#, r#"1 + sum(rate({app="api", zone!="z"}[1m])) / sum(rate({app="api"}[1m]))"#] {
+        assert_eq!(ask(query).await, (400, missing.to_owned()));
+    }
+    assert_eq!(ask(r#"{app="api", zone!="z"}"#).await.0, 200);
+    for query in [r#"{app=~".+", zone!="z"}"#, r#"sum(count_over_time({app="web", zone!="z"}[1m]))"#] {
+        let text = "the query would read too many bytes (query: N B, limit: 30 B); consider adding more specific stream selectors or reduce the \
+                    time range of the query";
+        let (status, seen) = ask(query).await;
+        assert_eq!((status, seen.replace("40 B", "N B").replace("53 B", "N B")), (400, text.to_owned()), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn volume_can_be_switched_off() {
     let surface = surface("limits: {volume_enabled: false}").await;
     for path in ["/loki/api/v1/index/volume", "/loki/api/v1/index/volume_range"] {
