@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod offline;
 pub mod patterns;
 pub mod peers;
+pub mod query_metrics;
 pub mod reload;
 pub mod retention;
 pub mod server;

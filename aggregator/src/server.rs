@@ -32,6 +32,7 @@ use crate::lifecycle::Lifecycle;
 use crate::logging::LogLevelControl;
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::query_metrics;
 use crate::reload::LimitsReload;
 use crate::retention;
 use crate::wiring::{Parts, WiringError};
@@ -150,6 +151,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeErr
 pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLevelControl, parts: &Parts, lifecycle: Lifecycle) -> Router {
     let metrics = Arc::new(Metrics::default());
     flush_metrics::register(&parts.ingester, &metrics);
+    query_metrics::register(&parts.engine, &metrics);
     compaction::register(&parts.catalog, parts.compaction.compactor(), &parts.peers, &metrics);
     retention::register(&parts.catalog, parts.compaction.compactor(), parts.compaction.retention(), &metrics);
     let limits = parts.retention.limits().clone();

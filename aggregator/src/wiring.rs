@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tailwater_engine::{Engine, EngineOptions, QueryError};
+use tailwater_engine::{Engine, EngineOptions, QueryError, SpillFolder};
 use tailwater_storage::catalog::{CacheBudget, Catalog};
 use tailwater_storage::cluster::{Cluster, ClusterError};
 use tailwater_storage::compact::CompactionOptions;
 use tailwater_storage::error::ReadError;
 use tailwater_storage::manifest::RetireDelays;
-use tailwater_storage::store::{self, OpenError, ProbeError, S3Options, StoreOptions};
+use tailwater_storage::store::{self, DiskCache, OpenError, ProbeError, S3Options, Store, StoreOptions};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,8 +28,9 @@ const QUERY_SHARE: usize = 35;
 
 /// Caches: share in percent, and what is enough however much memory there is.
 const RECENT_ROWS: (usize, usize) = (10, 96 << 20);
-const FOOTERS: (usize, usize) = (8, 128 << 20);
-const INDEX: (usize, usize) = (12, 256 << 20);
+const FOOTERS: (usize, usize) = (7, 128 << 20);
+const INDEX: (usize, usize) = (10, 256 << 20);
+const RESULTS: (usize, usize) = (3, 64 << 20);
 
 /// How often long work at the start tells where it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
@@ -69,7 +70,7 @@ pub enum WiringError {
 impl Parts {
     /// Opens the store, checks it, finds what is in it, and starts the tasks behind it.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, WiringError> {
-        let store = store::open(&store_options(config), &config.storage.prefix)?;
+        let store = with_disk_cache(store::open(&store_options(config), &config.storage.prefix)?, config);
         store.probe().await?;
         let cluster = Cluster::open(&store).await?;
         let memory = usize::try_from(memory::limit(config.memory_limit)).unwrap_or(usize::MAX);
@@ -91,7 +92,12 @@ impl Parts {
             budget_bytes: share(memory, INGEST_SHARE),
         };
         let ingester = Ingester::start(catalog.clone(), clock, options);
-        let options = EngineOptions { text_index: config.query.text_index, ..EngineOptions::new(share(memory, QUERY_SHARE)) };
+        let options = EngineOptions {
+            text_index: config.query.text_index,
+            result_bytes: bounded_share(memory, RESULTS),
+            spill: spill_folder(config),
+            ..EngineOptions::new(share(memory, QUERY_SHARE))
+        };
         let engine = Engine::with_options(catalog.clone(), options)?;
         let (background, stopping) = (TaskTracker::new(), CancellationToken::new());
         let store_contact = StoreContact::default();
@@ -143,6 +149,41 @@ pub(crate) fn store_options(config: &Config) -> StoreOptions {
             insecure: storage.s3.insecure,
         }),
     }
+}
+
+/// The store with a cache on disk, if it is remote and there is a folder for that.
+fn with_disk_cache(store: Store, config: &Config) -> Store {
+    let (folder, bytes) = (&config.cache.dir, config.cache.disk_bytes.as_u64());
+    if folder.as_os_str().is_empty() || bytes == 0 || config.storage.kind != StorageKind::S3 {
+        return store;
+    }
+    match DiskCache::open(folder, bytes) {
+        Ok(cache) => store.with_disk_cache(cache),
+        // What a cache saves is time: nothing depends on it.
+        Err(error) => {
+            tracing::warn!(%error, "objects are not cached on disk");
+            store
+        }
+    }
+}
+
+/// Where queries go on that need more memory than there is. What an earlier process left there is of no use.
+fn spill_folder(config: &Config) -> Option<SpillFolder> {
+    if config.cache.dir.as_os_str().is_empty() {
+        return None;
+    }
+    let path = config.cache.dir.join("spill");
+    match std::fs::remove_dir_all(&path).or_else(not_found_is_fine).and_then(|()| std::fs::create_dir_all(&path)) {
+        Ok(()) => Some(SpillFolder { path, bytes: config.cache.disk_bytes.as_u64() }),
+        Err(error) => {
+            tracing::warn!(%error, folder = %path.display(), "queries that need more memory than there is end in an error");
+            None
+        }
+    }
+}
+
+fn not_found_is_fine(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 async fn discover_all(catalog: &Catalog) -> Result<usize, ReadError> {

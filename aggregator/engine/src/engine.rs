@@ -5,26 +5,30 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use arrow::array::RecordBatch;
 use datafusion_common::DataFusionError;
 use datafusion_execution::TaskContext;
-use datafusion_execution::memory_pool::{FairSpillPool, MemoryConsumer};
-use datafusion_execution::runtime_env::RuntimeEnvBuilder;
-use datafusion_physical_plan::{ExecutionPlan, collect};
-use tailwater_logql::ast::{MetricExpr, Selector};
+use datafusion_execution::memory_pool::MemoryConsumer;
+use datafusion_physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
+use tailwater_logql::ast::Selector;
 use tailwater_logql::labels::LabelSet;
 use tailwater_logql::pipeline::PipelineOptions;
 use tailwater_storage::catalog::Catalog;
 use tokio::runtime::{Handle, Runtime};
 
-use crate::answer::{IndexStatistics, LogAnswer, MetricAnswer, MetricValue, Point, Series};
+use crate::answer::{IndexStatistics, LogAnswer, MetricAnswer, MetricValue};
 use crate::error::QueryError;
 use crate::gather;
 use crate::listing;
+use crate::memory::{self, OperatorMemory, SpillFolder, is_exhausted};
 use crate::operators::grid::StepGrid;
+use crate::plan::Planner;
+use crate::plan::leaves::Leaves;
 use crate::plan::selection::Selection;
 use crate::plan::ties::TieOrder;
-use crate::plan::{Planner, constant};
 use crate::request::{LogRequest, MetricRequest, QueryLimits, TimeRange, VolumeRequest};
+use crate::results::{ResultCache, ResultCounters};
 use crate::scan::PageSource;
 use crate::scope::Scope;
 use crate::statistics::Counters;
@@ -32,18 +36,22 @@ use crate::strict_order;
 use crate::volume;
 
 /// How an engine works. It changes no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineOptions {
     /// Bytes that all queries together may hold.
     pub memory_bytes: usize,
     /// Ask text indexes which pages to read.
     pub text_index: bool,
+    /// Bytes of results of metric queries that are kept; 0: none are.
+    pub result_bytes: usize,
+    /// Where queries go on that need more memory than there is; `None`: they end in an error.
+    pub spill: Option<SpillFolder>,
 }
 
 impl EngineOptions {
-    /// The usual ways, within so much memory.
+    /// The usual ways, within so much memory; no results are kept, and nothing goes to disk.
     pub fn new(memory_bytes: usize) -> Self {
-        Self { memory_bytes, text_index: true }
+        Self { memory_bytes, text_index: true, result_bytes: 0, spill: None }
     }
 }
 
@@ -54,6 +62,7 @@ pub struct Engine {
     options: EngineOptions,
     context: Arc<TaskContext>,
     threads: Arc<QueryThreads>,
+    results: Option<Arc<ResultCache>>,
 }
 
 /// The threads that queries run on.
@@ -80,25 +89,54 @@ impl Engine {
 
     /// See [`Self::new`].
     pub fn with_options(catalog: Arc<Catalog>, options: EngineOptions) -> Result<Self, QueryError> {
-        let pool = Arc::new(FairSpillPool::new(options.memory_bytes));
-        let environment = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc()?;
+        let environment = memory::environment(options.memory_bytes, options.spill.as_ref())?;
         let context = TaskContext::default().with_runtime(environment);
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(count).thread_name("query").enable_all().build();
         let runtime = runtime.map_err(|error| QueryError::Evaluation(format!("cannot start threads for queries: {error}")))?;
-        Ok(Self { catalog, options, context: Arc::new(context), threads: Arc::new(QueryThreads { runtime: Some(runtime), count }) })
+        let threads = Arc::new(QueryThreads { runtime: Some(runtime), count });
+        let results = (options.result_bytes > 0).then(|| Arc::new(ResultCache::new(options.result_bytes)));
+        Ok(Self { catalog, options, context: Arc::new(context), threads, results })
+    }
+
+    /// The same engine for a query that neither uses kept results nor has its own kept.
+    pub fn uncached(&self) -> Self {
+        Self { results: None, ..self.clone() }
+    }
+
+    /// What is counted of kept results.
+    pub fn result_counters(&self) -> ResultCounters {
+        self.results.as_ref().map_or_else(ResultCounters::default, |results| results.counters())
+    }
+
+    /// Bytes that running queries hold, and may hold.
+    pub fn memory_bytes(&self) -> (usize, usize) {
+        (self.context.memory_pool().reserved(), self.options.memory_bytes)
+    }
+
+    /// Bytes that running queries have on disk.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.context.runtime_env().disk_manager.used_disk_space()
+    }
+
+    pub(crate) fn results(&self) -> Option<&ResultCache> {
+        self.results.as_deref()
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.catalog
     }
 
     /// Entries of a log query.
     pub async fn logs(&self, scope: impl Into<Scope>, request: LogRequest, limits: &QueryLimits) -> Result<LogAnswer, QueryError> {
-        let (engine, scope, options) = (self.clone(), scope.into(), options(limits));
+        let (engine, scope, limits_of_query) = (self.clone(), scope.into(), limits.clone());
         let counters = Arc::new(Counters::default());
         self.within(limits, counters.clone(), async move {
             let started = Instant::now();
-            let planned = engine.planner(&scope, options, &counters).logs(&request).await?;
-            let batches = engine.execute(planned.plan).await?;
-            let mut streams = gather::log_streams(&batches, &request)?;
-            if options.strict_loki {
+            let planned = engine.planner(&scope, &limits_of_query, &counters).logs(&request).await?;
+            let gathered = engine.execute(planned.plan).await?;
+            let mut streams = gather::log_streams(&gathered.batches, &request)?;
+            if limits_of_query.strict_loki {
                 streams.iter_mut().for_each(|stream| strict_order::reorder(&mut stream.entries, request.direction));
             }
             let returned = streams.iter().map(|stream| stream.entries.len() as u64).sum();
@@ -112,38 +150,6 @@ impl Engine {
         let (engine, scope, limits_of_query) = (self.clone(), scope.into(), limits.clone());
         let counters = Arc::new(Counters::default());
         self.within(limits, counters.clone(), async move { engine.evaluate(&scope, &request, &limits_of_query, &counters).await }).await
-    }
-
-    async fn evaluate(
-        &self,
-        scope: &Scope,
-        request: &MetricRequest,
-        limits: &QueryLimits,
-        counters: &Arc<Counters>,
-    ) -> Result<MetricAnswer, QueryError> {
-        let started = Instant::now();
-        let grid = StepGrid::new(request.start, request.end, request.step);
-        if let Some(value) = constant_value(&request.expr, grid, request.start == request.end) {
-            return Ok(MetricAnswer {
-                value,
-                warnings: Vec::new(),
-                statistics: counters.statistics(0, started.elapsed().as_secs_f64(), 0),
-            });
-        }
-        let planned = self.planner(scope, options(limits), counters).metric(&request.expr, grid, limits).await?;
-        let batches = self.execute(planned.plan).await?;
-        let mut series = gather::series(&batches, grid, planned.shape)?;
-        let mut warnings = planned.warnings.take();
-        if !planned.limits_its_series && series.len() > limits.max_series {
-            if !limits.partial_series {
-                return Err(QueryError::TooManySeries { limit: limits.max_series });
-            }
-            series.truncate(limits.max_series);
-            warnings
-                .push(format!("maximum number of series ({}) reached for a single query; returning partial results", limits.max_series));
-        }
-        let statistics = counters.statistics(planned.parts, started.elapsed().as_secs_f64(), series.len() as u64);
-        Ok(MetricAnswer { value: MetricValue::Series(series), warnings, statistics })
     }
 
     /// Names of stream labels, sorted.
@@ -203,22 +209,24 @@ impl Engine {
     ) -> Result<String, QueryError> {
         let counters = Arc::new(Counters::default());
         let grid = StepGrid::new(request.start, request.end, request.step);
-        let planned = self.planner(&scope.into(), options(limits), &counters).metric(&request.expr, grid, limits).await?;
+        let scope = scope.into();
+        let leaves = Leaves::pin(&self.catalog, &scope, request, grid).await?;
+        let planned = self.planner(&scope, limits, &counters).metric(&request.expr, grid, limits, &leaves).await?;
         Ok(explain(planned.plan.as_ref()))
     }
 
     /// See [`Self::explain_metric`].
     pub async fn explain_logs(&self, scope: impl Into<Scope>, request: &LogRequest, limits: &QueryLimits) -> Result<String, QueryError> {
         let counters = Arc::new(Counters::default());
-        let planned = self.planner(&scope.into(), options(limits), &counters).logs(request).await?;
+        let planned = self.planner(&scope.into(), limits, &counters).logs(request).await?;
         Ok(explain(planned.plan.as_ref()))
     }
 
-    fn planner<'a>(&'a self, scope: &'a Scope, options: PipelineOptions, counters: &Arc<Counters>) -> Planner<'a> {
+    pub(crate) fn planner<'a>(&'a self, scope: &'a Scope, limits: &QueryLimits, counters: &Arc<Counters>) -> Planner<'a> {
         Planner {
             catalog: &self.catalog,
             scope,
-            options,
+            options: PipelineOptions { strict_loki: limits.strict_loki },
             now: now(),
             partitions: self.threads.count,
             text_index: self.options.text_index,
@@ -226,8 +234,20 @@ impl Engine {
         }
     }
 
-    async fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<arrow::array::RecordBatch>, QueryError> {
-        collect(plan, self.context.clone()).await.map_err(unwrapped)
+    /// Runs a plan. What it gives is paid for, twice over, as it is made into an answer next.
+    pub(crate) async fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Gathered, QueryError> {
+        let memory = OperatorMemory::new("answer", false, &self.context);
+        self.collect(plan, &memory).await.map(|batches| Gathered { batches, _memory: memory }).map_err(unwrapped)
+    }
+
+    async fn collect(&self, plan: Arc<dyn ExecutionPlan>, memory: &OperatorMemory) -> datafusion_common::Result<Vec<RecordBatch>> {
+        let mut stream = execute_stream(plan, self.context.clone())?;
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next().await.transpose()? {
+            memory.try_grow(2 * batch.get_array_memory_size())?;
+            batches.push(batch);
+        }
+        Ok(batches)
     }
 
     /// Runs a query on the query threads, until its deadline. The time is kept by the caller's thread: those of queries may all be busy.
@@ -240,11 +260,21 @@ impl Engine {
         let runtime: &Handle = self.threads.runtime.as_ref().expect("threads run until the engine is dropped").handle();
         let mut running = EndOnDrop { task: runtime.spawn(query), counters };
         match tokio::time::timeout(limits.timeout, &mut running.task).await {
+            Ok(Ok(Err(QueryError::Engine(error)))) if is_exhausted(&error) => {
+                Err(QueryError::OutOfMemory { limit: self.options.memory_bytes })
+            }
             Ok(Ok(outcome)) => outcome,
             Err(_) => Err(QueryError::Timeout),
             Ok(Err(error)) => Err(QueryError::Evaluation(format!("the query's task ended early: {error}"))),
         }
     }
+}
+
+/// What a plan gave. Its memory is given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    pub(crate) batches: Vec<RecordBatch>,
+    _memory: OperatorMemory,
 }
 
 /// A query ends with its time, and when its client goes away: tasks at their next pause, loops over rows at the next row.
@@ -264,10 +294,6 @@ impl<T> Drop for EndOnDrop<T> {
 fn now() -> i64 {
     let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)
-}
-
-fn options(limits: &QueryLimits) -> PipelineOptions {
-    PipelineOptions { strict_loki: limits.strict_loki }
 }
 
 fn explain(plan: &dyn ExecutionPlan) -> String {
@@ -291,13 +317,4 @@ fn unwrapped(error: DataFusionError) -> QueryError {
         },
         other => QueryError::Engine(other),
     }
-}
-
-fn constant_value(expr: &MetricExpr, grid: StepGrid, is_instant: bool) -> Option<MetricValue> {
-    let value = constant(expr)?;
-    if is_instant {
-        return Some(MetricValue::Scalar(value));
-    }
-    let points = (0..grid.count).map(|step| Point { timestamp: grid.time(step), value }).collect();
-    Some(MetricValue::Series(vec![Series { labels: LabelSet::default(), points }]))
 }

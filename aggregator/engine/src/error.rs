@@ -25,6 +25,11 @@ pub enum QueryError {
     /// 400.
     #[error("the query hit the max number of series limit (limit: {limit} series)")]
     TooManyVolumes { limit: usize },
+    /// 400: queries need more memory than they may take, and there is no disk, or not enough, to go on with.
+    #[error(
+        "maximum memory of queries ({limit} bytes) reached; consider reducing query cardinality by adding more specific stream selectors, reducing the time range, or aggregating results with functions like sum(), count() or topk()"
+    )]
+    OutOfMemory { limit: usize },
     /// 400: part of the language that this version does not evaluate.
     #[error("{what} is not supported yet")]
     NotSupported { what: String },

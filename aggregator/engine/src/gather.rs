@@ -79,41 +79,51 @@ pub(crate) struct SeriesShape {
 /// The points of one label set: (step, value).
 type Steps = Vec<(u32, f64)>;
 
-/// Series with their points ascending. Rows of one label set are one series, unless their times collide: then each is one.
-pub(crate) fn series(batches: &[RecordBatch], grid: StepGrid, shape: SeriesShape) -> Result<Vec<Series>> {
-    let mut numbers: HashMap<&[u8], usize> = HashMap::new();
-    let mut all: Vec<(&[u8], Steps)> = Vec::new();
-    for rows in batches {
+/// Collects points by their label sets.
+#[derive(Default)]
+pub(crate) struct SeriesGatherer<'l> {
+    numbers: HashMap<&'l [u8], usize>,
+    all: Vec<(&'l [u8], Steps)>,
+}
+
+impl<'l> SeriesGatherer<'l> {
+    /// Adds the points of a plan whose first step is `first`.
+    pub(crate) fn add_batch(&mut self, rows: &'l RecordBatch, first: u32) -> Result<()> {
         let points = Points::of(rows)?;
-        #[cfg(feature = "planted-faults")]
-        let lost = tailwater_planted::Fault::LastStepLost.is_planted().then_some(grid.count - 1).filter(|step| *step > 0);
-        let of: Vec<&[u8]> = points.label_sets().collect();
-        for (key, step, value) in points.rows() {
-            #[cfg(feature = "planted-faults")]
-            if Some(step) == lost {
-                continue;
-            }
-            let number = *numbers.entry(of[key]).or_insert_with(|| {
-                all.push((of[key], Vec::new()));
-                all.len() - 1
-            });
-            all[number].1.push((step, value));
-        }
+        let label_sets: Vec<&'l [u8]> = points.label_sets().collect();
+        points.rows().for_each(|(key, step, value)| self.add(label_sets[key], first + step, value));
+        Ok(())
     }
-    let mut series = Vec::with_capacity(all.len());
-    for (labels, mut points) in all {
-        let labels = batch::decode_labels(labels);
-        let labels = if shape.hides_empty_labels { labels.without_empty() } else { labels };
-        // Points of one step come in an order that follows from how the work was shared out.
-        points.sort_by(|left, right| {
-            left.0.cmp(&right.0).then_with(|| if shape.is_ordered { Ordering::Equal } else { left.1.total_cmp(&right.1) })
+
+    pub(crate) fn add(&mut self, labels: &'l [u8], step: u32, value: f64) {
+        let number = *self.numbers.entry(labels).or_insert_with(|| {
+            self.all.push((labels, Vec::new()));
+            self.all.len() - 1
         });
-        series.extend(apart(points).into_iter().map(|points| Series { labels: labels.clone(), points: timed(&points, grid) }));
+        self.all[number].1.push((step, value));
     }
-    if !shape.is_ordered {
-        series.sort_by(|left, right| left.labels.cmp(&right.labels).then_with(|| by_points(left, right)));
+
+    /// Series with their points ascending. Rows of one label set are one series, unless their times collide: then each is one.
+    pub(crate) fn into_series(self, grid: StepGrid, shape: SeriesShape) -> Vec<Series> {
+        let mut series = Vec::with_capacity(self.all.len());
+        for (labels, mut points) in self.all {
+            #[cfg(feature = "planted-faults")]
+            if tailwater_planted::Fault::LastStepLost.is_planted() && grid.count > 1 {
+                points.retain(|(step, _)| *step + 1 < grid.count);
+            }
+            let labels = batch::decode_labels(labels);
+            let labels = if shape.hides_empty_labels { labels.without_empty() } else { labels };
+            // Points of one step come in an order that follows from how the work was shared out.
+            points.sort_by(|left, right| {
+                left.0.cmp(&right.0).then_with(|| if shape.is_ordered { Ordering::Equal } else { left.1.total_cmp(&right.1) })
+            });
+            series.extend(apart(points).into_iter().map(|points| Series { labels: labels.clone(), points: timed(&points, grid) }));
+        }
+        if !shape.is_ordered {
+            series.sort_by(|left, right| left.labels.cmp(&right.labels).then_with(|| by_points(left, right)));
+        }
+        series
     }
-    Ok(series)
 }
 
 /// An order of series that show the same labels.

@@ -315,3 +315,19 @@ async fn few_bytes_are_read() {
     assert_eq!((answer.len(), answer.last().map(|entry| entry.1)), (100, Some((LINES - 100) * SECOND)));
     assert!(read < stored / 8, "the newest lines of an app read {read} of {stored}");
 }
+
+#[tokio::test]
+async fn a_sum_of_bytes_reads_the_pages_at_its_two_ends() {
+    let line = |second: i64| format!("n={second} {}", noise(second as u64, 2_900 + second as usize % 50));
+    let entries: Vec<Entry> = (0..6000).map(|second| Entry::new("prod", "app", second * SECOND, &line(second))).collect();
+    let catalog = world::catalog(&[entries], false).await;
+    world::fold(&catalog).await;
+    let engine = engine_over(&catalog, true);
+    let stored: u64 = catalog.manifest(&world::tenant()).files().map(|file| file.size).sum();
+    let request = world::metric_request(r#"sum(bytes_over_time({namespace="prod"}[50m]))"#, 4500 * SECOND, 4500 * SECOND, 1);
+    let (answer, read) = bytes_read(&catalog, engine.metrics(&world::everything(), request, &world::limits())).await;
+    let expected: usize = (1501..=4500).map(|second| line(second).len()).sum();
+    assert_eq!(points(&answer.expect("answers")).into_values().collect::<Vec<_>>(), [expected as f64]);
+    // The footer, and two of 17 pages.
+    assert!(read < stored / 6, "a sum of bytes reads {read} of {stored}");
+}

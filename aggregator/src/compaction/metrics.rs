@@ -65,7 +65,28 @@ impl Collector for StoreFigures {
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)?;
         }
-        Ok(())
+        self.encode_disk_cache(encoder)
+    }
+}
+
+impl StoreFigures {
+    /// Figures of the cache on disk, where there is one.
+    fn encode_disk_cache(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(figures) = self.catalog.store().disk_cache_figures() else { return Ok(()) };
+        for (name, help, value) in [
+            ("tailwater_disk_cache_hits", "Blocks of objects that were read from the disk", figures.hits),
+            ("tailwater_disk_cache_misses", "Blocks of objects that were fetched from the store", figures.misses),
+            ("tailwater_disk_cache_damaged", "Files of the cache that were damaged, truncated or gone", figures.damaged),
+            ("tailwater_disk_cache_written", "Blocks of objects written to the disk", figures.written),
+            ("tailwater_disk_cache_not_written", "Blocks that were not: the disk was full, failed or too slow", figures.not_written),
+        ] {
+            let counter = ConstCounter::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            counter.encode(metric)?;
+        }
+        let gauge = ConstGauge::new(i64::try_from(figures.bytes).unwrap_or(i64::MAX));
+        let metric = encoder.encode_descriptor("tailwater_disk_cache_bytes", "Bytes of objects on disk", None, gauge.metric_type())?;
+        gauge.encode(metric)
     }
 }
 

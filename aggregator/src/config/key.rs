@@ -56,6 +56,8 @@ pub const KEYS: &[Key] = &[
     key("storage.s3.bucket", Kind::Text),
     key("storage.s3.force_path_style", Kind::Boolean),
     key("storage.s3.insecure", Kind::Boolean),
+    key("cache.dir", Kind::Text),
+    key("cache.disk_bytes", Kind::Size),
     key("flush_interval", Kind::Duration),
     key("segment_bytes", Kind::Size),
     key("ack_timeout", Kind::Duration),

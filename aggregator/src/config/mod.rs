@@ -34,6 +34,7 @@ pub struct Config {
     /// Bytes that ingest and queries may use together; 0: three quarters of what the machine or the container has.
     pub memory_limit: ByteSize,
     pub storage: Storage,
+    pub cache: Cache,
     /// How long a push waits for others to share its segment.
     pub flush_interval: Span,
     /// A segment is written when so many bytes of lines wait, however short the interval was.
@@ -64,6 +65,7 @@ impl Default for Config {
             log_format: LogFormat::Logfmt,
             memory_limit: ByteSize::bytes(0),
             storage: Storage::default(),
+            cache: Cache::default(),
             flush_interval: Span::milliseconds(100),
             segment_bytes: ByteSize::mebibytes(8),
             ack_timeout: Span::seconds(8),
@@ -77,6 +79,23 @@ impl Default for Config {
             tenancy: Tenancy::default(),
             peers: Vec::new(),
         }
+    }
+}
+
+/// A local disk to help memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// A folder that may be lost at any time (an emptyDir): objects of a remote store are cached in it, and queries that need more memory than
+    /// there is go on in it. Empty: neither.
+    pub dir: PathBuf,
+    /// Bytes of objects that are kept there. Only a remote store's are.
+    pub disk_bytes: ByteSize,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { dir: PathBuf::new(), disk_bytes: ByteSize::mebibytes(10 << 10) }
     }
 }
 

@@ -137,6 +137,7 @@ fn query_status(error: &QueryError) -> StatusCode {
         | QueryError::Matcher(_)
         | QueryError::Pipeline { .. }
         | QueryError::TooManySeries { .. }
+        | QueryError::OutOfMemory { .. }
         | QueryError::NotSupported { .. } => StatusCode::BAD_REQUEST,
         QueryError::Timeout => StatusCode::GATEWAY_TIMEOUT,
         QueryError::Evaluation(_) | QueryError::Storage(_) | QueryError::Engine(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::HeaderMap;
+use axum::http::header::CACHE_CONTROL;
 use axum::response::Response;
 use tailwater_engine::access::AllowedNamespaces;
 use tailwater_engine::answer::{LogAnswer, MetricAnswer, MetricValue, Statistics};
@@ -249,8 +250,18 @@ async fn metrics(
     let Bounds { start, end } = visible.aligned(step);
     state.check_metric_bytes(asked, &expr, visible).await?;
     let request = MetricRequest { expr, start, end, step };
-    let answer = state.engine.metrics(state.scope(asked), request, &state.query_limits(headers, &asked.limits)).await?;
+    let engine = if wants_fresh_results(headers) { state.engine.uncached() } else { state.engine.clone() };
+    let answer = engine.metrics(state.scope(asked), request, &state.query_limits(headers, &asked.limits)).await?;
     Ok(stream(MetricsBody::range(answer, start, end, step)))
+}
+
+/// Whether kept results are neither to be used nor to be made: `Cache-Control: no-cache`.
+fn wants_fresh_results(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|directive| {
+        let directive = directive.trim();
+        directive.eq_ignore_ascii_case("no-cache") || directive.eq_ignore_ascii_case("no-store")
+    })
 }
 
 pub(crate) fn no_series() -> MetricAnswer {
@@ -386,6 +397,13 @@ mod tests {
         assert_eq!(visible(bounds, Span::ZERO, 100 * HOUR), Some(bounds));
         assert_eq!(visible(bounds, Span::hours(5), 11 * HOUR), Some(Bounds { start: 6 * HOUR, end: 10 * HOUR }));
         assert_eq!(visible(bounds, Span::hours(5), 16 * HOUR), None);
+    }
+
+    #[test]
+    fn results_are_kept_unless_the_request_forbids_it() {
+        let is_fresh = |value: &'static str| wants_fresh_results(&HeaderMap::from_iter([(CACHE_CONTROL, HeaderValue::from_static(value))]));
+        assert!(is_fresh("no-cache") && is_fresh("max-age=0, No-Cache") && is_fresh("no-store"));
+        assert!(!is_fresh("max-age=0") && !is_fresh("no-cache-please") && !wants_fresh_results(&HeaderMap::new()));
     }
 
     #[test]

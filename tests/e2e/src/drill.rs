@@ -90,7 +90,8 @@ pub fn tree_bytes(wanted: u64) -> u64 {
     env::var("TAILWATER_E2E_BYTES").ok().and_then(|text| parse_size(&text)).unwrap_or(wanted)
 }
 
-fn parse_size(text: &str) -> Option<u64> {
+/// Plain bytes or with `k`, `m`, `g`.
+pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let digits = text.trim_end_matches(['k', 'm', 'g']);
     let shift = match &text[digits.len()..] {

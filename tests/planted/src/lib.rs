@@ -19,6 +19,8 @@ pub enum Fault {
     AccessOff,
     /// The scan leaves out one page of lines.
     PageSkipped,
+    /// Kept results are found by their question alone, whatever was stored or deleted since.
+    ResultsWithoutIdentity,
     /// Windows hold the entry at their open end as well.
     WindowEdge,
     /// The last of several steps has no points.
@@ -40,13 +42,14 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 15] = [
+    pub const ALL: [Fault; 16] = [
         Self::AckBeforePut,
         Self::PositionBeforeAnswer,
         Self::RotatedTailForgotten,
         Self::DeduplicationOff,
         Self::AccessOff,
         Self::PageSkipped,
+        Self::ResultsWithoutIdentity,
         Self::WindowEdge,
         Self::LastStepLost,
         Self::LabelsOverwritten,
@@ -66,6 +69,7 @@ impl Fault {
             Self::DeduplicationOff => "deduplication-off",
             Self::AccessOff => "access-off",
             Self::PageSkipped => "page-skipped",
+            Self::ResultsWithoutIdentity => "results-without-identity",
             Self::WindowEdge => "window-edge",
             Self::LastStepLost => "last-step-lost",
             Self::LabelsOverwritten => "labels-overwritten",

@@ -10,7 +10,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
 use datafusion_common::tree_node::TreeNodeRecursion;
-use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion_physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -20,6 +19,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::batch::POINT;
+use crate::memory::OperatorMemory;
 
 /// Display is what a plan shows of it.
 pub(crate) trait Operator: fmt::Debug + fmt::Display + Send + Sync + 'static {
@@ -34,8 +34,13 @@ pub(crate) trait Operator: fmt::Debug + fmt::Display + Send + Sync + 'static {
         false
     }
 
+    /// Whether it writes what it has to disk when memory ends.
+    fn spills(&self) -> bool {
+        false
+    }
+
     /// Turns its inputs, in the order they were given to the plan, into its output.
-    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, memory: MemoryReservation) -> BatchStream;
+    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, memory: OperatorMemory) -> BatchStream;
 }
 
 /// Batches of the operator's schema.
@@ -98,7 +103,7 @@ impl<O: Operator> ExecutionPlan for OperatorExec<O> {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let memory = MemoryConsumer::new(O::NAME).register(context.memory_pool());
+        let memory = OperatorMemory::new(O::NAME, self.operator.spills(), &context);
         let inputs = self.inputs.iter().map(|input| input.execute(partition, context.clone())).collect::<Result<Vec<_>>>()?;
         // Between batches a query can be ended by its deadline, and others have their turn.
         let batches = self.operator.clone().run(inputs, memory).then(async |batch| {

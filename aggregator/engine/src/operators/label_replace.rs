@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::array::{BinaryArray, RecordBatch};
 use datafusion_common::{DataFusionError, Result};
 use datafusion_execution::SendableRecordBatchStream;
-use datafusion_execution::memory_pool::MemoryReservation;
 use futures::{StreamExt, stream};
 use regex::bytes::Regex;
 use tailwater_logql::ast;
@@ -14,6 +13,7 @@ use tailwater_logql::regex_dialect::{Anchoring, RegexError, Translated, translat
 use tailwater_storage::pairs::{PairIter, Pairs};
 
 use crate::batch::{self, POINT};
+use crate::memory::OperatorMemory;
 use crate::operators::exec::{BatchStream, Operator};
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl fmt::Display for LabelReplace {
 impl Operator for LabelReplace {
     const NAME: &'static str = "LabelReplaceExec";
 
-    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, _memory: MemoryReservation) -> BatchStream {
+    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, _memory: OperatorMemory) -> BatchStream {
         stream::iter(inputs).flatten().map(move |points| self.map(&points?)).boxed()
     }
 }

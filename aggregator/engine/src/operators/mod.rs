@@ -20,6 +20,7 @@ pub(crate) mod samples;
 pub(crate) mod scalar_operation;
 pub(crate) mod series;
 pub(crate) mod set_operation;
+mod table;
 pub(crate) mod variant;
 pub(crate) mod vector_aggregate;
 pub(crate) mod vector_literal;

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion_common::Result;
 use datafusion_execution::SendableRecordBatchStream;
-use datafusion_execution::memory_pool::MemoryReservation;
 use futures::{StreamExt, stream};
 use tailwater_logql::ast::Grouping;
 use tailwater_logql::labels::LabelSet;
 
 use crate::batch;
+use crate::memory::OperatorMemory;
 use crate::operators::exec::{BatchStream, Operator, deferred};
 use crate::operators::points::{BATCH_ROWS, PointRows, Points};
 use crate::operators::series::SeriesIndex;
@@ -47,7 +47,7 @@ struct State {
     labels: Vec<LabelSet>,
     /// By step, then group.
     lists: BTreeMap<(u32, u32), Ranked>,
-    memory: MemoryReservation,
+    memory: OperatorMemory,
 }
 
 impl State {
@@ -120,7 +120,7 @@ impl fmt::Display for Ranking {
 impl Operator for Ranking {
     const NAME: &'static str = "RankingExec";
 
-    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, memory: MemoryReservation) -> BatchStream {
+    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, memory: OperatorMemory) -> BatchStream {
         deferred(async move {
             let (groups, series) = (SeriesIndex::default(), SeriesIndex::default());
             let mut state = State { ranking: self, groups, series, labels: Vec::new(), lists: BTreeMap::new(), memory };

@@ -7,11 +7,11 @@ use arrow::array::{Array, BooleanArray, Float64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use datafusion_common::Result;
 use datafusion_execution::SendableRecordBatchStream;
-use datafusion_execution::memory_pool::MemoryReservation;
 use futures::{StreamExt, stream};
 use tailwater_logql::ast::BinaryOp;
 
 use crate::batch::{self, POINT};
+use crate::memory::OperatorMemory;
 use crate::operators::arithmetic::apply;
 use crate::operators::exec::{BatchStream, Operator};
 
@@ -54,7 +54,7 @@ impl fmt::Display for ScalarOperation {
 impl Operator for ScalarOperation {
     const NAME: &'static str = "ScalarOperationExec";
 
-    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, _memory: MemoryReservation) -> BatchStream {
+    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, _memory: OperatorMemory) -> BatchStream {
         stream::iter(inputs).flatten().map(move |points| self.map(&points?)).boxed()
     }
 }

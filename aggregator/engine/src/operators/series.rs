@@ -46,6 +46,11 @@ impl SeriesIndex {
         self.labels.len() as u32
     }
 
+    /// By number.
+    pub(crate) fn into_label_sets(self) -> Vec<Box<[u8]>> {
+        self.labels
+    }
+
     /// The same numbers for the label sets without labels that have no value. Several numbers may have one label set.
     pub(crate) fn without_empty_values(&self) -> Self {
         let stripped = |labels: &[u8]| Pairs::from_pairs(PairIter::over(labels).filter(|(_, value)| !value.is_empty()));

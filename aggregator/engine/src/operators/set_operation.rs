@@ -8,9 +8,9 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use datafusion_common::{DataFusionError, Result};
 use datafusion_execution::SendableRecordBatchStream;
-use datafusion_execution::memory_pool::MemoryReservation;
 use futures::{StreamExt, stream};
 
+use crate::memory::OperatorMemory;
 use crate::operators::exec::{BatchStream, Operator, deferred};
 use crate::operators::matching::{Matching, Signatures};
 use crate::operators::points::Points;
@@ -45,7 +45,7 @@ impl fmt::Display for SetOperation {
 impl Operator for SetOperation {
     const NAME: &'static str = "SetOperationExec";
 
-    fn run(self: Arc<Self>, mut inputs: Vec<SendableRecordBatchStream>, memory: MemoryReservation) -> BatchStream {
+    fn run(self: Arc<Self>, mut inputs: Vec<SendableRecordBatchStream>, memory: OperatorMemory) -> BatchStream {
         deferred(async move {
             let (right, left) = (inputs.pop(), inputs.pop());
             let (Some(left), Some(right)) = (left, right) else {
@@ -68,7 +68,7 @@ impl Operator for SetOperation {
 struct Marks {
     signatures: Signatures,
     marked: HashSet<(u32, u32)>,
-    memory: MemoryReservation,
+    memory: OperatorMemory,
 }
 
 impl Marks {

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{BinaryArray, RecordBatch};
 use datafusion_common::Result;
 use datafusion_execution::SendableRecordBatchStream;
-use datafusion_execution::memory_pool::MemoryReservation;
 use futures::{StreamExt, stream};
 use tailwater_storage::pairs::{PairIter, Pairs};
 
 use crate::batch::{self, POINT};
+use crate::memory::OperatorMemory;
 use crate::operators::exec::{BatchStream, Operator, deferred};
 
 /// The label that tells variants apart.
@@ -62,7 +62,7 @@ impl fmt::Display for Variant {
 impl Operator for Variant {
     const NAME: &'static str = "VariantExec";
 
-    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, memory: MemoryReservation) -> BatchStream {
+    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, memory: OperatorMemory) -> BatchStream {
         deferred(async move {
             let mut series: HashSet<Vec<u8>> = HashSet::new();
             let mut batches = Vec::new();

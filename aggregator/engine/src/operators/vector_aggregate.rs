@@ -8,15 +8,15 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion_common::Result;
 use datafusion_execution::SendableRecordBatchStream;
-use datafusion_execution::memory_pool::MemoryReservation;
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use tailwater_logql::ast::Grouping;
 use tailwater_storage::pairs::{PairIter, Pairs};
 
+use crate::memory::OperatorMemory;
 use crate::operators::exec::{BatchStream, Operator, deferred};
-use crate::operators::points::{BATCH_ROWS, PointRows, Points};
-use crate::operators::series::SeriesIndex;
-use crate::operators::windows::{Sample, WindowFunction, WindowStore};
+use crate::operators::points::Points;
+use crate::operators::table::WindowTable;
+use crate::operators::windows::{Sample, WindowFunction};
 
 #[derive(Debug)]
 pub(crate) struct VectorAggregate {
@@ -34,40 +34,12 @@ pub(crate) fn group_labels(grouping: &Grouping, labels: &[u8]) -> Pairs {
     Pairs::from_pairs(PairIter::over(labels).filter(|(name, _)| is_kept(name)))
 }
 
-struct State {
-    grouping: Grouping,
-    groups: SeriesIndex,
-    store: Box<dyn WindowStore>,
-    memory: MemoryReservation,
-}
-
-impl State {
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        let points = Points::of(batch)?;
-        let before = self.groups.bytes();
-        let group = |labels| self.groups.number(group_labels(&self.grouping, labels).as_bytes()).0;
-        let groups: Vec<u32> = points.label_sets().map(group).collect();
-        let mut taken = self.groups.bytes() - before;
-        for (series, step, value) in points.rows() {
-            taken += self.store.add(groups[series], (step, step), Sample::of_value(value));
-        }
-        self.memory.try_grow(taken)
-    }
-
-    fn into_batches(mut self) -> impl Iterator<Item = Result<RecordBatch>> {
-        let mut next = 0;
-        std::iter::from_fn(move || {
-            if next == self.groups.len() {
-                return None;
-            }
-            let mut rows = PointRows::default();
-            while next < self.groups.len() && rows.len() < BATCH_ROWS {
-                self.store.points(next, &mut |step, value| rows.push(next, step, value));
-                next += 1;
-            }
-            Some(rows.into_batch(&self.groups))
-        })
-    }
+/// Adds points to the windows of their groups.
+fn add(table: &mut WindowTable, grouping: &Grouping, batch: &RecordBatch) -> Result<()> {
+    let points = Points::of(batch)?;
+    let groups: Vec<u32> = points.label_sets().map(|labels| table.series(group_labels(grouping, labels).as_bytes())).collect();
+    points.rows().for_each(|(series, step, value)| table.add(groups[series], (step, step), Sample::of_value(value)));
+    table.settle()
 }
 
 impl fmt::Display for VectorAggregate {
@@ -79,16 +51,20 @@ impl fmt::Display for VectorAggregate {
 impl Operator for VectorAggregate {
     const NAME: &'static str = "VectorAggregateExec";
 
-    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, memory: MemoryReservation) -> BatchStream {
+    fn spills(&self) -> bool {
+        true
+    }
+
+    fn run(self: Arc<Self>, inputs: Vec<SendableRecordBatchStream>, memory: OperatorMemory) -> BatchStream {
         deferred(async move {
-            let store = self.function.store(1, self.steps);
-            let mut state = State { grouping: self.grouping.clone(), groups: SeriesIndex::default(), store, memory };
+            let (function, steps) = (self.function, self.steps);
+            let mut table = WindowTable::new(Arc::new(move || function.store(1, steps)), memory);
             for mut input in inputs {
                 while let Some(points) = input.next().await.transpose()? {
-                    state.add(&points)?;
+                    add(&mut table, &self.grouping, &points)?;
                 }
             }
-            Ok(stream::iter(state.into_batches()).boxed())
+            table.into_points(false)
         })
     }
 }

@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion_execution::SendableRecordBatchStream;
-use datafusion_execution::memory_pool::MemoryReservation;
 use futures::{StreamExt, stream};
 use tailwater_storage::pairs::Pairs;
 
+use crate::memory::OperatorMemory;
 use crate::operators::exec::{BatchStream, Operator};
 use crate::operators::points::PointRows;
 use crate::operators::series::SeriesIndex;
@@ -28,7 +28,7 @@ impl fmt::Display for VectorLiteral {
 impl Operator for VectorLiteral {
     const NAME: &'static str = "VectorLiteralExec";
 
-    fn run(self: Arc<Self>, _inputs: Vec<SendableRecordBatchStream>, _memory: MemoryReservation) -> BatchStream {
+    fn run(self: Arc<Self>, _inputs: Vec<SendableRecordBatchStream>, _memory: OperatorMemory) -> BatchStream {
         let mut index = SeriesIndex::default();
         let (series, _) = index.number(Pairs::default().as_bytes());
         let mut rows = PointRows::default();

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion_common::{DataFusionError, Result};
 use datafusion_execution::SendableRecordBatchStream;
-use datafusion_execution::memory_pool::MemoryReservation;
 use futures::StreamExt;
 use tailwater_logql::ast::BinaryOp;
 
 use crate::error::QueryError;
+use crate::memory::OperatorMemory;
 use crate::operators::arithmetic::apply;
 use crate::operators::exec::{BatchStream, Operator, deferred};
 use crate::operators::matching::{Many, Matching, Signatures};
@@ -43,7 +43,7 @@ impl fmt::Display for VectorOperation {
 impl Operator for VectorOperation {
     const NAME: &'static str = "VectorOperationExec";
 
-    fn run(self: Arc<Self>, mut inputs: Vec<SendableRecordBatchStream>, memory: MemoryReservation) -> BatchStream {
+    fn run(self: Arc<Self>, mut inputs: Vec<SendableRecordBatchStream>, memory: OperatorMemory) -> BatchStream {
         deferred(async move {
             let (right, left) = (inputs.pop(), inputs.pop());
             let (Some(left), Some(right)) = (left, right) else {
@@ -78,11 +78,11 @@ struct Join {
     results: SeriesIndex,
     /// By series of the passing side and of the one held.
     result_of: HashMap<(u32, u32), u32>,
-    memory: MemoryReservation,
+    memory: OperatorMemory,
 }
 
 impl Join {
-    fn new(operation: Arc<VectorOperation>, memory: MemoryReservation) -> Self {
+    fn new(operation: Arc<VectorOperation>, memory: OperatorMemory) -> Self {
         let signatures = Signatures::new(operation.matching.clone());
         let [held_series, passing_series, results] = [(); 3].map(|()| SeriesIndex::default());
         let (held, given, result_of) = (HashMap::new(), HashSet::new(), HashMap::new());

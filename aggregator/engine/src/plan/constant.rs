@@ -1,9 +1,23 @@
 //! Expressions that are a number, whatever the logs say.
 
 use tailwater_logql::ast::MetricExpr;
+use tailwater_logql::labels::LabelSet;
+
+use crate::answer::{MetricValue, Point, Series};
+use crate::operators::grid::StepGrid;
+
+/// The answer of an expression that is a number: that number, or a series of it at every step.
+pub(crate) fn constant_answer(expr: &MetricExpr, grid: StepGrid, is_instant: bool) -> Option<MetricValue> {
+    let value = constant(expr)?;
+    if is_instant {
+        return Some(MetricValue::Scalar(value));
+    }
+    let points = (0..grid.count).map(|step| Point { timestamp: grid.time(step), value }).collect();
+    Some(MetricValue::Series(vec![Series { labels: LabelSet::default(), points }]))
+}
 
 /// The value of a literal; the parser has folded operations of literals into one. `None` for anything else.
-pub(crate) fn constant(expr: &MetricExpr) -> Option<f64> {
+fn constant(expr: &MetricExpr) -> Option<f64> {
     match expr {
         MetricExpr::Literal(value) => Some(*value),
         _ => None,

@@ -85,15 +85,21 @@ impl Position<'_> {
 
 impl Planner<'_> {
     /// Points of the expression's series at each step.
-    pub(crate) async fn metric(&self, expr: &MetricExpr, grid: StepGrid, limits: &QueryLimits) -> Result<PlannedMetric, QueryError> {
+    pub(crate) async fn metric(
+        &self,
+        expr: &MetricExpr,
+        grid: StepGrid,
+        limits: &QueryLimits,
+        leaves: &Leaves,
+    ) -> Result<PlannedMetric, QueryError> {
         let warnings = Warnings::default();
         if let MetricExpr::Variants { metrics, of } = expr {
-            return self.variants(metrics, of, grid, limits.max_series, warnings).await;
+            return self.variants(metrics, of, (grid, leaves), limits.max_series, warnings).await;
         }
         // Partial answers need the first series, whichever they are.
         let most = if limits.partial_series { usize::MAX } else { limits.max_series };
         let Vector { plan, parts, hides_empty_labels, is_ordered } =
-            self.vector(expr, Position { grid, above: None, series_of_answer: Some(most), leaves: &Leaves::default() }).await?;
+            self.vector(expr, Position { grid, above: None, series_of_answer: Some(most), leaves }).await?;
         let shape = SeriesShape { hides_empty_labels, is_ordered };
         Ok(PlannedMetric { plan, parts, shape, warnings, limits_its_series: false })
     }
@@ -191,17 +197,16 @@ impl Planner<'_> {
         &self,
         metrics: &[MetricExpr],
         of: &LogRange,
-        grid: StepGrid,
+        (grid, leaves): (StepGrid, &Leaves),
         max_series: usize,
         warnings: Warnings,
     ) -> Result<PlannedMetric, QueryError> {
-        let leaves = Leaves::default();
         let mut plans = Vec::with_capacity(metrics.len());
         let mut parts = 0;
         for (number, metric) in metrics.iter().enumerate() {
             let mut metric = metric.clone();
             share_range(&mut metric, of)?;
-            let vector = self.vector(&metric, Position { grid, above: None, series_of_answer: None, leaves: &leaves }).await?;
+            let vector = self.vector(&metric, Position { grid, above: None, series_of_answer: None, leaves }).await?;
             parts += vector.parts;
             plans.push(plan(Variant { number, max_series, warnings: warnings.clone() }, vec![vector.plan]));
         }

@@ -9,9 +9,9 @@
 //! Every plan is made by a [`Planner`], which holds the caller's [`Scope`]; every leaf is a scan of a selection made with it.
 
 mod constant;
-mod leaves;
+pub(crate) mod leaves;
 mod logs;
-mod metrics;
+pub(crate) mod metrics;
 mod ranges;
 pub(crate) mod selection;
 mod text;
@@ -29,7 +29,7 @@ use tailwater_storage::file::columns::Wanted;
 use crate::error::QueryError;
 use crate::operators::entries::SelectedPipeline;
 use crate::operators::pipeline::{PipelineExec, PipelineOutput};
-use crate::plan::selection::{Selection, SharedSelection};
+use crate::plan::selection::{Pinned, Selection, SharedSelection};
 use crate::plan::ties::TieOrder;
 use crate::request::TimeRange;
 use crate::scan::pages::{SelectedPage, pages_of};
@@ -37,7 +37,7 @@ use crate::scan::{LineSearch, LogScan, PageSource};
 use crate::scope::Scope;
 use crate::statistics::Counters;
 
-pub(crate) use constant::constant;
+pub(crate) use constant::constant_answer;
 
 /// Makes the plans of one query.
 pub(crate) struct Planner<'a> {
@@ -64,6 +64,17 @@ impl Planner<'_> {
     pub(crate) async fn select(&self, selector: &Selector, range: TimeRange) -> Result<SharedSelection, QueryError> {
         let ties = TieOrder::new(self.options.strict_loki);
         Ok(Arc::new(Selection::new(self.catalog, self.scope, selector, range, ties).await?))
+    }
+
+    /// The same of what is pinned.
+    pub(crate) async fn select_pinned(
+        &self,
+        pinned: &Pinned,
+        selector: &Selector,
+        range: TimeRange,
+    ) -> Result<SharedSelection, QueryError> {
+        let ties = TieOrder::new(self.options.strict_loki);
+        Ok(Arc::new(Selection::of(pinned, self.catalog, self.scope, selector, range, ties).await?))
     }
 
     /// The same for a log query.

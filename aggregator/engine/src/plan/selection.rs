@@ -118,11 +118,24 @@ impl Selection {
         range: TimeRange,
         ties: TieOrder,
     ) -> Result<Self, QueryError> {
+        let pinned = Pinned::new(catalog, scope, &[range]).await?;
+        Self::of(&pinned, catalog, scope, selector, range, ties).await
+    }
+
+    /// The same of what is pinned.
+    pub(crate) async fn of(
+        pinned: &Pinned,
+        catalog: &Catalog,
+        scope: &Scope,
+        selector: &Selector,
+        range: TimeRange,
+        ties: TieOrder,
+    ) -> Result<Self, QueryError> {
         let (accesses, selector) = scope.narrowed_query(selector)?;
         let (mut tenants, mut found) = (Vec::with_capacity(accesses.len()), Vec::new());
         let mut first = 0;
         for access in accesses {
-            let snapshot = catalog.snapshot(access.tenant(), range.start, range.end).await?;
+            let snapshot = pinned.of(access, range);
             let mut streams = select_streams(&snapshot, access, std::slice::from_ref(&selector), range)?;
             let ids: Vec<StreamId> = streams.iter().map(|stream| stream.id).collect();
             let repetitions = repetitions(catalog, &snapshot, ids, range.start, range.end).await?;
@@ -236,6 +249,43 @@ pub(crate) fn select_streams(
     }
     let seen = judged.into_values().flatten().filter(|(_, is_seen)| *is_seen);
     Ok(seen.map(|(stream, _)| stream).collect())
+}
+
+/// What is visible of each tenant of a query, at one moment.
+#[derive(Debug)]
+pub(crate) struct Pinned(Vec<(TenantId, Snapshot)>);
+
+impl Pinned {
+    /// Of entries in any of some ranges.
+    pub(crate) async fn new(catalog: &Catalog, scope: &Scope, ranges: &[TimeRange]) -> Result<Self, QueryError> {
+        let ranges: Vec<(i64, i64)> = ranges.iter().map(|range| (range.start, range.end)).collect();
+        let mut pinned = Vec::with_capacity(scope.accesses().len());
+        for access in scope.accesses() {
+            pinned.push((access.tenant().clone(), catalog.snapshot_of(access.tenant(), &ranges).await?));
+        }
+        Ok(Self(pinned))
+    }
+
+    /// What it shows of `range` to an access of the query.
+    pub(crate) fn of(&self, access: &Access, range: TimeRange) -> Snapshot {
+        let snapshot = self.0.iter().find(|(tenant, _)| tenant == access.tenant()).map(|(_, snapshot)| snapshot);
+        snapshot.expect("every tenant of the query is pinned").within(range.start, range.end)
+    }
+}
+
+/// Where visible rows of some streams are: the part, oldest and newest stamp of each span, in the order of parts.
+pub(crate) fn spans_of(snapshot: &Snapshot, streams: &[SelectedStream]) -> Vec<(usize, (i64, i64))> {
+    let by_id: HashMap<StreamId, &SelectedStream> = streams.iter().map(|stream| (stream.id, stream)).collect();
+    let mut spans = Vec::new();
+    for (part, opened) in snapshot.iter().enumerate() {
+        for span in &opened.table().streams {
+            let stamps = (span.min_timestamp, span.max_timestamp);
+            if by_id.get(&span.id).is_some_and(|stream| stream.visible.touches(stamps.0, stamps.1)) {
+                spans.push((part, stamps));
+            }
+        }
+    }
+    spans
 }
 
 /// The spans of one tenant's streams. `found`: the streams of the selection, each with the place of its tenant.

@@ -1,7 +1,8 @@
 //! `CountScanExec`: counts entries, or the bytes of their lines, by series and step, without making rows of them.
 //!
 //! Spans and pages that lie between two steps, may be seen wholly and repeat nothing are counted from stream tables and page indexes. Only
-//! of ragged pages the stamps are decoded, and the steps found by bisection; of lines no more than the lengths are read.
+//! of ragged pages (of bytes, also those that streams share) the stamps are decoded, and the steps found by bisection; of lines no more than
+//! the lengths are read.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,11 +10,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
-use datafusion_execution::memory_pool::MemoryReservation;
 use datafusion_physical_plan::ExecutionPlan;
 use tailwater_storage::file::columns::Wanted;
 use tailwater_storage::pairs::Pairs;
 
+use crate::memory::OperatorMemory;
 use crate::operators::exec::{BatchStream, deferred};
 use crate::operators::range_aggregate::{PartialCounts, RangeSpec};
 use crate::plan::selection::{SelectedSpan, Selection};
@@ -68,13 +69,13 @@ impl CountScan {
         leaf(Self { source, series, counts_bytes, wanted, spec, counters, known, pages, partitions })
     }
 
-    async fn count(&self, partition: usize, counts: &mut PartialCounts) -> Result<()> {
+    async fn count(&self, partition: usize, counts: &mut PartialCounts, memory: OperatorMemory) -> Result<()> {
         if partition == 0 {
             for known in &self.known {
                 self.add(counts, known)?;
             }
         }
-        let mut groups = self.source.ahead(self.partitions[partition].clone(), self.wanted);
+        let mut groups = self.source.ahead(self.partitions[partition].clone(), self.wanted, memory);
         while let Some(fetched) = groups.next().await {
             let (group, pages) = fetched?;
             for selected in &group.pages {
@@ -160,12 +161,18 @@ impl Division<'_> {
         self.spec.are_together(oldest, newest) && self.selection.counts_whole(span.part, span.stream, rows, (oldest, newest))
     }
 
-    /// The rows of a span in a page. Of bytes, tables tell the sum of the span alone.
+    /// The rows of a span in a page. Of bytes, tables tell the sum of whole spans and of whole pages.
     fn known_piece(&self, span: &SelectedSpan, page: &SelectedPage) -> Option<Known> {
-        let Piece { stream, rows, oldest, newest } = page.pieces.first().filter(|_| !self.counts_bytes)?;
-        let first = self.selection.part(page.part).pages().rows(page.page).start;
-        let is_known = self.tells(span, &(first + rows.start..first + rows.end), (*oldest, *newest));
-        is_known.then_some(Known { stream: *stream, stamp: *oldest, entries: rows.len() as u64, bytes: 0 })
+        let Piece { stream, rows, oldest, newest } = page.pieces.first()?;
+        let table = self.selection.part(page.part).pages();
+        let of_page = table.rows(page.page);
+        let bytes = match self.counts_bytes {
+            true if rows.len() < of_page.len() => return None,
+            true => table.text_bytes(page.page),
+            false => 0,
+        };
+        let is_known = self.tells(span, &(of_page.start + rows.start..of_page.start + rows.end), (*oldest, *newest));
+        is_known.then_some(Known { stream: *stream, stamp: *oldest, entries: rows.len() as u64, bytes })
     }
 }
 
@@ -198,10 +205,11 @@ impl Leaf for CountScan {
         self.partitions.len()
     }
 
-    fn run(self: Arc<Self>, partition: usize, memory: MemoryReservation) -> BatchStream {
+    fn run(self: Arc<Self>, partition: usize, memory: OperatorMemory) -> BatchStream {
         deferred(async move {
+            let pages = memory.another();
             let mut counts = PartialCounts::new(&self.spec, memory);
-            self.count(partition, &mut counts).await?;
+            self.count(partition, &mut counts, pages).await?;
             Ok(counts.into_batches())
         })
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
-use datafusion_execution::memory_pool::MemoryReservation;
 use datafusion_physical_plan::ExecutionPlan;
 use datafusion_physical_plan::stream::RecordBatchReceiverStream;
 use futures::StreamExt;
@@ -15,6 +14,7 @@ use tailwater_storage::file::pages::Pages;
 use tokio::sync::mpsc::Sender;
 
 use crate::batch;
+use crate::memory::OperatorMemory;
 use crate::operators::exec::BatchStream;
 use crate::plan::selection::Selection;
 use crate::scan::fetch::{FetchAhead, PageSource};
@@ -134,11 +134,11 @@ impl Leaf for LogScan {
         self.partitions.len()
     }
 
-    fn run(self: Arc<Self>, partition: usize, _memory: MemoryReservation) -> BatchStream {
+    fn run(self: Arc<Self>, partition: usize, memory: OperatorMemory) -> BatchStream {
         let mut builder = RecordBatchReceiverStream::builder(self.schema.clone(), QUEUE);
         let out = builder.tx();
         builder.spawn(async move {
-            let groups = self.source.ahead(self.partitions[partition].clone(), self.wanted);
+            let groups = self.source.ahead(self.partitions[partition].clone(), self.wanted, memory);
             self.read(groups, &out).await
         });
         builder.build().boxed()

@@ -10,8 +10,9 @@ use tailwater_storage::file::columns::Wanted;
 use tailwater_storage::file::pages::Pages;
 use tokio::task::JoinSet;
 
+use crate::memory::OperatorMemory;
 use crate::plan::selection::SharedSelection;
-use crate::scan::pages::PageGroup;
+use crate::scan::pages::{PageGroup, fetched_bytes};
 
 /// Where pages come from: what every leaf needs to read them.
 #[derive(Debug, Clone)]
@@ -29,11 +30,21 @@ impl PageSource {
         fetched.map_err(|error: ReadError| DataFusionError::External(Box::new(error)))
     }
 
-    /// Fetches groups in their order, one ahead.
-    pub(crate) fn ahead(&self, groups: Vec<PageGroup>, wanted: Wanted) -> FetchAhead {
-        FetchAhead { source: self.clone(), wanted, groups: groups.into(), coming: JoinSet::new() }
+    /// Bytes that a group takes while it is looked at: what is fetched, and a page of it decoded.
+    pub(crate) fn bytes(&self, group: &PageGroup, wanted: Wanted) -> usize {
+        let fetched: u64 = group.pages.iter().map(|page| fetched_bytes(self.selection.part(group.part), page.page, wanted)).sum();
+        let longest = group.pages.iter().map(|page| page.bytes).max().unwrap_or(0);
+        usize::try_from(fetched + COPIES_OF_A_PAGE * longest).unwrap_or(usize::MAX)
+    }
+
+    /// Fetches groups in their order, one ahead where memory allows it.
+    pub(crate) fn ahead(&self, groups: Vec<PageGroup>, wanted: Wanted, memory: OperatorMemory) -> FetchAhead {
+        FetchAhead { source: self.clone(), wanted, groups: groups.into(), coming: JoinSet::new(), in_use: memory.another(), memory }
     }
 }
+
+/// The text of a page as it is decoded, and as it is in batches on their way.
+const COPIES_OF_A_PAGE: u64 = 3;
 
 /// Groups on their way. At most two are in memory: the one handed out and the next. Dropping it ends the fetch under way.
 pub(crate) struct FetchAhead {
@@ -41,16 +52,31 @@ pub(crate) struct FetchAhead {
     wanted: Wanted,
     groups: VecDeque<PageGroup>,
     coming: JoinSet<Result<(PageGroup, Pages)>>,
+    /// What is coming.
+    memory: OperatorMemory,
+    /// What was handed out.
+    in_use: OperatorMemory,
 }
 
 impl FetchAhead {
-    /// The next group and its pages; `None` after the last.
+    /// The next group and its pages; `None` after the last. The one before must not be in use any more.
     pub(crate) async fn next(&mut self) -> Option<Result<(PageGroup, Pages)>> {
+        self.in_use.free();
         if self.coming.is_empty() {
+            let group = self.groups.front()?;
+            if let Err(error) = self.memory.take_patiently(self.source.bytes(group, self.wanted)).await {
+                return Some(Err(error));
+            }
             self.start_next();
         }
         let fetched = self.coming.join_next().await?;
-        self.start_next();
+        self.in_use = std::mem::replace(&mut self.memory, self.in_use.another());
+        // The one after it has time: without memory it is fetched when it is asked for.
+        if let Some(group) = self.groups.front()
+            && self.memory.try_grow(self.source.bytes(group, self.wanted)).is_ok()
+        {
+            self.start_next();
+        }
         Some(fetched.unwrap_or_else(|error| Err(DataFusionError::External(Box::new(error)))))
     }
 

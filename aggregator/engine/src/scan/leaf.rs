@@ -6,13 +6,13 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
 use datafusion_common::tree_node::TreeNodeRecursion;
-use datafusion_execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion_physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 
+use crate::memory::OperatorMemory;
 use crate::operators::exec::BatchStream;
 
 /// Display is what a plan shows of it.
@@ -24,7 +24,7 @@ pub(crate) trait Leaf: fmt::Debug + fmt::Display + Send + Sync + 'static {
     fn partitions(&self) -> usize;
 
     /// Batches of one partition.
-    fn run(self: Arc<Self>, partition: usize, memory: MemoryReservation) -> BatchStream;
+    fn run(self: Arc<Self>, partition: usize, memory: OperatorMemory) -> BatchStream;
 }
 
 /// A leaf as a plan.
@@ -72,7 +72,7 @@ impl<L: Leaf> ExecutionPlan for LeafExec<L> {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let memory = MemoryConsumer::new(L::NAME).register(context.memory_pool());
+        let memory = OperatorMemory::new(L::NAME, false, &context);
         let batches = self.leaf.clone().run(partition, memory);
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.leaf.schema(), batches)))
     }

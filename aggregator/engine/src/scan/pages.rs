@@ -142,7 +142,7 @@ pub(crate) fn groups(selection: &Selection, pages: Vec<SelectedPage>, wanted: Wa
 }
 
 /// What fetching a page takes; nothing for rows in memory.
-fn fetched_bytes(part: &Part, page: usize, wanted: Wanted) -> u64 {
+pub(crate) fn fetched_bytes(part: &Part, page: usize, wanted: Wanted) -> u64 {
     match part.recent() {
         Some(_) => 0,
         None => FetchPlan::new(&part.file().footer, part.row_group(), [page], wanted).bytes(),

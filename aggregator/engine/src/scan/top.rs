@@ -10,13 +10,13 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, TimestampNanosecondArray, UInt32Array, UInt64Array};
 use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
-use datafusion_execution::memory_pool::MemoryReservation;
 use datafusion_physical_plan::ExecutionPlan;
 use futures::{StreamExt, stream};
 use tailwater_storage::file::columns::{LinePage, MetadataColumn, Wanted};
 use tailwater_storage::file::pages::Pages;
 
 use crate::batch;
+use crate::memory::OperatorMemory;
 use crate::operators::entries::{SelectedPipeline, StreamPipelines};
 use crate::operators::exec::{BatchStream, deferred};
 use crate::operators::series::SeriesIndex;
@@ -72,7 +72,7 @@ impl TopEntries {
     }
 
     /// Looks at pages until the first entries are known. Entries come along where their lines were read anyway.
-    async fn find(self: &Arc<Self>) -> Result<BTreeMap<Key, Option<Entry>>> {
+    async fn find(self: &Arc<Self>, memory: &Arc<OperatorMemory>) -> Result<BTreeMap<Key, Option<Entry>>> {
         let mut top = Top::new(self.limit);
         let mut first = BTreeMap::new();
         let (mut next, mut wave) = (0, FIRST_WAVE);
@@ -82,7 +82,7 @@ impl TopEntries {
             if length == 0 {
                 break;
             }
-            let found = self.look_at(rest[..length].to_vec(), &top).await?;
+            let found = self.look_at(rest[..length].to_vec(), &top, memory).await?;
             for (key, entry) in found.into_iter().flatten() {
                 top.add(key);
                 first.insert(key, entry);
@@ -90,6 +90,7 @@ impl TopEntries {
             while first.len() > self.limit {
                 first.pop_last();
             }
+            memory.try_resize(first.values().map(|entry| ENTRY_BYTES + entry.as_ref().map_or(0, Entry::bytes)).sum())?;
             next += length;
             wave = (wave * 2).min(LONGEST_WAVE);
         }
@@ -97,13 +98,19 @@ impl TopEntries {
     }
 
     /// Entries of some pages that may be among the first.
-    async fn look_at(self: &Arc<Self>, mut pages: Vec<SelectedPage>, so_far: &Top) -> Result<Vec<Vec<Found>>> {
+    async fn look_at(
+        self: &Arc<Self>,
+        mut pages: Vec<SelectedPage>,
+        so_far: &Top,
+        memory: &Arc<OperatorMemory>,
+    ) -> Result<Vec<Vec<Found>>> {
         pages.sort_by_key(|page| (page.part, page.page));
         let is_filtered = self.is_filtered();
         let wanted = Wanted { timestamps: true, lines: is_filtered, metadata: is_filtered, ..Wanted::default() };
         each_group(self.groups(pages, wanted), self.at_once, |group| {
-            let (leaf, so_far) = (self.clone(), so_far.clone());
+            let (leaf, so_far, memory) = (self.clone(), so_far.clone(), memory.another());
             async move {
+                memory.take_patiently(leaf.source.bytes(&group, wanted)).await?;
                 let fetched = leaf.source.fetch(&group, wanted).await?;
                 leaf.look_at_group(&group, &fetched, so_far)
             }
@@ -217,7 +224,7 @@ impl TopEntries {
     }
 
     /// The lines and metadata of entries.
-    async fn read(self: &Arc<Self>, keys: impl Iterator<Item = Key>) -> Result<Vec<(Key, Entry)>> {
+    async fn read(self: &Arc<Self>, keys: impl Iterator<Item = Key>, memory: &Arc<OperatorMemory>) -> Result<Vec<(Key, Entry)>> {
         let mut rows_of: BTreeMap<(usize, usize), Vec<(usize, Key)>> = BTreeMap::new();
         for key in keys {
             let (.., arrival) = self.order.place(key);
@@ -232,10 +239,14 @@ impl TopEntries {
         let wanted = Wanted { lines: true, metadata: true, ..Wanted::default() };
         let rows_of = Arc::new(rows_of);
         let entries = each_group(self.groups(read, wanted), self.at_once, |group| {
-            let (leaf, rows_of) = (self.clone(), rows_of.clone());
+            let (leaf, rows_of, memory) = (self.clone(), rows_of.clone(), memory.clone());
             async move {
+                let of_group = memory.another();
+                of_group.take_patiently(leaf.source.bytes(&group, wanted)).await?;
                 let fetched = leaf.source.fetch(&group, wanted).await?;
-                leaf.read_group(&group, &fetched, &rows_of)
+                let entries = leaf.read_group(&group, &fetched, &rows_of)?;
+                memory.try_grow(entries.iter().map(|(_, entry)| entry.bytes()).sum())?;
+                Ok(entries)
             }
         })
         .await?;
@@ -294,6 +305,10 @@ impl Entry {
     fn of(lines: &LinePage, metadata: &MetadataColumn, row: usize) -> Self {
         Self { line: lines.line(row).to_vec(), metadata: metadata.row(row).as_bytes().to_vec() }
     }
+
+    fn bytes(&self) -> usize {
+        self.line.len() + self.metadata.len()
+    }
 }
 
 impl fmt::Display for TopEntries {
@@ -318,14 +333,13 @@ impl Leaf for TopEntries {
         1
     }
 
-    fn run(self: Arc<Self>, _partition: usize, memory: MemoryReservation) -> BatchStream {
+    fn run(self: Arc<Self>, _partition: usize, memory: OperatorMemory) -> BatchStream {
         deferred(async move {
-            let found = self.find().await?;
-            memory.try_grow(found.len() * ENTRY_BYTES)?;
+            let memory = Arc::new(memory);
+            let found = self.find(&memory).await?;
             let unread: Vec<Key> = found.iter().filter(|(_, entry)| entry.is_none()).map(|(key, _)| *key).collect();
             let mut entries: BTreeMap<Key, Entry> = found.into_iter().filter_map(|(key, entry)| Some((key, entry?))).collect();
-            entries.extend(self.read(unread.into_iter()).await?);
-            memory.try_grow(entries.values().map(|entry| entry.line.len() + entry.metadata.len()).sum())?;
+            entries.extend(self.read(unread.into_iter(), &memory).await?);
             let batch = self.batch(&entries);
             Ok(stream::iter([(batch, memory)]).map(|(batch, _)| batch).boxed())
         })

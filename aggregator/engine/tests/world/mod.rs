@@ -50,7 +50,7 @@ pub(crate) async fn catalog(segments: &[Vec<Entry>], in_memory: bool) -> Arc<Cat
 /// A catalog that segments are added to.
 pub(crate) struct Growing {
     store: Store,
-    catalog: Arc<Catalog>,
+    pub(crate) catalog: Arc<Catalog>,
     next_sequence: BTreeMap<&'static str, u64>,
     flushes: i64,
 }
@@ -98,7 +98,7 @@ pub(crate) async fn fold(catalog: &Arc<Catalog>) {
     assert_eq!(catalog.segment_count(), 0, "nothing is left in segments");
 }
 
-fn push(entries: &[Entry]) -> PushBatch {
+pub(crate) fn push(entries: &[Entry]) -> PushBatch {
     let mut streams: BTreeMap<(&str, &str), StreamEntries> = BTreeMap::new();
     for entry in entries {
         let stream = streams.entry((&entry.namespace, &entry.app)).or_insert_with(|| {

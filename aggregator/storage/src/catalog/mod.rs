@@ -43,7 +43,7 @@ use crate::manifest::{
     self, Change, CleanError, Cleaned, Clock, CommitError, Conflict, DataFile, LoadError, ManifestLog, ManifestState, clean_segments,
 };
 use crate::segment::rows::SegmentRows;
-use crate::store::{ListedObject, Store, paths};
+use crate::store::{Content, ListedObject, Store, paths};
 
 pub use cache::CacheBudget;
 pub use counters::IndexCounters;
@@ -64,6 +64,13 @@ pub struct Snapshot {
 impl Snapshot {
     pub fn manifest(&self) -> &Arc<ManifestState> {
         &self.manifest
+    }
+
+    /// The parts of it that have entries between `start` and `end`, both included (ns).
+    #[must_use]
+    pub fn within(&self, start: i64, end: i64) -> Self {
+        let parts = self.parts.iter().filter(|part| part.touches(start, end)).cloned().collect();
+        Self { parts, manifest: self.manifest.clone() }
     }
 }
 
@@ -338,23 +345,28 @@ impl Catalog {
 
     /// What is visible now of a tenant and has entries between `start` and `end`, both included (ns).
     pub async fn snapshot(&self, tenant: &TenantId, start: i64, end: i64) -> Result<Snapshot, ReadError> {
+        self.snapshot_of(tenant, &[(start, end)]).await
+    }
+
+    /// The same for entries in any of some ranges.
+    pub async fn snapshot_of(&self, tenant: &TenantId, ranges: &[(i64, i64)]) -> Result<Snapshot, ReadError> {
         let tenant = self.tenant(tenant);
-        match self.open(tenant.view(), start, end).await {
+        match self.open(tenant.view(), ranges).await {
             // A file was retired long ago: this process stood still. Once more, with what is there now.
             Err(error) if error.is_not_found() => {
                 tenant.log.load().await.map_err(read_error)?;
                 self.show(&tenant);
-                self.open(tenant.view(), start, end).await
+                self.open(tenant.view(), ranges).await
             }
             outcome => outcome,
         }
     }
 
-    async fn open(&self, view: View, start: i64, end: i64) -> Result<Snapshot, ReadError> {
+    async fn open(&self, view: View, ranges: &[(i64, i64)]) -> Result<Snapshot, ReadError> {
         if let Some(error) = self.damaged.lock().missing_from(&view.manifest) {
             return Err(error.clone());
         }
-        let touches = |file: &&Arc<DataFile>| file.min_timestamp <= end && file.max_timestamp >= start;
+        let touches = |file: &&Arc<DataFile>| ranges.iter().any(|(start, end)| file.min_timestamp <= *end && file.max_timestamp >= *start);
         let touching: Vec<Arc<DataFile>> = view.manifest.files().filter(touches).cloned().collect();
         let opened: Vec<Arc<[Arc<Part>]>> = futures::stream::iter(touching)
             .map(|file| self.data_file(view.manifest.tenant(), file))
@@ -363,7 +375,7 @@ impl Catalog {
             .await?;
         let mut parts: Vec<Arc<Part>> = opened.iter().flat_map(|parts| parts.iter().cloned()).collect();
         parts.extend(view.segments.iter().cloned());
-        parts.retain(|part| part.touches(start, end));
+        parts.retain(|part| ranges.iter().any(|(start, end)| part.touches(*start, *end)));
         parts.sort_by(|left, right| left.order().cmp(right.order()));
         Ok(Snapshot { parts: parts.into(), manifest: view.manifest })
     }
@@ -399,32 +411,50 @@ impl Catalog {
         self.read_bytes.load(Ordering::Relaxed)
     }
 
-    /// Fetches the wanted columns of some pages of a part, from memory or the store; decodes nothing.
+    /// Fetches the wanted columns of some pages of a part, from memory, the cache on disk or the store; decodes nothing.
     pub async fn fetch(&self, part: &Part, pages: impl IntoIterator<Item = usize> + Clone, wanted: Wanted) -> Result<Pages, ReadError> {
         if let Some(rows) = part.recent() {
             return Ok(Pages::Recent(rows));
         }
         let plan = FetchPlan::new(&part.file().footer, part.row_group(), pages, wanted);
-        let fetched = self.ranges(part.key(), &plan.ranges).await?;
+        let fetched = self.ranges(part.file(), Content::Rows, &plan.ranges).await?;
         Ok(Pages::Stored(plan.fetched(fetched).map_err(|error| ReadError::file(part.key(), error))?))
     }
 
-    async fn ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
-        self.read_bytes.fetch_add(ranges.iter().map(|range| range.end - range.start).sum(), Ordering::Relaxed);
-        self.store.ranges(key, ranges).await
+    /// The same for who reads a part once and for all: it is not worth a place in the cache on disk.
+    pub(crate) async fn fetch_once(
+        &self,
+        part: &Part,
+        pages: impl IntoIterator<Item = usize> + Clone,
+        wanted: Wanted,
+    ) -> Result<Pages, ReadError> {
+        if let Some(rows) = part.recent() {
+            return Ok(Pages::Recent(rows));
+        }
+        let plan = FetchPlan::new(&part.file().footer, part.row_group(), pages, wanted);
+        let fetched = self.store.ranges(part.key(), &plan.ranges).await?;
+        self.read_bytes.fetch_add(plan.bytes(), Ordering::Relaxed);
+        Ok(Pages::Stored(plan.fetched(fetched).map_err(|error| ReadError::file(part.key(), error))?))
     }
 
-    async fn range(&self, key: &str, range: Range<u64>) -> Result<Bytes, ReadError> {
-        let mut fetched = self.ranges(key, std::slice::from_ref(&range)).await?;
+    async fn ranges(&self, file: &OpenFile, content: Content, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
+        let (bytes, from_store) = self.store.cached_ranges((&file.key, file.size), content, ranges).await?;
+        self.read_bytes.fetch_add(from_store, Ordering::Relaxed);
+        Ok(bytes)
+    }
+
+    async fn range(&self, file: &OpenFile, content: Content, range: Range<u64>) -> Result<Bytes, ReadError> {
+        let mut fetched = self.ranges(file, content, std::slice::from_ref(&range)).await?;
         Ok(fetched.pop().unwrap_or_default())
     }
 
     pub(crate) async fn read_footer(&self, key: &str, size: u64) -> Result<FileFooter, ReadError> {
         let mut length = TAIL_GUESS;
         loop {
-            self.read_bytes.fetch_add(length.min(size), Ordering::Relaxed);
-            let tail = self.store.tail(key, size, length).await?;
-            match parse_tail(&tail, size).map_err(|error| ReadError::file(key, error))? {
+            let range = size.saturating_sub(length)..size;
+            let (tail, from_store) = self.store.cached_ranges((key, size), Content::Index, std::slice::from_ref(&range)).await?;
+            self.read_bytes.fetch_add(from_store, Ordering::Relaxed);
+            match parse_tail(tail.first().unwrap_or(&Bytes::new()), size).map_err(|error| ReadError::file(key, error))? {
                 Tail::Footer(file) => return Ok(file.footer),
                 Tail::NeedBytes(needed) => length = needed,
             }

@@ -11,6 +11,7 @@ use crate::catalog::cache::{FoundIndex, OpenIndex};
 use crate::catalog::part::OpenFile;
 use crate::error::ReadError;
 use crate::file::read::FileFooter;
+use crate::store::Content;
 
 /// Most bytes of a header that are fetched with its prefix in one go.
 const HEADER_GUESS: u64 = 16 << 10;
@@ -88,11 +89,11 @@ impl Catalog {
     async fn read_index(&self, file: &OpenFile) -> Result<FoundIndex, ReadError> {
         let place = &file.footer.index;
         let length = HEADER_GUESS.min(place.end - place.start);
-        let mut bytes = self.range(&file.key, place.start..place.start + length).await?;
+        let mut bytes = self.range(file, Content::Index, place.start..place.start + length).await?;
         let header = match IndexHeader::length(bytes.get(..PREFIX_LENGTH).unwrap_or(&bytes)) {
             Ok(needed) if (needed as u64) <= length => IndexHeader::parse(&bytes),
             Ok(needed) if (needed as u64) <= place.end - place.start => {
-                bytes = self.range(&file.key, place.start..place.start + needed as u64).await?;
+                bytes = self.range(file, Content::Index, place.start..place.start + needed as u64).await?;
                 IndexHeader::parse(&bytes)
             }
             Ok(needed) => {
@@ -144,7 +145,7 @@ impl Catalog {
             start + range.start..start + range.end
         };
         let ranges: Vec<_> = missing.iter().map(place).collect();
-        for (block, bytes) in missing.into_iter().zip(self.ranges(&file.key, &ranges).await?) {
+        for (block, bytes) in missing.into_iter().zip(self.ranges(file, Content::Index, &ranges).await?) {
             match index.header.verify_block(block, &bytes) {
                 Ok(()) => {
                     self.caches.keep_block(key, block, bytes.clone());

@@ -114,7 +114,7 @@ impl Source {
             bytes += row_group.stored_bytes(end);
             end += 1;
         }
-        let pages = Arc::new(self.catalog.fetch(of, page..end, WANTED).await?);
+        let pages = Arc::new(self.catalog.fetch_once(of, page..end, WANTED).await?);
         self.fetched = Some((part, page..end, pages.clone()));
         Ok(pages)
     }

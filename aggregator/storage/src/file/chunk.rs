@@ -52,6 +52,8 @@ struct DataPage {
     rows: usize,
     stored: usize,
     bounds: Option<(i64, i64)>,
+    /// Bytes of its values alone, where they are noted.
+    text: Option<i64>,
 }
 
 /// Collects the pages of one column of one row group.
@@ -103,7 +105,7 @@ impl ChunkWriter {
         };
         let (stored, uncompressed) = serialise(page, body.len())?;
         self.checksums.push(crc32c::crc32c(&stored));
-        self.pages.push(DataPage { rows, stored: stored.len(), bounds });
+        self.pages.push(DataPage { rows, stored: stored.len(), bounds, text: None });
         self.stored.extend_from_slice(&stored);
         self.uncompressed += uncompressed;
         self.rows += rows;
@@ -113,6 +115,13 @@ impl ChunkWriter {
             None => self.encodings.push((encoding, 1)),
         }
         Ok(())
+    }
+
+    /// Notes how many bytes the values of the last page are without their lengths.
+    pub(crate) fn note_text(&mut self, bytes: usize) {
+        if let Some(page) = self.pages.last_mut() {
+            page.text = i64::try_from(bytes).ok();
+        }
     }
 
     /// Hashes do not compress.
@@ -183,6 +192,7 @@ impl ChunkWriter {
         for page in &self.pages {
             index.append_row_count(page.rows as i64);
             index.append_offset_and_size(offset as i64, page.stored as i32);
+            index.append_unencoded_byte_array_data_bytes(page.text);
             offset += page.stored;
         }
         index.build()

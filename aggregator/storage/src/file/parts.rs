@@ -31,7 +31,7 @@ pub(crate) const FORMAT: &str = "tw.format";
 pub(crate) const FOOTER_CRC: &str = "tw.footer_crc";
 
 /// The version of this layout.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
 
 const FOOTER_CRC_ZEROS: &str = "00000000";
 

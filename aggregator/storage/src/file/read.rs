@@ -75,13 +75,20 @@ pub struct PageTable {
     starts: Box<[u32]>,
     /// Least and greatest stamp of each page.
     stamps: Box<[(i64, i64)]>,
+    /// Bytes of line text of each page.
+    text: Box<[u64]>,
 }
 
 impl PageTable {
     /// `starts`: first row of each page, and the end of the last.
-    pub(crate) fn new(starts: Vec<u32>, stamps: Vec<(i64, i64)>) -> Self {
-        assert_eq!(starts.len(), stamps.len() + 1, "every page has stamps");
-        Self { starts: starts.into(), stamps: stamps.into() }
+    pub(crate) fn new(starts: Vec<u32>, stamps: Vec<(i64, i64)>, text: Vec<u64>) -> Self {
+        assert_eq!((starts.len(), text.len()), (stamps.len() + 1, stamps.len()), "every page has stamps and text");
+        Self { starts: starts.into(), stamps: stamps.into(), text: text.into() }
+    }
+
+    /// Bytes of the lines of a page.
+    pub fn text_bytes(&self, page: usize) -> u64 {
+        self.text[page]
     }
 
     pub fn len(&self) -> usize {
@@ -265,7 +272,8 @@ impl Assembly<'_> {
         }
         let starts = starts.unwrap_or_else(|| vec![0]);
         let stamps = self.stamps(kind, number, starts.len() - 1)?;
-        Ok(RowGroup { table, pages: PageTable { starts: starts.into(), stamps: stamps.into() }, leaves })
+        let text = self.text(kind, number, &table, starts.len() - 1)?;
+        Ok(RowGroup { table, pages: PageTable::new(starts, stamps, text), leaves })
     }
 
     /// Where the pages of a column lie, each with its sum.
@@ -302,6 +310,16 @@ impl Assembly<'_> {
         let starts: Option<Vec<u32>> = starts.map(Result::ok).collect();
         let starts = starts.filter(|starts| starts.first() == Some(&0) && starts.is_sorted_by(|left, right| left < right));
         starts.ok_or_else(|| parts::damaged("the rows of its pages do not ascend".into()))
+    }
+
+    /// The bytes of line text of each page; all pages have those that the stream table tells of.
+    fn text(&self, kind: FileKind, row_group: usize, table: &RowGroupStreams, pages: usize) -> Result<Vec<u64>, FileError> {
+        let column = kind.position(Leaf::Line).expect("every kind has lines");
+        let index = self.metadata.offset_index().and_then(|index| index.get(row_group)?.get(column));
+        let noted = index.and_then(|index| index.unencoded_byte_array_data_bytes()).map_or([].as_slice(), Vec::as_slice);
+        let text: Option<Vec<u64>> = noted.iter().map(|bytes| u64::try_from(*bytes).ok()).collect();
+        let is_whole = |text: &Vec<u64>| text.len() == pages && text.iter().sum::<u64>() == table.bytes();
+        text.filter(is_whole).ok_or_else(|| parts::damaged("the lengths of its pages' text are missing or not those of its streams".into()))
     }
 
     fn stamps(&self, kind: FileKind, row_group: usize, pages: usize) -> Result<Vec<(i64, i64)>, FileError> {
@@ -343,7 +361,7 @@ impl RowGroup {
     /// Bytes that the footer of this row group takes in memory.
     pub fn heap_bytes(&self) -> usize {
         let pages: usize = self.leaves.iter().map(|leaf| leaf.pages.len()).sum();
-        self.table.heap_bytes() + pages * size_of::<StoredPage>() + self.pages.len() * 20 + 256
+        self.table.heap_bytes() + pages * size_of::<StoredPage>() + self.pages.len() * 28 + 256
     }
 }
 

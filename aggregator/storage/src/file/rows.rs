@@ -29,14 +29,15 @@ impl RowGroupRows {
         line_hashes: ScalarBuffer<u64>,
         metadata: MetadataColumn,
     ) -> Self {
-        let (mut starts, mut stamps) = (vec![0], Vec::new());
+        let (mut starts, mut stamps, mut text) = (vec![0], Vec::new(), Vec::new());
         for page in page_rows(&lines.offsets) {
             starts.push(u32::try_from(page.end).expect("a row group holds fewer than 2^32 rows"));
+            text.push((lines.offsets[page.end] - lines.offsets[page.start]) as u64);
             let column = &timestamps[page];
             let least = column.iter().copied().min().expect("a page has rows");
             stamps.push((least, column.iter().copied().max().expect("a page has rows")));
         }
-        Self { table, pages: PageTable::new(starts, stamps), timestamps, lines, line_hashes, metadata }
+        Self { table, pages: PageTable::new(starts, stamps, text), timestamps, lines, line_hashes, metadata }
     }
 
     pub fn rows(&self) -> usize {

@@ -101,6 +101,7 @@ impl OpenRowGroup {
         let text = &rows.text[rows.offsets[0] as usize..rows.offsets[count] as usize];
         delta::encode_byte_arrays(rows.offsets, text, &mut self.body);
         self.lines.page(compressor, (count, count), Encoding::DELTA_LENGTH_BYTE_ARRAY, &self.body, None)?;
+        self.lines.note_text(text.len());
         if let Some(hashes) = &mut self.line_hashes {
             self.body.clear();
             self.body.extend(rows.line_hashes.iter().flat_map(|hash| hash.to_le_bytes()));

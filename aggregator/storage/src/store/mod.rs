@@ -8,6 +8,7 @@
 mod coalesce;
 mod contended;
 mod day;
+mod disk;
 mod folder;
 mod open;
 pub mod paths;
@@ -27,6 +28,7 @@ use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
 
 pub use contended::Contended;
 pub use day::{Day, DayError};
+pub use disk::{CacheFolderError, Content, DiskCache, DiskCacheFigures};
 pub use open::{OpenError, S3Options, StoreOptions, open};
 pub use probe::ProbeError;
 pub use upload::Upload;
@@ -43,6 +45,7 @@ const REQUESTS_AT_ONCE: usize = 16;
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
+    disk_cache: Option<DiskCache>,
 }
 
 /// What became of a create-only put.
@@ -64,7 +67,18 @@ pub struct CreateError {
 
 impl Store {
     pub fn new(objects: Arc<dyn ObjectStore>, prefix: &str) -> Self {
-        Self { objects, prefix: Path::from(prefix) }
+        Self { objects, prefix: Path::from(prefix), disk_cache: None }
+    }
+
+    /// The same store, with what [`Self::cached_ranges`] reads kept on a local disk.
+    #[must_use]
+    pub fn with_disk_cache(self, cache: DiskCache) -> Self {
+        Self { disk_cache: Some(cache), ..self }
+    }
+
+    /// What is counted of the cache on disk, if there is one.
+    pub fn disk_cache_figures(&self) -> Option<DiskCacheFigures> {
+        self.disk_cache.as_ref().map(DiskCache::figures)
     }
 
     fn path(&self, key: &str) -> Path {
@@ -136,6 +150,20 @@ impl Store {
             }
         }
         Ok(parts)
+    }
+
+    /// The same of an object of `size` bytes that never changes, from the cache on disk where there is one; and how many bytes came from the
+    /// store.
+    pub async fn cached_ranges(
+        &self,
+        (key, size): (&str, u64),
+        content: Content,
+        ranges: &[Range<u64>],
+    ) -> Result<(Vec<Bytes>, u64), ReadError> {
+        match &self.disk_cache {
+            Some(cache) => cache.ranges(self, (key, size), content, ranges).await,
+            None => Ok((self.ranges(key, ranges).await?, ranges.iter().map(|range| range.end - range.start).sum())),
+        }
     }
 
     /// The last bytes of an object of `size` bytes.
