@@ -43,15 +43,20 @@ impl Lines {
         number % STREAMS
     }
 
+    /// Like no part of the noise.
+    fn trace(number: u64) -> u64 {
+        mixed(!number)
+    }
+
     fn duration(number: u64) -> u64 {
         number * 7919 % 1_000
     }
 
     /// One entry in three is JSON, the others logfmt.
     fn text(number: u64) -> String {
-        let level = if number % 50 == 0 { "ERROR" } else { "info" };
-        let needle = if number % NEEDLE_EVERY == 0 { "needle-in-hay" } else { "hay" };
-        let (trace, duration) = (mixed(number), Self::duration(number));
+        let level = if number.is_multiple_of(50) { "ERROR" } else { "info" };
+        let needle = if number.is_multiple_of(NEEDLE_EVERY) { "needle-in-hay" } else { "hay" };
+        let (trace, duration) = (Self::trace(number), Self::duration(number));
         let noise: String = (1..=18).map(|part| format!("{:016x}", mixed(number << 5 | part))).collect();
         match number % 3 {
             0 => format!(
@@ -117,7 +122,7 @@ async fn ask_everything(api: &Api, lines: Lines) -> Result<()> {
     let json = lines.numbers(|number| number % 3 == 0);
     for (what, query, expected) in [
         ("all lines", format!(r#"sum(count_over_time({{namespace="memory"}} {window}))"#), lines.count),
-        ("a needle", format!(r#"sum(count_over_time({{namespace="memory"}} |= "{:016x}" {window}))"#, mixed(lines.count / 2)), 1),
+        ("a needle", format!(r#"sum(count_over_time({{namespace="memory"}} |= "{:016x}" {window}))"#, Lines::trace(lines.count / 2)), 1),
         (
             "a common string",
             format!(r#"sum(count_over_time({{namespace="memory"}} |= "needle-in-hay" {window}))"#),
