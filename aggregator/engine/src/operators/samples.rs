@@ -48,17 +48,30 @@ impl fmt::Display for SampleSpec {
     }
 }
 
-/// Series met so far by one task: by label set, and by stream and key so that label sets are seldom built.
+/// Bytes of series that a task remembers, about.
+const REMEMBERED_BYTES: usize = 4 << 20;
+/// Memory of a key besides its bytes.
+const KEY_OVERHEAD: usize = 48;
+
+/// Series met lately by one task: by label set, and by stream and key so that label sets are seldom built.
 #[derive(Default)]
 pub(crate) struct SampleSeries {
     index: SeriesIndex,
     by_key: HashMap<u32, HashMap<Vec<u8>, u32>>,
+    key_bytes: usize,
     /// Streams whose samples so far had the stream's labels alone.
     plain: HashMap<u32, u32>,
     key: Vec<u8>,
 }
 
 impl SampleSeries {
+    /// Forgets all series if they are too many. Their numbers count within a batch alone.
+    fn make_room(&mut self) {
+        if self.index.bytes() + self.key_bytes > REMEMBERED_BYTES {
+            *self = Self::default();
+        }
+    }
+
     /// `stream`: its place in the selection.
     fn of(&mut self, (place, stream): (u32, &SelectedStream), entry: &Processed<'_>) -> u32 {
         self.key.clear();
@@ -79,6 +92,7 @@ impl SampleSeries {
             self.plain.insert(place, series);
         } else {
             keys.insert(self.key.clone(), series);
+            self.key_bytes += self.key.len() + KEY_OVERHEAD;
         }
         series
     }
@@ -91,6 +105,7 @@ pub(crate) fn extract(
     spec: SampleSpec,
     rows: &RecordBatch,
 ) -> Result<RecordBatch> {
+    series.make_room();
     let mut kept: Vec<u32> = Vec::new();
     let mut series_of: Vec<u32> = Vec::new();
     let mut values: Vec<f64> = Vec::new();

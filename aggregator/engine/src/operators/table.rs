@@ -28,9 +28,13 @@ const SERIES_OVERHEAD: usize = 96;
 /// Parts of all series that a table is spilled in.
 const SPILL_FILES: usize = 16;
 
-/// A table holds at most one in so many parts of all memory, if it can do with less: others have to read what it waits for.
-const SPILLING_SHARE: usize = 4;
-const EMITTING_SHARE: usize = 8;
+/// A table holds at most one in so many parts of all memory, if it can do with less: others have to read what it waits for, and its own tables
+/// take twice their size while they grow.
+const SPILLING_SHARE: usize = 8;
+const EMITTING_SHARE: usize = 16;
+
+/// Bytes of label sets in an emitted batch, about: several batches are on their way at a time.
+const BATCH_LABEL_BYTES: usize = 512 << 10;
 
 /// Makes the empty stores of a table.
 pub(crate) type MakeStore = Arc<dyn Fn() -> Box<dyn WindowStore> + Send + Sync>;
@@ -111,8 +115,10 @@ impl WindowTable {
     pub(crate) fn records(&mut self, series: &mut impl Iterator<Item = u32>) -> Result<Option<RecordBatch>> {
         let (mut of, mut steps): (Vec<u32>, Vec<Steps>) = (Vec::new(), Vec::new());
         let mut bytes: Vec<u8> = Vec::new();
-        while of.len() < BATCH_ROWS {
+        let mut label_bytes = 0;
+        while of.len() < BATCH_ROWS && label_bytes < BATCH_LABEL_BYTES {
             let Some(next) = series.next() else { break };
+            label_bytes += self.index.labels(next).len();
             self.store.records(next, &mut |at, record| {
                 of.push(next);
                 steps.push(at);
@@ -237,7 +243,9 @@ impl Iterator for PointBatches {
             return None;
         }
         let mut rows = PointRows::default();
-        while *next < table.len() && rows.len() < BATCH_ROWS {
+        let mut label_bytes = 0;
+        while *next < table.len() && rows.len() < BATCH_ROWS && label_bytes < BATCH_LABEL_BYTES {
+            label_bytes += table.index.labels(*next).len();
             table.store.points(*next, &mut |step, value| rows.push(*next, step, value));
             *next += 1;
         }
