@@ -65,6 +65,10 @@ pub struct Engine {
     results: Option<Arc<ResultCache>>,
 }
 
+/// Address space of a query thread's stack. A chain of as many operators as the parser takes is planned and run one within the other, at some kilobytes
+/// each; what is not used of it takes no memory.
+const STACK_BYTES: usize = 64 << 20;
+
 /// The threads that queries run on.
 #[derive(Debug)]
 struct QueryThreads {
@@ -92,7 +96,12 @@ impl Engine {
         let environment = memory::environment(options.memory_bytes, options.spill.as_ref())?;
         let context = TaskContext::default().with_runtime(environment);
         let count = std::thread::available_parallelism().map_or(1, usize::from);
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(count).thread_name("query").enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(count)
+            .thread_name("query")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(|error| QueryError::Evaluation(format!("cannot start threads for queries: {error}")))?;
         let threads = Arc::new(QueryThreads { runtime: Some(runtime), count });
         let results = (options.result_bytes > 0).then(|| Arc::new(ResultCache::new(options.result_bytes)));
