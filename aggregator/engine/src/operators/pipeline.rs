@@ -19,6 +19,7 @@ use datafusion_physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Exec
 use futures::StreamExt;
 
 use crate::batch::{self, RENDERED};
+use crate::memory::OperatorMemory;
 use crate::operators::entries::{SelectedPipeline, StreamPipelines};
 use crate::operators::samples::{self, SampleSeries, SampleSpec};
 use crate::statistics::Counters;
@@ -80,6 +81,8 @@ struct Runner<'p> {
     series: SampleSeries,
     output: PipelineOutput,
     counters: &'p Counters,
+    /// Series, and the batch that is being rendered: templates make much of little.
+    memory: OperatorMemory,
 }
 
 impl Runner<'_> {
@@ -87,7 +90,7 @@ impl Runner<'_> {
         let out = match self.output {
             PipelineOutput::Filter => self.filter(rows)?,
             PipelineOutput::Render { categorize } => return self.render(rows, categorize),
-            PipelineOutput::Sample(spec) => samples::extract(&mut self.pipelines, &mut self.series, spec, rows)?,
+            PipelineOutput::Sample(spec) => samples::extract(&mut self.pipelines, &mut self.series, spec, rows, &self.memory)?,
         };
         self.counters.add_kept(out.num_rows() as u64);
         Ok(out)
@@ -108,11 +111,12 @@ impl Runner<'_> {
     fn render(&mut self, rows: &RecordBatch, categorize: bool) -> Result<RecordBatch> {
         let mut kept: Vec<u32> = Vec::new();
         let [mut line, mut labels, mut metadata, mut parsed] = [(); 4].map(|()| BinaryBuilder::new());
-        let selection = self.pipelines.selection();
+        let (selection, memory) = (self.pipelines.selection(), &self.memory);
         self.pipelines.run(rows, |row, stream, entry| {
             let stream = &selection.streams()[stream as usize];
             kept.push(row as u32);
             line.append_value(entry.line());
+            let before = labels.values_slice().len() + parsed.values_slice().len();
             if categorize {
                 let split = entry.categorized();
                 labels.append_value(batch::encode_labels(&stream.shown(split.stream.without_empty())).as_bytes());
@@ -123,7 +127,7 @@ impl Runner<'_> {
                 metadata.append_value([]);
                 parsed.append_value([]);
             }
-            Ok(())
+            memory.try_grow(entry.line().len() + labels.values_slice().len() + parsed.values_slice().len() - before)
         })?;
         let place = take_record_batch(&rows.project(&[0, 1, 2])?, &UInt32Array::from(kept))?;
         let mut columns = place.columns().to_vec();
@@ -168,19 +172,24 @@ impl ExecutionPlan for PipelineExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let memory = OperatorMemory::new("PipelineExec", false, &context);
         let mut input = self.input.execute(partition, context)?;
         let mut builder = RecordBatchReceiverStream::builder(self.schema(), QUEUE);
         let (out, output) = (builder.tx(), self.output);
         let (stages, counters) = (self.stages.clone(), self.counters.clone());
         builder.spawn(async move {
             let pipelines = StreamPipelines::new(&stages.pipeline, &stages.selection, &counters);
-            let mut runner = Runner { pipelines, series: SampleSeries::default(), output, counters: &counters };
+            let mut runner = Runner { pipelines, series: SampleSeries::default(), output, counters: &counters, memory };
             while let Some(rows) = input.next().await {
                 let batch = rows.and_then(|rows| runner.run(&rows));
                 let failed = batch.is_err();
                 // A reader that is gone wants no more.
                 if out.send(batch).await.is_err() || failed {
                     break;
+                }
+                if matches!(output, PipelineOutput::Render { .. }) {
+                    // Who took the batch holds it now.
+                    runner.memory.free();
                 }
             }
             Ok(())

@@ -11,6 +11,7 @@ use tailwater_logql::pipeline::Processed;
 
 use crate::batch;
 use crate::error::QueryError;
+use crate::memory::OperatorMemory;
 use crate::operators::entries::StreamPipelines;
 use crate::operators::grid::{StepGrid, Window};
 use crate::operators::series::SeriesIndex;
@@ -66,27 +67,29 @@ pub(crate) struct SampleSeries {
 
 impl SampleSeries {
     /// Forgets all series if they are too many. Their numbers count within a batch alone.
-    fn make_room(&mut self) {
+    fn make_room(&mut self, memory: &OperatorMemory) {
         if self.index.bytes() + self.key_bytes > REMEMBERED_BYTES {
             *self = Self::default();
+            memory.free();
         }
     }
 
     /// `stream`: its place in the selection.
-    fn of(&mut self, (place, stream): (u32, &SelectedStream), entry: &Processed<'_>) -> u32 {
+    fn of(&mut self, (place, stream): (u32, &SelectedStream), entry: &Processed<'_>, memory: &OperatorMemory) -> Result<u32> {
         self.key.clear();
         entry.write_series_key(&mut self.key);
         if self.key.is_empty()
             && let Some(&series) = self.plain.get(&place)
         {
-            return series;
+            return Ok(series);
         }
         let keys = self.by_key.entry(place).or_default();
         if let Some(&series) = keys.get(self.key.as_slice()) {
-            return series;
+            return Ok(series);
         }
         // Empty values stay: they tell series apart even where they are not shown.
         let labels = batch::encode_labels(&stream.shown(entry.series_labels()));
+        memory.try_grow(labels.as_bytes().len() + self.key.len() + KEY_OVERHEAD)?;
         let (series, _) = self.index.number(labels.as_bytes());
         if self.key.is_empty() {
             self.plain.insert(place, series);
@@ -94,7 +97,7 @@ impl SampleSeries {
             keys.insert(self.key.clone(), series);
             self.key_bytes += self.key.len() + KEY_OVERHEAD;
         }
-        series
+        Ok(series)
     }
 }
 
@@ -104,8 +107,9 @@ pub(crate) fn extract(
     series: &mut SampleSeries,
     spec: SampleSpec,
     rows: &RecordBatch,
+    memory: &OperatorMemory,
 ) -> Result<RecordBatch> {
-    series.make_room();
+    series.make_room(memory);
     let mut kept: Vec<u32> = Vec::new();
     let mut series_of: Vec<u32> = Vec::new();
     let mut values: Vec<f64> = Vec::new();
@@ -120,7 +124,7 @@ pub(crate) fn extract(
             let error = QueryError::Pipeline { error: error.to_owned(), series: stream.shown(entry.series_labels()).to_string() };
             return Err(DataFusionError::External(Box::new(error)));
         }
-        series_of.push(series.of((place, stream), &entry));
+        series_of.push(series.of((place, stream), &entry, memory)?);
         values.push(match spec.value {
             SampleValue::One => 1.0,
             SampleValue::LineBytes => entry.line().len() as f64,
