@@ -60,7 +60,8 @@ impl Class {
             Self::Address => [(); 4].map(|()| (10 + random.below(246)).to_string()).join("."),
             Self::Word => format!(" {} ", letters(random, 10)),
             Self::Phrase => [6, 5, 7].map(|length| letters(random, length)).join(" "),
-            Self::Piece => letters(random, 8),
+            // As long as the piece that was planted when this was measured: shorter ones hold fewer grams.
+            Self::Piece => letters(random, 12),
         }
     }
 }
