@@ -116,6 +116,9 @@ async fn sum_of_steps(api: &Api, query: &str, step: i64) -> Result<f64> {
     Ok(values.filter_map(|value| value[1].as_str()?.parse::<f64>().ok()).sum())
 }
 
+/// Questions that make a series of each line, and may be refused for their memory.
+const SERIES_OF_LINES: [&str; 2] = ["series of every line", "lines of json"];
+
 async fn ask_everything(api: &Api, lines: Lines) -> Result<()> {
     let end = START + SPAN * SECOND;
     let window = format!("[{}s]", SPAN + 1);
@@ -155,7 +158,15 @@ async fn ask_everything(api: &Api, lines: Lines) -> Result<()> {
             json,
         ),
     ] {
-        let found = api.number(&query, end).await.with_context(|| format!("asking for {what}"))?;
+        let found = match api.number(&query, end).await {
+            Ok(found) => found,
+            // As many series as lines need more than there is once the store is large enough; the answer is the limit's text then.
+            Err(error) if SERIES_OF_LINES.contains(&what) && error.to_string().contains("maximum memory of queries") => {
+                println!("{what}: the limit was reached");
+                continue;
+            }
+            Err(error) => return Err(error.context(format!("asking for {what}"))),
+        };
         ensure!(found == expected, "{what}: `{query}` gives {found} instead of {expected}");
     }
     let rates = sum_of_steps(api, r#"sum by (app) (count_over_time({namespace="memory"}[1m]))"#, 60).await?;

@@ -111,6 +111,9 @@ pub(crate) fn keeps(filter: &LabelFilter, entry: &mut Entry<'_>) -> bool {
 
 /// Splits `12ms` into 12 and `ms`, again and again.
 fn amounts(text: &str) -> Option<Vec<(f64, &str)>> {
+    if text.is_empty() {
+        return None;
+    }
     let (mut rest, mut amounts) = (text, Vec::new());
     while !rest.is_empty() {
         let digits = rest.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(rest.len());

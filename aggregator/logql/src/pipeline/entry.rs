@@ -12,7 +12,7 @@ use crate::stages::template_format::TEMPLATE_ERROR;
 use super::names::{ERROR_DETAILS_LABEL, ERROR_LABEL, NameId, NameTable};
 
 /// Bytes that stages may make of one entry's labels; far above what lines hold. Answers and series copy them a dozen times.
-const MAXIMUM_TEXT: usize = 8 << 20;
+const MAXIMUM_TEXT: usize = 4 << 20;
 /// Bytes of a buffer that are kept for the next entry.
 const MAXIMUM_KEPT: usize = 1 << 20;
 

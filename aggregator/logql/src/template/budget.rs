@@ -6,7 +6,7 @@
 /// Nodes evaluated in one execution.
 const MAXIMUM_STEPS: u32 = 1_000_000;
 /// Bytes of all texts made in one execution, the output among them.
-const MAXIMUM_TEXT: usize = 4 << 20;
+const MAXIMUM_TEXT: usize = 2 << 20;
 /// Blocks, parentheses and templates open at the same time. Bounds the stack.
 const MAXIMUM_DEPTH: u32 = 200;
 
