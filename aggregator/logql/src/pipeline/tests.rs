@@ -497,13 +497,13 @@ fn texts_that_grow_and_grow_become_an_error() {
         let labels = pipeline.process(0, b"x", &[]).unwrap().labels();
         labels.get("__error_details__").unwrap().to_owned()
     };
-    let first = label_format(&[("a", "{{repeat 1000000 \"x\"}}")]);
+    let first = label_format(&[("a", "{{repeat 500000 \"x\"}}")]);
     let doubled = |_| label_format(&[("a", "{{.a}}{{.a}}")]);
     let stages: Vec<Ast> = std::iter::once(first.clone()).chain((0..8).map(doubled)).collect();
-    assert!(details(&stages).ends_with("more than 16777216 bytes of text"));
+    assert!(details(&stages).ends_with("more than 2097152 bytes of text"));
     let copies: Vec<String> = (0..80).map(|index| format!("a{index}")).collect();
     let copies: Vec<(&str, &str)> = copies.iter().map(|name| (name.as_str(), "{{.a}}")).collect();
-    assert_eq!(details(&[first, label_format(&copies)]), "labels of more than 67108864 bytes");
+    assert_eq!(details(&[first, label_format(&copies)]), "labels of more than 4194304 bytes");
 }
 
 #[test]
