@@ -15,7 +15,7 @@ use tailwater_e2e::drill::{Folder, drill, parse_size, report};
 const START: i64 = 1_767_225_600_000_000_000;
 const SECOND: i64 = 1_000_000_000;
 const MEMORY_LIMIT: u64 = 256 << 20;
-const STORE_BYTES: u64 = 300 << 20;
+const STORE_BYTES: u64 = 100_000_000;
 /// About, of a line.
 const LINE_BYTES: u64 = 400;
 const STREAMS: u64 = 24;
