@@ -6,6 +6,7 @@
 import json
 
 import chart
+import made_part
 
 GUIDE = chart.DEPLOY / "docs/sizing.md"
 RESULTS = chart.REPOSITORY / "tests/bench/results/store-500m.json"
@@ -51,9 +52,7 @@ def table():
 
 
 def with_table(text):
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return made_part.replaced(text, BEGIN, END, table())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import re
 import yaml
 
 import chart
+import made_part
 
 README = chart.CHART / "README.md"
 BEGIN, END = "<!-- values: made by tests/deploy/values_table.py -->", "<!-- end of values -->"
@@ -62,9 +63,7 @@ def table():
 
 
 def with_table(text):
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return made_part.replaced(text, BEGIN, END, table())
 
 
 if __name__ == "__main__":

@@ -101,10 +101,9 @@ impl Selection {
                 let spans = || later.iter().filter_map(|part| part.table().find(stream.id));
                 let oldest = spans().map(|span| span.min_timestamp).min();
                 let newest = spans().map(|span| span.max_timestamp).max();
-                newest
-                    .filter(|newest| newest % HOUR == 0 && oldest < Some(*newest))
-                    .into_iter()
-                    .for_each(|newest| stream.visible.hide(newest));
+                if let Some(newest) = newest.filter(|newest| newest % HOUR == 0 && oldest < Some(*newest)) {
+                    stream.visible.hide(newest);
+                }
             }
         }
         Ok(self)
