@@ -81,31 +81,41 @@ pub(crate) async fn index_stats(
     let mut seen: BTreeSet<u32> = BTreeSet::new();
     let mut counted_part = None;
     for span in selection.spans() {
-        let entries = count(&source, span).await?;
-        if entries == 0 {
+        let counted = count(&source, span).await?;
+        if counted.entries == 0 {
             continue;
         }
         seen.insert(span.stream);
-        statistics.entries += entries;
-        statistics.bytes += span.bytes * entries / span.rows.len().max(1) as u64;
+        statistics.entries += counted.entries;
+        statistics.bytes += counted.bytes;
         statistics.chunks += u64::from(counted_part.replace(span.part) != Some(span.part));
     }
     statistics.streams = seen.len() as u64;
     Ok(statistics)
 }
 
-/// How many rows of a span may be seen.
-async fn count(source: &PageSource, span: &SelectedSpan) -> Result<u64, QueryError> {
+/// Rows of a span that may be seen.
+#[derive(Debug, Default)]
+struct Counted {
+    entries: u64,
+    /// Of line text; about, where only some of what tables tell of is in the range.
+    bytes: u64,
+}
+
+async fn count(source: &PageSource, span: &SelectedSpan) -> Result<Counted, QueryError> {
     let selection = &source.selection;
-    if selection.counts_whole(span.part, span.stream, &span.rows, (span.oldest, span.newest)) {
-        return Ok(span.rows.len() as u64);
+    if selection.counts_whole(span, &span.rows, (span.oldest, span.newest)) {
+        return Ok(Counted { entries: span.count, bytes: span.bytes });
+    }
+    if span.is_cut {
+        return measure(source, span).await;
     }
     let first_rows = selection.part(span.part).pages();
     let is_whole = |page: &SelectedPage| {
         let first = first_rows.rows(page.page).start;
         page.pieces.iter().all(|piece| {
             let rows = first + piece.rows.start..first + piece.rows.end;
-            selection.counts_whole(span.part, span.stream, &rows, (piece.oldest, piece.newest))
+            selection.counts_whole(span, &rows, (piece.oldest, piece.newest))
         })
     };
     let (whole, ragged): (Vec<_>, Vec<_>) = pages_of(selection, [span]).into_iter().partition(is_whole);
@@ -117,5 +127,23 @@ async fn count(source: &PageSource, span: &SelectedSpan) -> Result<u64, QueryErr
             entries += OpenPage::new(selection, selected, &pages).visible_rows()?.iter().map(|run| run.rows.len()).sum::<usize>();
         }
     }
-    Ok(entries as u64)
+    Ok(Counted { entries: entries as u64, bytes: span.bytes * entries as u64 / span.count.max(1) })
+}
+
+/// The same where tables tell of rows that may not be seen as well: their bytes must not show.
+async fn measure(source: &PageSource, span: &SelectedSpan) -> Result<Counted, QueryError> {
+    let mut counted = Counted::default();
+    let wanted = Wanted { timestamps: true, lines: true, ..Wanted::default() };
+    for group in groups(&source.selection, pages_of(&source.selection, [span]), wanted, u64::MAX) {
+        let pages = source.fetch(&group, wanted).await?;
+        for selected in &group.pages {
+            let page = OpenPage::new(&source.selection, selected, &pages);
+            let offsets = page.line_offsets()?;
+            for run in page.visible_rows()? {
+                counted.entries += run.rows.len() as u64;
+                counted.bytes += (offsets[run.rows.end] - offsets[run.rows.start]) as u64;
+            }
+        }
+    }
+    Ok(counted)
 }

@@ -1,7 +1,8 @@
 //! How many bytes of lines there are, by groups of streams and stretches of time.
 //!
 //! Answered from stream tables and page indexes: what lies between the stamps of a page is spread evenly over them, so the figures of
-//! stretches shorter than a page are estimates. Only pages in which lines were deleted one by one are read. Memory is bounded by groups
+//! stretches shorter than a page are estimates. Only pages are read in which lines were deleted one by one, or are of several incarnations
+//! of a namespace. Memory is bounded by groups
 //! and stretches, and taken from the pool of queries.
 
 use std::collections::HashMap;
@@ -178,15 +179,16 @@ pub(crate) async fn volume(source: &PageSource, request: &VolumeRequest, memory:
         if volumes.groups_of[span.stream as usize].is_empty() {
             continue;
         }
-        if selection.counts_whole(span.part, span.stream, &span.rows, (span.oldest, span.newest))
+        if selection.counts_whole(span, &span.rows, (span.oldest, span.newest))
             && volumes.buckets.of(span.oldest) == volumes.buckets.of(span.newest)
         {
             volumes.add(span.stream, volumes.buckets.of(span.oldest), span.bytes as f64);
             continue;
         }
-        let (erased, whole): (Vec<_>, Vec<_>) = pages_of(selection, [span]).into_iter().partition(|page| page.is_erased_by_line(selection));
+        let is_read = |page: &SelectedPage| page.is_mixed() || page.is_erased_by_line(selection);
+        let (read, whole): (Vec<_>, Vec<_>) = pages_of(selection, [span]).into_iter().partition(is_read);
         whole.iter().for_each(|page| add_page(&mut volumes, selection, span, page));
-        read_pages(&mut volumes, source, erased).await?;
+        read_pages(&mut volumes, source, read).await?;
     }
     Ok(volumes.into_series(request.limit))
 }
@@ -194,7 +196,7 @@ pub(crate) async fn volume(source: &PageSource, request: &VolumeRequest, memory:
 /// Adds what the page index tells of a page.
 fn add_page(volumes: &mut Volumes<'_>, selection: &Selection, span: &SelectedSpan, page: &SelectedPage) {
     let first = selection.part(page.part).pages().rows(page.page).start;
-    for Piece { stream, rows, oldest, newest } in &page.pieces {
+    for Piece { stream, rows, oldest, newest, .. } in &page.pieces {
         let repeated = selection.repeated(page.part);
         let below = |row: usize| repeated.partition_point(|&repeated| (repeated as usize) < first + row);
         let entries = rows.len() - (below(rows.end) - below(rows.start));

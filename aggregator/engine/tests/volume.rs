@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use tailwater_engine::answer::{MetricValue, Series};
 use tailwater_engine::request::{VolumeGrouping, VolumeRequest};
 use tailwater_engine::{Access, Engine};
+use tailwater_storage::pairs::Pairs;
 use world::Entry;
 
 const END: i64 = 50;
@@ -67,7 +68,7 @@ proptest! {
             for access in [world::everything(), world::only(&["a"])] {
                 let mut expected: BTreeMap<String, f64> = BTreeMap::new();
                 let truth = world::distinct(&segments);
-                for entry in truth.iter().filter(|entry| access.allows(Some(&entry.namespace))) {
+                for entry in truth.iter().filter(|entry| access.of_stream(&Pairs::from_pairs([("namespace", &entry.namespace)])).is_some()) {
                     *expected.entry(format!("{{app=\"{}\"}}", entry.app)).or_insert(0.0) += entry.line.len() as f64;
                 }
                 prop_assert_eq!(totals(&volume(&engine, &access, None).await), expected.clone());

@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use serde_json::Number;
-use tailwater_engine::access::AllowedNamespaces;
 use tailwater_logql::pipeline::PipelineOptions;
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::compact::Compactor;
@@ -96,7 +95,7 @@ impl DeleteState {
     fn asked(&self, headers: &HeaderMap, query: Option<&str>, body: &Bytes) -> Result<Asked, ApiError> {
         let tenant = self.read.tenancy.writer(headers)?;
         let now = self.read.clock.now();
-        if *self.read.access(&tenant, now).namespaces() != AllowedNamespaces::All {
+        if !self.read.access(&tenant, now).is_unrestricted() {
             return Err(DeleteRefused::Restricted.into());
         }
         if self.read.limits.of(&tenant).deletion_mode == DeletionMode::Disabled {

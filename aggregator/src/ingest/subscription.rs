@@ -7,11 +7,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use tailwater_engine::access::{Incarnations, SpanSight};
 use tailwater_storage::entry::{StreamId, TenantId};
+use tailwater_storage::file::rows::RowGroupRows;
+use tailwater_storage::file::schema::NAMESPACE_UID;
 use tailwater_storage::pairs::Pairs;
 use tailwater_storage::segment::rows::SegmentRows;
 use tokio::sync::Notify;
@@ -66,7 +68,8 @@ pub struct Arrivals {
     bytes: usize,
 }
 
-type Selector = Box<dyn Fn(&Pairs) -> bool + Send + Sync>;
+/// Which rows of a stream with these stored labels are followed; `None`: none.
+type Selector = Box<dyn Fn(&Pairs) -> Option<Incarnations> + Send + Sync>;
 
 struct Subscriber {
     tenant: TenantId,
@@ -94,8 +97,8 @@ pub struct Subscription {
 }
 
 impl Subscriptions {
-    /// Follows the streams of a tenant whose stored labels are selected.
-    pub fn subscribe(&self, tenant: TenantId, selects: impl Fn(&Pairs) -> bool + Send + Sync + 'static) -> Subscription {
+    /// Follows the streams of a tenant whose stored labels are selected, and of them the rows that may be seen.
+    pub fn subscribe(&self, tenant: TenantId, selects: impl Fn(&Pairs) -> Option<Incarnations> + Send + Sync + 'static) -> Subscription {
         let subscriber = Arc::new(Subscriber { tenant, selects: Box::new(selects), arrivals: Mutex::default(), arrived: Notify::new() });
         let mut subscribers = self.subscribers.lock();
         subscribers.retain(|other| other.strong_count() > 0);
@@ -119,32 +122,46 @@ impl Subscriptions {
 /// Fills the queues and answers whose there is something in.
 fn hand_over<'s>(rows: &SegmentRows, live: &'s [Arc<Subscriber>]) -> Vec<&'s Arc<Subscriber>> {
     let mut touched = vec![false; live.len()];
-    for (group_index, group) in rows.row_groups.iter().enumerate() {
+    for group in &rows.row_groups {
         for span in group.table.streams.iter() {
-            let mut arrival: Option<Arc<StreamArrival>> = None;
+            let mut shared: Option<Arc<StreamArrival>> = None;
             for (index, subscriber) in live.iter().enumerate() {
-                if subscriber.tenant != group.table.tenant || !(subscriber.selects)(&span.labels) {
+                if subscriber.tenant != group.table.tenant {
                     continue;
                 }
+                let Some(incarnations) = (subscriber.selects)(&span.labels) else { continue };
+                let seen: Vec<usize> = match incarnations.sight(span) {
+                    SpanSight::Nothing => continue,
+                    SpanSight::All => span.rows.clone().collect(),
+                    SpanSight::Some => span.rows.clone().filter(|row| sees(&incarnations, group, *row)).collect(),
+                };
                 touched[index] = true;
                 let mut arrivals = subscriber.arrivals.lock();
                 if arrivals.bytes >= MAX_QUEUED_BYTES {
-                    arrivals.drop_rows(&span.labels, &group.timestamps[span.rows.clone()]);
+                    let stamps: Vec<i64> = seen.iter().map(|row| group.timestamps[*row]).collect();
+                    arrivals.drop_rows(&span.labels, &stamps);
                     continue;
                 }
-                let arrival =
-                    arrival.get_or_insert_with(|| Arc::new(arrival_of(rows, group_index, span.id, &span.labels, span.rows.clone())));
+                let arrive = || Arc::new(arrival_of(group, span.id, &span.labels, &seen));
+                // Who sees all of it shares one copy.
+                let arrival = match seen.len() == span.rows.len() {
+                    true => shared.get_or_insert_with(arrive).clone(),
+                    false => arrive(),
+                };
                 arrivals.bytes += arrival.bytes();
-                arrivals.streams.push_back(Arc::clone(arrival));
+                arrivals.streams.push_back(arrival);
             }
         }
     }
     live.iter().zip(touched).filter(|(_, touched)| *touched).map(|(subscriber, _)| subscriber).collect()
 }
 
-fn arrival_of(rows: &SegmentRows, group: usize, stream: StreamId, labels: &Pairs, range: Range<usize>) -> StreamArrival {
-    let group = &rows.row_groups[group];
-    let entries = range.map(|row| StoredEntry {
+fn sees(incarnations: &Incarnations, group: &RowGroupRows, row: usize) -> bool {
+    incarnations.sees(group.metadata.row(row).get(NAMESPACE_UID).unwrap_or_default(), group.timestamps[row])
+}
+
+fn arrival_of(group: &RowGroupRows, stream: StreamId, labels: &Pairs, rows: &[usize]) -> StreamArrival {
+    let entries = rows.iter().map(|&row| StoredEntry {
         timestamp: group.timestamps[row],
         line: group.lines.line(row).into(),
         metadata: group.metadata.row(row).clone(),
@@ -192,8 +209,8 @@ mod tests {
         SegmentRows::from_pushes(&[PushBatch { tenant: TenantId::new(tenant), streams: vec![stream] }])
     }
 
-    fn selects_a(labels: &Pairs) -> bool {
-        labels.get("app") == Some("a")
+    fn selects_a(labels: &Pairs) -> Option<Incarnations> {
+        (labels.get("app") == Some("a")).then_some(Incarnations::Every)
     }
 
     #[test]
@@ -212,6 +229,25 @@ mod tests {
         assert_eq!(arrival.entries.iter().map(|entry| entry.timestamp).collect::<Vec<_>>(), [1, 2]);
         assert_eq!((&*arrival.entries[0].line, arrival.entries[0].metadata.get("trace_id")), (b"x".as_slice(), Some("7")));
         assert!(subscription.take().is_empty());
+    }
+
+    #[test]
+    fn lines_of_a_former_namespace_are_not_handed_over() {
+        let hub = Subscriptions::default();
+        let present = || Some(Incarnations::Present { uid: "new".into(), created: 10 });
+        let (seen, all) = (hub.subscribe(TenantId::new("t"), move |_| present()), hub.subscribe(TenantId::new("t"), selects_a));
+        let mut stream = StreamEntries::new(Arc::new(StreamLabels::new(Pairs::from_pairs([("app", "a")]), None)));
+        for (uid, stamp) in [(Some("old"), 20), (Some("new"), 5), (None, 10), (None, 11)] {
+            let handle =
+                stream.intern(Metadata { pushed: Pairs::from_pairs(uid.map(|uid| (NAMESPACE_UID, uid))), derived: Pairs::default() });
+            stream.push(stamp, "x", handle);
+        }
+        hub.publish(SegmentRows::from_pushes(&[PushBatch { tenant: TenantId::new("t"), streams: vec![stream] }]), drop);
+        let stamps = |subscription: &Subscription| -> Vec<i64> {
+            subscription.take().streams.iter().flat_map(|arrival| arrival.entries.iter().map(|entry| entry.timestamp)).collect()
+        };
+        assert_eq!(stamps(&seen), [5, 11]);
+        assert_eq!(stamps(&all), [5, 10, 11, 20]);
     }
 
     #[tokio::test]

@@ -17,6 +17,8 @@ pub enum Fault {
     DeduplicationOff,
     /// Queries see every namespace, whoever asks.
     AccessOff,
+    /// Who may read a namespace sees what former ones of its name wrote as well.
+    NamespaceUidIgnored,
     /// The scan leaves out one page of lines.
     PageSkipped,
     /// Kept results are found by their question alone, whatever was stored or deleted since.
@@ -42,12 +44,13 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 16] = [
+    pub const ALL: [Fault; 17] = [
         Self::AckBeforePut,
         Self::PositionBeforeAnswer,
         Self::RotatedTailForgotten,
         Self::DeduplicationOff,
         Self::AccessOff,
+        Self::NamespaceUidIgnored,
         Self::PageSkipped,
         Self::ResultsWithoutIdentity,
         Self::WindowEdge,
@@ -68,6 +71,7 @@ impl Fault {
             Self::RotatedTailForgotten => "rotated-tail-forgotten",
             Self::DeduplicationOff => "deduplication-off",
             Self::AccessOff => "access-off",
+            Self::NamespaceUidIgnored => "namespace-uid-ignored",
             Self::PageSkipped => "page-skipped",
             Self::ResultsWithoutIdentity => "results-without-identity",
             Self::WindowEdge => "window-edge",

@@ -18,7 +18,7 @@ use tailwater_storage::file::stream_table::StreamSpan;
 use tailwater_storage::identity::{Repetitions, repetitions};
 use tailwater_storage::pairs::Pairs;
 
-use crate::access::{Access, AllowedNamespaces};
+use crate::access::{Access, AllowedNamespaces, Incarnations, SpanView};
 use crate::error::QueryError;
 use crate::plan::ties::TieOrder;
 use crate::request::TimeRange;
@@ -54,9 +54,16 @@ pub(crate) struct SelectedStream {
     /// The tenant, where streams of several are told apart.
     pub(crate) tenant: Option<TenantId>,
     pub(crate) visible: VisibleTimes,
+    /// Whose rows may be seen, of those in visible times.
+    pub(crate) incarnations: Incarnations,
 }
 
 impl SelectedStream {
+    /// What may be seen of one of its spans; `None`: nothing.
+    pub(crate) fn view(&self, span: &StreamSpan) -> Option<SpanView> {
+        self.incarnations.view(span).filter(|view| self.visible.touches(view.oldest, view.newest))
+    }
+
     /// What became of an entry's labels, as it is shown.
     pub(crate) fn shown(&self, labels: LabelSet) -> LabelSet {
         match &self.tenant {
@@ -70,20 +77,34 @@ impl SelectedStream {
     }
 }
 
-/// The rows of a selected stream in one part; some of them may be seen.
+/// The rows of a selected stream in one part; some of them may be seen. Stamps, counts and bytes are of those that the caller may see.
 #[derive(Debug, Clone)]
 pub(crate) struct SelectedSpan {
     /// Place of the part in the snapshot.
     pub(crate) part: usize,
     /// Place among the selection's streams.
     pub(crate) stream: u32,
-    /// Rows of the part.
+    /// Rows of the part, others of the stream among them.
     pub(crate) rows: Range<usize>,
-    /// Stamps of the first and the last row.
+    /// No row is older than this …
     pub(crate) oldest: i64,
+    /// … and the last has this stamp.
     pub(crate) newest: i64,
+    /// How many there are.
+    pub(crate) count: u64,
     /// Bytes of line text.
     pub(crate) bytes: u64,
+    /// Rows of other incarnations of the namespace lie among them.
+    pub(crate) is_mixed: bool,
+    /// Count and bytes are bounds, no more.
+    pub(crate) is_cut: bool,
+}
+
+impl SelectedSpan {
+    fn new((part, stream): (usize, u32), span: &StreamSpan, view: SpanView) -> Self {
+        let SpanView { oldest, newest, rows: count, bytes, is_mixed, is_cut } = view;
+        Self { part, stream, rows: span.rows.clone(), oldest, newest, count, bytes, is_mixed, is_cut }
+    }
 }
 
 impl Selection {
@@ -98,9 +119,9 @@ impl Selection {
             let own: BTreeSet<u32> = self.spans.iter().filter(|span| parts.contains(&span.part)).map(|span| span.stream).collect();
             for stream in own {
                 let stream = &mut self.streams[stream as usize];
-                let spans = || later.iter().filter_map(|part| part.table().find(stream.id));
-                let oldest = spans().map(|span| span.min_timestamp).min();
-                let newest = spans().map(|span| span.max_timestamp).max();
+                let spans = || later.iter().filter_map(|part| stream.incarnations.view(part.table().find(stream.id)?));
+                let oldest = spans().map(|span| span.oldest).min();
+                let newest = spans().map(|span| span.newest).max();
                 if let Some(newest) = newest.filter(|newest| newest % HOUR == 0 && oldest < Some(*newest)) {
                     stream.visible.hide(newest);
                 }
@@ -182,17 +203,22 @@ impl Selection {
         tenant.repetitions.of(part - tenant.first)
     }
 
-    /// Whether all of these rows of a part may be seen, none of them a repetition. `(oldest, newest)`: bounds of their stamps.
-    pub(crate) fn counts_whole(&self, part: usize, stream: u32, rows: &Range<usize>, (oldest, newest): (i64, i64)) -> bool {
-        let (repeated, visible) = (self.repeated(part), self.visible(stream));
+    /// Whether all of these rows of a span may be seen, none of them a repetition. `(oldest, newest)`: bounds of their stamps.
+    pub(crate) fn counts_whole(&self, span: &SelectedSpan, rows: &Range<usize>, (oldest, newest): (i64, i64)) -> bool {
+        let (repeated, visible) = (self.repeated(span.part), self.visible(span.stream));
         let next = repeated.partition_point(|&row| (row as usize) < rows.start);
-        repeated.get(next).is_none_or(|&row| row as usize >= rows.end)
+        !span.is_mixed
+            && repeated.get(next).is_none_or(|&row| row as usize >= rows.end)
             && visible.holds(oldest, newest)
             && visible.erased(oldest, newest).next().is_none()
     }
 
     pub(crate) fn visible(&self, stream: u32) -> &VisibleTimes {
         &self.streams[stream as usize].visible
+    }
+
+    pub(crate) fn incarnations(&self, stream: u32) -> &Incarnations {
+        &self.streams[stream as usize].incarnations
     }
 }
 
@@ -202,7 +228,7 @@ impl fmt::Display for Selection {
             write!(f, "tenant={}, namespaces=", access.tenant())?;
             match access.namespaces() {
                 AllowedNamespaces::All => f.write_str("all, ")?,
-                AllowedNamespaces::Only(allowed) => write!(f, "{allowed:?}, ")?,
+                AllowedNamespaces::Only(allowed) => write!(f, "{:?}, ", allowed.keys().collect::<BTreeSet<_>>())?,
             }
         }
         let TimeRange { start, end } = self.range;
@@ -230,20 +256,19 @@ pub(crate) fn select_streams(
     let is_selected = |labels: &Pairs| {
         let matches =
             |matchers: &Vec<StreamMatcher>| matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()));
-        (compiled.is_empty() || compiled.iter().any(matches)) && access.allows(namespace_of(labels))
+        compiled.is_empty() || compiled.iter().any(matches)
     };
     // Each stream is judged once, however many parts hold it.
     let mut judged: HashMap<StreamId, Option<(SelectedStream, bool)>> = HashMap::new();
     for span in snapshot.iter().flat_map(|part| &part.table().streams).filter(|span| touches(span, range)) {
         let stream = judged.entry(span.id).or_insert_with(|| {
-            is_selected(&span.labels).then(|| {
-                let labels = LabelSet::from_pairs(span.labels.iter());
-                let visible = VisibleTimes::new(range.start, range.end, access.erasure().of_stream(&span.labels));
-                (SelectedStream { id: span.id, labels, tenant: None, visible }, false)
-            })
+            let incarnations = access.of_stream(&span.labels).filter(|_| is_selected(&span.labels))?;
+            let labels = LabelSet::from_pairs(span.labels.iter());
+            let visible = VisibleTimes::new(range.start, range.end, access.erasure().of_stream(&span.labels));
+            Some((SelectedStream { id: span.id, labels, tenant: None, visible, incarnations }, false))
         });
         if let Some((stream, is_seen)) = stream {
-            *is_seen = *is_seen || stream.visible.touches(span.min_timestamp, span.max_timestamp);
+            *is_seen = *is_seen || stream.view(span).is_some();
         }
     }
     let seen = judged.into_values().flatten().filter(|(_, is_seen)| *is_seen);
@@ -278,9 +303,8 @@ pub(crate) fn spans_of(snapshot: &Snapshot, streams: &[SelectedStream]) -> Vec<(
     let mut spans = Vec::new();
     for (part, opened) in snapshot.iter().enumerate() {
         for span in &opened.table().streams {
-            let stamps = (span.min_timestamp, span.max_timestamp);
-            if by_id.get(&span.id).is_some_and(|stream| stream.visible.touches(stamps.0, stamps.1)) {
-                spans.push((part, stamps));
+            if let Some(view) = by_id.get(&span.id).and_then(|stream| stream.view(span)) {
+                spans.push((part, (view.oldest, view.newest)));
             }
         }
     }
@@ -295,10 +319,8 @@ fn select_spans(tenant: &TenantParts, of: usize, found: &[(usize, SelectedStream
     for (part, opened) in tenant.snapshot.iter().enumerate() {
         for span in &opened.table().streams {
             let Some(&stream) = places.get(&span.id) else { continue };
-            let (oldest, newest) = (span.min_timestamp, span.max_timestamp);
-            if found[stream as usize].1.visible.touches(oldest, newest) {
-                let part = tenant.first + part;
-                spans.push(SelectedSpan { part, stream, rows: span.rows.clone(), oldest, newest, bytes: span.bytes });
+            if let Some(view) = found[stream as usize].1.view(span) {
+                spans.push(SelectedSpan::new((tenant.first + part, stream), span, view));
             }
         }
     }
@@ -307,11 +329,6 @@ fn select_spans(tenant: &TenantParts, of: usize, found: &[(usize, SelectedStream
 
 fn touches(span: &StreamSpan, range: TimeRange) -> bool {
     span.min_timestamp <= range.end && span.max_timestamp >= range.start
-}
-
-/// The namespace that decides who may read a stream.
-fn namespace_of(labels: &Pairs) -> Option<&str> {
-    labels.get("namespace").or_else(|| labels.get("k8s_namespace_name"))
 }
 
 /// A selection shared by the operators of a plan.

@@ -9,7 +9,6 @@ use tailwater_logql::ast::{LogRange, MetricExpr, Selector, Stage};
 use tailwater_logql::pipeline::PipelineOptions;
 use tailwater_storage::catalog::Snapshot;
 
-use crate::access::AllowedNamespaces;
 use crate::error::QueryError;
 use crate::operators::grid::{StepGrid, Window};
 use crate::plan::selection::{Pinned, SelectedStream, select_streams, spans_of};
@@ -118,13 +117,7 @@ impl Question<'_> {
         number(&mut hasher, self.scope.accesses().len() as i64);
         for access in self.scope.accesses() {
             text(&mut hasher, access.tenant().as_str());
-            match access.namespaces() {
-                AllowedNamespaces::All => number(&mut hasher, -1),
-                AllowedNamespaces::Only(allowed) => {
-                    number(&mut hasher, allowed.len() as i64);
-                    allowed.iter().for_each(|namespace| text(&mut hasher, namespace));
-                }
-            }
+            text(&mut hasher, &access.identity());
         }
         text(&mut hasher, &format!("{:?} {:?}", self.options, self.expr));
         hasher

@@ -143,7 +143,7 @@ impl Division<'_> {
         for span in self.selection.spans() {
             if self.tells(span, &span.rows, (span.oldest, span.newest)) {
                 let bytes = if self.counts_bytes { span.bytes } else { 0 };
-                known.push(Known { stream: span.stream, stamp: span.oldest, entries: span.rows.len() as u64, bytes });
+                known.push(Known { stream: span.stream, stamp: span.oldest, entries: span.count, bytes });
                 continue;
             }
             for page in pages_of(self.selection, [span]) {
@@ -158,12 +158,12 @@ impl Division<'_> {
 
     /// Whether rows of a span can be counted as they are, for one and the same step.
     fn tells(&self, span: &SelectedSpan, rows: &Range<usize>, (oldest, newest): (i64, i64)) -> bool {
-        self.spec.are_together(oldest, newest) && self.selection.counts_whole(span.part, span.stream, rows, (oldest, newest))
+        self.spec.are_together(oldest, newest) && self.selection.counts_whole(span, rows, (oldest, newest))
     }
 
     /// The rows of a span in a page. Of bytes, tables tell the sum of whole spans and of whole pages.
     fn known_piece(&self, span: &SelectedSpan, page: &SelectedPage) -> Option<Known> {
-        let Piece { stream, rows, oldest, newest } = page.pieces.first()?;
+        let Piece { stream, rows, oldest, newest, .. } = page.pieces.first()?;
         let table = self.selection.part(page.part).pages();
         let of_page = table.rows(page.page);
         let bytes = match self.counts_bytes {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::memory::OperatorMemory;
 use crate::plan::selection::SharedSelection;
-use crate::scan::pages::{PageGroup, fetched_bytes};
+use crate::scan::pages::{PageGroup, SelectedPage, fetched_bytes};
 
 /// Where pages come from: what every leaf needs to read them.
 #[derive(Debug, Clone)]
@@ -22,16 +22,27 @@ pub(crate) struct PageSource {
 }
 
 impl PageSource {
-    /// Fetches the pages of a group; lines too where some were deleted by line.
+    /// Fetches the pages of a group, and of them also what tells which rows may be seen.
     pub(crate) async fn fetch(&self, group: &PageGroup, wanted: Wanted) -> Result<Pages> {
-        let is_erased = group.pages.iter().any(|page| page.is_erased_by_line(&self.selection));
-        let wanted = Wanted { lines: wanted.lines || is_erased, timestamps: wanted.timestamps || is_erased, ..wanted };
-        let fetched = self.catalog.fetch(self.selection.part(group.part), group.numbers(), wanted).await;
+        let fetched = self.catalog.fetch(self.selection.part(group.part), group.numbers(), self.needed(group, wanted)).await;
         fetched.map_err(|error: ReadError| DataFusionError::External(Box::new(error)))
+    }
+
+    /// Lines too where some were deleted by line, and metadata where a namespace had incarnations.
+    fn needed(&self, group: &PageGroup, wanted: Wanted) -> Wanted {
+        let is_erased = group.pages.iter().any(|page| page.is_erased_by_line(&self.selection));
+        let is_mixed = group.pages.iter().any(SelectedPage::is_mixed);
+        Wanted {
+            lines: wanted.lines || is_erased,
+            timestamps: wanted.timestamps || is_erased || is_mixed,
+            metadata: wanted.metadata || is_mixed,
+            ..wanted
+        }
     }
 
     /// Bytes that a group takes while it is looked at: what is fetched, and a page of it decoded.
     pub(crate) fn bytes(&self, group: &PageGroup, wanted: Wanted) -> usize {
+        let wanted = self.needed(group, wanted);
         let fetched: u64 = group.pages.iter().map(|page| fetched_bytes(self.selection.part(group.part), page.page, wanted)).sum();
         let longest = group.pages.iter().map(|page| page.bytes).max().unwrap_or(0);
         usize::try_from(fetched + COPIES_OF_A_PAGE * longest).unwrap_or(usize::MAX)

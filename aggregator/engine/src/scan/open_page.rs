@@ -9,6 +9,7 @@ use tailwater_storage::catalog::Part;
 use tailwater_storage::error::{FileError, ReadError};
 use tailwater_storage::file::columns::{LinePage, MetadataColumn};
 use tailwater_storage::file::pages::Pages;
+use tailwater_storage::file::schema::NAMESPACE_UID;
 
 use crate::plan::selection::Selection;
 use crate::scan::pages::{Piece, SelectedPage};
@@ -30,6 +31,7 @@ pub(crate) struct OpenPage<'a> {
     pages: &'a Pages,
     stamps: OnceCell<ScalarBuffer<i64>>,
     lines: OnceCell<LinePage>,
+    metadata: OnceCell<MetadataColumn>,
 }
 
 /// A read error that names the object.
@@ -40,7 +42,7 @@ pub(crate) fn file_error(part: &Part, source: FileError) -> DataFusionError {
 impl<'a> OpenPage<'a> {
     pub(crate) fn new(selection: &'a Selection, selected: &'a SelectedPage, pages: &'a Pages) -> Self {
         let part = selection.part(selected.part);
-        Self { selection, part, selected, pages, stamps: OnceCell::new(), lines: OnceCell::new() }
+        Self { selection, part, selected, pages, stamps: OnceCell::new(), lines: OnceCell::new(), metadata: OnceCell::new() }
     }
 
     pub(crate) fn pieces(&self) -> &'a [Piece] {
@@ -83,8 +85,8 @@ impl<'a> OpenPage<'a> {
         }
     }
 
-    pub(crate) fn metadata(&self) -> Result<MetadataColumn> {
-        self.pages.metadata(self.selected.page).map_err(|error| file_error(self.part, error))
+    pub(crate) fn metadata(&self) -> Result<&MetadataColumn> {
+        decoded(&self.metadata, || self.pages.metadata(self.selected.page).map_err(|error| file_error(self.part, error)))
     }
 
     /// The rows of all pieces that may be seen, each once, ascending.
@@ -113,23 +115,37 @@ impl<'a> OpenPage<'a> {
         Ok(())
     }
 
-    /// Rows of a piece that repeat others or were deleted by their line; ascending.
+    /// Rows of a piece that repeat others, were deleted by their line or are of another incarnation of the namespace; ascending.
     fn hidden_rows(&self, piece: &Piece) -> Result<Vec<usize>> {
         let (first, repeated) = (self.first_row(), self.selection.repeated(self.selected.part));
         let from = repeated.partition_point(|&row| (row as usize) < first + piece.rows.start);
         let to = repeated.partition_point(|&row| (row as usize) < first + piece.rows.end);
         let mut hidden: Vec<usize> = repeated[from..to].iter().map(|&row| row as usize - first).collect();
         let mut erased = self.selection.visible(piece.stream).erased(piece.oldest, piece.newest).peekable();
-        if erased.peek().is_none() {
+        if erased.peek().is_none() && !piece.is_mixed {
             return Ok(hidden);
         }
-        let (stamps, lines) = (self.stamps()?, self.lines()?);
-        for deleted in erased {
-            hidden.extend(piece.rows.clone().filter(|row| deleted.names(stamps[*row], lines.line(*row))));
+        if erased.peek().is_some() {
+            let (stamps, lines) = (self.stamps()?, self.lines()?);
+            for deleted in erased {
+                hidden.extend(piece.rows.clone().filter(|row| deleted.names(stamps[*row], lines.line(*row))));
+            }
+        }
+        if piece.is_mixed {
+            hidden.extend(self.rows_of_others(piece)?);
         }
         hidden.sort_unstable();
         hidden.dedup();
         Ok(hidden)
+    }
+
+    /// Rows of a piece that incarnations of the namespace pushed which may not be seen.
+    fn rows_of_others(&self, piece: &Piece) -> Result<impl Iterator<Item = usize>> {
+        let (stamps, metadata) = (self.stamps()?, self.metadata()?);
+        let incarnations = self.selection.incarnations(piece.stream);
+        let uids: Vec<&str> = metadata.sets.iter().map(|set| set.get(NAMESPACE_UID).unwrap_or_default()).collect();
+        let is_seen = move |row: &usize| incarnations.sees(uids[metadata.of[*row] as usize], stamps[*row]);
+        Ok(piece.rows.clone().filter(move |row| !is_seen(row)))
     }
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Piece {
     pub(crate) oldest: i64,
     /// … or newer than this.
     pub(crate) newest: i64,
+    /// Rows of other incarnations of the namespace may lie among them.
+    pub(crate) is_mixed: bool,
 }
 
 impl SelectedPage {
@@ -50,6 +52,11 @@ impl SelectedPage {
     pub(crate) fn is_erased_by_line(&self, selection: &Selection) -> bool {
         self.pieces.iter().any(|piece| selection.visible(piece.stream).erased(piece.oldest, piece.newest).next().is_some())
     }
+
+    /// Whether metadata has to be read to know which rows may be seen.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.pieces.iter().any(|piece| piece.is_mixed)
+    }
 }
 
 /// The pages of spans, in the order of parts and pages. `spans` in the order of parts and rows.
@@ -63,7 +70,8 @@ pub(crate) fn pages_of<'s>(selection: &Selection, spans: impl IntoIterator<Item 
                 continue;
             }
             let piece = piece(span, table.rows(page), table.stamps(page));
-            if !selection.visible(span.stream).touches(piece.oldest, piece.newest) {
+            // Of a mixed span, pages beyond its bounds hold nothing that may be seen.
+            if piece.oldest > piece.newest || !selection.visible(span.stream).touches(piece.oldest, piece.newest) {
                 continue;
             }
             let bytes = span.bytes * piece.rows.len() as u64 / span.rows.len().max(1) as u64;
@@ -84,7 +92,8 @@ fn piece(span: &SelectedSpan, of_page: Range<usize>, (least, greatest): (i64, i6
     // Rows of a stream ascend by stamp: where the span begins or ends in the page, the stamp is known.
     let oldest = if rows.start == span.rows.start { span.oldest } else { span.oldest.max(least) };
     let newest = if rows.end == span.rows.end { span.newest } else { span.newest.min(greatest) };
-    Piece { stream: span.stream, rows: rows.start - of_page.start..rows.end - of_page.start, oldest, newest }
+    let rows = rows.start - of_page.start..rows.end - of_page.start;
+    Piece { stream: span.stream, rows, oldest, newest, is_mixed: span.is_mixed }
 }
 
 /// Pages of one part that are fetched at once.

@@ -26,7 +26,7 @@ pub(crate) fn batches(schema: &SchemaRef, page: &OpenPage<'_>, runs: &[Run]) -> 
     let metadata = schema.column_with_name("metadata").map(|_| page.metadata()).transpose()?;
     let lines = schema.column_with_name("line").map(|_| page.lines()).transpose()?;
     let rows: Vec<ChosenRow> = runs.iter().flat_map(|run| run.rows.clone().map(|row| (run.stream, row))).collect();
-    rows.chunks(BATCH_ROWS).map(|rows| batch(schema, page, lines, metadata.as_ref(), rows)).collect()
+    rows.chunks(BATCH_ROWS).map(|rows| batch(schema, page, lines, metadata, rows)).collect()
 }
 
 fn batch(

@@ -167,7 +167,7 @@ impl TopEntries {
         let (lines, metadata) = (page.lines()?, page.metadata()?);
         let entry = |key: Key| {
             let row = page.row_of(self.order.place(key).2);
-            (key, Some(Entry::of(lines, &metadata, row)))
+            (key, Some(Entry::of(lines, metadata, row)))
         };
         Ok(keys.into_iter().map(entry).collect())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use object_store::memory::InMemory;
 use tailwater_engine::Engine;
-use tailwater_engine::access::{Access, AllowedNamespaces};
+use tailwater_engine::access::{Access, AllowedNamespaces, Grant};
 use tailwater_engine::request::{Direction, LogRequest, MetricRequest, QueryLimits};
 use tailwater_logql::ast::Expr;
 use tailwater_storage::catalog::{CacheBudget, Catalog};
@@ -126,7 +126,8 @@ pub(crate) fn everything() -> Access {
 }
 
 pub(crate) fn only(namespaces: &[&str]) -> Access {
-    Access::new(tenant(), AllowedNamespaces::Only(namespaces.iter().map(|name| (*name).to_owned()).collect()))
+    let grants = namespaces.iter().map(|name| ((*name).to_owned(), Grant::whole()));
+    Access::new(tenant(), AllowedNamespaces::Only(grants.collect()))
 }
 
 pub(crate) fn limits() -> QueryLimits {

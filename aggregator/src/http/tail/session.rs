@@ -89,8 +89,8 @@ impl Session {
         let pipeline = Pipeline::compile(&expr.stages, None, &NeededLabels::All, &options)?.with_now(self.asked.now);
         let access = self.state.read.access(&self.tenant, self.asked.now);
         let selects = move |labels: &Pairs| {
-            let namespace = labels.get("namespace").or_else(|| labels.get("k8s_namespace_name"));
-            access.allows(namespace) && matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()))
+            let is_asked = matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()));
+            if is_asked { access.of_stream(labels) } else { None }
         };
         let subscription = self.state.subscriptions.subscribe(self.tenant.clone(), selects);
         Ok((subscription, Follower::new(pipeline, self.parameters.delay)))
