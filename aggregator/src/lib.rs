@@ -8,6 +8,7 @@
 //!                                and peers (which replica does it)
 //! ```
 
+pub mod access;
 pub mod cli;
 pub mod clock;
 pub mod compaction;

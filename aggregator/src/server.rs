@@ -14,6 +14,8 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::control::LabelIndex;
+use crate::access::{self, AccessControl, guard};
 use crate::cli::ConfigSource;
 use crate::clock::{Clock, SystemClock};
 use crate::compaction;
@@ -173,6 +175,13 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         engine: parts.engine.clone(),
         retention: parts.retention.clone(),
     };
+    parts.access.metrics.register(&metrics);
+    let control = AccessControl {
+        signer: parts.access.signer.clone(),
+        authorizer: parts.access.authorizer.clone(),
+        index: LabelIndex { engine: parts.engine.clone(), tenancy: read.tenancy.clone() },
+        clock: Arc::clone(&read.clock),
+    };
     let rules = RuleState { tenancy: read.tenancy.clone(), is_strict: config.strict_loki };
     let delete = DeleteState { read: read.clone(), catalog: parts.catalog.clone(), compactor: parts.compaction.compactor().clone() };
     let tail = TailState::new(read.clone(), parts.ingester.subscriptions(), lifecycle.clone());
@@ -194,7 +203,9 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         http::tail::routes(tail),
         http::status::routes(status),
         http::admin::routes(admin),
+        access::endpoint::routes(control.clone()),
     ];
     let strict = StrictReads::new(parts.catalog.clone());
-    http::router(families.map(|family| strict.heeded_by(family)), metrics)
+    // Nothing is done for anybody before it is known what they may read.
+    http::router(families.map(|family| guard::wrap(strict.heeded_by(family), control.clone())), metrics)
 }

@@ -13,9 +13,15 @@ use tailwater_storage::store::{self, DiskCache, OpenError, ProbeError, S3Options
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::authorizer::Authorizer;
+use crate::access::client::{self, ConnectError};
+use crate::access::expiring::Lifetimes;
+use crate::access::metrics::ReviewMetrics;
+use crate::access::review::Reviewer;
+use crate::access::signature::AccessSigner;
 use crate::clock::Clock;
 use crate::compaction::{BackgroundWork, WorkOptions};
-use crate::config::{Config, StorageKind};
+use crate::config::{AuthMode, Config, StorageKind};
 use crate::ingest::buffer::{IngestOptions, Ingester};
 use crate::lifecycle::StoreContact;
 use crate::memory;
@@ -44,8 +50,32 @@ pub struct Parts {
     pub retention: Arc<RetentionRules>,
     pub peers: Peers,
     pub store_contact: StoreContact,
+    pub access: AccessParts,
     background: TaskTracker,
     stopping: CancellationToken,
+}
+
+/// What decisions about access are made with.
+pub struct AccessParts {
+    pub signer: AccessSigner,
+    /// With `auth.mode: kubernetes`.
+    pub authorizer: Option<Authorizer>,
+    pub metrics: ReviewMetrics,
+}
+
+impl AccessParts {
+    /// Nothing is asked of the Kubernetes API yet: that it is away must not keep pushes from being stored.
+    async fn new(config: &Config, cluster: &Cluster) -> Result<Self, ConnectError> {
+        let metrics = ReviewMetrics::default();
+        let authorizer = match config.auth.mode {
+            AuthMode::None => None,
+            AuthMode::Kubernetes => {
+                let client = client::connect(&config.auth.kubeconfig).await?;
+                Some(Authorizer::new(Reviewer::new(client, metrics.clone()), Lifetimes::default()))
+            }
+        };
+        Ok(Self { signer: AccessSigner::new(cluster.peer_key()), authorizer, metrics })
+    }
 }
 
 /// Why the program cannot start on this store.
@@ -57,6 +87,8 @@ pub enum WiringError {
     Probe(#[from] ProbeError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Kubernetes(#[from] ConnectError),
     #[error("cannot read what is stored: {0}")]
     Read(#[from] ReadError),
     #[error(transparent)]
@@ -73,6 +105,7 @@ impl Parts {
         let store = with_disk_cache(store::open(&store_options(config), &config.storage.prefix)?, config);
         store.probe().await?;
         let cluster = Cluster::open(&store).await?;
+        let access = AccessParts::new(config, &cluster).await?;
         let memory = usize::try_from(memory::limit(config.memory_limit)).unwrap_or(usize::MAX);
         let budget = CacheBudget {
             recent_rows: bounded_share(memory, RECENT_ROWS),
@@ -109,7 +142,7 @@ impl Parts {
         let retention = Arc::new(RetentionRules::new(catalog.clone(), config.tenant_limits(), options)?);
         let compaction = BackgroundWork::start(catalog.clone(), retention.clone(), peers.clone(), work_options(config), manifest_clock);
         let compaction = compaction.map_err(WiringError::Thread)?;
-        Ok(Self { catalog, ingester, engine, compaction, retention, peers, store_contact, background, stopping })
+        Ok(Self { catalog, ingester, engine, compaction, retention, peers, store_contact, access, background, stopping })
     }
 
     /// Stores what waits and ends the tasks. To be called once no more requests come.

@@ -8,7 +8,7 @@ use serde_yaml_ng::Value;
 use crate::config::retention_rule::RetentionRule;
 use crate::config::size::ByteSize;
 use crate::config::span::Span;
-use crate::config::{LogFormat, LogLevel};
+use crate::config::{AuthMode, LogFormat, LogLevel};
 use crate::limits::DeletionMode;
 
 /// What a key holds.
@@ -74,6 +74,8 @@ pub const KEYS: &[Key] = &[
     key("tenancy.enabled", Kind::Boolean),
     key("tenancy.default", Kind::Text),
     key("tenancy.multi_tenant_queries", Kind::Boolean),
+    key("auth.mode", Kind::OneOf(AuthMode::NAMES)),
+    key("auth.kubeconfig", Kind::Text),
     key("peers", Kind::TextList),
     key("limits.ingestion_rate_mb", Kind::Number),
     key("limits.ingestion_burst_size_mb", Kind::Number),

@@ -53,6 +53,7 @@ pub struct Config {
     /// Behave as Loki where its own users call it a bug: its rate limits and age limits, the refusal of entries too far behind.
     pub strict_loki: bool,
     pub tenancy: Tenancy,
+    pub auth: Auth,
     /// Where the replicas that share this store answer, such as `http://10.0.0.7:3100`; this one may be among them. They share the background work.
     pub peers: Vec<String>,
 }
@@ -77,6 +78,7 @@ impl Default for Config {
             overrides: BTreeMap::new(),
             strict_loki: false,
             tenancy: Tenancy::default(),
+            auth: Auth::default(),
             peers: Vec::new(),
         }
     }
@@ -230,6 +232,30 @@ impl Default for Tenancy {
     fn default() -> Self {
         Self { enabled: false, default: "fake".to_owned(), multi_tenant_queries: false }
     }
+}
+
+/// Who may read.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    pub mode: AuthMode,
+    /// How to reach the Kubernetes API; empty: as the pod's service account. That needs the ClusterRoles `system:auth-delegator` and
+    /// `tailwater:namespaces`.
+    pub kubeconfig: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// Everybody who gets here, within their tenant: a gateway decides who that is.
+    #[default]
+    None,
+    /// Who may `get pods/log` in Kubernetes, namespace by namespace.
+    Kubernetes,
+}
+
+impl AuthMode {
+    pub const NAMES: &'static [&'static str] = &["none", "kubernetes"];
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

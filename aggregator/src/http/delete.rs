@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
@@ -23,6 +23,7 @@ use tailwater_storage::manifest::{Change, CommitError, Conflict, ManifestState, 
 use tailwater_storage::store::{Created, paths};
 use ulid::Ulid;
 
+use crate::access::Caller;
 use crate::config::span::Span;
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
@@ -92,16 +93,16 @@ struct Asked {
 }
 
 impl DeleteState {
-    fn asked(&self, headers: &HeaderMap, query: Option<&str>, body: &Bytes) -> Result<Asked, ApiError> {
-        let tenant = self.read.tenancy.writer(headers)?;
+    fn asked(&self, caller: &Caller, query: Option<&str>, body: &Bytes) -> Result<Asked, ApiError> {
+        let tenant = self.read.tenancy.writer(caller)?;
         let now = self.read.clock.now();
-        if !self.read.access(&tenant, now).is_unrestricted() {
+        if !caller.rights().access(&tenant).is_unrestricted() {
             return Err(DeleteRefused::Restricted.into());
         }
         if self.read.limits.of(&tenant).deletion_mode == DeletionMode::Disabled {
             return Err(DeleteRefused::NotEnabled.into());
         }
-        Ok(Asked { tenant, form: Form::new(headers, query, body), now })
+        Ok(Asked { tenant, form: Form::new(caller, query, body), now })
     }
 
     async fn store(&self, tenant: &TenantId, request: &Tombstone) -> Result<(), ApiError> {
@@ -132,8 +133,8 @@ fn unavailable(error: &impl std::fmt::Display) -> ApiError {
     ApiError::Unavailable { reason: error.to_string(), retry_after: RETRY_AFTER }
 }
 
-async fn add(State(state): State<DeleteState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn add(State(state): State<DeleteState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let options = PipelineOptions { strict_loki: state.read.is_strict };
     let request = requested(&asked.form, asked.now, options, TombstoneId(Ulid::new()))?;
     state.store(&asked.tenant, &request).await?;
@@ -243,8 +244,8 @@ fn seconds(time: i64) -> Number {
     }
 }
 
-async fn list(State(state): State<DeleteState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn list(State(state): State<DeleteState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let range = match (asked.form.get("start"), asked.form.get("end")) {
         ("", _) | (_, "") => None,
         (start, end) => Some((parse_time("start", start)?, parse_time("end", end)?)),
@@ -260,13 +261,8 @@ fn listed(manifest: &ManifestState, compactor: &Compactor, range: Option<(i64, i
     found.into_iter().map(|request| Listed::new(request, compactor.erased_percent(manifest, request))).collect()
 }
 
-async fn cancel(
-    State(state): State<DeleteState>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn cancel(State(state): State<DeleteState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let id = Ulid::from_string(asked.form.get("request_id")).map_err(|_| DeleteRefused::Unknown)?;
     let id = TombstoneId(id);
     let manifest = state.catalog.manifest(&asked.tenant);
@@ -293,6 +289,7 @@ async fn cancel(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderMap;
 
     /// 2026-01-20 10:00:00.25 UTC.
     const NOW: i64 = 1_768_903_200_250_000_000;

@@ -20,6 +20,7 @@ use tailwater_logql::literal::parse_go_float;
 use tailwater_logql::parse_selector;
 use tailwater_logql::validate::check_stages;
 
+use crate::access::Caller;
 use crate::detected_fields::{self, DetectedField};
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
@@ -41,10 +42,10 @@ pub fn routes(state: ReadState) -> Router {
         .with_state(state)
 }
 
-async fn fields(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn fields(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let question = FieldQuestion::of(&asked)?;
-    let fields = detected_fields::detect(&question.newest_lines(&state, &headers, &asked).await?, question.limit as usize);
+    let fields = detected_fields::detect(&question.newest_lines(&state, &caller, &asked).await?, question.limit as usize);
     if fields.is_empty() {
         return Ok(nothing());
     }
@@ -55,21 +56,21 @@ async fn fields(State(state): State<ReadState>, headers: HeaderMap, RawQuery(que
 async fn values(
     State(state): State<ReadState>,
     Path(name): Path<String>,
-    headers: HeaderMap,
+    caller: Caller,
     RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let question = FieldQuestion::of(&asked)?;
-    let values = detected_fields::values(&question.newest_lines(&state, &headers, &asked).await?, &name, question.limit as usize);
+    let values = detected_fields::values(&question.newest_lines(&state, &caller, &asked).await?, &name, question.limit as usize);
     if values.is_empty() {
         return Ok(nothing());
     }
     Ok(response::json(&json!({"values": values, "limit": question.limit})))
 }
 
-async fn labels(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn labels(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let Bounds { start, end } = Bounds::of(&asked.form, asked.now)?.checked()?;
     let selectors = match asked.form.get("query") {
         "" => Vec::new(),

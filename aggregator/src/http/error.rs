@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use tailwater_engine::QueryError;
 use tailwater_logql::{ParseError, SelectorError};
 
+use crate::access::AccessRefused;
 use crate::http::delete::DeleteRefused;
 use crate::http::range::ParameterError;
 use crate::http::tenant::TenantError;
@@ -59,6 +60,8 @@ pub enum ApiError {
     #[error("merging responses requires at least one response")]
     NothingToMerge,
     #[error(transparent)]
+    Access(#[from] AccessRefused),
+    #[error(transparent)]
     Query(#[from] QueryError),
     #[error(transparent)]
     Push(#[from] PushRefused),
@@ -103,6 +106,7 @@ impl ApiError {
             | Self::EntriesRefused { .. }
             | Self::RequestCut => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Access(refused) => access_status(refused),
             Self::Query(error) => query_status(error),
             Self::Delete(refused) => delete_status(refused),
             Self::Push(refused) => push_status(refused),
@@ -126,6 +130,14 @@ impl ApiError {
             Self::OverBudget { retry_after } | Self::Unavailable { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
+    }
+}
+
+fn access_status(refused: &AccessRefused) -> StatusCode {
+    match refused {
+        AccessRefused::Unauthenticated | AccessRefused::Unknown | AccessRefused::Signature(_) => StatusCode::UNAUTHORIZED,
+        AccessRefused::Forbidden { .. } | AccessRefused::NotClusterWide { .. } => StatusCode::FORBIDDEN,
+        AccessRefused::TooManyNamespaces { .. } | AccessRefused::Policy(_) => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -202,6 +214,9 @@ impl ApiError {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if matches!(self, Self::Access(_)) && status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(wait) = self.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }

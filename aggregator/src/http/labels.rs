@@ -3,7 +3,6 @@
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
 use tailwater_engine::request::TimeRange;
@@ -11,6 +10,7 @@ use tailwater_engine::scope::TENANT_LABEL;
 use tailwater_logql::ast::Selector;
 use tailwater_logql::parse_selector;
 
+use crate::access::Caller;
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
 use crate::http::query::ReadState;
@@ -41,8 +41,8 @@ fn found(data: Vec<String>) -> Response {
     json(&Found { status: "success", data })
 }
 
-async fn names(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn names(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let (range, selector) = question(&asked.form, asked.now)?;
     Ok(found(state.engine.label_names(state.scope(&asked), selector.as_ref(), range).await?))
 }
@@ -50,11 +50,11 @@ async fn names(State(state): State<ReadState>, headers: HeaderMap, RawQuery(quer
 async fn values(
     State(state): State<ReadState>,
     Path(name): Path<String>,
-    headers: HeaderMap,
+    caller: Caller,
     RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let (range, selector) = question(&asked.form, asked.now)?;
     if name == TENANT_LABEL && state.tenancy.enabled && state.tenancy.multi_tenant_queries {
         return Ok(found(asked.tenants.iter().map(ToString::to_string).collect()));
@@ -81,6 +81,7 @@ pub(crate) fn catalogue_range(bounds: Bounds) -> Result<TimeRange, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderMap;
 
     fn refusal(query: &str) -> String {
         let form = Form::new(&HeaderMap::new(), Some(query), &Bytes::new());

@@ -3,11 +3,11 @@
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
-use axum::http::HeaderMap;
 use axum::response::Response;
 use tailwater_logql::ast::{Expr, LineFilter, LineFilterArg, LineFilterOp, Stage};
 use tailwater_logql::validate::check_stages;
 
+use crate::access::Caller;
 use crate::http::error::ApiError;
 use crate::http::form::MAX_FORM_BYTES;
 use crate::http::query::{RangeParameters, ReadState, found_logs};
@@ -19,8 +19,8 @@ pub fn routes(state: ReadState) -> Router {
     Router::new().route("/api/prom/query", reading(logs)).layer(DefaultBodyLimit::max(MAX_FORM_BYTES)).with_state(state)
 }
 
-async fn logs(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn logs(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let parameters = RangeParameters::of(&asked.form, asked.now)?;
     let mut expression = tailwater_logql::parse(asked.form.get("query"))?;
     if let Expr::Log(log) = &mut expression {
@@ -28,7 +28,7 @@ async fn logs(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query
     }
     check_stages(&expression, &|_: &_| Ok(()))?;
     let Expr::Log(log) = expression else { return Err(ApiError::LegacyMetricQuery) };
-    Ok(stream(LegacyLogsBody::new(found_logs(&state, &headers, &asked, parameters, log, false).await?)))
+    Ok(stream(LegacyLogsBody::new(found_logs(&state, &caller, &asked, parameters, log, false).await?)))
 }
 
 /// What `regexp` asks of lines besides.

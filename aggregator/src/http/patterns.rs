@@ -8,7 +8,6 @@ use std::ops::ControlFlow;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Value, json};
 use tailwater_engine::QueryError;
@@ -19,6 +18,7 @@ use tailwater_logql::ast::{
 };
 use tailwater_logql::validate::check_stages;
 
+use crate::access::Caller;
 use crate::http::error::ApiError;
 use crate::http::form::MAX_FORM_BYTES;
 use crate::http::query::{Asked, ReadState, visible};
@@ -38,13 +38,8 @@ pub fn routes(state: ReadState) -> Router {
     Router::new().route("/loki/api/v1/patterns", reading(patterns)).layer(DefaultBodyLimit::max(MAX_FORM_BYTES)).with_state(state)
 }
 
-async fn patterns(
-    State(state): State<ReadState>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn patterns(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let bounds = Bounds::of(&asked.form, asked.now)?;
     let step = range::step(&asked.form, bounds)?;
     let expression = tailwater_logql::parse(asked.form.get("query"))?;
@@ -56,7 +51,7 @@ async fn patterns(
     // A range that ends before it begins holds no lines; that is all there is to say of it.
     let found = match visible(bounds, asked.limits.max_query_lookback, asked.now) {
         Some(bounds) if bounds.start <= bounds.end => {
-            let limits = state.query_limits(&headers, &asked.limits);
+            let limits = state.query_limits(&caller, &asked.limits);
             let sampling = Sampling { state: &state, asked: &asked, limits: &limits, expr };
             tokio::time::timeout(limits.timeout, sampling.mine(bounds, step)).await.map_err(|_| QueryError::Timeout)??
         }

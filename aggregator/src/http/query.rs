@@ -8,7 +8,6 @@ use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::Response;
-use tailwater_engine::access::AllowedNamespaces;
 use tailwater_engine::answer::{LogAnswer, MetricAnswer, MetricValue, Statistics};
 use tailwater_engine::request::{LogRequest, MetricRequest, QueryLimits, TimeRange};
 use tailwater_engine::{Access, Engine, Scope};
@@ -16,6 +15,7 @@ use tailwater_logql::ast::{Expr, LogExpr, LogRange, MetricExpr, Selector, Vector
 use tailwater_logql::validate::check_stages;
 use tailwater_storage::entry::TenantId;
 
+use crate::access::{Caller, Rights};
 use crate::clock::Clock;
 use crate::config::Tenancy;
 use crate::config::size::ByteSize;
@@ -50,23 +50,25 @@ pub(crate) struct Asked {
     pub(crate) form: Form,
     /// Nanoseconds since the epoch.
     pub(crate) now: i64,
+    /// What the answer is kept within.
+    pub(crate) rights: Rights,
 }
 
 impl ReadState {
-    pub(crate) fn asked(&self, headers: &HeaderMap, query: Option<&str>, body: &Bytes) -> Result<Asked, ApiError> {
-        let tenants = self.tenancy.readers(headers)?;
+    pub(crate) fn asked(&self, caller: &Caller, query: Option<&str>, body: &Bytes) -> Result<Asked, ApiError> {
+        let tenants = self.tenancy.readers(caller)?;
         let limits = self.limits.of_all(&tenants);
-        Ok(Asked { tenants, limits, form: Form::new(headers, query, body), now: self.clock.now() })
+        Ok(Asked { tenants, limits, form: Form::new(caller, query, body), now: self.clock.now(), rights: caller.rights().clone() })
     }
 
     /// Whose data may be seen, and what of it is neither deleted nor past its retention.
-    pub(crate) fn access(&self, tenant: &TenantId, now: i64) -> Access {
-        Access::new(tenant.clone(), AllowedNamespaces::All).without(self.retention.hidden(tenant, now))
+    pub(crate) fn access(&self, rights: &Rights, tenant: &TenantId, now: i64) -> Access {
+        rights.access(tenant).without(self.retention.hidden(tenant, now))
     }
 
     /// The same of every tenant of a request.
     pub(crate) fn scope(&self, asked: &Asked) -> Scope {
-        Scope::of_all(asked.tenants.iter().map(|tenant| self.access(tenant, asked.now)))
+        Scope::of_all(asked.tenants.iter().map(|tenant| self.access(&asked.rights, tenant, asked.now)))
     }
 
     /// Refuses a query whose selectors, each over its range, name more bytes than may be read.
@@ -129,8 +131,8 @@ pub(crate) fn encoding_flags(headers: &HeaderMap) -> EncodingFlags {
     EncodingFlags::parse(headers.get("x-loki-response-encoding-flags").and_then(|value| value.to_str().ok()).unwrap_or_default())
 }
 
-async fn instant(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn instant(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     range::limit(&asked.form)?;
     let time = match asked.form.get("time") {
         "" => asked.now,
@@ -147,25 +149,20 @@ async fn instant(State(state): State<ReadState>, headers: HeaderMap, RawQuery(qu
     state.check_metric_bytes(&asked, &metric, bounds).await?;
     let request = MetricRequest { expr: metric, start: time, end: time, step: 1 };
     let answer = match visible(bounds, asked.limits.max_query_lookback, asked.now) {
-        Some(_) => state.engine.metrics(state.scope(&asked), request, &state.query_limits(&headers, &asked.limits)).await?,
+        Some(_) => state.engine.metrics(state.scope(&asked), request, &state.query_limits(&caller, &asked.limits)).await?,
         None => no_series(),
     };
     Ok(stream(MetricsBody::instant(answer, time)))
 }
 
-async fn over_range(
-    State(state): State<ReadState>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn over_range(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let parameters = RangeParameters::of(&asked.form, asked.now)?;
     let expression = tailwater_logql::parse(asked.form.get("query"))?;
     check_stages(&expression, &|_: &_| Ok(()))?;
     match expression {
-        Expr::Log(log) => logs(&state, &headers, &asked, parameters, log).await,
-        Expr::Metric(metric) => metrics(&state, &headers, &asked, parameters, metric).await,
+        Expr::Log(log) => logs(&state, &caller, &asked, parameters, log).await,
+        Expr::Metric(metric) => metrics(&state, &caller, &asked, parameters, metric).await,
     }
 }
 
@@ -326,7 +323,7 @@ fn check_switched_off(metric: &MetricExpr) -> Result<(), ApiError> {
 }
 
 /// Every `{…}[range]` of a metric.
-fn log_ranges<'a>(metric: &'a MetricExpr, found: &mut Vec<&'a LogRange>) {
+pub(crate) fn log_ranges<'a>(metric: &'a MetricExpr, found: &mut Vec<&'a LogRange>) {
     match metric {
         MetricExpr::Range(aggregation) => found.push(&aggregation.range),
         MetricExpr::Vector(aggregation) => log_ranges(&aggregation.inner, found),

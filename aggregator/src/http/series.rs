@@ -3,12 +3,12 @@
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
-use axum::http::HeaderMap;
 use axum::response::Response;
 use tailwater_logql::ast::Selector;
 use tailwater_logql::labels::LabelSet;
 use tailwater_logql::{parse_any_selector, parse_selector};
 
+use crate::access::Caller;
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
 use crate::http::labels::catalogue_range;
@@ -26,8 +26,8 @@ pub fn routes(state: ReadState) -> Router {
         .with_state(state)
 }
 
-async fn series(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn series(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let range = catalogue_range(Bounds::of(&asked.form, asked.now)?)?;
     let selectors = selectors(&asked.form)?;
     let series = state.engine.series(state.scope(&asked), &selectors, range).await?;
@@ -74,6 +74,7 @@ impl Answer for SeriesBody {
 mod tests {
     use super::*;
     use crate::http::response::tests::whole;
+    use axum::http::HeaderMap;
 
     fn asked(query: &str) -> Result<usize, String> {
         let form = Form::new(&HeaderMap::new(), Some(query), &Bytes::new());

@@ -4,13 +4,13 @@
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Value, json};
 use tailwater_engine::answer::{IndexStatistics, Statistics};
 use tailwater_engine::request::TimeRange;
 use tailwater_logql::parse_selector;
 
+use crate::access::Caller;
 use crate::config::size::ByteSize;
 use crate::http::error::ApiError;
 use crate::http::form::MAX_FORM_BYTES;
@@ -27,8 +27,8 @@ pub fn routes(state: ReadState) -> Router {
         .with_state(state)
 }
 
-async fn stats(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn stats(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let Bounds { start, end } = RangeParameters::of(&asked.form, asked.now)?.bounds;
     let selector = parse_selector(asked.form.get("query"))?;
     let found = state.engine.index_stats(state.scope(&asked), &selector, TimeRange { start, end }).await?;
@@ -40,8 +40,8 @@ fn told(found: IndexStatistics) -> Value {
 }
 
 /// All there is as one shard.
-async fn shards(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
+async fn shards(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let Bounds { start, end } = RangeParameters::of(&asked.form, asked.now)?.bounds;
     let target =
         ByteSize::parse(asked.form.get("targetBytesPerShard")).map_err(|error| ApiError::BadRequest { text: error.to_string() })?;

@@ -1,5 +1,6 @@
 //! The whole surface over a store in a folder, mostly without a socket.
 
+mod access;
 mod deletion;
 mod discovery;
 mod reloading;
@@ -55,12 +56,18 @@ impl Surface {
 
     /// A replica on a folder that others may be on too.
     async fn on(folder: Arc<tempfile::TempDir>, yaml: &str) -> Self {
+        Self::adjusted(folder, yaml, |_| {}).await
+    }
+
+    /// With parts that are not as the program would make them.
+    pub(super) async fn adjusted(folder: Arc<tempfile::TempDir>, yaml: &str, adjust: impl FnOnce(&mut Parts)) -> Self {
         let file = serde_yaml_ng::from_str(yaml).expect("YAML");
         let mut config: Config = merge(&file, &[], &[]).expect("a configuration").config;
         config.storage.filesystem.path = folder.path().to_owned();
         let manual = Arc::new(ManualClock::new(NOW));
         let clock: Arc<dyn Clock> = Arc::clone(&manual) as Arc<dyn Clock>;
-        let parts = Parts::start(&config, Arc::clone(&clock)).await.expect("a store");
+        let mut parts = Parts::start(&config, Arc::clone(&clock)).await.expect("a store");
+        adjust(&mut parts);
         let lifecycle = Lifecycle::default();
         let log_level = LogLevelControl::new(config.log_level, |_| {});
         let router = endpoints(config, clock, log_level, &parts, lifecycle.clone());

@@ -10,6 +10,7 @@ use tailwater_engine::request::{VolumeGrouping, VolumeRequest};
 use tailwater_logql::ast::Selector;
 use tailwater_logql::{SelectorError, parse_any_selector, parse_selector};
 
+use crate::access::Caller;
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
 use crate::http::query::{Asked, ReadState, check_selector, no_series, visible};
@@ -28,14 +29,14 @@ pub fn routes(state: ReadState) -> Router {
         .with_state(state)
 }
 
-async fn whole(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
-    answer(&state, &headers, &asked, |_, _| Ok(None)).await
+async fn whole(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
+    answer(&state, &caller, &asked, |_, _| Ok(None)).await
 }
 
-async fn by_step(State(state): State<ReadState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    let asked = state.asked(&headers, query.as_deref(), &body)?;
-    answer(&state, &headers, &asked, |form, bounds| range::step(form, bounds).map(Some)).await
+async fn by_step(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
+    answer(&state, &caller, &asked, |form, bounds| range::step(form, bounds).map(Some)).await
 }
 
 type Step = fn(&Form, Bounds) -> Result<Option<i64>, ParameterError>;

@@ -1,5 +1,6 @@
 //! `v1/cluster.json`: the store's format version, its identity and the key its replicas know each other by. Created once.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,9 +18,32 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Cluster {
     pub format_version: u32,
     pub cluster_id: String,
-    /// 32 random bytes in hexadecimal digits.
-    peer_key: String,
+    peer_key: PeerKey,
 }
+
+/// What the replicas of a store sign with for each other: 32 random bytes in hexadecimal digits. It is shown nowhere.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PeerKey(String);
+
+impl PeerKey {
+    pub fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for PeerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PeerKey")
+    }
+}
+
+/// Digits of a peer key.
+const KEY_DIGITS: usize = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -43,7 +67,7 @@ impl Cluster {
         }
         let mut key = [0u8; 32];
         getrandom::fill(&mut key).map_err(ClusterError::Random)?;
-        let peer_key = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let peer_key = PeerKey(key.iter().map(|byte| format!("{byte:02x}")).collect());
         let new = Self { format_version: FORMAT_VERSION, cluster_id: Ulid::new().to_string(), peer_key };
         let bytes = serde_json::to_vec_pretty(&new).map_err(|error| ClusterError::Damaged { reason: error.to_string() })?;
         store.create(paths::CLUSTER, bytes.into(), PATIENCE).await?;
@@ -53,10 +77,18 @@ impl Cluster {
         }
     }
 
+    pub fn peer_key(&self) -> &PeerKey {
+        &self.peer_key
+    }
+
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ClusterError> {
         let cluster: Self = serde_json::from_slice(bytes).map_err(|error| ClusterError::Damaged { reason: error.to_string() })?;
         if cluster.format_version > FORMAT_VERSION {
             return Err(ClusterError::FromTheFuture { found: cluster.format_version });
+        }
+        // Whoever knows the key may read everything: a short one would be no key.
+        if cluster.peer_key.0.len() != KEY_DIGITS {
+            return Err(ClusterError::Damaged { reason: format!("its peer key has not {KEY_DIGITS} digits") });
         }
         Ok(cluster)
     }
@@ -74,8 +106,16 @@ mod tests {
         let (first, second) = tokio::join!(Cluster::open(&store), Cluster::open(&store));
         let first = first.expect("opens");
         assert_eq!(first, second.expect("opens"));
-        assert_eq!(first.peer_key.len(), 64);
+        assert_eq!((first.peer_key.as_bytes().len(), format!("{:?}", first.peer_key)), (KEY_DIGITS, "PeerKey".to_owned()));
         assert_eq!(Cluster::open(&store).await.expect("opens"), first);
+    }
+
+    #[tokio::test]
+    async fn a_store_without_a_key_is_refused() {
+        let store = Store::new(Arc::new(InMemory::new()), "");
+        let text = br#"{"format_version":1,"cluster_id":"x","peer_key":""}"#;
+        store.create(paths::CLUSTER, text.as_slice().to_vec().into(), PATIENCE).await.expect("stores");
+        assert!(matches!(Cluster::open(&store).await, Err(ClusterError::Damaged { .. })));
     }
 
     #[tokio::test]

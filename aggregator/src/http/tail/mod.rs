@@ -27,6 +27,7 @@ use axum::routing::get;
 use tailwater_logql::ast::{Expr, LogExpr};
 use tailwater_logql::validate::check_stages;
 
+use crate::access::Caller;
 use crate::http::error::ApiError;
 use crate::http::method_not_allowed;
 use crate::http::query::{Asked, ReadState, encoding_flags};
@@ -104,7 +105,8 @@ async fn tail(State(state): State<TailState>, RawQuery(query): RawQuery, request
     let (mut parts, _) = request.into_parts();
     // One tenant and no more, as for a push.
     let tenant = state.read.tenancy.writer(&parts.headers)?;
-    let asked = state.read.asked(&parts.headers, query.as_deref(), &Bytes::new())?;
+    let Ok(caller) = Caller::from_request_parts(&mut parts, &()).await;
+    let asked = state.read.asked(&caller, query.as_deref(), &Bytes::new())?;
     let parameters = TailParameters::of(&asked, encoding_flags(&parts.headers))?;
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await;
     let upgrade = upgrade.map_err(|_| ApiError::BadRequest { text: "Bad Request\n".to_owned() })?;

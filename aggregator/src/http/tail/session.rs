@@ -23,8 +23,11 @@ use crate::http::tail::permits::Permit;
 use crate::http::tail::{MAX_DURATION, TailParameters, TailState};
 use crate::ingest::subscription::Subscription;
 
-/// How often a session looks whether the program is stopping, and whether a slow client has room again.
+/// How often a session looks whether the program is stopping, whether its rights still hold, and whether a slow client has room again.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a client is told whose rights are gone.
+const WITHDRAWN: &str = "the right to read these logs was withdrawn";
 
 /// Why a tail ends; `None` in a result stands for a client that went away.
 type End = Option<String>;
@@ -87,7 +90,7 @@ impl Session {
         let matchers = expr.selector.matchers.iter().map(StreamMatcher::new).collect::<Result<Vec<_>, _>>()?;
         let options = PipelineOptions { strict_loki: self.query_limits.strict_loki };
         let pipeline = Pipeline::compile(&expr.stages, None, &NeededLabels::All, &options)?.with_now(self.asked.now);
-        let access = self.state.read.access(&self.tenant, self.asked.now);
+        let access = self.state.read.access(&self.asked.rights, &self.tenant, self.asked.now);
         let selects = move |labels: &Pairs| {
             let is_asked = matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()));
             if is_asked { access.of_stream(labels) } else { None }
@@ -149,6 +152,9 @@ impl Session {
                 return Some(reason);
             }
             if look <= now {
+                if !self.asked.rights.still_hold().await {
+                    return Some(WITHDRAWN.to_owned());
+                }
                 look = now + LOOK_INTERVAL;
             }
         }
@@ -168,6 +174,9 @@ impl Session {
             tokio::select! {
                 () = outbox.gone() => return None,
                 () = sleep_until(Instant::now() + LOOK_INTERVAL) => {}
+            }
+            if !self.asked.rights.still_hold().await {
+                return Some(WITHDRAWN.to_owned());
             }
             if let Some(reason) = self.over(Instant::now(), deadline) {
                 return Some(reason);
