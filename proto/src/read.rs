@@ -46,6 +46,17 @@ impl<'a> StreamView<'a> {
         Entries(Fields::new("Stream", self.bytes))
     }
 
+    /// How many entries there are, and the bytes of their messages, in which their lines lie; what cannot be read ends the count.
+    pub fn size(&self) -> (usize, usize) {
+        let mut fields = Fields::new("Stream", self.bytes);
+        let (mut entries, mut bytes) = (0, 0);
+        while let Some(Ok(entry)) = fields.next_bytes_of(field::STREAM_ENTRIES) {
+            entries += 1;
+            bytes += entry.len();
+        }
+        (entries, bytes)
+    }
+
     /// Pairs meant for every entry of this stream in this request that has no pair of the name.
     pub fn shared_metadata(&self) -> PairViews<'a> {
         PairViews { fields: Fields::new("Stream", self.bytes), number: field::STREAM_SHARED_METADATA }

@@ -85,6 +85,8 @@ fn walk_stream(stream: StreamView<'_>, builder: &mut BatchBuilder<'_>) -> Result
 
 fn begin_stream(stream: StreamView<'_>, builder: &mut BatchBuilder<'_>) -> Result<(), PushRefused> {
     builder.stream(stream.labels()?)?;
+    let (entries, bytes) = stream.size();
+    builder.expect(entries, bytes);
     for pair in stream.shared_metadata() {
         let (name, value) = pair?;
         builder.shared_pair(name, value)?;

@@ -32,6 +32,8 @@ pub const MAX_STREAMS: u64 = 1_000_000;
 pub const MAX_LABEL_TEXT: usize = 16 << 20;
 /// A stream without entries, in memory.
 const STREAM_OVERHEAD: usize = 640;
+/// An entry without its line, in memory.
+const ENTRY_OVERHEAD: usize = 32;
 
 /// What all pushes share.
 #[derive(Debug, Default)]
@@ -198,6 +200,13 @@ impl BatchBuilder<'_> {
         Ok(())
     }
 
+    /// Makes room for entries of the current stream that are about to come, as far as they may.
+    pub(crate) fn expect(&mut self, entries: usize, line_bytes: usize) {
+        let Current::Open(place) = self.current else { return };
+        let room = MAX_BATCH_BYTES.saturating_sub(self.bytes);
+        self.open[place].entries.reserve(entries.min(room / ENTRY_OVERHEAD), line_bytes.min(room));
+    }
+
     fn end_stream(&mut self) {
         self.shared.clear();
         self.own.clear();
@@ -258,7 +267,7 @@ impl BatchBuilder<'_> {
 
     /// An entry of the current stream. `seconds` and `nanos` are as pushed.
     pub(crate) fn entry(&mut self, seconds: i64, nanos: i32, line: &[u8]) -> Result<(), PushRefused> {
-        self.grow(line.len() + 32)?;
+        self.grow(line.len() + ENTRY_OVERHEAD)?;
         let place = match &mut self.current {
             Current::Open(place) => *place,
             Current::Refused { lines, bytes, .. } => {

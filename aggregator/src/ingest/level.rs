@@ -196,11 +196,8 @@ fn logfmt_level(line: &[u8]) -> Option<&[u8]> {
             at += 1;
             continue;
         }
-        let start = at;
-        while at < line.len() && line[at] > b' ' && !matches!(line[at], b'=' | b'"') {
-            at += 1;
-        }
-        let key = &line[start..at];
+        let key = unquoted(&line[at..]);
+        at += key.len();
         match line.get(at) {
             Some(b'=') if !key.is_empty() => at += 1,
             Some(b'=' | b'"') => break,
@@ -227,14 +224,15 @@ fn logfmt_value(line: &[u8], at: usize) -> Option<(&[u8], usize)> {
         let value = scan.string()?;
         return Some((value, scan.at));
     }
-    let mut end = at;
-    while end < line.len() && line[end] > b' ' {
-        if matches!(line[end], b'=' | b'"') {
-            return None;
-        }
-        end += 1;
-    }
-    Some((&line[at..end], end))
+    let value = unquoted(&line[at..]);
+    let end = at + value.len();
+    (!matches!(line.get(end), Some(b'=' | b'"'))).then_some((value, end))
+}
+
+/// What stands before the next blank, `=` or quote.
+fn unquoted(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|&byte| BOUNDS[usize::from(byte)] & ENDS_UNQUOTED != 0);
+    &text[..end.unwrap_or(text.len())]
 }
 
 /// How much a key is preferred (0 is most); names differ only in case there.
@@ -245,26 +243,30 @@ fn logfmt_rank(key: &[u8]) -> Option<usize> {
 
 /// The first whole word of a free text that names a level.
 fn level_in_text(line: &[u8]) -> Level {
-    let mut at_start = true;
-    for (position, &byte) in line.iter().enumerate() {
-        if at_start && let Some(level) = level_word(&line[position..]) {
+    let mut rest = line;
+    loop {
+        if let Some(level) = level_word(rest) {
             return level;
         }
-        at_start = BOUNDS[usize::from(byte)] & BEFORE_WORD != 0;
+        // Nothing but a look at a table between two words: most lines go through here to their end.
+        match rest.iter().position(|&byte| BOUNDS[usize::from(byte)] & BEFORE_WORD != 0) {
+            Some(bound) => rest = &rest[bound + 1..],
+            None => return Level::Unknown,
+        }
     }
-    Level::Unknown
 }
 
 /// The level that the text begins with, as a whole word. The longer of two words that begin alike comes first.
 fn level_word(text: &[u8]) -> Option<Level> {
-    let words: &[(&[u8], Level)] = match text.first()? | 0x20 {
-        b't' => &[(b"trace", Level::Trace)],
-        b'd' => &[(b"debug", Level::Debug)],
-        b'f' => &[(b"fatal", Level::Fatal)],
-        b'c' => &[(b"critical", Level::Critical)],
-        b'e' => &[(b"error", Level::Error), (b"err", Level::Error)],
-        b'w' => &[(b"warning", Level::Warn), (b"warn", Level::Warn)],
-        b'i' => &[(b"info", Level::Info)],
+    // Two letters rule out nearly all words.
+    let words: &[(&[u8], Level)] = match [text.first()? | 0x20, text.get(1)? | 0x20] {
+        [b't', b'r'] => &[(b"trace", Level::Trace)],
+        [b'd', b'e'] => &[(b"debug", Level::Debug)],
+        [b'f', b'a'] => &[(b"fatal", Level::Fatal)],
+        [b'c', b'r'] => &[(b"critical", Level::Critical)],
+        [b'e', b'r'] => &[(b"error", Level::Error), (b"err", Level::Error)],
+        [b'w', b'a'] => &[(b"warning", Level::Warn), (b"warn", Level::Warn)],
+        [b'i', b'n'] => &[(b"info", Level::Info)],
         _ => return None,
     };
     let is_whole = |after: Option<&u8>| after.is_none_or(|&byte| BOUNDS[usize::from(byte)] & AFTER_WORD != 0);
@@ -274,8 +276,9 @@ fn level_word(text: &[u8]) -> Option<Level> {
 
 const BEFORE_WORD: u8 = 1;
 const AFTER_WORD: u8 = 2;
+const ENDS_UNQUOTED: u8 = 4;
 
-/// On which side of a word each byte may stand.
+/// On which side of a word each byte may stand, and whether it ends a key or value without quotes.
 const BOUNDS: [u8; 256] = {
     let mut bounds = [0; 256];
     let (before, after) = (b" \t\n[({\"=", b" \t\n[](){}:,!\"=");
@@ -287,6 +290,13 @@ const BOUNDS: [u8; 256] = {
     index = 0;
     while index < after.len() {
         bounds[after[index] as usize] |= AFTER_WORD;
+        index += 1;
+    }
+    index = 0;
+    while index < 256 {
+        if index <= b' ' as usize || index == b'=' as usize || index == b'"' as usize {
+            bounds[index] |= ENDS_UNQUOTED;
+        }
         index += 1;
     }
     bounds

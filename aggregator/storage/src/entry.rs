@@ -115,6 +115,15 @@ impl StreamEntries {
         }
     }
 
+    /// Makes room for so many entries more, and bytes of their lines.
+    pub fn reserve(&mut self, entries: usize, line_bytes: usize) {
+        self.timestamps.reserve(entries);
+        self.line_ends.reserve(entries);
+        self.line_bytes.reserve(line_bytes);
+        self.line_hashes.reserve(entries);
+        self.metadata_of.reserve(entries);
+    }
+
     /// Interns a metadata set; entries that share one pay for it once.
     pub fn intern(&mut self, metadata: Metadata) -> MetadataHandle {
         if let Some(&index) = self.metadata_index.get(&metadata) {

@@ -152,7 +152,11 @@ impl ChunkWriter {
             page_statistics.push(PageEncodingStats { page_type: PageType::DICTIONARY_PAGE, encoding: Encoding::PLAIN, count: 1 });
         }
         let first_data_page = bytes.len();
-        bytes.extend_from_slice(&self.stored);
+        if bytes.is_empty() {
+            bytes = std::mem::take(&mut self.stored);
+        } else {
+            bytes.extend_from_slice(&self.stored);
+        }
         page_statistics.extend(self.encodings.iter().map(|&(encoding, count)| PageEncodingStats {
             page_type: PageType::DATA_PAGE,
             encoding,

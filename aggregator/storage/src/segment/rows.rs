@@ -40,6 +40,7 @@ impl SegmentRows {
         let mut result = Self { row_groups: Vec::new(), duplicates: 0 };
         for (tenant, streams) in tenants {
             let mut open = Builder::new(tenant.clone(), row_group_bytes);
+            open.rows.reserve(streams.values().flatten(), row_group_bytes);
             for (_, parts) in streams {
                 result.duplicates += open.append_stream(&parts, &mut result.row_groups);
             }
@@ -79,6 +80,16 @@ impl OpenRows {
             metadata_of: Vec::new(),
             metadata_sets: Vec::new(),
         }
+    }
+
+    /// Makes room for all of these entries at once, up to a row group.
+    fn reserve<'e>(&mut self, entries: impl Iterator<Item = &'e &'e StreamEntries>, row_group_bytes: usize) {
+        let (rows, bytes) = entries.fold((0, 0), |(rows, bytes), entries| (rows + entries.len(), bytes + entries.line_bytes_len()));
+        self.timestamps.reserve_exact(rows);
+        self.line_offsets.reserve_exact(rows);
+        self.line_text.reserve_exact(bytes.min(row_group_bytes));
+        self.line_hashes.reserve_exact(rows);
+        self.metadata_of.reserve_exact(rows);
     }
 
     fn rows(&self) -> usize {
