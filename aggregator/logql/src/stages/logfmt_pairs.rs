@@ -53,14 +53,14 @@ impl<'l> Pairs<'l> {
         loop {
             match self.next_strict()? {
                 Ok(pair) => return Some(pair),
-                Err(_) => self.at = self.end_of(self.at, |byte| byte <= b' '),
+                Err(_) => self.at = self.end_of(self.at, blanks),
             }
         }
     }
 
     /// The next pair, or what is wrong with it.
     pub(crate) fn next_strict(&mut self) -> Option<Result<Pair, LogfmtError>> {
-        let key_start = self.end_of(self.at, |byte| byte > b' ');
+        let key_start = self.at + self.line[self.at..].iter().take_while(|byte| **byte <= b' ').count();
         self.at = key_start;
         if key_start == self.line.len() {
             return None;
@@ -69,7 +69,7 @@ impl<'l> Pairs<'l> {
     }
 
     fn pair(&mut self, key_start: usize) -> Result<Pair, LogfmtError> {
-        let key_end = self.end_of(key_start, |byte| byte <= b' ' || byte == b'=' || byte == b'"');
+        let key_end = self.end_of(key_start, ends_of_words);
         self.at = key_end;
         let key = &self.line[key_start..key_end];
         let next = self.line.get(key_end).copied();
@@ -85,7 +85,7 @@ impl<'l> Pairs<'l> {
             let (value_end, is_escaped) = self.quoted(start + 1)?;
             return Ok(Pair { key_start, key_end, value_start: start + 1, value_end, is_escaped });
         }
-        let value_end = self.end_of(start, |byte| byte <= b' ' || byte == b'=' || byte == b'"');
+        let value_end = self.end_of(start, ends_of_words);
         self.at = value_end;
         match self.line.get(value_end) {
             Some(b'=') => Err(self.error(Reason::Unexpected('='))),
@@ -110,15 +110,43 @@ impl<'l> Pairs<'l> {
         Ok((end, is_escaped))
     }
 
-    /// Index of the first byte at or after `from` for which `is_end` holds; the line's length if there is none.
-    fn end_of(&self, from: usize, is_end: impl Fn(u8) -> bool) -> usize {
+    /// Index of the first byte at or after `from` that `marks` finds among eight; the line's length if there is none. Blanks have
+    /// to be among what it finds.
+    fn end_of(&self, mut from: usize, marks: impl Fn(u64) -> u64) -> usize {
+        while let Some(bytes) = self.line[from..].first_chunk::<8>() {
+            let marked = marks(u64::from_le_bytes(*bytes));
+            if marked != 0 {
+                return from + marked.trailing_zeros() as usize / 8;
+            }
+            from += 8;
+        }
         let rest = &self.line[from..];
-        rest.iter().position(|byte| is_end(*byte)).map_or(self.line.len(), |length| from + length)
+        let mut bytes = [b' '; 8];
+        bytes[..rest.len()].copy_from_slice(rest);
+        from + marks(u64::from_le_bytes(bytes)).trailing_zeros() as usize / 8
     }
 
     fn error(&self, reason: Reason) -> LogfmtError {
         LogfmtError { position: self.at + 1, reason }
     }
+}
+
+const fn eight(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// Of eight bytes, the first in the lowest bits, those below `limit` (at most 128), by their highest bits. Exact up to the first: what
+/// it borrows can mark only bytes behind it.
+const fn below(bytes: u64, limit: u8) -> u64 {
+    bytes.wrapping_sub(eight(limit)) & !bytes & eight(0x80)
+}
+
+const fn blanks(bytes: u64) -> u64 {
+    below(bytes, b' ' + 1)
+}
+
+const fn ends_of_words(bytes: u64) -> u64 {
+    blanks(bytes) | below(bytes ^ eight(b'='), 1) | below(bytes ^ eight(b'"'), 1)
 }
 
 /// Appends a quoted value without its escapes, which are JSON's and `\'`. A lone half of a surrogate pair becomes
@@ -171,6 +199,7 @@ fn unquote_unicode(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn lenient(line: &str) -> Vec<(String, String)> {
         let mut unescaped = Vec::new();
@@ -186,6 +215,18 @@ mod tests {
         let mut unescaped = Vec::new();
         let mut pairs = Pairs::new(line.as_bytes(), &mut unescaped);
         std::iter::from_fn(|| pairs.next_strict()).find_map(Result::err).map(|error| error.to_string())
+    }
+
+    proptest! {
+        #[test]
+        fn ends_are_found_as_byte_by_byte(line in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b' '), Just(b'='), Just(b'"'), Just(b'!'), Just(b'a')], 0..40)) {
+            let pairs = Pairs { line: &line, at: 0, unescaped: &mut Vec::new() };
+            for from in 0..=line.len() {
+                let first = |is_end: fn(u8) -> bool| (from..line.len()).find(|at| is_end(line[*at])).unwrap_or(line.len());
+                prop_assert_eq!(pairs.end_of(from, blanks), first(|byte| byte <= b' '));
+                prop_assert_eq!(pairs.end_of(from, ends_of_words), first(|byte| byte <= b' ' || byte == b'=' || byte == b'"'));
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Quantiles, exact: every value of a pane is kept, once.
 //!
-//! A series' values are ranked by sorting them once. A window is then a tree of counts by rank: values enter and leave it, and the one of
-//! a given rank is found, in logarithmic time, so that windows which overlap cost no more than their edges.
+//! Where windows overlap, a series' values are ranked by sorting them once. A window is then a tree of counts by rank: values enter and
+//! leave it, and the one of a given rank is found, in logarithmic time, so that windows which overlap cost no more than their edges.
+//! Windows that share nothing are each asked for their one or two values by selection, in linear time.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -46,7 +47,13 @@ pub(crate) struct Quantile(pub(crate) f64);
 impl PaneFunction for Quantile {
     type State = Values;
 
-    fn points(&self, panes: BTreeMap<Steps, Values>, each: &mut dyn FnMut(u32, f64)) {
+    fn points(&self, mut panes: BTreeMap<Steps, Values>, each: &mut dyn FnMut(u32, f64)) {
+        if panes.keys().all(|(first, last)| first == last) {
+            for ((step, _), Values(values)) in &mut panes {
+                each(*step, quantile(self.0, values.len(), |rank| select(values, rank)));
+            }
+            return;
+        }
         let mut window = RankedWindow::over(panes.values().flat_map(|values| &values.0));
         let (mut entering, mut leaving) = (panes.iter().peekable(), panes.iter().peekable());
         let mut step = 0;
@@ -127,21 +134,31 @@ impl RankedWindow {
     }
 
     fn quantile(&self, share: f64) -> f64 {
-        if share < 0.0 {
-            return f64::NEG_INFINITY;
-        }
-        if share > 1.0 {
-            return f64::INFINITY;
-        }
-        if share.is_nan() {
-            return f64::NAN;
-        }
-        let rank = share * (self.count as f64 - 1.0);
-        let below = rank.floor() as usize;
-        let above = (below + 1).min(self.count - 1);
-        let weight = rank - rank.floor();
-        self.at(below) * (1.0 - weight) + self.at(above) * weight
+        quantile(share, self.count, |rank| self.at(rank))
     }
+}
+
+/// The value of a rank (from 0); the values change places.
+fn select(values: &mut [f64], rank: usize) -> f64 {
+    *values.select_nth_unstable_by(rank, |left, right| order(*left, *right)).1
+}
+
+/// The quantile of `count` values (not none), of which `at` tells the one of a rank.
+fn quantile(share: f64, count: usize, mut at: impl FnMut(usize) -> f64) -> f64 {
+    if share < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if share > 1.0 {
+        return f64::INFINITY;
+    }
+    if share.is_nan() {
+        return f64::NAN;
+    }
+    let rank = share * (count as f64 - 1.0);
+    let below = rank.floor() as usize;
+    let above = (below + 1).min(count - 1);
+    let weight = rank - rank.floor();
+    at(below) * (1.0 - weight) + at(above) * weight
 }
 
 #[cfg(test)]
@@ -168,6 +185,8 @@ mod tests {
             let (below, weight) = (rank.floor() as usize, rank - rank.floor());
             let expected = left[below] * (1.0 - weight) + left[(below + 1).min(left.len() - 1)] * weight;
             prop_assert!(order(window.quantile(share), expected).is_eq());
+            let mut last = values[gone..].to_vec();
+            prop_assert!(order(quantile(share, left.len(), |rank| select(&mut last, rank)), expected).is_eq());
         }
     }
 
