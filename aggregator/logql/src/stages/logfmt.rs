@@ -24,7 +24,8 @@ impl Logfmt {
         let ParserScratch { keys, unescaped, .. } = scratch;
         keys.start_line();
         let line = extraction.line;
-        let mut pairs = Pairs::new(line, unescaped);
+        let reads_all = self.strict || self.keep_empty;
+        let mut pairs = if reads_all { Pairs::new(line, unescaped) } else { Pairs::with_equals(line, unescaped) };
         loop {
             let pair = match next_pair(&mut pairs, self.strict) {
                 Ok(Some(pair)) => pair,

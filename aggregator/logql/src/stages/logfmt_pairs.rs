@@ -39,13 +39,24 @@ pub(crate) struct Pair {
 pub(crate) struct Pairs<'l> {
     line: &'l [u8],
     at: usize,
+    /// No pair that is wanted begins here or behind.
+    end: usize,
     /// Where unescaped values are checked.
     unescaped: &'l mut Vec<u8>,
 }
 
 impl<'l> Pairs<'l> {
     pub(crate) fn new(line: &'l [u8], unescaped: &'l mut Vec<u8>) -> Pairs<'l> {
-        Pairs { line, at: 0, unescaped }
+        Pairs { line, at: 0, end: line.len(), unescaped }
+    }
+
+    /// Pairs that have an `=`, for lenient reading: words before the first and behind the last one are not looked at.
+    pub(crate) fn with_equals(line: &'l [u8], unescaped: &'l mut Vec<u8>) -> Pairs<'l> {
+        let (Some(first), Some(last)) = (memchr::memchr(b'=', line), memchr::memrchr(b'=', line)) else {
+            return Pairs { line, at: 0, end: 0, unescaped };
+        };
+        let at = line[..first].iter().rposition(|byte| *byte <= b' ').map_or(0, |blank| blank + 1);
+        Pairs { line, at, end: last, unescaped }
     }
 
     /// The next well-formed pair, past malformed ones.
@@ -62,7 +73,7 @@ impl<'l> Pairs<'l> {
     pub(crate) fn next_strict(&mut self) -> Option<Result<Pair, LogfmtError>> {
         let key_start = self.at + self.line[self.at..].iter().take_while(|byte| **byte <= b' ').count();
         self.at = key_start;
-        if key_start == self.line.len() {
+        if key_start >= self.end {
             return None;
         }
         Some(self.pair(key_start))
@@ -219,8 +230,19 @@ mod tests {
 
     proptest! {
         #[test]
+        fn words_without_values_are_not_needed_to_find_values(line in "[ab\"\\\\= \t]{0,40}") {
+            let valued = |mut pairs: Pairs<'_>| {
+                let has_value = |pair: &Pair| pair.value_end > pair.value_start;
+                std::iter::from_fn(move || pairs.next_lenient()).filter(has_value).collect::<Vec<_>>()
+            };
+            let (mut all, mut some) = (Vec::new(), Vec::new());
+            prop_assert_eq!(valued(Pairs::with_equals(line.as_bytes(), &mut some)), valued(Pairs::new(line.as_bytes(), &mut all)));
+        }
+
+        #[test]
         fn ends_are_found_as_byte_by_byte(line in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b' '), Just(b'='), Just(b'"'), Just(b'!'), Just(b'a')], 0..40)) {
-            let pairs = Pairs { line: &line, at: 0, unescaped: &mut Vec::new() };
+            let mut unescaped = Vec::new();
+            let pairs = Pairs::new(&line, &mut unescaped);
             for from in 0..=line.len() {
                 let first = |is_end: fn(u8) -> bool| (from..line.len()).find(|at| is_end(line[*at])).unwrap_or(line.len());
                 prop_assert_eq!(pairs.end_of(from, blanks), first(|byte| byte <= b' '));
