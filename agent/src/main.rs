@@ -14,6 +14,9 @@ use tailwater_agent::{Config, StartError, doctor, promtail, reload, request_rewi
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let matches = command_line().get_matches_from(arguments(std::env::args_os()));
     match run(&matches) {

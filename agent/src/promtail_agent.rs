@@ -3,8 +3,7 @@
 //! A client that is slow or down so never holds up another. The first pass serves HTTP and counts the pipelines' metrics; the passes share the watches of
 //! pods. A pass that fails ends all.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,17 +11,21 @@ use parking_lot::{Mutex, RwLock};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Agent, AgentError, AgentHandle, Discovery, OpenedPositions, StartError, bind, receiver, take_data_dir};
+use crate::agent::{Agent, Discovery};
 use crate::config::{Config, RunMode};
 use crate::enrich::kubernetes;
+use crate::handle::{AgentError, AgentHandle, StartError};
+use crate::journal::JournalJobs;
 use crate::metrics::Metrics;
 use crate::pipeline::TokenBucket;
 use crate::promtail::client::PromtailClient;
 use crate::promtail::jobs::Job;
 use crate::promtail::kubernetes::{KnownPods, watch};
+use crate::promtail::old_positions::OldPositions;
 use crate::promtail::{PromtailConfig, old_positions};
 use crate::push::receiver::Receiver;
 use crate::reload::Continuing;
+use crate::starting::{OpenedPositions, bind, events_client, receiver, take_data_dir};
 use crate::tail::stages::StageLimits;
 
 /// What one pass looks for.
@@ -31,7 +34,13 @@ pub(crate) struct TargetPlan {
     pub(crate) pods: Pods,
     pub(crate) hostname: String,
     pub(crate) limits: Arc<StageLimits>,
-    pub(crate) old_offsets: BTreeMap<PathBuf, u64>,
+    pub(crate) old_positions: OldPositions,
+}
+
+impl TargetPlan {
+    pub(crate) fn journal(&self) -> JournalJobs {
+        JournalJobs { jobs: self.jobs.clone(), limits: Arc::clone(&self.limits), old_cursors: self.old_positions.cursors.clone() }
+    }
 }
 
 /// Known pods by job and discovery of that job.
@@ -44,7 +53,7 @@ pub(crate) async fn start(
     shutdown: CancellationToken,
 ) -> Result<AgentHandle, StartError> {
     let lock = take_data_dir(&config, &shutdown).await?;
-    let old_offsets = old_positions::read(&promtail.positions_file, promtail.ignores_invalid_positions)?;
+    let old_positions = old_positions::read(&promtail.positions_file, promtail.ignores_invalid_positions)?;
     let metrics = Arc::clone(&continuing.metrics);
     let everything = CancellationToken::new();
     let pods = watch_pods(promtail, &metrics, &everything).await?;
@@ -59,9 +68,10 @@ pub(crate) async fn start(
             pods: pods.clone(),
             hostname: promtail.hostname.clone(),
             limits: Arc::new(StageLimits { inspects: config.run_mode == RunMode::Inspect, ..limits(promtail, client, index, &metrics) }),
-            old_offsets: if positions.is_new { old_offsets.clone() } else { BTreeMap::new() },
+            old_positions: if positions.is_new { old_positions.clone() } else { OldPositions::default() },
         };
-        passes.push(Agent::new(config, Discovery::Targets(Box::new(plan)), receiver, positions, continuing.clone()));
+        let events = if index == 0 { events_client(&config, &metrics).await? } else { None };
+        passes.push(Agent::new(config, Discovery::Targets(Box::new(plan)), receiver, positions, continuing.clone()).with_events(events));
     }
     let mut listener = config.listen.map(bind).transpose()?;
     let listen = listener.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -144,7 +154,7 @@ async fn watch_pods(promtail: &PromtailConfig, metrics: &Arc<Metrics>, stop: &Ca
                 pods.insert((job_index, index), Arc::clone(known));
                 continue;
             }
-            let client = kubernetes::connect(discovery.kubeconfig.clone()).await?;
+            let client = kubernetes::connect(discovery.kubeconfig.clone(), metrics).await?;
             let known: Arc<RwLock<KnownPods>> = Arc::default();
             let node_name = promtail.hostname.clone();
             tokio::spawn(watch(client, selection.clone(), node_name, Arc::clone(&known), Arc::clone(metrics), stop.clone()));

@@ -11,8 +11,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{AgentError, AgentHandle, StartError, start_with};
+use crate::agent::start_with;
 use crate::config::Config;
+use crate::handle::{AgentError, AgentHandle, StartError};
 use crate::metrics::Metrics;
 
 /// Between two looks at the configuration file.

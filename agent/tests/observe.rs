@@ -217,3 +217,83 @@ async fn a_dry_run_prints_and_an_inspection_shows_every_stage_and_neither_sends_
     assert_eq!(recorder.pushes(), 0);
     assert!(!data.exists(), "nothing is written");
 }
+
+/// Every name of the contract's tables of metrics is there, of an agent that reads, pushes and watches.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_of_the_contract_is_told() {
+    let (node, recorder, api) = (Node::new(), Recorder::start(true).await, support::fake_api::FakeApi::default());
+    let mut container = node.container("app");
+    container.lines(0..3);
+    container.raw(b"no record\n");
+    let mut config = node.config(&recorder.url());
+    config.listen = Some(([127, 0, 0, 1], 0).into());
+    config.kubeconfig = Some(support::kubeconfig(&node, api.start().await));
+    config.metadata_wait = Duration::from_millis(100);
+    recorder.behave(|number| if number == 1 { Reaction::Refuse(404) } else { Reaction::Store });
+    let agent = Agent::start(config).await;
+    recorder.wait_for(4).await;
+    let address = agent.handle.listen_address().unwrap();
+    let metrics = ask(address, "/metrics", "*/*").await.1;
+    let samples: std::collections::BTreeSet<&str> =
+        metrics.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(['{', ' ']).next()).collect();
+    let promtail = [
+        "read_bytes_total",
+        "file_bytes_total",
+        "read_lines_total",
+        "files_active_total",
+        "targets_active_total",
+        "targets_failed_total",
+        "encoded_bytes_total",
+        "sent_bytes_total",
+        "sent_entries_total",
+        "dropped_bytes_total",
+        "dropped_entries_total",
+        "mutated_entries_total",
+        "mutated_bytes_total",
+        "batch_retries_total",
+        "request_duration_seconds_count",
+        "journal_target_lines_total",
+        "build_info",
+        "config_reload_success_total",
+        "config_reload_fail_total",
+    ];
+    let own = [
+        "lag_bytes",
+        "lag_seconds_max",
+        "unacked_bytes",
+        "push_requests_total",
+        "lines_total",
+        "dropped_lines_total",
+        "mutated_lines_total",
+        "discarded_bytes_total",
+        "possible_loss_total",
+        "rotations_total",
+        "truncated_total",
+        "late_growth_total",
+        "partial_idle_total",
+        "clock_steps_total",
+        "full_reread_total",
+        "invalid_utf8_total",
+        "metadata_missing_total",
+        "parse_errors_total",
+        "inotify_overflow_total",
+        "watch_degraded",
+        "open_files",
+        "scan_seconds",
+        "buffer_seconds_min",
+        "blocked",
+        "positions_write_errors_total",
+        "kube_requests_total",
+        "kube_watch_errors_total",
+        "kube_watch_last_event_timestamp_seconds",
+        "delivery_seconds_count",
+        "read_cpu_seconds_total",
+        "build_info",
+        "balance_errors_total",
+    ];
+    let names = promtail.map(|name| format!("promtail_{name}")).into_iter().chain(own.map(|name| format!("tailwater_agent_{name}")));
+    let missing: Vec<String> = names.filter(|name| !samples.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?} in {metrics}");
+    assert!(samples.iter().any(|name| name.starts_with("process_")));
+    agent.stop().await;
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use support::{Agent, Node, Reaction, Recorder, label, numbered, wait_until};
+use support::{Agent, Container, Node, Reaction, Recorder, label, numbered, wait_until};
 use tailwater_agent::config::Timing;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -392,5 +392,32 @@ async fn many_unfinished_long_lines_are_shortened_together_and_the_same_after_a_
     assert!((10..30).contains(&shortened), "{shortened} of 50 lines of 224 KiB were shortened to bring them to 8 MiB");
     let metrics = agent.handle.render_metrics();
     assert!(metrics.contains(&format!("tailwater_agent_mutated_lines_total{{reason=\"line_too_long\"}} {shortened}")), "{metrics}");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_that_the_operator_leaves_out_are_never_opened() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut taken = node.container("app");
+    let mut sidecar = node.container("istio-proxy");
+    let mut other = Container::new(node.pods().join("kube-system_dns-1_uid-2/dns"));
+    for container in [&mut taken, &mut sidecar, &mut other] {
+        container.lines(0..3);
+    }
+    let mut sources = tailwater_agent::config::load::Sources::default();
+    for (name, value) in [("push-url", "http://h/push"), ("exclude", "kube-system, */*/istio-proxy")] {
+        sources.flags.insert(name.to_owned(), value.to_owned());
+    }
+    let mut config = node.config(&recorder.url());
+    config.selection = tailwater_agent::config::load::load(&sources).unwrap().selection;
+    let agent = Agent::start(config).await;
+    recorder.wait_for(3).await;
+    sidecar.rotate();
+    let late = Container::new(node.pods().join("kube-system_dns-2_uid-3/dns"));
+    taken.lines(3..4);
+    recorder.wait_for(4).await;
+    wait_until("one file open", || agent.metric("open_files") == 1.0, || agent.metric("open_files").to_string()).await;
+    assert_eq!(recorder.lines().keys().collect::<Vec<_>>(), ["app/stdout"]);
+    drop(late);
     agent.stop().await;
 }

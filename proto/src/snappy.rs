@@ -38,6 +38,73 @@ pub fn compress(encoder: &mut snap::raw::Encoder, input: &[u8], out: &mut Vec<u8
     out.truncate(written);
 }
 
+/// Bytes that the encoder compresses on their own: no element of a block refers back beyond them.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Makes one block of bytes as they come, so that what is compressed is never held as a whole. The same bytes as of [`compress`].
+pub struct BlockWriter {
+    encoder: snap::raw::Encoder,
+    /// Not compressed yet.
+    piece: Vec<u8>,
+    scratch: Vec<u8>,
+    block: Vec<u8>,
+}
+
+impl Default for BlockWriter {
+    fn default() -> Self {
+        Self { encoder: snap::raw::Encoder::new(), piece: Vec::new(), scratch: Vec::new(), block: Vec::new() }
+    }
+}
+
+impl std::fmt::Debug for BlockWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlockWriter").field("block", &self.block.len()).field("piece", &self.piece.len()).finish_non_exhaustive()
+    }
+}
+
+impl BlockWriter {
+    /// Begins a block of `length` bytes, which must all be written.
+    pub fn begin(&mut self, length: usize) {
+        self.block.clear();
+        self.piece.clear();
+        prost::encoding::encode_varint(length as u64, &mut self.block);
+    }
+
+    pub fn write(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.piece.is_empty() && bytes.len() >= PIECE_BYTES {
+                let (piece, rest) = bytes.split_at(PIECE_BYTES);
+                append(&mut self.encoder, piece, &mut self.scratch, &mut self.block);
+                bytes = rest;
+                continue;
+            }
+            let (part, rest) = bytes.split_at(bytes.len().min(PIECE_BYTES - self.piece.len()));
+            self.piece.extend_from_slice(part);
+            bytes = rest;
+            if self.piece.len() == PIECE_BYTES {
+                append(&mut self.encoder, &self.piece, &mut self.scratch, &mut self.block);
+                self.piece.clear();
+            }
+        }
+    }
+
+    /// The block.
+    pub fn finish(&mut self) -> &[u8] {
+        if !self.piece.is_empty() {
+            append(&mut self.encoder, &self.piece, &mut self.scratch, &mut self.block);
+            self.piece.clear();
+        }
+        &self.block
+    }
+}
+
+/// Appends the elements of `piece`.
+fn append(encoder: &mut snap::raw::Encoder, piece: &[u8], scratch: &mut Vec<u8>, block: &mut Vec<u8>) {
+    compress(encoder, piece, scratch);
+    // The length that each block begins with stands in front of the whole one.
+    block.extend_from_slice(&scratch[prost::encoding::encoded_len_varint(piece.len() as u64)..]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +141,31 @@ mod tests {
             compress(&mut snap::raw::Encoder::new(), &input, &mut block);
             prop_assert_eq!(decompress(&block, input.len(), &mut out), Ok(()));
             prop_assert_eq!(out, input);
+        }
+
+        #[test]
+        fn a_block_made_of_pieces_is_the_same_block(
+            parts in proptest::collection::vec(prop_oneof![5 => 0..300usize, 2 => 30_000..200_000usize, 1 => Just(PIECE_BYTES)], 0..8),
+            seed in any::<u64>(),
+        ) {
+            let mut state = seed;
+            let text: Vec<u8> = (0..parts.iter().sum()).map(|at: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                if at % 50 < 30 { b'a' + (at % 7) as u8 } else { (state >> 56) as u8 }
+            }).collect();
+            let mut whole = Vec::new();
+            compress(&mut snap::raw::Encoder::new(), &text, &mut whole);
+            let mut writer = BlockWriter::default();
+            for _ in 0..2 {
+                writer.begin(text.len());
+                let mut rest = &*text;
+                for part in &parts {
+                    let (now, later) = rest.split_at(*part);
+                    writer.write(now);
+                    rest = later;
+                }
+                prop_assert_eq!(writer.finish(), &*whole);
+            }
         }
 
         #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //! EntriesBuffer    Entry Entry Entry ...                          one per stream, each line copied once
 //! RequestBuffer    [Stream: labels, entries, shared metadata] ... the second and last copy, ready to compress
+//! CompressedRequest  the same, compressed while it is written: what the agent sends
 //! ```
 //! Lengths are computed before the bytes are written, so nothing is moved afterwards. Fields that hold their default are left
 //! out, as every protobuf encoder does: the bytes equal those of a general encoder. Nothing here fails; the caller bounds the sizes.
@@ -10,6 +11,7 @@
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use crate::field;
+use crate::snappy::BlockWriter;
 
 /// More than key, length, timestamp and line length of any entry need.
 const ENTRY_HEAD_CAPACITY: usize = 64;
@@ -105,13 +107,8 @@ pub struct RequestBuffer {
 impl RequestBuffer {
     /// Appends one stream. `labels` is the canonical text, `{a="b", c="d"}`.
     pub fn push_stream(&mut self, labels: &[u8], entries: &EntriesBuffer, shared_metadata: &SharedMetadata) {
-        let length = labels_field_length(labels) + entries.bytes.len() + shared_metadata.0.len();
         self.bytes.reserve(encoded_stream_length(labels, entries.bytes.len(), shared_metadata));
-        put_length_delimited(&mut self.bytes, field::REQUEST_STREAMS, length);
-        if !labels.is_empty() {
-            put_length_delimited(&mut self.bytes, field::STREAM_LABELS, labels.len());
-            self.bytes.extend_from_slice(labels);
-        }
+        put_stream_head(&mut self.bytes, labels, entries, shared_metadata);
         self.bytes.extend_from_slice(&entries.bytes);
         self.bytes.extend_from_slice(&shared_metadata.0);
     }
@@ -123,6 +120,44 @@ impl RequestBuffer {
     /// Forgets the streams, keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
+    }
+}
+
+/// A request that is compressed while it is written.
+#[derive(Debug, Default)]
+pub struct CompressedRequest {
+    block: BlockWriter,
+    head: Vec<u8>,
+}
+
+impl CompressedRequest {
+    /// Begins a request of `length` bytes before compression: the sum of [`encoded_stream_length`] of its streams.
+    pub fn begin(&mut self, length: usize) {
+        self.block.begin(length);
+    }
+
+    /// As [`RequestBuffer::push_stream`].
+    pub fn push_stream(&mut self, labels: &[u8], entries: &EntriesBuffer, shared_metadata: &SharedMetadata) {
+        self.head.clear();
+        put_stream_head(&mut self.head, labels, entries, shared_metadata);
+        self.block.write(&self.head);
+        self.block.write(&entries.bytes);
+        self.block.write(&shared_metadata.0);
+    }
+
+    /// The snappy block.
+    pub fn finish(&mut self) -> &[u8] {
+        self.block.finish()
+    }
+}
+
+/// Key and length of a stream, and its labels.
+fn put_stream_head(bytes: &mut Vec<u8>, labels: &[u8], entries: &EntriesBuffer, shared_metadata: &SharedMetadata) {
+    let length = labels_field_length(labels) + entries.bytes.len() + shared_metadata.0.len();
+    put_length_delimited(bytes, field::REQUEST_STREAMS, length);
+    if !labels.is_empty() {
+        put_length_delimited(bytes, field::STREAM_LABELS, labels.len());
+        bytes.extend_from_slice(labels);
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn targets(State(state): State<AdminState>, headers: HeaderMap,
         .instances
         .iter()
         .map(|(key, entry)| {
-            let labels = entry.label_sets.last().map(|set| &set.labels);
+            let labels = entry.label_sets.last().map(|set| set.labels.to_map());
             json!({"container": readable(&key.container), "instance": key.number, "labels": labels})
         })
         .collect();

@@ -1,14 +1,13 @@
 //! The batch being filled by one reader thread.
 //!
-//! Each stream has a buffer into which entries are written as protobuf; finishing concatenates them into one request and compresses it.
+//! Each stream has a buffer into which entries are written as protobuf; finishing compresses them into one request, piece by piece.
 //! Buffers are used again, within a budget. Nothing is allocated per line.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tailwater_proto::snappy;
-use tailwater_proto::write::{EntriesBuffer, RequestBuffer, SharedMetadata, entry_length_bound};
+use tailwater_proto::write::{CompressedRequest, EntriesBuffer, SharedMetadata, encoded_stream_length, entry_length_bound};
 
 use super::{Batch, TenantRequest};
 use crate::positions::table::{Mark, Revision};
@@ -56,9 +55,7 @@ pub(crate) struct BatchBuilder {
     epoch: u64,
     streams: Vec<OpenStream>,
     spare: Vec<EntriesBuffer>,
-    request: RequestBuffer,
-    compressed: Vec<u8>,
-    encoder: snap::raw::Encoder,
+    request: CompressedRequest,
     marks: Vec<Mark>,
     balances: Vec<BalancePart>,
     rests_on: Revision,
@@ -84,9 +81,7 @@ impl BatchBuilder {
             epoch: 1,
             streams: Vec::new(),
             spare: Vec::new(),
-            request: RequestBuffer::default(),
-            compressed: Vec::new(),
-            encoder: snap::raw::Encoder::new(),
+            request: CompressedRequest::default(),
             marks: Vec::new(),
             balances: Vec::new(),
             rests_on: Revision::default(),
@@ -231,17 +226,17 @@ impl BatchBuilder {
 
     /// The streams of one tenant as a compressed request, with the number of their entries.
     fn request_of(&mut self, tenant: Option<&Arc<str>>) -> (Bytes, u64) {
-        self.request.clear();
-        let mut entries = 0;
-        for stream in self.streams.iter().filter(|stream| stream.tenant.as_ref() == tenant && !stream.entries.is_empty()) {
-            self.request.push_stream(&stream.labels, &stream.entries, &stream.shared_metadata);
-            entries += stream.entries.count() as u64;
-        }
+        let of_tenant = || self.streams.iter().filter(|stream| stream.tenant.as_ref() == tenant && !stream.entries.is_empty());
+        let entries: u64 = of_tenant().map(|stream| stream.entries.count() as u64).sum();
         if entries == 0 {
             return (Bytes::new(), 0);
         }
-        snappy::compress(&mut self.encoder, self.request.as_bytes(), &mut self.compressed);
-        (Bytes::copy_from_slice(&self.compressed), entries)
+        let length = |stream: &OpenStream| encoded_stream_length(&stream.labels, stream.entries.encoded_length(), &stream.shared_metadata);
+        self.request.begin(of_tenant().map(length).sum());
+        for stream in of_tenant() {
+            self.request.push_stream(&stream.labels, &stream.entries, &stream.shared_metadata);
+        }
+        (Bytes::copy_from_slice(self.request.finish()), entries)
     }
 
     fn keep_within_budget(&mut self) {
@@ -256,7 +251,7 @@ impl BatchBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tailwater_proto::read;
+    use tailwater_proto::{read, snappy};
 
     const LIMITS: BatchLimits = BatchLimits { batch_bytes: 1000, max_line_bytes: 256 << 10 };
 

@@ -27,6 +27,11 @@ pub(crate) struct Part {
     pub(crate) entries: u64,
 }
 
+/// Bytes of a request before it was compressed.
+pub(crate) fn request_bytes(body: &[u8]) -> usize {
+    snap::raw::decompress_len(body).unwrap_or(0)
+}
+
 /// Splits `body`, a snappy block with `entries` entries, into two halves by number of entries.
 pub(crate) fn halve(body: &[u8], entries: u64) -> Result<[Part; 2], SplitError> {
     let mut request = Vec::new();

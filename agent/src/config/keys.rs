@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Config, LongLine, MetadataMode, MetadataSource, OnClientError, Secret, Unparsed};
+use super::{AllowedAnnotations, Config, LongLine, MetadataMode, MetadataSource, OnClientError, Secret, Unparsed};
 
 /// Shown instead of a secret.
 const MASKED: &str = "<secret>";
@@ -158,15 +158,20 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "limits.long_line",
-        about: "Longer lines: truncate or drop",
+        about: "Longer lines: truncate, split (pieces, each with its number) or drop",
         set: |config, text| {
-            if text == "split" {
-                return Err("`truncate` or `drop`; `split` is not supported yet".to_owned());
-            }
-            config.long_line = if one_of(text, &["truncate", "drop"])? == 0 { LongLine::Truncate } else { LongLine::Drop };
+            let ways = [LongLine::Truncate, LongLine::Split, LongLine::Drop];
+            config.long_line = ways[one_of(text, &["truncate", "split", "drop"])?];
             Ok(())
         },
-        get: |config| Some(if config.long_line == LongLine::Truncate { "truncate" } else { "drop" }.to_owned()),
+        get: |config| {
+            let name = match config.long_line {
+                LongLine::Truncate => "truncate",
+                LongLine::Split => "split",
+                LongLine::Drop => "drop",
+            };
+            Some(name.to_owned())
+        },
     },
     Key {
         path: "limits.max_record_bytes",
@@ -212,6 +217,63 @@ pub const KEYS: &[Key] = &[
         about: "Bytes of deleted log files held open until they are read",
         set: |config, text| size(text).map(|value| config.deleted_hold_bytes = value as u64),
         get: |config| Some(config.deleted_hold_bytes.to_string()),
+    },
+    Key {
+        path: "include",
+        about: "Containers to read, a list of `namespace`, `namespace/pod` or `namespace/pod/container` with * and ?; empty: all",
+        set: |config, text| config.selection.set_include(text),
+        get: |config| Some(config.selection.include()),
+    },
+    Key {
+        path: "exclude",
+        about: "Containers to leave out, as `include`; their files are not opened",
+        set: |config, text| config.selection.set_exclude(text),
+        get: |config| Some(config.selection.exclude()),
+    },
+    Key {
+        path: "labels.keep",
+        about: "Labels that streams have besides namespace, pod and container, a list; empty: all",
+        set: |config, text| config.label_choice.set_keep(text),
+        get: |config| Some(config.label_choice.keep()),
+    },
+    Key {
+        path: "labels.drop",
+        about: "Labels that streams do not have, a list",
+        set: |config, text| config.label_choice.set_drop(text),
+        get: |config| Some(config.label_choice.dropped()),
+    },
+    Key {
+        path: "labels.pod",
+        about: "Where the pod's name goes: label, or metadata where the receiver takes it",
+        set: |config, text| {
+            config.label_choice.moves_pod = one_of(text, &["label", "metadata"])? == 1;
+            Ok(())
+        },
+        get: |config| Some(if config.label_choice.moves_pod { "metadata" } else { "label" }.to_owned()),
+    },
+    Key {
+        path: "labels.pod_labels",
+        about: "Labels of pods to send as structured metadata `k8s_label_NAME`, a list",
+        set: |config, text| config.label_choice.set_pod_labels(text),
+        get: |config| Some(config.label_choice.pod_labels()),
+    },
+    Key {
+        path: "annotations.allow",
+        about: "Annotations of pods and namespaces that are honoured, a list; `all` or `none`",
+        set: |config, text| {
+            config.annotations = AllowedAnnotations::parse(text)?;
+            Ok(())
+        },
+        get: |config| Some(config.annotations.to_string()),
+    },
+    Key {
+        path: "events.enabled",
+        about: "Whether events of the Kubernetes API are sent, by one agent of the cluster: true or false",
+        set: |config, text| {
+            config.events = one_of(text, &["true", "false"])? == 0;
+            Ok(())
+        },
+        get: |config| Some(config.events.to_string()),
     },
     Key {
         path: "clients[0].url",
@@ -291,6 +353,66 @@ pub const KEYS: &[Key] = &[
         get: |config| config.client.basic_auth.as_ref().map(|_| MASKED.to_owned()),
     },
     Key {
+        path: "clients[0].basic_auth.password_file",
+        about: "File with that password, read before every request",
+        set: |config, text| path(text).map(|value| config.client.password_file = Some(value)),
+        get: |config| config.client.password_file.as_ref().map(|path| path.display().to_string()),
+    },
+    Key {
+        path: "clients[0].tls_config.ca_file",
+        about: "PEM file of authorities that the receiver's certificate may be of",
+        set: |config, text| path(text).map(|value| config.client.tls.ca_file = Some(value)),
+        get: |config| config.client.tls.ca_file.as_ref().map(|path| path.display().to_string()),
+    },
+    Key {
+        path: "clients[0].tls_config.cert_file",
+        about: "PEM file of this agent's own certificate",
+        set: |config, text| path(text).map(|value| config.client.tls.cert_file = Some(value)),
+        get: |config| config.client.tls.cert_file.as_ref().map(|path| path.display().to_string()),
+    },
+    Key {
+        path: "clients[0].tls_config.key_file",
+        about: "PEM file of its key",
+        set: |config, text| path(text).map(|value| config.client.tls.key_file = Some(value)),
+        get: |config| config.client.tls.key_file.as_ref().map(|path| path.display().to_string()),
+    },
+    Key {
+        path: "clients[0].tls_config.insecure_skip_verify",
+        about: "Whether any certificate of the receiver is taken: true or false",
+        set: |config, text| {
+            config.client.tls.skips_verification = one_of(text, &["true", "false"])? == 0;
+            Ok(())
+        },
+        get: |config| Some(config.client.tls.skips_verification.to_string()),
+    },
+    Key {
+        path: "clients[0].proxy_url",
+        about: "Proxy on the way to the receiver",
+        set: |config, text| {
+            config.client.proxy_url = Some(text.to_owned()).filter(|url| !url.is_empty());
+            Ok(())
+        },
+        get: |config| config.client.proxy_url.as_ref().map(|_| MASKED.to_owned()),
+    },
+    Key {
+        path: "clients[0].follow_redirects",
+        about: "Whether redirects on the same host are followed: true or false",
+        set: |config, text| {
+            config.client.follows_redirects = one_of(text, &["true", "false"])? == 0;
+            Ok(())
+        },
+        get: |config| Some(config.client.follows_redirects.to_string()),
+    },
+    Key {
+        path: "clients[0].drop_rate_limited_batches",
+        about: "Whether entries answered with 429 are dropped and counted instead of sent again: true or false",
+        set: |config, text| {
+            config.client.drops_rate_limited = one_of(text, &["true", "false"])? == 0;
+            Ok(())
+        },
+        get: |config| Some(config.client.drops_rate_limited.to_string()),
+    },
+    Key {
         path: "clients[0].bearer_token",
         about: "Token sent as Authorization: Bearer",
         set: |config, text| {
@@ -315,6 +437,9 @@ pub const KEYS: &[Key] = &[
         get: |config| Some(if config.client.on_4xx == OnClientError::Hold { "hold" } else { "drop" }.to_owned()),
     },
 ];
+
+/// Keys that take a list of texts, also written as one text with commas.
+pub const LIST_KEYS: [&str; 6] = ["annotations.allow", "include", "exclude", "labels.keep", "labels.drop", "labels.pod_labels"];
 
 /// All keys with mappings.
 pub const MAP_KEYS: &[MapKey] = &[

@@ -2,11 +2,12 @@
 //!
 //! Every problem is listed, each with where it stands and what would be right; nothing is guessed. A configuration that loads is complete.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::keys::{KEYS, MAP_KEYS};
+use super::keys::{KEYS, LIST_KEYS, MAP_KEYS};
 use super::{Config, PromtailConfig};
 use crate::promtail::yaml::{self, Node};
 
@@ -71,6 +72,9 @@ fn check(config: &Config, problems: &mut Vec<String>) {
     if config.client.url.is_empty() && config.promtail.is_none() {
         problems.push("no receiver: give `clients[0].url` in the file, or `--push-url http://HOST:3100/loki/api/v1/push`".to_owned());
     }
+    if config.events && !config.in_cluster && config.kubeconfig.is_none() {
+        problems.push("`events.enabled` needs the Kubernetes API: run in a cluster, or set `kubeconfig`".to_owned());
+    }
     if config.client.basic_auth.is_some() && (config.client.bearer_token.is_some() || config.client.bearer_token_file.is_some()) {
         problems.push("`clients[0]`: give either `basic_auth` or a bearer token, not both".to_owned());
     }
@@ -124,7 +128,7 @@ impl FileReader<'_> {
         if let Some(key) = MAP_KEYS.iter().find(|key| key.path == path) {
             self.read_text_mapping(path, value, key.map);
         } else if let Some(key) = KEYS.iter().find(|key| key.path == path) {
-            match value.raw_text() {
+            match text_of(path, value).as_deref() {
                 Some(text) => {
                     if let Err(expected) = (key.set)(self.config, text) {
                         self.problem(value.line, &format!("`{path}`: expected {expected}, found `{text}`"));
@@ -170,6 +174,17 @@ impl FileReader<'_> {
     }
 }
 
+/// The text of a value; of a list, where the key takes one, its items with commas.
+fn text_of(path: &str, value: &Node) -> Option<String> {
+    match value.sequence() {
+        Some(items) if LIST_KEYS.contains(&path) => {
+            let texts: Option<Vec<&str>> = items.iter().map(Node::raw_text).collect();
+            texts.map(|texts| texts.join(","))
+        }
+        _ => value.raw_text().map(str::to_owned),
+    }
+}
+
 fn is_known(path: &str) -> bool {
     KEYS.iter().map(|key| key.path).chain(MAP_KEYS.iter().map(|key| key.path)).any(|key| key == path) || is_group(path)
 }
@@ -180,16 +195,16 @@ fn is_group(path: &str) -> bool {
     KEYS.iter().map(|key| key.path).chain(MAP_KEYS.iter().map(|key| key.path)).any(|key| key.starts_with(&prefix))
 }
 
-/// The known key that shares most of its beginning and end with `path`.
+/// The known key that shares most of its beginning and end with `path`, and is about as long.
 fn suggestion(path: &str) -> String {
     let same = |(a, b): &(u8, u8)| a == b;
     let shared = |key: &str| {
         let beginning = key.bytes().zip(path.bytes()).take_while(same).count();
         let end = key.bytes().rev().zip(path.bytes().rev()).take_while(same).count();
-        (beginning + end).min(path.len())
+        ((beginning + end).min(path.len()), beginning, Reverse(key.len().abs_diff(path.len())))
     };
     let best = KEYS.iter().map(|key| key.path).max_by_key(|key| shared(key));
-    best.filter(|key| shared(key) * 3 > path.len() * 2).map_or(String::new(), |key| format!("; did you mean `{key}`?"))
+    best.filter(|key| shared(key).0 * 3 > path.len() * 2).map_or(String::new(), |key| format!("; did you mean `{key}`?"))
 }
 
 #[cfg(test)]
@@ -246,6 +261,10 @@ mod tests {
 
     #[test]
     fn a_receiver_must_be_named_and_only_one() {
+        let allowed = format!("annotations: {{allow: [tailwater.io/exclude, vector.dev/exclude]}}\n{CLIENT}");
+        assert_eq!(load_text(&allowed, &[], &[]).unwrap().annotations.to_string(), "tailwater.io/exclude,vector.dev/exclude");
+        let chosen = format!("exclude: [kube-system, '*/*/istio-proxy']\n{CLIENT}");
+        assert_eq!(load_text(&chosen, &[], &[]).unwrap().selection.exclude(), "kube-system,*/*/istio-proxy");
         assert!(load_text("", &[], &[]).unwrap_err()[0].starts_with("no receiver: "));
         let two = "clients:\n- url: http://a\n- url: http://b\n";
         assert!(load_text(two, &[], &[]).unwrap_err()[0].contains("several clients are not supported yet"));

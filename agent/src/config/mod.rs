@@ -12,6 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::discover::selection::Selection;
+pub use crate::enrich::choice::LabelChoice;
+pub use crate::enrich::wishes::AllowedAnnotations;
 pub use crate::promtail::PromtailConfig;
 pub use crate::push::backoff::BackoffBounds;
 pub use crate::push::receiver::{ClientConfig, OnClientError, Secret, TlsFiles};
@@ -66,10 +69,16 @@ pub struct Config {
     pub metadata_source: MetadataSource,
     /// How long lines of an unknown pod wait for its metadata.
     pub metadata_wait: Duration,
+    /// Which containers are read.
+    pub selection: Selection,
+    /// Of pods and namespaces: which are honoured.
+    pub annotations: AllowedAnnotations,
     /// Outside a cluster: how to reach its API.
     pub kubeconfig: Option<PathBuf>,
     /// Labels added to every stream.
     pub external_labels: BTreeMap<String, String>,
+    /// Which of the others streams have.
+    pub label_choice: LabelChoice,
     /// Bytes of a line, its pieces joined.
     pub max_line_size: usize,
     pub long_line: LongLine,
@@ -93,6 +102,8 @@ pub struct Config {
     /// Whether `/reload` and a changed file bring a new configuration.
     pub enable_reload: bool,
     pub run_mode: RunMode,
+    /// Whether events of the Kubernetes API are read, by one agent of the cluster.
+    pub events: bool,
     /// A `promtail.yaml` that says what to read and where to push; then the keys above that do so have no effect.
     pub promtail: Option<Arc<PromtailConfig>>,
 }
@@ -108,8 +119,11 @@ impl Default for Config {
             metadata: MetadataMode::Auto,
             metadata_source: MetadataSource::Auto,
             metadata_wait: Duration::from_secs(5),
+            selection: Selection::default(),
+            annotations: AllowedAnnotations::All,
             kubeconfig: None,
             external_labels: BTreeMap::new(),
+            label_choice: LabelChoice::default(),
             max_line_size: 256 << 10,
             long_line: LongLine::Truncate,
             max_record_bytes: 16 << 20,
@@ -124,6 +138,7 @@ impl Default for Config {
             timing: Timing::default(),
             enable_reload: false,
             run_mode: RunMode::Ship,
+            events: false,
             promtail: None,
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod listing;
 pub(crate) mod paths;
 pub(crate) mod scanner;
 pub(crate) mod scanning;
+pub(crate) mod selection;
 pub(crate) mod target;
 pub(crate) mod target_scanner;
 pub(crate) mod watch;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::listing::{self, ContainerListing, Identities, Ignored, SeenPod};
 use super::paths::{LogFileName, PodDirectory};
 use super::scanning::Scanning;
+use super::selection::Selection;
 use super::watch::{Change, DirectoryWatches};
 use crate::metrics::PossibleLoss;
 use crate::observe::heartbeats::Heartbeat;
@@ -27,6 +29,7 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 
 pub(crate) struct Scanner {
     pub(crate) root: PathBuf,
+    pub(crate) selection: Selection,
     pub(crate) scanning: Scanning,
 }
 
@@ -35,7 +38,7 @@ struct Running {
     watches: Option<DirectoryWatches>,
     changes: Receiver<Change>,
     /// Directories of containers that were told to workers.
-    known: BTreeMap<ContainerPath, (SeenPod, PathBuf, String)>,
+    known: BTreeMap<ContainerPath, (Arc<SeenPod>, String)>,
     /// Names and identities last told of each container.
     told: HashMap<ContainerPath, Identities>,
     next_scan: Instant,
@@ -86,7 +89,7 @@ impl Running {
         match listing::pods(&self.scanner.root, &mut ignored) {
             Ok(pods) => {
                 for pod in pods {
-                    is_watching &= self.list_pod(&pod, &mut seen, &mut ignored);
+                    is_watching &= self.list_pod(&Arc::new(pod), &mut seen, &mut ignored);
                 }
             }
             Err(error) => self.unreadable(&self.scanner.root.clone(), &error, &mut ignored),
@@ -108,12 +111,13 @@ impl Running {
     }
 
     /// Lists a pod's containers and tells their workers. Returns whether all directories are watched.
-    fn list_pod(&mut self, pod: &SeenPod, seen: &mut BTreeSet<ContainerPath>, ignored: &mut Ignored) -> bool {
+    fn list_pod(&mut self, pod: &Arc<SeenPod>, seen: &mut BTreeSet<ContainerPath>, ignored: &mut Ignored) -> bool {
         self.beat.renew();
         let mut is_watching = self.watch(&pod.directory);
+        let selection = self.scanner.selection.clone();
         match listing::containers(pod, ignored) {
             Ok(containers) => {
-                for (directory, container) in containers {
+                for (directory, container) in containers.into_iter().filter(|(_, container)| selection.takes(&pod.pod, container)) {
                     is_watching &= self.watch(&directory);
                     self.list_container(pod, directory, container, seen, ignored);
                 }
@@ -125,7 +129,7 @@ impl Running {
 
     fn list_container(
         &mut self,
-        pod: &SeenPod,
+        pod: &Arc<SeenPod>,
         directory: PathBuf,
         container: String,
         seen: &mut BTreeSet<ContainerPath>,
@@ -136,7 +140,7 @@ impl Running {
             Ok(listing) => {
                 if !listing.is_gone {
                     seen.insert(listing.path.clone());
-                    self.known.insert(listing.path.clone(), (pod.clone(), directory, name));
+                    self.known.insert(listing.path.clone(), (Arc::clone(pod), name));
                 }
                 self.tell(listing);
             }
@@ -179,12 +183,13 @@ impl Running {
     fn tell_gone(&mut self, seen: &BTreeSet<ContainerPath>) {
         let gone: Vec<_> = self.known.keys().filter(|path| !seen.contains(*path)).cloned().collect();
         for path in gone {
-            let Some((pod, directory, container)) = self.known.remove(&path) else { continue };
+            let Some((pod, container)) = self.known.remove(&path) else { continue };
+            let directory = pod.directory.join(&container);
             self.told.remove(&path);
             // It may have come back, or be unreadable for now: the listing says.
-            if let Ok(listing) = listing::container(&pod, directory.clone(), container.clone(), &mut Ignored::default()) {
+            if let Ok(listing) = listing::container(&pod, directory, container.clone(), &mut Ignored::default()) {
                 if !listing.is_gone {
-                    self.known.insert(path, (pod, directory, container));
+                    self.known.insert(path, (pod, container));
                 }
                 self.tell(listing);
             }
@@ -231,12 +236,13 @@ impl Running {
         }
         let Some((name, rest)) = names.split_first() else { return };
         let Some(parsed) = PodDirectory::parse(name) else { return };
-        let pod = SeenPod { directory: self.scanner.root.join(name), name: name.clone(), pod: parsed };
+        let pod = Arc::new(SeenPod { directory: self.scanner.root.join(name), name: name.clone(), pod: parsed });
         match rest.first() {
             None if is_directory => {
                 self.list_pod(&pod, seen, ignored);
             }
             None => self.next_scan = Instant::now(),
+            Some(container) if !self.scanner.selection.takes(&pod.pod, container) => {}
             Some(container) => {
                 let path = format!("{}/{container}", pod.name);
                 if is_directory {
@@ -290,9 +296,12 @@ impl Running {
             if seen.contains(&container) {
                 continue;
             }
+            let is_selected = container
+                .split_once('/')
+                .is_none_or(|(pod, name)| PodDirectory::parse(pod).is_none_or(|pod| self.scanner.selection.takes(&pod, name)));
             for (file, entry) in positions.files_of(&container) {
                 positions.vanished(file, Instant::now());
-                if !entry.progress.is_finished {
+                if !entry.progress.is_finished && is_selected && container.contains('/') {
                     self.scanner.scanning.metrics.possible_loss(PossibleLoss::RotatedAway);
                     tracing::warn!(container, file = entry.name, "a log file that was not known as finished is gone; lines may be missing");
                 }

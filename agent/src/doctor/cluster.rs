@@ -9,6 +9,7 @@ use kube::{Api, Client};
 use super::finding::Finding;
 use crate::config::{Config, MetadataSource};
 use crate::enrich::kubernetes;
+use crate::metrics::Metrics;
 
 const CHECK: &str = "kubernetes api";
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,7 +26,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         Some(promtail) => promtail.jobs.iter().flat_map(|job| &job.pods).find_map(|pods| pods.kubeconfig.clone()),
         None => config.kubeconfig.clone(),
     };
-    let client = match kubernetes::connect(kubeconfig).await {
+    let client = match kubernetes::connect(kubeconfig, &Metrics::new()).await {
         Ok(client) => client,
         Err(error) => {
             let advice = "run with a service account whose token is mounted, or give a kubeconfig";

@@ -16,7 +16,7 @@ use crate::push::receiver::ClientConfig;
 
 /// All findings, in the order of a line's way.
 pub async fn examine(config: &Config) -> Vec<Finding> {
-    crate::agent::install_crypto();
+    crate::starting::install_crypto();
     let mut findings = node::examine(config);
     findings.extend(cluster::examine(config).await);
     for client in clients(config) {

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod};
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
@@ -16,8 +17,9 @@ use kube::{Api, Client, ResourceExt};
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
+use super::counted_requests::CountedRequests;
 use super::pods::{ContainerIdentity, NamespaceRecord, PodCache, PodRecord};
-use super::wishes::Wishes;
+use super::wishes::{AllowedAnnotations, Wishes};
 use crate::metrics::Metrics;
 
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
@@ -38,8 +40,8 @@ pub enum ConnectError {
     Client(#[source] Box<kube::Error>),
 }
 
-/// A client from `kubeconfig`, or from the service account of the pod this runs in. Nothing is sent yet.
-pub(crate) async fn connect(kubeconfig: Option<PathBuf>) -> Result<Client, ConnectError> {
+/// A client from `kubeconfig`, or from the service account of the pod this runs in; its requests are counted. Nothing is sent yet.
+pub(crate) async fn connect(kubeconfig: Option<PathBuf>, metrics: &Arc<Metrics>) -> Result<Client, ConnectError> {
     let config = match kubeconfig {
         Some(path) => {
             let fail = |source| ConnectError::Kubeconfig { path: path.clone(), source: Box::new(source) };
@@ -48,18 +50,32 @@ pub(crate) async fn connect(kubeconfig: Option<PathBuf>) -> Result<Client, Conne
         }
         None => kube::Config::incluster().map_err(ConnectError::InCluster)?,
     };
-    Client::try_from(config).map_err(|source| ConnectError::Client(Box::new(source)))
+    let builder = ClientBuilder::try_from(config).map_err(|source| ConnectError::Client(Box::new(source)))?;
+    let metrics = Arc::clone(metrics);
+    let counted = tower::layer::layer_fn(move |inner| CountedRequests { inner, metrics: Arc::clone(&metrics) });
+    Ok(builder.with_layer(&counted).build())
 }
 
-/// Keeps `cache` up to date until `stop`.
-pub(crate) async fn watch(client: Client, node_name: String, cache: Arc<RwLock<PodCache>>, metrics: Arc<Metrics>, stop: CancellationToken) {
+/// What the watches need to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Watching {
+    pub(crate) node_name: String,
+    /// Of pods and namespaces: which are honoured.
+    pub(crate) annotations: AllowedAnnotations,
+    pub(crate) cache: Arc<RwLock<PodCache>>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Keeps the cache up to date until `stop`.
+pub(crate) async fn watch(client: Client, watching: Watching, stop: CancellationToken) {
+    let Watching { node_name, annotations, cache, metrics } = watching;
     let pods = watcher::watcher(Api::<Pod>::all(client.clone()), watcher::Config::default().fields(&format!("spec.nodeName={node_name}")));
     let namespaces = watcher::watcher(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default());
     let mut listed = Vec::new();
-    let pods = consume(pods.default_backoff(), &metrics, |event| apply_pod(event, &cache, &mut listed, &metrics));
+    let pods = consume(pods.default_backoff(), &metrics, |event| apply_pod(event, &cache, &mut listed, &metrics, &annotations));
     let namespaces = consume(namespaces.default_backoff(), &metrics, |event| match event {
         Event::Apply(namespace) | Event::InitApply(namespace) => {
-            let wishes = Wishes::of(namespace.annotations(), namespace.labels());
+            let wishes = Wishes::of(namespace.annotations(), namespace.labels(), &annotations);
             let invalid = wishes.invalid;
             let record = NamespaceRecord { uid: namespace.uid().unwrap_or_default(), wishes };
             if cache.write().set_namespace(&namespace.name_any(), record) {
@@ -91,7 +107,7 @@ async fn consume<K>(events: impl Stream<Item = Result<Event<K>, watcher::Error>>
     }
 }
 
-fn apply_pod(event: Event<Pod>, cache: &RwLock<PodCache>, listed: &mut Vec<PodRecord>, metrics: &Metrics) {
+fn apply_pod(event: Event<Pod>, cache: &RwLock<PodCache>, listed: &mut Vec<PodRecord>, metrics: &Metrics, allowed: &AllowedAnnotations) {
     let take = |record: PodRecord| {
         let invalid = record.wishes.invalid;
         if cache.write().apply(record) {
@@ -99,11 +115,11 @@ fn apply_pod(event: Event<Pod>, cache: &RwLock<PodCache>, listed: &mut Vec<PodRe
         }
     };
     match event {
-        Event::Apply(pod) => take(pod_record(&pod)),
-        Event::Delete(pod) => cache.write().delete(&pod_record(&pod), Instant::now()),
+        Event::Apply(pod) => take(pod_record(&pod, allowed)),
+        Event::Delete(pod) => cache.write().delete(&pod_record(&pod, allowed), Instant::now()),
         Event::Init => listed.clear(),
         Event::InitApply(pod) => {
-            let record = pod_record(&pod);
+            let record = pod_record(&pod, allowed);
             listed.push(record.clone());
             take(record);
         }
@@ -111,7 +127,7 @@ fn apply_pod(event: Event<Pod>, cache: &RwLock<PodCache>, listed: &mut Vec<PodRe
     }
 }
 
-fn pod_record(pod: &Pod) -> PodRecord {
+fn pod_record(pod: &Pod, allowed: &AllowedAnnotations) -> PodRecord {
     let annotations = pod.annotations();
     let is_mirror = annotations.contains_key(CONFIG_MIRROR);
     let controller = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
@@ -128,7 +144,7 @@ fn pod_record(pod: &Pod) -> PodRecord {
         // A static pod is owned by its node, which says nothing about the application.
         controller: controller.filter(|owner| owner.kind != "Node").map(|owner| owner.name.clone()),
         containers: statuses.flat_map(identities).collect(),
-        wishes: Wishes::of(annotations, pod.labels()),
+        wishes: Wishes::of(annotations, pod.labels(), allowed),
     }
 }
 
@@ -147,7 +163,7 @@ mod tests {
     use super::*;
 
     fn pod(json: serde_json::Value) -> PodRecord {
-        pod_record(&serde_json::from_value(json).expect("a pod"))
+        pod_record(&serde_json::from_value(json).expect("a pod"), &AllowedAnnotations::All)
     }
 
     #[test]

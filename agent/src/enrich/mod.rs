@@ -4,6 +4,8 @@
 //! lines that may be stored.
 //! The API is never needed to start: lines of an unknown pod wait in their files up to `metadata_wait`, then go out with path labels.
 
+pub(crate) mod choice;
+mod counted_requests;
 pub(crate) mod kubernetes;
 pub(crate) mod labels;
 pub(crate) mod pods;
@@ -17,7 +19,10 @@ use parking_lot::RwLock;
 
 use crate::discover::paths::PodDirectory;
 use crate::metrics::Metrics;
+use crate::positions::pairs::PackedPairs;
 use crate::positions::table::LabelSet;
+use crate::tail::rate::RateLimit;
+use choice::LabelChoice;
 use pods::{PodCache, PodFacts};
 
 /// Decides label sets.
@@ -28,6 +33,7 @@ pub(crate) struct Enricher {
     pub(crate) wait: Duration,
     pub(crate) node_name: String,
     pub(crate) external_labels: BTreeMap<String, String>,
+    pub(crate) choice: LabelChoice,
     /// Whether the receiver takes structured metadata.
     pub(crate) sends_metadata: bool,
     pub(crate) metrics: Arc<Metrics>,
@@ -81,9 +87,16 @@ impl Enricher {
         self.cache.as_ref().is_some_and(|cache| cache.read().is_excluded(pod, container))
     }
 
+    /// The limit that an annotation asks for, where the operator sets none.
+    pub(crate) fn rate_limit(&self, pod: &PodDirectory, of_operator: RateLimit) -> RateLimit {
+        let wished = self.cache.as_ref().and_then(|cache| cache.read().rate_limit(pod)).filter(|_| of_operator == RateLimit::default());
+        wished.map_or(of_operator, |bytes| RateLimit { bytes, ..of_operator })
+    }
+
     fn label_set(&self, question: InstanceQuestion<'_>, facts: Option<&PodFacts>) -> LabelSet {
-        let labels = labels::stream_labels(question.pod, question.container, &self.node_name, &self.external_labels, facts);
-        let metadata = self.sends_metadata.then(|| labels::metadata(question.pod, question.number, facts));
-        LabelSet { from_offset: 0, labels, metadata }
+        let mut labels = labels::stream_labels(question.pod, question.container, &self.node_name, &self.external_labels, facts);
+        let mut metadata = self.sends_metadata.then(|| labels::metadata(question.pod, question.number, facts));
+        self.choice.apply(&mut labels, metadata.as_mut(), &self.external_labels, facts);
+        LabelSet { from_offset: 0, labels: PackedPairs::from(&labels), metadata: metadata.as_ref().map(PackedPairs::from) }
     }
 }

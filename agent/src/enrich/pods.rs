@@ -131,6 +131,12 @@ impl PodCache {
         of_pod.or_else(of_namespace).unwrap_or(false)
     }
 
+    /// Bytes a second that each of the pod's containers may write, if an annotation of the pod, else of its namespace, says so.
+    pub(crate) fn rate_limit(&self, pod: &PodDirectory) -> Option<u64> {
+        let of_pod = self.pods.get(&pod.uid).and_then(|pod| pod.wishes.rate_limit);
+        of_pod.or_else(|| self.namespaces.get(&pod.namespace)?.wishes.rate_limit)
+    }
+
     /// All pods, by what their directories are named after.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&String, &PodRecord)> {
         self.pods.iter()

@@ -8,8 +8,51 @@ use std::collections::BTreeMap;
 const EXCLUDE: &str = "tailwater.io/exclude";
 const INCLUDE: &str = "tailwater.io/include";
 const FLUENT_BIT: &str = "fluentbit.io/exclude";
+/// Bytes a second, like `1MiB`.
+const RATE_LIMIT: &str = "tailwater.io/rate-limit";
 const VECTOR: &str = "vector.dev/exclude";
 const VECTOR_CONTAINERS: &str = "vector.dev/exclude-containers";
+
+/// Names of annotations, and of the one label, that are honoured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedAnnotations {
+    All,
+    /// None of the others.
+    Named(Vec<String>),
+}
+
+impl AllowedAnnotations {
+    /// `all`, `none`, or names with commas between them. The error says what would be right.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let known = |name: &str| [EXCLUDE, INCLUDE, RATE_LIMIT, FLUENT_BIT, VECTOR, VECTOR_CONTAINERS].contains(&name);
+        let names = || text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        match text.trim() {
+            "all" => Ok(Self::All),
+            "none" | "" => Ok(Self::Named(Vec::new())),
+            _ if names().all(known) => Ok(Self::Named(names().map(str::to_owned).collect())),
+            _ => Err(format!(
+                "`all`, `none`, or some of `{EXCLUDE}`, `{INCLUDE}`, `{RATE_LIMIT}`, `{FLUENT_BIT}`, `{VECTOR}`, `{VECTOR_CONTAINERS}`"
+            )),
+        }
+    }
+
+    fn allows(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.iter().any(|allowed| allowed == name || name.starts_with(&format!("{allowed}-"))),
+        }
+    }
+}
+
+impl std::fmt::Display for AllowedAnnotations {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Named(names) if names.is_empty() => f.write_str("none"),
+            Self::Named(names) => f.write_str(&names.join(",")),
+        }
+    }
+}
 
 /// Which containers are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +65,8 @@ enum Containers {
 pub(crate) struct Wishes {
     exclude: Vec<Containers>,
     include: Option<Containers>,
+    /// Bytes a second that each of its containers may write.
+    pub(crate) rate_limit: Option<u64>,
     /// Says something about being left out, were it that it is not.
     is_explicit: bool,
     /// Values that cannot be understood.
@@ -29,11 +74,12 @@ pub(crate) struct Wishes {
 }
 
 impl Wishes {
-    pub(crate) fn of(annotations: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn of(annotations: &BTreeMap<String, String>, labels: &BTreeMap<String, String>, allowed: &AllowedAnnotations) -> Self {
         let mut wishes = Self::default();
-        for (name, value) in annotations {
+        for (name, value) in annotations.iter().filter(|(name, _)| allowed.allows(name)) {
             match name.as_str() {
                 EXCLUDE | FLUENT_BIT | VECTOR_CONTAINERS => wishes.exclude(value),
+                RATE_LIMIT => wishes.limit_rate(value),
                 INCLUDE => wishes.include = wishes.read(value).flatten(),
                 _ => {
                     if let Some(container) = name.strip_prefix(FLUENT_BIT).and_then(|rest| rest.strip_prefix('-'))
@@ -44,10 +90,17 @@ impl Wishes {
                 }
             }
         }
-        if let Some(value) = labels.get(VECTOR) {
+        if let Some(value) = labels.get(VECTOR).filter(|_| allowed.allows(VECTOR)) {
             wishes.exclude(value);
         }
         wishes
+    }
+
+    fn limit_rate(&mut self, value: &str) {
+        match value.trim().parse::<bytesize::ByteSize>().map(|size| size.as_u64()) {
+            Ok(bytes) if bytes >= 1024 => self.rate_limit = Some(bytes),
+            _ => self.invalid += 1,
+        }
     }
 
     fn exclude(&mut self, value: &str) {
@@ -97,7 +150,7 @@ mod tests {
 
     fn wishes(pairs: &[(&str, &str)]) -> Wishes {
         let map = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Wishes::of(&map, &BTreeMap::new())
+        Wishes::of(&map, &BTreeMap::new(), &AllowedAnnotations::All)
     }
 
     #[test]
@@ -118,7 +171,22 @@ mod tests {
             assert_eq!(wishes(&pairs).is_excluded("app"), expected, "{pairs:?}");
         }
         let label = BTreeMap::from([(VECTOR.to_owned(), "true".to_owned())]);
-        assert_eq!(Wishes::of(&BTreeMap::new(), &label).is_excluded("app"), Some(true));
+        assert_eq!(Wishes::of(&BTreeMap::new(), &label, &AllowedAnnotations::All).is_excluded("app"), Some(true));
+    }
+
+    #[test]
+    fn only_annotations_that_are_allowed_are_honoured() {
+        let excluded = |allowed: &str| {
+            let map =
+                BTreeMap::from([(EXCLUDE.to_owned(), "true".to_owned()), ("fluentbit.io/exclude-other".to_owned(), "true".to_owned())]);
+            let wishes = Wishes::of(&map, &BTreeMap::new(), &AllowedAnnotations::parse(allowed).unwrap());
+            (wishes.is_excluded("app"), wishes.is_excluded("other"))
+        };
+        assert_eq!(excluded("all"), (Some(true), Some(true)));
+        assert_eq!(excluded("none"), (None, None));
+        assert_eq!(excluded("fluentbit.io/exclude"), (None, Some(true)));
+        assert_eq!(excluded("tailwater.io/include, tailwater.io/exclude"), (Some(true), Some(true)));
+        assert!(AllowedAnnotations::parse("tailwater.io/other").unwrap_err().contains("tailwater.io/exclude"));
     }
 
     #[test]
@@ -126,6 +194,10 @@ mod tests {
         for value in ["", "Yes!", "a,,b", "UPPER"] {
             let wishes = wishes(&[(EXCLUDE, value)]);
             assert_eq!((wishes.is_excluded("app"), wishes.invalid), (None, 1), "{value}");
+        }
+        for (value, expected) in [("1MiB", (Some(1 << 20), 0)), ("64KiB", (Some(65_536), 0)), ("fast", (None, 1)), ("0", (None, 1))] {
+            let wishes = wishes(&[(RATE_LIMIT, value)]);
+            assert_eq!((wishes.rate_limit, wishes.invalid), expected, "{value}");
         }
     }
 }

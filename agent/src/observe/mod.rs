@@ -3,6 +3,7 @@
 //! [`files`] is written by readers once a turn, never once a line; [`standing`] joins it with the positions when somebody asks. [`clients`] counts by
 //! receiver under the names that Promtail's users alert on, [`heartbeats`] knows whether every loop still turns, [`process`] reads `/proc`.
 
+pub(crate) mod buffer;
 pub(crate) mod clients;
 pub(crate) mod files;
 pub(crate) mod heartbeats;

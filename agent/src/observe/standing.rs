@@ -52,7 +52,7 @@ pub(crate) fn standings(metrics: &Arc<Metrics>, positions: &Positions) -> Vec<St
     let mut seen: HashMap<ContainerPath, FileView> = metrics.files.all().into_iter().collect();
     let labels_of = |key: &InstanceKey| {
         let entry = positions.instances.get(key);
-        entry.and_then(|entry| entry.label_sets.last()).map(|set| set.labels.clone()).unwrap_or_default()
+        entry.and_then(|entry| entry.label_sets.last()).map(|set| set.labels.to_map()).unwrap_or_default()
     };
     let mut standings = Vec::new();
     for file in &positions.files {

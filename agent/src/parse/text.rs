@@ -26,6 +26,24 @@ pub(crate) fn truncate(line: &[u8], total: u64, limit: usize) -> (Vec<u8>, u64) 
     (cut, left_out)
 }
 
+/// `text` in pieces of at most `limit` bytes, cut between characters.
+pub(crate) fn pieces(text: &[u8], limit: usize) -> Vec<&[u8]> {
+    let mut pieces = Vec::with_capacity(text.len() / limit.max(1) + 1);
+    let mut rest = text;
+    while rest.len() > limit {
+        let mut end = limit;
+        while end > 0 && rest.get(end).is_some_and(|byte| byte & 0xc0 == 0x80) {
+            end -= 1;
+        }
+        // A character longer than the limit stays whole.
+        let (piece, after) = rest.split_at(if end == 0 { limit.min(rest.len()) } else { end });
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces.push(rest);
+    pieces
+}
+
 fn suffix(left_out: u64) -> String {
     format!("...[truncated {left_out} bytes]")
 }

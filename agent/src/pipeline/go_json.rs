@@ -35,7 +35,7 @@ pub(super) fn write(variable: &Variable, out: &mut String) {
 }
 
 /// Appends a quoted text.
-pub(super) fn write_text(text: &str, out: &mut String) {
+pub(crate) fn write_text(text: &str, out: &mut String) {
     out.push('"');
     for character in text.chars() {
         match character {

@@ -17,7 +17,7 @@ mod docker;
 mod drop;
 pub(crate) mod entry;
 mod eventlogmessage;
-mod go_json;
+pub(crate) mod go_json;
 mod go_layout;
 mod go_time;
 mod inspect;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::pairs::PackedPairs;
 use super::table::{CutKind, FileEntry, InstanceEntry, InstanceKey, LabelSet, LineCut, Positions, Progress, StageProgress};
 use crate::parse::cri::OutputStream;
 use crate::pipeline::context::KnownStamp;
@@ -255,8 +256,11 @@ fn file_entry(stored: StoredFile) -> Option<FileEntry> {
 }
 
 fn stored_instance((key, entry): (&InstanceKey, &InstanceEntry)) -> StoredInstance {
-    let label_set =
-        |set: &LabelSet| StoredLabelSet { from_offset: set.from_offset, labels: set.labels.clone(), metadata: set.metadata.clone() };
+    let label_set = |set: &LabelSet| StoredLabelSet {
+        from_offset: set.from_offset,
+        labels: set.labels.to_map(),
+        metadata: set.metadata.as_ref().map(PackedPairs::to_map),
+    };
     StoredInstance {
         container: key.container.clone(),
         instance: key.number,
@@ -267,7 +271,11 @@ fn stored_instance((key, entry): (&InstanceKey, &InstanceEntry)) -> StoredInstan
 }
 
 fn instance_entry(stored: StoredInstance) -> (InstanceKey, InstanceEntry) {
-    let label_set = |set: StoredLabelSet| LabelSet { from_offset: set.from_offset, labels: set.labels, metadata: set.metadata };
+    let label_set = |set: StoredLabelSet| LabelSet {
+        from_offset: set.from_offset,
+        labels: PackedPairs::from(&set.labels),
+        metadata: set.metadata.as_ref().map(PackedPairs::from),
+    };
     let key = InstanceKey { container: stored.container, number: stored.instance };
     let label_sets = stored.label_sets.into_iter().map(label_set).collect();
     (key, InstanceEntry { label_sets, first_stamp: stored.first_stamp, revision: stored.revision })
@@ -295,8 +303,8 @@ pub(crate) mod tests {
             Some(Arc::new(StageProgress { known: Arc::new(vec![KnownStamp { key: 2, parsed: 3, given: 4 }]), clock: Some((5, 6)) }));
         let set = LabelSet {
             from_offset: 0,
-            labels: BTreeMap::from([("namespace".to_owned(), "n\"s".to_owned())]),
-            metadata: Some(BTreeMap::from([("pod_uid".to_owned(), "u".to_owned())])),
+            labels: PackedPairs::from(&BTreeMap::from([("namespace".to_owned(), "n\"s".to_owned())])),
+            metadata: Some(PackedPairs::from(&BTreeMap::from([("pod_uid".to_owned(), "u".to_owned())]))),
         };
         let instances =
             BTreeMap::from([(file.instance.clone(), Arc::new(InstanceEntry { label_sets: vec![set], first_stamp: 99, revision: 3 }))]);

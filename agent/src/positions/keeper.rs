@@ -155,7 +155,7 @@ mod tests {
 
     fn decide(shared: &SharedPositions) -> Revision {
         let entry = InstanceEntry { label_sets: Vec::new(), first_stamp: 1, revision: 0 };
-        shared.lock().decide_instance(file_entry("c", 0).instance, entry)
+        shared.lock().decide_instance(file_entry("c", 0).instance, entry.into())
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@
 pub(crate) mod codec;
 pub(crate) mod keeper;
 pub(crate) mod lock;
+pub(crate) mod pairs;
 pub(crate) mod rewind;
 pub(crate) mod store;
 pub(crate) mod table;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::pairs::PackedPairs;
 use crate::parse::cri::OutputStream;
 use crate::pipeline::context::KnownStamp;
 use crate::tail::fingerprint::Fingerprint;
@@ -35,9 +36,9 @@ pub(crate) struct LabelSet {
     /// Counted from the start of the instance's first file.
     pub(crate) from_offset: u64,
     /// Without `stream`, which each record brings.
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: PackedPairs,
     /// `None`: no metadata was sent, since the receiver did not announce itself.
-    pub(crate) metadata: Option<BTreeMap<String, String>>,
+    pub(crate) metadata: Option<PackedPairs>,
 }
 
 /// What was decided for an instance.
@@ -162,8 +163,8 @@ impl PositionsTable {
         self.revision
     }
 
-    pub(crate) fn instance(&self, key: &InstanceKey) -> Option<&InstanceEntry> {
-        self.instances.get(key).map(Arc::as_ref)
+    pub(crate) fn instance(&self, key: &InstanceKey) -> Option<&Arc<InstanceEntry>> {
+        self.instances.get(key)
     }
 
     /// Up to where a file is acknowledged.
@@ -184,8 +185,8 @@ impl PositionsTable {
     }
 
     /// Records labels and first stamp of an instance. Returns the revision that must be durable before its first push.
-    pub(crate) fn decide_instance(&mut self, key: InstanceKey, entry: InstanceEntry) -> Revision {
-        self.instances.insert(key, Arc::new(entry));
+    pub(crate) fn decide_instance(&mut self, key: InstanceKey, entry: Arc<InstanceEntry>) -> Revision {
+        self.instances.insert(key, entry);
         self.changed()
     }
 
@@ -305,7 +306,7 @@ pub(crate) mod tests {
         let mut table = PositionsTable::default();
         let file = table.new_file();
         let entry = file_entry("c", 10);
-        table.decide_instance(entry.instance.clone(), InstanceEntry { label_sets: Vec::new(), first_stamp: 0, revision: 0 });
+        table.decide_instance(entry.instance.clone(), InstanceEntry { label_sets: Vec::new(), first_stamp: 0, revision: 0 }.into());
         table.acknowledge(&Mark { file, entry });
         let now = Instant::now();
         table.vanished(file, now);

@@ -91,10 +91,18 @@ fn read_credentials(fields: &mut Fields<'_>, config: &mut ClientConfig, report: 
     if let Some(node) = fields.take("basic_auth")
         && let Some(mut auth) = Fields::of(node, "clients.basic_auth", report)
     {
+        let line = auth.line();
         let user = text_or_file(&mut auth, "username", "username_file", report).unwrap_or_default();
-        let password = text_or_file(&mut auth, "password", "password_file", report).unwrap_or_default();
+        let (password, file) = (auth.text("password", report), auth.text("password_file", report));
         auth.finish(report);
-        config.basic_auth = Some((user, Secret(password)));
+        // It must be there now, and is read again before every request.
+        if let Some(path) = &file
+            && let Err(error) = std::fs::read_to_string(path)
+        {
+            report.error(line, format!("cannot read `{path}` of `password_file`: {error}"));
+        }
+        config.password_file = file.map(Into::into);
+        config.basic_auth = Some((user, Secret(password.unwrap_or_default())));
     }
     if let Some(node) = fields.take("authorization")
         && let Some(mut auth) = Fields::of(node, "clients.authorization", report)

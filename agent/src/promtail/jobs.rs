@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::journal::{JournalConfig, read_journal};
 use super::reader::Fields;
 use super::report::Report;
 use super::yaml::Node;
@@ -20,6 +21,7 @@ pub(crate) struct Job {
     /// Globs of files with target groups.
     pub(crate) target_files: Vec<String>,
     pub(crate) pods: Vec<PodDiscovery>,
+    pub(crate) journal: Option<JournalConfig>,
     pub(crate) encoding: Option<&'static encoding_rs::Encoding>,
     pub(crate) decompression: Option<Decompression>,
     /// Of everything that decides labels; another one lets labels be decided anew.
@@ -58,8 +60,7 @@ pub(crate) struct Decompression {
 }
 
 /// Sources that are not carried, with what to do instead.
-const NOT_CARRIED: [(&str, &str); 29] = [
-    ("journal", "keep a Promtail for the journal, or let journald write files"),
+const NOT_CARRIED: [(&str, &str); 28] = [
     ("syslog", "let a syslog daemon write files and tail those"),
     ("loki_push_api", "push to the receiver itself"),
     ("gcplog", "keep a Promtail for it"),
@@ -126,6 +127,7 @@ fn read_job(node: &Node, surroundings: &mut Surroundings, report: &mut Report) -
     let static_groups = fields.take("static_configs").map(|groups| read_groups(groups, report)).unwrap_or_default();
     let target_files = fields.take("file_sd_configs").map(|files| read_target_files(files, report)).unwrap_or_default();
     let pods = fields.take("kubernetes_sd_configs").map(|pods| read_pod_discovery(pods, report)).unwrap_or_default();
+    let journal = fields.take("journal").and_then(|journal| read_journal(journal, report));
     let encoding = fields.take("encoding").and_then(|node| {
         let label = node.raw_text().unwrap_or_default();
         let encoding = encoding_rs::Encoding::for_label(label.as_bytes());
@@ -138,7 +140,7 @@ fn read_job(node: &Node, surroundings: &mut Surroundings, report: &mut Report) -
     fields.finish(report);
     let revision = xxhash_rust::xxh3::xxh3_64(format!("{relabel:?}{static_groups:?}").as_bytes());
     let pipeline = Pipeline::new(stages);
-    Some(Job { name, pipeline, relabel, static_groups, target_files, pods, encoding, decompression, revision })
+    Some(Job { name, pipeline, relabel, static_groups, target_files, pods, journal, encoding, decompression, revision })
 }
 
 /// A list of target groups, as `static_configs` and the files of `file_sd_configs` have it.

@@ -8,6 +8,7 @@ mod expand;
 pub(crate) mod file_sd;
 pub(crate) mod glob;
 pub(crate) mod jobs;
+pub(crate) mod journal;
 pub(crate) mod kubernetes;
 mod locate;
 pub(crate) mod old_positions;

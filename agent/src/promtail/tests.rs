@@ -22,7 +22,7 @@ fn a_plain_configuration_has_promtails_defaults() {
 
 #[test]
 fn everything_unknown_and_unsupported_is_listed_with_its_line() {
-    let text = "server:\n  http_port: 1\n  grpc_listen_port: 0\nclients:\n- url: http://h/p\n  batch_wait: 1s\n  batchwait: soon\nlimits_config:\n  max_lines_size: 1\nscrape_configs:\n- job_name: a\n  journal: {path: /x}\n  pipeline_stages:\n  - jsonn: {}\n- job_name: a\n  kafka: {}\n- just-text\nscrape_config: []\n";
+    let text = "server:\n  http_port: 1\n  grpc_listen_port: 0\nclients:\n- url: http://h/p\n  batch_wait: 1s\n  batchwait: soon\nlimits_config:\n  max_lines_size: 1\nscrape_configs:\n- job_name: a\n  syslog: {path: /x}\n  pipeline_stages:\n  - jsonn: {}\n- job_name: a\n  kafka: {}\n- just-text\nscrape_config: []\n";
     let found = report_of(text);
     for expected in [
         "error: line 2: server.http_port: unknown key `http_port` in `server`",
@@ -36,10 +36,7 @@ fn everything_unknown_and_unsupported_is_listed_with_its_line() {
     ] {
         assert!(found.iter().any(|line| line == expected), "{expected} in {found:#?}");
     }
-    assert!(
-        found.iter().any(|line| line.starts_with("error: line 12: scrape_configs[0].journal: `journal` is not supported")),
-        "{found:#?}"
-    );
+    assert!(found.iter().any(|line| line.starts_with("error: line 12: scrape_configs[0].syslog: `syslog` is not supported")), "{found:#?}");
     assert!(found.iter().any(|line| line.starts_with("error: line 17: scrape_configs[2]: ")), "{found:#?}");
 }
 

@@ -14,8 +14,10 @@ use tokio::sync::mpsc;
 
 use super::answer::{self, Verdict};
 use super::backoff::{Backoff, random};
+use super::gate::Gate;
 use super::receiver::{Answer, OnClientError, Receiver};
 use crate::batch::Batch;
+use crate::batch::builder::MAX_REQUEST_BYTES;
 use crate::batch::split::{self, Part};
 use crate::metrics::{DropReason, Metrics, PushOutcome};
 use crate::observe::clients::ClientLabels;
@@ -77,6 +79,25 @@ impl LaneSender {
         })
     }
 
+    /// Waits for room and hands a batch over. Given up before that, nothing was handed over.
+    pub(crate) async fn send(&self, batch: Batch) {
+        match self.batches.reserve().await {
+            Ok(permit) => {
+                self.in_flight.fetch_add(1, Ordering::AcqRel);
+                permit.send(batch);
+            }
+            Err(_) => tracing::debug!("a batch was not sent before the end"),
+        }
+    }
+
+    /// Waits until everything handed over is settled.
+    pub(crate) async fn settled(&self) {
+        const LOOK_EVERY: Duration = Duration::from_millis(20);
+        while !self.is_idle() && !self.batches.is_closed() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Waits for room; once the lane has ended, what it did not take stays unacknowledged.
     pub(crate) fn send_at_end(&self, batch: Batch) {
         if self.batches.blocking_send(batch).is_err() {
@@ -91,6 +112,8 @@ pub(crate) struct Lane {
     pub(crate) positions: SharedPositions,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) blocked: Arc<BlockedState>,
+    /// Of all lanes to this receiver.
+    pub(crate) gate: Arc<Gate>,
     pub(crate) reader: WorkerHandle,
 }
 
@@ -201,6 +224,14 @@ impl Lane {
         // Parts in order, with whether a refusal has been bisected.
         let mut parts = vec![(whole, false)];
         while let Some((part, is_bisected)) = parts.pop() {
+            if part.entries > 1
+                && split::request_bytes(&part.body) > MAX_REQUEST_BYTES
+                && let Ok([first, second]) = split::halve(&part.body, part.entries)
+            {
+                parts.push((second, is_bisected));
+                parts.push((first, is_bisected));
+                continue;
+            }
             let settled = self.attempt_until_settled(tenant, &part).await;
             let is_split = match settled {
                 Settled::Acknowledged => continue,
@@ -248,11 +279,17 @@ impl Lane {
     }
 
     async fn attempt(&self, tenant: Option<&str>, body: &Bytes) -> Option<Answer> {
+        let _pass = self.gate.enter().await;
         self.metrics.pushes_in_flight.inc();
         let began = Instant::now();
         let answered = self.receiver.push(body.clone(), tenant).await;
         self.metrics.pushes_in_flight.dec();
         let status = answered.as_ref().ok().map(|answer| answer.status);
+        // A limit of one tenant says nothing of the others.
+        match status {
+            Some(status) if status == 429 || answer::verdict(status) != Verdict::Retry => self.gate.succeeded(),
+            _ => self.gate.failed(),
+        }
         self.metrics.clients.answered(&self.labels(tenant), status, began.elapsed());
         match answered {
             Ok(answer) => Some(answer),

@@ -8,6 +8,8 @@
 pub(crate) mod announce;
 pub(crate) mod answer;
 pub(crate) mod backoff;
+pub(crate) mod gate;
 pub(crate) mod lane;
+pub(crate) mod outgoing;
 pub(crate) mod print;
 pub(crate) mod receiver;

@@ -56,6 +56,8 @@ pub struct ClientConfig {
     pub backoff: BackoffBounds,
     pub headers: BTreeMap<String, String>,
     pub basic_auth: Option<(String, Secret)>,
+    /// The password, read before every request.
+    pub password_file: Option<PathBuf>,
     pub bearer_token: Option<Secret>,
     /// Read before every request, so that a new token is used at once.
     pub bearer_token_file: Option<PathBuf>,
@@ -89,6 +91,7 @@ impl ClientConfig {
             backoff: BackoffBounds::default(),
             headers: BTreeMap::new(),
             basic_auth: None,
+            password_file: None,
             bearer_token: None,
             bearer_token_file: None,
             on_4xx: OnClientError::Hold,
@@ -211,16 +214,14 @@ impl Receiver {
 
     async fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
         if let Some((user, password)) = &self.config.basic_auth {
-            return request.basic_auth(user, Some(&password.0));
+            let of_file = match &self.config.password_file {
+                Some(path) => secret_of(path).await,
+                None => None,
+            };
+            return request.basic_auth(user, Some(of_file.as_deref().unwrap_or(&password.0)));
         }
         let token = match &self.config.bearer_token_file {
-            Some(path) => match tokio::fs::read_to_string(path).await {
-                Ok(token) => Some(token.trim().to_owned()),
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), error = %error, "cannot read the bearer token");
-                    None
-                }
-            },
+            Some(path) => secret_of(path).await,
             None => self.config.bearer_token.as_ref().map(|token| token.0.clone()),
         };
         let bearer = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
@@ -230,6 +231,17 @@ impl Receiver {
                 request.header(AUTHORIZATION, value)
             }
             None => request,
+        }
+    }
+}
+
+/// What a file holds now; a new one is used at once.
+async fn secret_of(path: &std::path::Path) -> Option<String> {
+    match tokio::fs::read_to_string(path).await {
+        Ok(secret) => Some(secret.trim().to_owned()),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), error = %error, "cannot read a password or token");
+            None
         }
     }
 }

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
-use tailwater_proto::write::SharedMetadata;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::balance::{Balance, BalancePart, FileBalance, FileEnd, Meter};
@@ -20,7 +19,7 @@ use super::counts::ReadCounts;
 use super::cuts::{apply_cut, cut_pending, flush_all, record_clock};
 use super::file::{ReadEnd, TailFile};
 use super::outlet::{Outlet, RenderedSet};
-use super::rate::ContainerRate;
+use super::rate::{ContainerRate, RateLimit};
 use super::records::{LineRules, RecordSink};
 use super::sleep::Sleeping;
 use super::stages::StageOutlet;
@@ -28,10 +27,11 @@ use super::state::{CleanPoint, LineState};
 use crate::batch::builder::BatchBuilder;
 use crate::discover::listing::{ContainerListing, Source};
 use crate::discover::target::FileTarget;
-use crate::enrich::{Enricher, InstanceQuestion, labels};
+use crate::enrich::{Enricher, InstanceQuestion};
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::parse::cri::OutputStream;
 use crate::positions::keeper::SharedPositions;
+use crate::positions::pairs::PackedPairs;
 use crate::positions::table::{ContainerPath, CutKind, FileEntry, FileId, InstanceEntry, InstanceKey, LabelSet, Mark, Progress};
 use crate::settings::Timing;
 
@@ -105,9 +105,9 @@ pub(crate) struct ContainerTail {
     pub(crate) compressed: HashMap<(u64, u64), CompressedFile>,
     pub(crate) is_listed: bool,
     /// Its live file, closed while nothing is written to it.
-    pub(crate) sleeping: Option<Sleeping>,
+    pub(crate) sleeping: Option<Box<Sleeping>>,
     /// A file that was closed and is not open again yet.
-    pub(super) woken: Option<(FileId, FileBalance)>,
+    pub(super) woken: Option<Box<(FileId, FileBalance)>>,
     /// Its directory is to be listed again, and what could not be opened to be opened.
     pub(crate) needs_listing: bool,
     /// A listing of which not everything could be opened.
@@ -128,7 +128,9 @@ pub(crate) struct ContainerTail {
     /// A limit lets it be read again from then on.
     paused_until: Option<Instant>,
     /// Makes reading pause; `None` without a limit.
-    rate: Option<Box<ContainerRate>>,
+    pub(super) rate: Option<Box<ContainerRate>>,
+    /// What the operator and the pod's annotations say, once that was asked.
+    pub(super) rate_limit: Option<RateLimit>,
     /// What of [`ReadContext::pending_bytes`] is this container's.
     pub(super) own_pending_bytes: usize,
     pub(super) last_marked: Option<CleanPoint>,
@@ -136,6 +138,8 @@ pub(crate) struct ContainerTail {
     /// Of files that were finished since the last batch.
     pub(super) ended_balances: Vec<BalancePart>,
     pub(crate) is_in_batch: bool,
+    /// More of it is unread than one turn reads.
+    pub(crate) is_behind: bool,
     /// It has a pending line and was read on in its last turn.
     pub(crate) is_reading_on: bool,
     /// Version of the pod that the labels being used are of.
@@ -178,11 +182,13 @@ impl ContainerTail {
             waiting_since: None,
             paused_until: None,
             rate: None,
+            rate_limit: None,
             own_pending_bytes: 0,
             last_marked: None,
             late_marks: Vec::new(),
             ended_balances: Vec::new(),
             is_in_batch: false,
+            is_behind: false,
             is_reading_on: false,
             followed: 0,
             is_reported: false,
@@ -196,6 +202,17 @@ impl ContainerTail {
 
     pub(crate) fn open_files(&self) -> usize {
         self.files.len() + self.late.len()
+    }
+
+    /// Looks whether more of it is unread than one turn reads, as its files were last seen.
+    pub(crate) fn note_backlog(&mut self) {
+        let unread: u64 = self.files.iter().map(|file| file.size.saturating_sub(file.offset)).sum();
+        self.is_behind = unread > READ_QUANTUM;
+    }
+
+    /// Nothing was written to it for a while: what can be made again takes no memory meanwhile.
+    pub(crate) fn rest(&mut self) {
+        self.outlets.values_mut().for_each(|outlet| outlet.rest());
     }
 
     /// Reads what is there, within the quantum.
@@ -221,7 +238,7 @@ impl ContainerTail {
 
     /// Where a container's lines are limited by slower reading: how long to pause after what was read.
     fn limit_rate(&mut self, context: &ReadContext<'_>, lines: u64, bytes: u64) -> Option<Duration> {
-        let limit = context.rules.rate;
+        let limit = self.rate_limit.unwrap_or(context.rules.rate);
         if limit.drops || (limit.bytes, limit.lines) == (0, 0) || matches!(self.source, Source::Target(_)) {
             return None;
         }
@@ -314,8 +331,8 @@ impl ContainerTail {
                 let waited = context.now.saturating_duration_since(since);
                 let question = InstanceQuestion { pod, container, number: instance, waited };
                 let Some(set) = context.enricher.decide(question) else { return false };
-                let entry = InstanceEntry { label_sets: vec![set], first_stamp, revision: 0 };
-                let revision = context.positions.lock().decide_instance(key, entry.clone());
+                let entry = Arc::new(InstanceEntry { label_sets: vec![set], first_stamp, revision: 0 });
+                let revision = context.positions.lock().decide_instance(key, Arc::clone(&entry));
                 context.batch.rest_on(revision);
                 entry
             }
@@ -505,31 +522,16 @@ fn target_outlet(target: &FileTarget, key: InstanceKey, first_stamp: i64, contex
     let revision = target.job.revision;
     let recorded = context.positions.lock().instance(&key).filter(|entry| entry.revision == revision).cloned();
     let set = recorded.and_then(|entry| entry.label_sets.last().cloned()).unwrap_or_else(|| {
-        let set = LabelSet { from_offset: 0, labels: target.labels.clone(), metadata: None };
+        let set = LabelSet { from_offset: 0, labels: PackedPairs::from(&target.labels), metadata: None };
         let entry = InstanceEntry { label_sets: vec![set.clone()], first_stamp, revision };
-        context.batch.rest_on(context.positions.lock().decide_instance(key, entry));
+        context.batch.rest_on(context.positions.lock().decide_instance(key, Arc::new(entry)));
         set
     });
-    Outlet::of_stages(StageOutlet::new(set.labels, target.job.encoding, Arc::clone(&target.limits)))
+    Outlet::of_stages(StageOutlet::new(set.labels.to_map(), target.job.encoding, Arc::clone(&target.limits)))
 }
 
-/// Renders an instance's label sets for the wire; reading begins with `current`.
-fn outlet(entry: &InstanceEntry, current: usize, sends_metadata: bool) -> Outlet {
-    let mut sets: Vec<RenderedSet> = entry.label_sets.iter().map(|set| rendered_set(set, sends_metadata)).collect();
-    if sets.is_empty() {
-        sets.push(rendered_set(&LabelSet::default(), sends_metadata));
-    }
-    Outlet::of_sets(sets, current, entry.first_stamp)
-}
-
-/// Renders a label set for the wire.
-pub(super) fn rendered_set(set: &LabelSet, sends_metadata: bool) -> RenderedSet {
-    let labels = OutputStream::ALL.map(|stream| {
-        let mut labels = set.labels.clone();
-        labels.insert("stream".to_owned(), stream.name().to_owned());
-        Arc::from(labels::canonical_text(&labels).into_bytes())
-    });
-    let metadata = set.metadata.as_ref().filter(|_| sends_metadata);
-    let shared = |pairs: &BTreeMap<String, String>| SharedMetadata::new(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    RenderedSet { labels, metadata: metadata.map(shared).map(Arc::new) }
+/// An instance's label sets, to be rendered for the wire; reading begins with `current`.
+fn outlet(entry: &Arc<InstanceEntry>, current: usize, sends_metadata: bool) -> Outlet {
+    let rendered = |number| RenderedSet::new(Arc::clone(entry), number, sends_metadata);
+    Outlet::of_sets((0..entry.label_sets.len().max(1)).map(rendered).collect(), current, entry.first_stamp)
 }

@@ -17,7 +17,7 @@ use super::fingerprint::Head;
 use crate::promtail::jobs::CompressedFormat;
 
 pub(super) struct Content {
-    compressed: Option<Decompressing>,
+    compressed: Option<Box<Decompressing>>,
 }
 
 struct Decompressing {
@@ -41,14 +41,16 @@ impl std::fmt::Debug for Content {
 
 impl Content {
     pub(super) fn new(format: Option<CompressedFormat>) -> Self {
-        let compressed = format.map(|format| Decompressing {
-            format,
-            decoder: None,
-            position: 0,
-            recent: Vec::new(),
-            is_over: false,
-            is_settled: false,
-            is_damaged: false,
+        let compressed = format.map(|format| {
+            Box::new(Decompressing {
+                format,
+                decoder: None,
+                position: 0,
+                recent: Vec::new(),
+                is_over: false,
+                is_settled: false,
+                is_damaged: false,
+            })
         });
         Self { compressed }
     }

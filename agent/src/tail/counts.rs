@@ -14,6 +14,8 @@ pub(crate) struct ReadCounts {
     /// Left out of lines and of dropped ones.
     pub(crate) truncated_bytes: u64,
     pub(crate) dropped_bytes: u64,
+    /// Sent in pieces.
+    pub(crate) split_lines: u64,
     pub(crate) too_long_dropped: u64,
     pub(crate) nul_bytes: u64,
     /// Records of nothing but NUL.
@@ -45,6 +47,7 @@ impl ReadCounts {
         metrics.parse_errors(counts.parse_errors);
         metrics.dropped_lines(DropReason::Unparsed, counts.unparsed_dropped, 0);
         metrics.truncated_lines(counts.truncated_lines, counts.truncated_bytes);
+        metrics.split_lines(counts.split_lines);
         metrics.dropped_lines(DropReason::LineTooLong, counts.too_long_dropped, counts.dropped_bytes);
         metrics.dropped_lines(DropReason::RateLimited, counts.rate_dropped, 0);
         metrics.dropped_lines(DropReason::Excluded, counts.excluded, 0);

@@ -327,8 +327,8 @@ impl TailFile {
             sink.counts.nul_bytes += self.offset - before;
             return;
         }
-        let limit = sink.rules.max_line_bytes.min(sink.rules.max_record_bytes) + RECORD_HEAD_BYTES;
-        let mut head = Vec::with_capacity(limit);
+        let limit = sink.rules.kept_bytes().min(sink.rules.max_record_bytes) + RECORD_HEAD_BYTES;
+        let mut head = Vec::with_capacity(limit.min(2 * chunk.len()));
         head.extend_from_slice(&chunk[..chunk.len().min(limit)]);
         self.long_record = Some(LongRecord { head, limit, length: chunk.len() as u64 });
     }

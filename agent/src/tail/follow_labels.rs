@@ -3,12 +3,15 @@
 //! A new label set holds from where the reader stands, behind everything put into a batch; its place is on disk before the first push that uses it, so a
 //! replay of any offset has the labels of its first sending. Nothing changes while a line is pending.
 
-use super::container::{ContainerTail, ReadContext, rendered_set};
+use std::sync::Arc;
+
+use super::container::{ContainerTail, ReadContext};
 use super::cuts::decide_cut;
+use super::outlet::RenderedSet;
 use crate::discover::listing::Source;
 use crate::enrich::InstanceQuestion;
 use crate::parse::cri::OutputStream;
-use crate::positions::table::{CutKind, InstanceKey, LabelSet};
+use crate::positions::table::{CutKind, InstanceEntry, InstanceKey, LabelSet};
 
 /// Label sets of one instance; more changes are not followed.
 const MAX_SETS: usize = 64;
@@ -25,16 +28,22 @@ impl ContainerTail {
         let Some(outlet) = self.outlets.get_mut(instance) else { return };
         self.followed = version;
         outlet.is_excluded = context.enricher.is_excluded(pod, container);
+        let limit = context.enricher.rate_limit(pod, context.rules.rate);
+        if self.rate_limit != Some(limit) {
+            (self.rate_limit, self.rate) = (Some(limit), None);
+        }
         let question = InstanceQuestion { pod, container, number: *instance, waited: std::time::Duration::ZERO };
         let Some(set) = context.enricher.known(question) else { return };
         let key = InstanceKey { container: self.path.clone(), number: *instance };
-        let Some(mut entry) = context.positions.lock().instance(&key).cloned() else { return };
+        let Some(entry) = context.positions.lock().instance(&key).cloned() else { return };
         let number = entry.label_sets.len();
         if number >= MAX_SETS || entry.label_sets.last().is_some_and(|last| is_same(last, &set)) {
             return;
         }
-        outlet.add_set(rendered_set(&set, context.enricher.sends_metadata));
+        let mut entry = InstanceEntry::clone(&entry);
         entry.label_sets.push(LabelSet { from_offset: front.offset, ..set });
+        let entry = Arc::new(entry);
+        outlet.add_set(RenderedSet::new(Arc::clone(&entry), number, context.enricher.sends_metadata));
         let revision = context.positions.lock().decide_instance(key, entry);
         context.batch.rest_on(revision);
         decide_cut(front, &self.path, (OutputStream::Stdout, CutKind::Labels { set: number }), state, outlet, context);

@@ -1,5 +1,6 @@
 //! A chunk of a file, cut at newlines, through the stages of a pipeline: the way of targets that a `promtail.yaml` names.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use encoding_rs::{UTF_16BE, UTF_16LE};
@@ -11,6 +12,7 @@ use super::state::CleanPoint;
 use crate::pipeline::context::{KnownStamp, StageContext};
 use crate::pipeline::entry::{Entry, Origin, Place};
 use crate::positions::table::Progress;
+use crate::relabel::Labels;
 
 impl RecordReader<'_> {
     /// Reads the whole lines of `chunk`, which begins at `offset`, until the batch is full or reading should pause. Returns the bytes taken.
@@ -45,10 +47,18 @@ impl RecordReader<'_> {
     }
 
     pub(super) fn read_line(&mut self, bytes: &[u8], unread: u64, offset: u64, next_offset: u64) {
-        self.counts.lines += 1;
-        let (Some(outlet), Some(stages)) = (self.outlet.stages_mut(), &mut self.state.stages) else { return };
+        let Some(outlet) = self.outlet.stages_mut() else { return };
         let (text, is_replaced) = outlet.decode(bytes);
         self.counts.invalid_utf8 += u64::from(is_replaced && unread == 0);
+        let labels = Arc::clone(&outlet.labels);
+        self.read_text(&labels, text, None, offset);
+        debug_assert!(next_offset > offset);
+    }
+
+    /// Reads a line with its labels and, where its source stamps it, that stamp; the next one begins behind `offset`.
+    pub(crate) fn read_text(&mut self, labels: &Arc<Labels>, text: String, raw_stamp: Option<i64>, offset: u64) {
+        self.counts.lines += 1;
+        let (Some(outlet), Some(stages)) = (self.outlet.stages_mut(), &mut self.state.stages) else { return };
         if !may_read(outlet) {
             return;
         }
@@ -57,8 +67,9 @@ impl RecordReader<'_> {
         let before = can_hold.then(|| CleanPoint { file: self.file, progress: progress_before(stages, offset) });
         let place = stages.next_place;
         stages.next_place += 1;
-        let entry = Entry::new(&outlet.labels, text, place);
+        let mut entry = Entry::new(labels, text, place);
         let (touched, learned) = run(stages, outlet, self.batch, offset, &mut self.counts.clock_steps, |stages, context, out| {
+            entry.timestamp = raw_stamp.map(|raw| context.runtime_stamp(raw));
             stages.process(entry, context, out);
         });
         let decisions = stages.stamps.clock.decisions.drain(..).map(|(offset, stamp)| (self.file, offset, stamp));
@@ -73,7 +84,6 @@ impl RecordReader<'_> {
             let held = stages.held();
             self.state.frozen = stages.boundaries.line(place, before, &touched, &held);
         }
-        debug_assert!(next_offset > offset);
     }
 
     /// Ends the block of `key`.
@@ -123,7 +133,7 @@ fn run(
     act: impl FnOnce(&mut crate::pipeline::Pipeline, &mut StageContext<'_>, &mut Vec<Entry>),
 ) -> (Vec<Origin>, Vec<(Place, KnownStamp)>) {
     let mut out = std::mem::take(&mut stages.out);
-    let limits = std::sync::Arc::clone(&outlet.limits);
+    let limits = Arc::clone(&outlet.limits);
     let mut context = StageContext {
         stamps: &mut stages.stamps,
         counters: &limits.counters,
@@ -167,8 +177,6 @@ fn line_end(chunk: &[u8], start: usize, at: usize, width: usize, is_big_endian: 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use parking_lot::Mutex;
     use proptest::prelude::*;
     use tailwater_proto::{read, snappy};
@@ -179,7 +187,6 @@ mod tests {
     use crate::parse::time::StampReader;
     use crate::pipeline::{Pipeline, build};
     use crate::positions::table::{CutKind, FileId, StageProgress};
-    use crate::relabel::Labels;
     use crate::tail::counts::ReadCounts;
     use crate::tail::outlet::Outlet;
     use crate::tail::rate::RateLimit;

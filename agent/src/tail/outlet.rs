@@ -7,14 +7,45 @@ use tailwater_proto::write::SharedMetadata;
 use super::rate::ContainerRate;
 use super::stages::StageOutlet;
 use crate::batch::builder::{BatchBuilder, StreamSlot};
+use crate::enrich::labels::canonical_text;
 use crate::parse::cri::OutputStream;
+use crate::positions::table::InstanceEntry;
 
-/// A label set by output stream and its metadata, ready for the wire.
+/// One of an instance's label sets, rendered for the wire when lines go by it.
 #[derive(Debug, Clone)]
 pub(crate) struct RenderedSet {
-    pub(crate) labels: [Arc<[u8]>; 2],
+    entry: Arc<InstanceEntry>,
+    number: usize,
+    labels: [Option<Arc<[u8]>>; 2],
     /// Only for a receiver that takes it.
-    pub(crate) metadata: Option<Arc<SharedMetadata>>,
+    metadata: Option<Option<Arc<SharedMetadata>>>,
+    sends_metadata: bool,
+}
+
+impl RenderedSet {
+    /// The set of this number; an instance without any has one without labels.
+    pub(crate) fn new(entry: Arc<InstanceEntry>, number: usize, sends_metadata: bool) -> Self {
+        Self { entry, number, labels: [None, None], metadata: None, sends_metadata }
+    }
+
+    fn labels(&mut self, stream: OutputStream) -> &Arc<[u8]> {
+        self.labels[stream.index()].get_or_insert_with(|| {
+            let mut labels = self.entry.label_sets.get(self.number).map(|set| set.labels.to_map()).unwrap_or_default();
+            labels.insert("stream".to_owned(), stream.name().to_owned());
+            Arc::from(canonical_text(&labels).into_bytes())
+        })
+    }
+
+    fn metadata(&mut self) -> Option<&Arc<SharedMetadata>> {
+        let set = self.entry.label_sets.get(self.number);
+        let sent = || set.and_then(|set| set.metadata.as_ref()).filter(|_| self.sends_metadata);
+        self.metadata.get_or_insert_with(|| sent().map(|pairs| Arc::new(SharedMetadata::new(pairs.iter())))).as_ref()
+    }
+
+    /// What is rendered can be made again.
+    fn forget(&mut self) {
+        (self.labels, self.metadata) = ([None, None], None);
+    }
 }
 
 /// Labels and metadata of one instance, ready for the wire.
@@ -38,11 +69,6 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    /// `labels` by output stream, `metadata` only for a receiver that takes it.
-    pub(crate) fn new(labels: [Arc<[u8]>; 2], metadata: Option<SharedMetadata>, first_stamp: i64) -> Self {
-        Self::of_sets(vec![RenderedSet { labels, metadata: metadata.map(Arc::new) }], 0, first_stamp)
-    }
-
     /// With several label sets, of which `current` holds where reading begins.
     pub(crate) fn of_sets(sets: Vec<RenderedSet>, current: usize, first_stamp: i64) -> Self {
         Self {
@@ -59,8 +85,7 @@ impl Outlet {
 
     /// For lines that go through stages.
     pub(crate) fn of_stages(stages: StageOutlet) -> Self {
-        let none: Arc<[u8]> = Arc::from(&b"{}"[..]);
-        Self { stages: Some(Box::new(stages)), ..Self::new([Arc::clone(&none), none], None, 0) }
+        Self { stages: Some(Box::new(stages)), ..Self::of_sets(Vec::new(), 0, 0) }
     }
 
     /// Adds a label set, which does not hold yet.
@@ -76,11 +101,16 @@ impl Outlet {
         }
     }
 
+    /// Nothing is being written: what can be made again takes no memory meanwhile.
+    pub(super) fn rest(&mut self) {
+        self.sets.iter_mut().for_each(RenderedSet::forget);
+    }
+
     pub(super) fn stages(&self) -> Option<&StageOutlet> {
         self.stages.as_deref()
     }
 
-    pub(super) fn stages_mut(&mut self) -> Option<&mut StageOutlet> {
+    pub(crate) fn stages_mut(&mut self) -> Option<&mut StageOutlet> {
         self.stages.as_deref_mut()
     }
 
@@ -88,8 +118,9 @@ impl Outlet {
     fn slot(&mut self, stream: OutputStream, batch: &mut BatchBuilder) -> StreamSlot {
         let index = stream.index();
         if !batch.is_open(self.slots[index]) {
-            let set = &self.sets[self.current];
-            self.slots[index] = batch.open(&set.labels[index], &set.metadata.clone().unwrap_or_default());
+            let set = &mut self.sets[self.current];
+            let metadata = set.metadata().cloned().unwrap_or_default();
+            self.slots[index] = batch.open(set.labels(stream), &metadata);
         }
         self.slots[index]
     }
@@ -120,7 +151,7 @@ impl Outlet {
         }
         let slot = self.slot(stream, batch);
         let pairs = [pair];
-        let takes_metadata = self.sets[self.current].metadata.is_some();
+        let takes_metadata = self.sets[self.current].metadata().is_some();
         batch.push_with_metadata(slot, timestamp, line, if takes_metadata { &pairs } else { &[] });
     }
 }

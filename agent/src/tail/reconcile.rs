@@ -39,11 +39,12 @@ impl ContainerTail {
             return false;
         }
         if let Some(sleeping) = self.sleeping.take() {
-            self.woken = Some((sleeping.id, sleeping.balance));
+            self.woken = Some(Box::new((sleeping.id, sleeping.balance)));
         }
         let has_news = self.take_unknown(listing, context);
         // It may be opened only later, when there is room. What it did before is part of its balance.
-        let opened = self.woken.and_then(|(id, balance)| Some((self.files.iter_mut().find(|file| file.id == id)?, balance)));
+        let woken = self.woken.as_deref().copied();
+        let opened = woken.and_then(|(id, balance)| Some((self.files.iter_mut().find(|file| file.id == id)?, balance)));
         if let Some((file, balance)) = opened {
             file.balance = balance;
             self.woken = None;

@@ -23,6 +23,8 @@ pub(crate) const SHORTENED_BYTES: usize = 16 << 10;
 pub enum LongLine {
     /// Keep the head, say how much is missing.
     Truncate,
+    /// Send it in pieces, each with its number.
+    Split,
     /// Leave it out and count it.
     Drop,
 }
@@ -47,6 +49,16 @@ pub(crate) struct LineRules {
     pub(crate) unparsed: Unparsed,
     /// Of each container.
     pub(crate) rate: RateLimit,
+}
+
+impl LineRules {
+    /// How many bytes of a line are kept at most; one more than a line may have shows that it is too long.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        match self.long_line {
+            LongLine::Split => self.max_record_bytes.max(self.max_line_bytes + 1),
+            LongLine::Truncate | LongLine::Drop => self.max_line_bytes.saturating_add(1),
+        }
+    }
 }
 
 /// Where records of an instance go.
@@ -210,8 +222,7 @@ impl RecordReader<'_> {
             self.state.frozen = Some(CleanPoint { file: self.file, progress: self.state.progress_at(raw.offset) });
         }
         self.counts.joined += 1;
-        // One byte beyond the limit is kept, so that being too long shows.
-        let keep = self.rules.max_line_bytes.saturating_add(1);
+        let keep = self.rules.kept_bytes();
         let line = self.state.pending[record.stream.index()].get_or_insert_with(|| PendingLine::new(keep));
         line.append(record.text, raw.unread, record.timestamp);
     }
@@ -232,6 +243,10 @@ impl RecordReader<'_> {
         }
         // Cutting the head of a long line may have cut a character; that is not the writer's doing.
         self.counts.invalid_utf8 += u64::from(is_replaced && !is_too_long);
+        if is_too_long && unread == 0 && self.rules.long_line == LongLine::Split {
+            self.emit_in_pieces(stream, raw_stamp, &valid);
+            return;
+        }
         let stamp = self.state.stamps.give(raw_stamp, &mut self.counts.clock_steps);
         if !is_too_long {
             self.outlet.push(self.batch, stream, stamp, &valid);
@@ -241,6 +256,19 @@ impl RecordReader<'_> {
         self.counts.truncated_lines += 1;
         self.counts.truncated_bytes += left_out;
         self.outlet.push_with(self.batch, stream, stamp, &line, ("truncated", &left_out.to_string()));
+    }
+
+    /// Emits a line in pieces that fit, each with its number and how many there are.
+    fn emit_in_pieces(&mut self, stream: OutputStream, raw_stamp: i64, text: &[u8]) {
+        let pieces = text::pieces(text, self.rules.max_line_bytes);
+        let count = pieces.len();
+        self.counts.split_lines += 1;
+        // One record becomes several entries.
+        self.counts.joined -= i64::try_from(count).unwrap_or(i64::MAX) - 1;
+        for (index, piece) in pieces.into_iter().enumerate() {
+            let stamp = self.state.stamps.give(raw_stamp, &mut self.counts.clock_steps);
+            self.outlet.push_with(self.batch, stream, stamp, piece, ("split", &format!("{}/{count}", index + 1)));
+        }
     }
 
     /// NUL bytes at a record's start are no text: a crash left them. What follows them is the record.
@@ -295,9 +323,11 @@ mod tests {
 
     use super::*;
     use crate::batch::builder::BatchLimits;
-    use crate::positions::table::Progress;
+    use crate::positions::pairs::PackedPairs;
+    use crate::positions::table::{InstanceEntry, LabelSet, Progress};
+    use crate::tail::outlet::RenderedSet;
     use proptest::prelude::*;
-    use tailwater_proto::{read, snappy, write::SharedMetadata};
+    use tailwater_proto::{read, snappy};
 
     const FIRST_STAMP: i64 = 42;
     const RULES: LineRules = LineRules {
@@ -327,8 +357,9 @@ mod tests {
 
         fn feed(&mut self, chunk: &[u8]) {
             let mut batch = BatchBuilder::new(BatchLimits { batch_bytes: usize::MAX, max_line_bytes: 64 });
-            let labels = OutputStream::ALL.map(|stream| Arc::from(stream.name().as_bytes()));
-            let mut outlet = Outlet::new(labels, Some(SharedMetadata::default()), FIRST_STAMP);
+            let set = LabelSet { metadata: Some(PackedPairs::default()), ..LabelSet::default() };
+            let entry = InstanceEntry { label_sets: vec![set], first_stamp: FIRST_STAMP, revision: 0 };
+            let mut outlet = Outlet::of_sets(vec![RenderedSet::new(Arc::new(entry), 0, true)], 0, FIRST_STAMP);
             let mut reader = RecordReader {
                 rules: self.rules,
                 file: FileId(1),
@@ -351,7 +382,8 @@ mod tests {
             let mut entries = Vec::new();
             for stream in read::streams(&request) {
                 let stream = stream.unwrap();
-                let name = String::from_utf8(stream.labels().unwrap().to_vec()).unwrap();
+                let labels = String::from_utf8(stream.labels().unwrap().to_vec()).unwrap();
+                let name = labels.trim_start_matches("{stream=\"").trim_end_matches("\"}").to_owned();
                 for entry in stream.entries() {
                     let entry = entry.unwrap();
                     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -428,6 +460,14 @@ mod tests {
         let mut harness = Harness::new(LineRules { long_line: LongLine::Drop, ..RULES }, &Progress::start(None));
         harness.feed(&bytes);
         assert_eq!((harness.entries.len(), harness.counts.too_long_dropped), (0, 1));
+
+        let mut harness = Harness::new(LineRules { long_line: LongLine::Split, ..RULES }, &Progress::start(None));
+        harness.feed(&bytes);
+        let pieces: Vec<(usize, i64, &str)> =
+            harness.entries.iter().map(|(_, stamp, line, pairs)| (line.len(), *stamp, pairs[0].1.as_str())).collect();
+        let stamp = harness.entries[0].1;
+        assert_eq!(pieces, [(64, stamp, "1/3"), (64, stamp + 1, "2/3"), (22, stamp + 2, "3/3")]);
+        assert_eq!((harness.counts.split_lines, harness.counts.joined), (1, 0));
     }
 
     fn record() -> impl Strategy<Value = Vec<u8>> {

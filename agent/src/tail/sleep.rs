@@ -53,16 +53,18 @@ impl ContainerTail {
                 Some((_, state)) if self.entered == Some(front.id) => state.progress_at(front.offset),
                 _ => front.start.clone(),
             };
+            // Mostly it is the only one.
+            self.remembered.reserve_exact(1);
             self.remembered.push((front.id, front.entry(&self.path, progress)));
         }
-        self.sleeping = Some(Sleeping {
+        self.sleeping = Some(Box::new(Sleeping {
             id: front.id,
             path: self.directory.join(&front.name),
             device: front.device,
             inode: front.inode,
             size: front.size,
             balance: std::mem::take(&mut front.balance),
-        });
+        }));
         self.state = None;
         self.entered = None;
         self.outlets.clear();

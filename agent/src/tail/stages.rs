@@ -39,7 +39,7 @@ pub(crate) struct StageState {
     /// Up to this offset the clock goes on from a recorded decision.
     pub(super) clock_until: u64,
     /// Decisions of the clock not yet recorded.
-    pub(super) clock_decisions: Vec<(FileId, u64, i64)>,
+    pub(crate) clock_decisions: Vec<(FileId, u64, i64)>,
     pub(super) file_key: u64,
     pub(super) out: Vec<Entry>,
 }
@@ -64,7 +64,7 @@ impl StageState {
     }
 
     /// What a checkpoint here must hold; the clock only if it goes on up to `clock_until`.
-    pub(super) fn progress(&self, clock_until: Option<u64>) -> Option<Arc<StageProgress>> {
+    pub(crate) fn progress(&self, clock_until: Option<u64>) -> Option<Arc<StageProgress>> {
         let clock = clock_until.filter(|_| self.stamps.clock.is_decided).and_then(|until| Some((self.stamps.clock.last?, until)));
         let progress = StageProgress { known: Arc::clone(&self.stamps.known.0), clock };
         (progress != StageProgress::default()).then(|| Arc::new(progress))
@@ -78,13 +78,13 @@ impl StageState {
         held
     }
 
-    pub(super) fn held_keys(&self) -> Vec<u64> {
+    pub(crate) fn held_keys(&self) -> Vec<u64> {
         let mut keys = Vec::new();
         self.pipeline.held_keys(&mut keys);
         keys
     }
 
-    pub(super) fn expired_keys(&self, now: Instant) -> Vec<u64> {
+    pub(crate) fn expired_keys(&self, now: Instant) -> Vec<u64> {
         let mut keys = Vec::new();
         self.pipeline.expired(now, &mut keys);
         keys
@@ -139,7 +139,7 @@ pub(crate) struct StageOutlet {
     /// Of a pipeline that does not look at lines, once that was asked.
     pub(super) plain: Option<Option<Plain>>,
     /// How long reading of this file should pause.
-    pub(super) pause: Duration,
+    pub(crate) pause: Duration,
 }
 
 /// The streams of a pipeline that does not look at lines.

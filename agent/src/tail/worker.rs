@@ -19,14 +19,12 @@ use super::cuts::PENDING_BYTES;
 use super::hold::Held;
 use super::reconcile::ReconcileContext;
 use super::records::LineRules;
-use crate::batch::Batch;
-use crate::batch::builder::BatchBuilder;
 use crate::discover::listing::{self, ContainerListing, Source};
 use crate::enrich::Enricher;
 use crate::metrics::Metrics;
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::ContainerPath;
-use crate::push::lane::LaneSender;
+use crate::push::outgoing::Outgoing;
 use crate::settings::Timing;
 
 /// Bytes read at once.
@@ -77,14 +75,12 @@ impl WorkerHandle {
 /// What a worker is made of.
 pub(crate) struct Worker {
     pub(crate) commands: Receiver<Command>,
-    pub(crate) lane: LaneSender,
-    pub(crate) batch: BatchBuilder,
+    pub(crate) outgoing: Outgoing,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) positions: SharedPositions,
     pub(crate) enricher: Arc<Enricher>,
     pub(crate) rules: LineRules,
     pub(crate) timing: Timing,
-    pub(crate) batch_wait: Duration,
     pub(crate) is_full_reread: bool,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) open_files: Arc<AtomicI64>,
@@ -103,10 +99,10 @@ struct Running {
     worker: Worker,
     buffer: Vec<u8>,
     counts: ReadCounts,
-    containers: Vec<ContainerTail>,
+    /// Boxed: thousands of them do not move, and leave no room for as many again, when there is one more.
+    #[allow(clippy::vec_box, reason = "see above")]
+    containers: Vec<Box<ContainerTail>>,
     by_path: HashMap<ContainerPath, usize>,
-    /// Finished and not yet taken by the lane.
-    outbox: Option<Batch>,
     own_open_files: i64,
     /// Processor time of this thread that is counted.
     counted_cpu: Duration,
@@ -128,7 +124,6 @@ impl Worker {
             counts: ReadCounts::default(),
             containers: Vec::new(),
             by_path: HashMap::new(),
-            outbox: None,
             own_open_files: 0,
             counted_cpu: Duration::ZERO,
             reading_on: 0,
@@ -150,16 +145,16 @@ impl Worker {
 impl Running {
     fn step(&mut self) {
         let mut now = Instant::now();
-        self.hand_over_outbox();
+        self.worker.outgoing.hand_over();
         if now >= self.next_hold {
             self.next_hold = now + HOLD_INTERVAL;
             self.hold_deleted(now);
         }
-        if self.outbox.is_none() {
+        if !self.worker.outgoing.is_blocked() {
             self.read_round(now);
             now = Instant::now();
             self.close_batch_if_due(now);
-            self.hand_over_outbox();
+            self.worker.outgoing.hand_over();
             self.remove_ended();
         }
         self.share_descriptors(now);
@@ -177,25 +172,37 @@ impl Running {
         }
     }
 
-    /// One turn for every container that is due, until the batch is full.
+    /// One turn for every container that is due, until no batch can be handed over any more.
     fn read_round(&mut self, now: Instant) {
-        let count = self.containers.len();
+        // What is written now does not wait for what was written during an outage, or by a container that floods.
+        for is_behind in [false, true] {
+            if self.read_those(is_behind, now) == Turn::BatchFull {
+                break;
+            }
+        }
+        self.counts.publish(&self.worker.metrics);
+        self.publish_cpu();
+    }
+
+    /// The turns of those that are behind, or of those that are not. `BatchFull`: the lane takes no more.
+    fn read_those(&mut self, is_behind: bool, now: Instant) -> Turn {
+        let (first, count) = (self.next_container, self.containers.len());
         for step in 0..count {
-            let index = (self.next_container + step) % count;
-            if self.containers[index].next_turn > now || self.must_wait_for_others(index) {
+            let index = (first + step) % count;
+            let container = &self.containers[index];
+            if container.is_behind != is_behind || container.next_turn > now || self.must_wait_for_others(index) {
                 continue;
             }
             if self.turn(index, now) == Turn::BatchFull {
                 self.next_container = index + 1;
                 self.close_batch(Instant::now());
-                self.hand_over_outbox();
-                if self.outbox.is_some() {
-                    break;
+                self.worker.outgoing.hand_over();
+                if self.worker.outgoing.is_blocked() {
+                    return Turn::BatchFull;
                 }
             }
         }
-        self.counts.publish(&self.worker.metrics);
-        self.publish_cpu();
+        Turn::Progress
     }
 
     /// While long lines take much memory and are being finished, no container begins another: its bytes wait in their file.
@@ -215,7 +222,7 @@ impl Running {
         let worker = &mut self.worker;
         let mut context = ReadContext {
             buffer: &mut self.buffer,
-            batch: &mut worker.batch,
+            batch: &mut worker.outgoing.batch,
             counts: &mut self.counts,
             metrics: &worker.metrics,
             positions: &worker.positions,
@@ -228,8 +235,9 @@ impl Running {
         let container = &mut self.containers[index];
         let lines_before = context.counts.lines;
         let turn = container.turn(&mut context);
+        container.note_backlog();
         container.report(&worker.metrics.files, self.counts.lines - lines_before, &turn);
-        worker.batch.touched(now);
+        worker.outgoing.batch.touched(now);
         let is_reading_on = container.has_pending_bytes() && matches!(turn, Ok(Turn::Progress | Turn::BatchFull));
         self.reading_on = self.reading_on + usize::from(is_reading_on) - usize::from(container.is_reading_on);
         container.is_reading_on = is_reading_on;
@@ -239,6 +247,9 @@ impl Running {
                 let poll_max = stretched(timing.poll_max, worker.all_containers.load(Ordering::Relaxed));
                 container.poll_interval = (container.poll_interval * 2).clamp(timing.poll_min, poll_max);
                 container.next_turn = on_grid(self.started, now + container.poll_interval, timing.poll_min);
+                if container.poll_interval >= poll_max && !container.is_in_batch {
+                    container.rest();
+                }
                 Turn::Idle
             }
             Ok(turn) => {
@@ -261,38 +272,25 @@ impl Running {
 
     fn close_batch_if_due(&mut self, now: Instant) {
         let has_marks = self.containers.iter().any(|container| container.is_in_batch);
-        if self.outbox.is_some() || (!has_marks && self.worker.batch.is_empty()) {
-            return;
-        }
-        // While the lane has no room the batch goes on filling.
-        let is_old = self.worker.batch.age(now) >= self.worker.batch_wait && self.worker.lane.has_room();
-        if self.worker.lane.is_idle() || is_old {
+        if self.worker.outgoing.is_due(now, has_marks) {
             self.close_batch(now);
         }
     }
 
     fn close_batch(&mut self, now: Instant) {
         for container in self.containers.iter_mut().filter(|container| container.is_in_batch) {
-            container.add_marks(&mut self.worker.batch, &self.worker.positions);
+            container.add_marks(&mut self.worker.outgoing.batch, &self.worker.positions);
         }
-        if !self.worker.batch.is_empty() {
-            self.outbox = Some(self.worker.batch.finish(now));
-        }
-    }
-
-    fn hand_over_outbox(&mut self) {
-        if let Some(batch) = self.outbox.take() {
-            self.outbox = self.worker.lane.try_send(batch).err().map(|refused| *refused);
-        }
+        self.worker.outgoing.close(now);
     }
 
     fn until_next_turn(&self, now: Instant) -> Duration {
-        if self.outbox.is_some() {
+        if self.worker.outgoing.is_blocked() {
             return self.worker.timing.poll_max;
         }
         let next = self.containers.iter().map(|container| container.next_turn.saturating_duration_since(now)).min();
         let wait = next.unwrap_or(self.worker.timing.poll_max).min(self.worker.timing.poll_max);
-        if self.worker.batch.is_empty() { wait } else { wait.min(self.worker.batch_wait.saturating_sub(self.worker.batch.age(now))) }
+        self.worker.outgoing.until_due(wait, now)
     }
 
     fn obey(&mut self, command: Command) {
@@ -337,7 +335,7 @@ impl Running {
     fn add_container(&mut self, listing: &ContainerListing, now: Instant) -> usize {
         let remembered = self.worker.positions.lock().files_of(&listing.path);
         let tail = ContainerTail::new(listing.path.clone(), listing.directory.clone(), listing.source.clone(), remembered, now);
-        self.containers.push(tail);
+        self.containers.push(Box::new(tail));
         self.worker.all_containers.fetch_add(1, Ordering::Relaxed);
         let index = self.containers.len() - 1;
         self.by_path.insert(listing.path.clone(), index);
@@ -357,11 +355,11 @@ impl Running {
     }
 
     fn remove_ended(&mut self) {
-        if !self.containers.iter().any(ContainerTail::is_over) {
+        if !self.containers.iter().any(|container| container.is_over()) {
             return;
         }
         let now = Instant::now();
-        let (ended, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.containers).into_iter().partition(ContainerTail::is_over);
+        let (ended, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.containers).into_iter().partition(|container| container.is_over());
         let mut positions = self.worker.positions.lock();
         for mut container in ended {
             container.count_pending(&self.worker.pending_bytes);
@@ -377,7 +375,7 @@ impl Running {
     }
 
     fn publish_open_files(&mut self) {
-        let open: usize = self.containers.iter().map(ContainerTail::open_files).sum();
+        let open: usize = self.containers.iter().map(|container| container.open_files()).sum();
         let own = usize::try_from(self.own_open_files).unwrap_or(0);
         self.count_open_files(own, open);
     }
@@ -464,13 +462,9 @@ impl Running {
     /// At the end: what was read goes out without waiting, as far as the lane takes it.
     fn hand_over_the_rest(mut self) {
         self.counts.publish(&self.worker.metrics);
-        if let Some(batch) = self.outbox.take() {
-            self.worker.lane.send_at_end(batch);
-        }
+        self.worker.outgoing.send_at_end();
         self.close_batch(Instant::now());
-        if let Some(batch) = self.outbox.take() {
-            self.worker.lane.send_at_end(batch);
-        }
+        self.worker.outgoing.send_at_end();
     }
 }
 

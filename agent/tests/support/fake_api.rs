@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -37,6 +37,11 @@ struct Kind {
 struct Cluster {
     pods: Kind,
     namespaces: Kind,
+    events: Kind,
+    /// By name.
+    leases: BTreeMap<String, Value>,
+    /// Whoever renews a lease with this identity is refused.
+    refused_holder: Option<String>,
     version: u64,
     /// Answered to everything while it is set.
     fault: Option<u16>,
@@ -52,7 +57,13 @@ impl FakeApi {
         self.namespace("shop", "ns-uid-1", json!({}));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = Router::new().route("/api/v1/pods", get(pods)).route("/api/v1/namespaces", get(namespaces)).with_state(self.clone());
+        let router = Router::new()
+            .route("/api/v1/pods", get(pods))
+            .route("/api/v1/namespaces", get(namespaces))
+            .route("/apis/events.k8s.io/v1/events", get(events))
+            .route("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", post(create_lease))
+            .route("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/{name}", get(lease).put(replace_lease))
+            .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         address
     }
@@ -63,6 +74,38 @@ impl FakeApi {
         cluster.version += 1;
         let version = cluster.version;
         change(&mut cluster.pods, pod, version, "ADDED");
+    }
+
+    /// Creates an event, or changes the one with its uid.
+    pub fn event(&self, event: Value) {
+        let mut cluster = self.0.lock();
+        cluster.version += 1;
+        let version = cluster.version;
+        change(&mut cluster.events, event, version, "ADDED");
+    }
+
+    /// Removes an event, as the API does after an hour.
+    pub fn expire_event(&self, uid: &str) {
+        let mut cluster = self.0.lock();
+        cluster.version += 1;
+        let version = cluster.version;
+        if let Some(event) = cluster.events.objects.remove(uid) {
+            tell(&mut cluster.events, event, version, "DELETED");
+        }
+    }
+
+    /// Who holds a lease.
+    pub fn holder(&self, lease: &str) -> Option<String> {
+        Some(self.0.lock().leases.get(lease)?["spec"]["holderIdentity"].as_str()?.to_owned())
+    }
+
+    /// Answers 503 to every change of a lease by this holder: it is cut off.
+    pub fn cut_off(&self, identity: Option<&str>) {
+        self.0.lock().refused_holder = identity.map(str::to_owned);
+    }
+
+    pub fn event_watches(&self) -> usize {
+        self.0.lock().events.watchers.len()
     }
 
     pub fn delete(&self, uid: &str) {
@@ -93,6 +136,7 @@ impl FakeApi {
         let mut cluster = self.0.lock();
         cluster.pods.watchers.clear();
         cluster.namespaces.watchers.clear();
+        cluster.events.watchers.clear();
     }
 
     /// Ends all watches and forgets what changed before: they must list anew.
@@ -107,6 +151,7 @@ impl FakeApi {
             };
             forget(&mut cluster.pods);
             forget(&mut cluster.namespaces);
+            forget(&mut cluster.events);
         }
         self.drop_watches();
     }
@@ -154,7 +199,11 @@ fn answer(api: &FakeApi, query: Parameters, list: &str, kind: fn(&mut Cluster) -
     if !asked.contains_key("watch") {
         cluster.lists += 1;
         let items: Vec<Value> = kind(&mut cluster).objects.values().cloned().collect();
-        let api_version = if list == "PodList" { "v1" } else { "meta.k8s.io/v1" };
+        let api_version = match list {
+            "PodList" => "v1",
+            "EventList" => "events.k8s.io/v1",
+            _ => "meta.k8s.io/v1",
+        };
         let body = json!({"kind": list, "apiVersion": api_version, "metadata": {"resourceVersion": version.to_string()}, "items": items});
         return ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response();
     }
@@ -178,4 +227,54 @@ async fn pods(State(api): State<FakeApi>, Query(query): Query<Parameters>) -> Re
 
 async fn namespaces(State(api): State<FakeApi>, Query(query): Query<Parameters>) -> Response {
     answer(&api, query, "PartialObjectMetadataList", |cluster| &mut cluster.namespaces)
+}
+
+async fn events(State(api): State<FakeApi>, Query(query): Query<Parameters>) -> Response {
+    answer(&api, query, "EventList", |cluster| &mut cluster.events)
+}
+
+fn json_of(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+fn refusal(status: StatusCode, reason: &str) -> Response {
+    let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "on purpose", "reason": reason, "code": status.as_u16()});
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+async fn lease(State(api): State<FakeApi>, Path((_, name)): Path<(String, String)>) -> Response {
+    let lease = api.0.lock().leases.get(&name).cloned();
+    lease.map_or_else(|| refusal(StatusCode::NOT_FOUND, "NotFound"), |lease| json_of(&lease))
+}
+
+async fn create_lease(State(api): State<FakeApi>, Path(_): Path<String>, body: String) -> Response {
+    let lease: Value = serde_json::from_str(&body).unwrap();
+    let name = lease["metadata"]["name"].as_str().unwrap().to_owned();
+    if api.0.lock().leases.contains_key(&name) {
+        return refusal(StatusCode::CONFLICT, "AlreadyExists");
+    }
+    store_lease(&api, &name, lease)
+}
+
+/// Takes a change only of the version that is there.
+async fn replace_lease(State(api): State<FakeApi>, Path((_, name)): Path<(String, String)>, body: String) -> Response {
+    let lease: Value = serde_json::from_str(&body).unwrap();
+    let known = api.0.lock().leases.get(&name).map(|known| known["metadata"]["resourceVersion"].clone());
+    if known.as_ref() != Some(&lease["metadata"]["resourceVersion"]) {
+        return refusal(StatusCode::CONFLICT, "Conflict");
+    }
+    store_lease(&api, &name, lease)
+}
+
+fn store_lease(api: &FakeApi, name: &str, mut lease: Value) -> Response {
+    let mut cluster = api.0.lock();
+    if cluster.refused_holder.is_some() && cluster.refused_holder.as_deref() == lease["spec"]["holderIdentity"].as_str() {
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
+    }
+    cluster.version += 1;
+    lease["metadata"]["resourceVersion"] = cluster.version.to_string().into();
+    lease["kind"] = "Lease".into();
+    lease["apiVersion"] = "coordination.k8s.io/v1".into();
+    cluster.leases.insert(name.to_owned(), lease.clone());
+    json_of(&lease)
 }

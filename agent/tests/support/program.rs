@@ -131,6 +131,13 @@ impl Program {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     }
 
+    /// Memory that only mirrors files, its own program first, in bytes.
+    pub fn of_files(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssFile:")).expect("a line of every process");
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    }
+
     /// What it answers to a GET; none if it does not.
     pub async fn status_of(&self, path: &str) -> Option<u16> {
         rustls::crypto::ring::default_provider().install_default().ok();

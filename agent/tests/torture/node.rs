@@ -206,8 +206,10 @@ async fn case_61_ten_thousand_quiet_files_take_little_memory_and_each_is_heard()
     let (ticks, peak) = (program.processor_ticks(), program.peak());
     pause(3000).await;
     println!("peak {} MiB; idle for 3 s: {} ticks of 10 ms", peak >> 20, program.processor_ticks() - ticks);
-    // The contract's bound is 64 MiB; this is what is reached, with room for an unoptimized build.
-    assert!(peak <= 128 << 20, "{} MiB", peak >> 20);
+    // Of the program's own file an unoptimized build has three times as much in memory as a released one, whose 12 MiB are taken instead.
+    let own = program.peak() - program.of_files();
+    println!("{} MiB of memory of its own, {} MiB of its file", own >> 20, program.of_files() >> 20);
+    assert!(own + (12 << 20) <= 64 << 20, "{} MiB of memory of its own", own >> 20);
 }
 
 /// 62. Memory for 32 MiB, a slow receiver.

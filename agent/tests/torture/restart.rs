@@ -441,3 +441,43 @@ async fn case_28_rewind_sends_again_what_is_still_there_and_counts_what_is_not()
     assert_eq!(recorder.all().len(), sent + 10);
     agent.stop().await;
 }
+
+/// 70. Promtail's positions.yaml on the day of migration: nothing is sent again, nothing is left out, and it is taken over once.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_70_positions_of_promtail_are_gone_on_from_once() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let (mut known, mut unknown) = (node.container("known"), node.container("unknown"));
+    (0..100).for_each(|number| known.line(&format!("line {number}")));
+    let offset: usize = std::fs::read_to_string(known.live()).unwrap().split_inclusive('\n').take(60).map(str::len).sum();
+    (0..10).for_each(|number| unknown.line(&format!("line {number}")));
+    let positions = node.data().with_file_name("positions.yaml");
+    std::fs::write(&positions, format!("positions:\n  {}: \"{offset}\"\n  /gone/0.log: \"17\"\n", known.live().display())).unwrap();
+    let yaml = node.data().with_file_name("promtail.yaml");
+    let targets = [&known, &unknown]
+        .map(|container| {
+            let name = container.directory.file_name().unwrap().to_string_lossy().into_owned();
+            format!("  - {{targets: [localhost], labels: {{container: {name}, __path__: '{}'}}}}\n", container.live().display())
+        })
+        .concat();
+    let text = format!(
+        "server: {{disable: true}}\nclients: [{{url: '{}', batchwait: 50ms}}]\npositions: {{filename: {}}}\nscrape_configs:\n- job_name: t\n  pipeline_stages: [{{cri: {{}}}}]\n  static_configs:\n{targets}",
+        recorder.url(),
+        positions.display(),
+    );
+    std::fs::write(&yaml, text).unwrap();
+    let start = || Program::start_with(&node, &recorder.url(), &["--promtail-config", yaml.to_str().unwrap()]);
+    let mut program = start();
+    recorder.wait_for(50).await;
+    known.line("line 100");
+    known.rotate();
+    known.line("line 101");
+    recorder.wait_for(52).await;
+    program.kill();
+    program = start();
+    known.line("line 102");
+    recorder.wait_for(53).await;
+    let expected = |from: usize, to: usize| (from..to).map(|number| format!("line {number}")).collect::<Vec<_>>();
+    let lines = recorder.lines();
+    assert_eq!((&lines["known/stdout"], &lines["unknown/stdout"]), (&expected(60, 103), &expected(0, 10)));
+    assert!(program.terminate().await.success());
+}
