@@ -25,6 +25,8 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// Only in the file.
     TextList,
+    /// Only in the file: a list of URLs, or `service` with the name of a headless Service.
+    Peers,
     /// Only in the file.
     RetentionRules,
     /// Maps, only in the file.
@@ -76,7 +78,7 @@ pub const KEYS: &[Key] = &[
     key("tenancy.multi_tenant_queries", Kind::Boolean),
     key("auth.mode", Kind::OneOf(AuthMode::NAMES)),
     key("auth.kubeconfig", Kind::Text),
-    key("peers", Kind::TextList),
+    key("peers", Kind::Peers),
     key("limits.ingestion_rate_mb", Kind::Number),
     key("limits.ingestion_burst_size_mb", Kind::Number),
     key("limits.max_line_size", Kind::Size),
@@ -121,7 +123,7 @@ impl Key {
 
     /// Keys that are flags and variables too.
     pub fn scalars() -> impl Iterator<Item = &'static Key> {
-        KEYS.iter().filter(|key| !matches!(key.kind, Kind::TextList | Kind::RuleList | Kind::RetentionRules))
+        KEYS.iter().filter(|key| !matches!(key.kind, Kind::TextList | Kind::Peers | Kind::RuleList | Kind::RetentionRules))
     }
 
     /// Without the dashes in front.
@@ -145,14 +147,20 @@ impl Kind {
             Self::Size => "SIZE",
             Self::Duration => "DURATION",
             Self::OneOf(_) => "NAME",
-            Self::TextList | Self::RuleList | Self::RetentionRules => "LIST",
+            Self::TextList | Self::Peers | Self::RuleList | Self::RetentionRules => "LIST",
         }
     }
 
     /// A value from the file, a flag or a variable, in the form that the configuration is read from.
     pub fn normalised(self, value: &Value) -> Result<Value, String> {
         let wrong = |wanted: &str| Err(format!("{} is not {wanted}", shown(value)));
-        if self == Self::TextList {
+        if self == Self::Peers
+            && let Some(service) = value.get("service").and_then(Value::as_str)
+        {
+            let port = if service.contains(':') { "" } else { ":3100" };
+            return Ok(Value::Sequence(vec![format!("http://{service}{port}").into()]));
+        }
+        if matches!(self, Self::TextList | Self::Peers) {
             let is_text_list = value.as_sequence().is_some_and(|items| items.iter().all(Value::is_string));
             return if is_text_list { Ok(value.clone()) } else { wrong("a list of texts") };
         }
@@ -165,7 +173,7 @@ impl Kind {
         }
         let Some(text) = scalar_text(value) else { return wrong("a single value") };
         match self {
-            Self::Text | Self::TextList | Self::RuleList | Self::RetentionRules => Ok(Value::String(text)),
+            Self::Text | Self::TextList | Self::Peers | Self::RuleList | Self::RetentionRules => Ok(Value::String(text)),
             Self::Address => match text.parse::<std::net::SocketAddr>() {
                 Ok(address) => Ok(Value::String(address.to_string())),
                 Err(_) => wrong("an address, write for instance 0.0.0.0:3100"),
@@ -244,6 +252,15 @@ mod tests {
             (key.flag().as_str(), key.variable().as_str()),
             ("storage-s3-force-path-style", "TAILWATER_STORAGE_S3_FORCE_PATH_STYLE")
         );
+    }
+
+    #[test]
+    fn a_service_stands_for_its_address() {
+        for (written, address) in [("service: logs-headless", "http://logs-headless:3100"), ("service: logs:80", "http://logs:80")] {
+            let value: Value = serde_yaml_ng::from_str(written).expect("a map");
+            assert_eq!(Kind::Peers.normalised(&value), Ok(Value::Sequence(vec![address.into()])));
+        }
+        assert_eq!(Kind::Peers.normalised(&Value::from("logs")), Err("`logs` is not a list of texts".to_owned()));
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub struct Config {
     pub tenancy: Tenancy,
     pub auth: Auth,
     /// Where the replicas that share this store answer, such as `http://10.0.0.7:3100`; this one may be among them. They share the background work.
+    /// A name that has several addresses stands for all of them: `{service: NAME}` is `[http://NAME:3100]`, NAME that of a headless Service.
     pub peers: Vec<String>,
 }
 
