@@ -23,6 +23,7 @@ pub mod logging;
 pub mod memory;
 pub mod metrics;
 pub mod offline;
+pub mod panics;
 pub mod patterns;
 pub mod peers;
 pub mod query_metrics;

@@ -11,13 +11,15 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tailwater_storage::entry::TenantId;
 
+use crate::config::blocked_query::BlockedQuery;
+use crate::config::moment::Moment;
 use crate::config::retention_rule::RetentionRule;
 use crate::config::size::ByteSize;
 use crate::config::span::Span;
 use crate::ingest::otlp::rules::OtlpConfig;
 
 /// The limits of one tenant. Names and defaults are Loki's, but for `reject_old_samples` (lines of any age are taken) and
-/// the ingestion rate (off where tenancy is off), unless `strict_loki` is set.
+/// the rates and the number of streams (off where tenancy is off), unless `strict_loki` is set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -25,6 +27,18 @@ pub struct Limits {
     pub ingestion_rate_mb: Option<f64>,
     /// Megabytes that may come at once. Not set: 6.
     pub ingestion_burst_size_mb: Option<f64>,
+    /// Streams that a tenant may write to within half an hour, counted by each replica; 0: no limit. Not set: 5,000 with tenancy or `strict_loki`.
+    pub max_global_streams_per_user: Option<usize>,
+    /// Bytes a second of one stream; 0: no limit. Not set: 3 MB with tenancy or `strict_loki`.
+    pub per_stream_rate_limit: Option<ByteSize>,
+    /// Bytes of one stream that may come at once. Not set: 15 MB.
+    pub per_stream_rate_limit_burst: Option<ByteSize>,
+    /// Until then nothing is taken from the tenant.
+    pub block_ingestion_until: Option<Moment>,
+    /// How pushes are answered until then. 200: as if they were taken.
+    pub block_ingestion_status_code: u16,
+    /// Labels that every stream has to have.
+    pub enforced_labels: Vec<String>,
     /// Bytes of one line; 0: no limit.
     pub max_line_size: ByteSize,
     /// Cut longer lines instead of refusing them.
@@ -66,6 +80,8 @@ pub struct Limits {
     pub max_query_bytes_read: ByteSize,
     /// Labels that every selector of a query has to name.
     pub required_labels: Vec<String>,
+    /// Queries that are refused.
+    pub blocked_queries: Vec<BlockedQuery>,
     /// Answer questions about volume.
     pub volume_enabled: bool,
     /// Groups of a question about volume.
@@ -118,6 +134,12 @@ impl Default for Limits {
         Self {
             ingestion_rate_mb: None,
             ingestion_burst_size_mb: None,
+            max_global_streams_per_user: None,
+            per_stream_rate_limit: None,
+            per_stream_rate_limit_burst: None,
+            block_ingestion_until: None,
+            block_ingestion_status_code: 260,
+            enforced_labels: Vec::new(),
             max_line_size: ByteSize::kibibytes(256),
             max_line_size_truncate: false,
             max_label_name_length: 1024,
@@ -141,6 +163,7 @@ impl Default for Limits {
             max_streams_matchers_per_query: 1000,
             max_query_bytes_read: ByteSize::bytes(0),
             required_labels: Vec::new(),
+            blocked_queries: Vec::new(),
             volume_enabled: true,
             volume_max_series: 1000,
             query_timeout: Span::minutes(1),
@@ -162,14 +185,15 @@ pub struct IngestionRate {
 const LOKI_RATE_MB: f64 = 4.0;
 const LOKI_BURST_MB: f64 = 6.0;
 const MEGABYTE: f64 = 1_048_576.0;
+const LOKI_STREAMS: usize = 5000;
+const LOKI_STREAM_RATE: ByteSize = ByteSize::mebibytes(3);
+const LOKI_STREAM_BURST: ByteSize = ByteSize::mebibytes(15);
 
 impl Limits {
     /// Names of Loki's limits that mean nothing here, or nothing yet: they are accepted, with a warning.
     pub(crate) const WITHOUT_EFFECT: &[&str] = &[
         "allow_deletes",
-        "blocked_queries",
         "cardinality_limit",
-        "enforced_labels",
         "increment_duplicate_timestamp",
         "index_gateway_shard_size",
         "ingestion_partitions_tenant_shard_size",
@@ -178,7 +202,6 @@ impl Limits {
         "log_level_from_json_max_depth",
         "max_cache_freshness_per_query",
         "max_chunks_per_query",
-        "max_global_streams_per_user",
         "max_metadata_cache_freshness",
         "max_querier_bytes_read",
         "max_queriers_per_tenant",
@@ -189,8 +212,6 @@ impl Limits {
         "metric_aggregation_enabled",
         "min_sharding_lookback",
         "pattern_persistence_enabled",
-        "per_stream_rate_limit",
-        "per_stream_rate_limit_burst",
         "query_ready_index_num_days",
         "shard_streams",
         "split_metadata_queries_by_interval",
@@ -205,6 +226,10 @@ impl Limits {
         let rate = if is_strict || has_tenants { LOKI_RATE_MB } else { 0.0 };
         self.ingestion_rate_mb.get_or_insert(rate);
         self.ingestion_burst_size_mb.get_or_insert(LOKI_BURST_MB);
+        let is_limited = is_strict || has_tenants;
+        self.max_global_streams_per_user.get_or_insert(if is_limited { LOKI_STREAMS } else { 0 });
+        self.per_stream_rate_limit.get_or_insert(if is_limited { LOKI_STREAM_RATE } else { ByteSize::bytes(0) });
+        self.per_stream_rate_limit_burst.get_or_insert(LOKI_STREAM_BURST);
         self
     }
 
@@ -221,6 +246,8 @@ impl Limits {
         self.volume_enabled &= other.volume_enabled;
         let read = [self.max_query_bytes_read, other.max_query_bytes_read].into_iter().filter(|bytes| bytes.as_u64() > 0);
         self.max_query_bytes_read = read.min().unwrap_or_default();
+        let others = other.blocked_queries.iter().filter(|rule| !self.blocked_queries.contains(rule));
+        self.blocked_queries = self.blocked_queries.iter().chain(others).cloned().collect();
         let missing = other.required_labels.iter().filter(|label| !self.required_labels.contains(label));
         self.required_labels = self.required_labels.iter().chain(missing).cloned().collect();
         self.max_query_length = span(self.max_query_length, other.max_query_length);
@@ -235,6 +262,23 @@ impl Limits {
         let rate = self.ingestion_rate_mb.filter(|rate| *rate > 0.0)?;
         let burst = self.ingestion_burst_size_mb.unwrap_or(LOKI_BURST_MB);
         Some(IngestionRate { bytes_per_second: rate * MEGABYTE, burst_bytes: burst * MEGABYTE })
+    }
+
+    /// Streams that may be active; `None`: no limit.
+    pub(crate) fn max_active_streams(&self) -> Option<usize> {
+        self.max_global_streams_per_user.filter(|streams| *streams > 0)
+    }
+
+    /// What one stream may take; `None`: no limit.
+    pub(crate) fn stream_rate(&self) -> Option<IngestionRate> {
+        let rate = self.per_stream_rate_limit.filter(|rate| rate.as_u64() > 0)?;
+        let burst = self.per_stream_rate_limit_burst.unwrap_or(LOKI_STREAM_BURST);
+        Some(IngestionRate { bytes_per_second: rate.as_u64() as f64, burst_bytes: burst.as_u64() as f64 })
+    }
+
+    /// Until when nothing is taken, if that is still to come.
+    pub(crate) fn blocked_until(&self, now: i64) -> Option<Moment> {
+        self.block_ingestion_until.filter(|until| now < until.nanoseconds())
     }
 
     /// The oldest stamp that is taken at a time, nanoseconds since the epoch.

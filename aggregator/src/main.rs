@@ -9,7 +9,7 @@ use tailwater_aggregator::demo::DemoOptions;
 use tailwater_aggregator::logging::LogLevelControl;
 use tailwater_aggregator::offline::{self, FsckOptions, OfflineError, Verdict};
 use tailwater_aggregator::server::{Grace, Server};
-use tailwater_aggregator::{logging, signals};
+use tailwater_aggregator::{logging, panics, signals};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
 
 fn serve(source: &ConfigSource) -> anyhow::Result<()> {
     let Some((config, log_level)) = configured(source)? else { return Ok(()) };
+    panics::count();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let server = Server::start(config.clone(), log_level).await?;

@@ -34,6 +34,7 @@ use crate::lifecycle::Lifecycle;
 use crate::logging::LogLevelControl;
 use crate::memory;
 use crate::metrics::Metrics;
+use crate::panics;
 use crate::query_metrics;
 use crate::reload::LimitsReload;
 use crate::retention;
@@ -154,6 +155,7 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
     let metrics = Arc::new(Metrics::default());
     flush_metrics::register(&parts.ingester, &metrics);
     query_metrics::register(&parts.engine, &metrics);
+    panics::register(&metrics);
     compaction::register(&parts.catalog, parts.compaction.compactor(), &parts.peers, &metrics);
     retention::register(&parts.catalog, parts.compaction.compactor(), parts.compaction.retention(), &metrics);
     let limits = parts.retention.limits().clone();

@@ -20,7 +20,8 @@ fn main() {
     let json = generate(json_line);
     let logfmt = generate(logfmt_line);
     let access = generate(access_line);
-    for (name, lines) in [("json", &json), ("logfmt", &logfmt), ("access log", &access)] {
+    let packed = generate(packed_line);
+    for (name, lines) in [("json", &json), ("logfmt", &logfmt), ("access log", &access), ("packed", &packed)] {
         let bytes: usize = lines.iter().map(Vec::len).sum();
         let yardstick = rate(lines, |line| memchr::memmem::find(line, b"\x00absent").is_some());
         println!("{name} lines, {} bytes on average", bytes / lines.len());
@@ -58,6 +59,12 @@ fn queries(lines: &str) -> &'static [&'static str] {
             r#"{a="b"} | line_format `{{ regexReplaceAll "node-([0-9])" __line__ "n$1" }}`"#,
             r#"sum by (level) (count_over_time({a="b"} | logfmt [1m]))"#,
             r#"sum by (queue) (sum_over_time({a="b"} | logfmt | unwrap duration(took) [1m]))"#,
+        ],
+        "packed" => &[
+            r#"{a="b"} | unpack"#,
+            r#"{a="b"} | unpack | pod="web-1""#,
+            r#"{a="b"} | unpack | line_format "{{.pod}} {{__line__}}""#,
+            r#"sum by (pod) (count_over_time({a="b"} | unpack [1m]))"#,
         ],
         _ => &[
             r#"{a="b"} |> "<_> - <_> \"GET <_>\" 500 <_>""#,
@@ -185,6 +192,13 @@ fn logfmt_line(random: &mut Random) -> String {
         random.below(10_000),
         random.below(9),
     )
+}
+
+/// As Promtail's `pack` stage writes them: labels, and an access line as the entry.
+fn packed_line(random: &mut Random) -> String {
+    let entry = access_line(random).replace('"', "\\\"");
+    let pod = random.pick(&["web-1", "web-2", "web-3"]);
+    format!(r#"{{"container":"nginx","pod":"{pod}","node":"node-{}","_entry":"{entry}"}}"#, random.below(9))
 }
 
 fn access_line(random: &mut Random) -> String {

@@ -22,6 +22,8 @@ KINDS = {
     "TextList": {"type": "array", "items": {"type": "string"}},
     "RuleList": {"type": "array"},
     "RetentionRules": {"type": "array"},
+    "BlockedQueries": {"type": "array"},
+    "Moment": {"type": "string", "format": "date-time"},
 }
 SCALAR = {"type": ["string", "integer", "number", "boolean"]}
 # Keys that the chart decides, or whose secrets it keeps out of ConfigMaps.

@@ -145,6 +145,8 @@ def sample(schema):
         return schema["enum"][0]
     kind = schema.get("type", "string")
     kind = kind[0] if isinstance(kind, list) else kind
+    if schema.get("format") == "date-time":
+        return "2026-01-20T10:00:00Z"
     if kind == "string":
         return "5m" if "ns|us" in schema.get("pattern", "") else "64KiB"
     return {"integer": 3, "number": 3, "boolean": True, "object": {}, "array": []}[kind]

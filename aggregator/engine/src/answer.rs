@@ -2,6 +2,9 @@
 
 use tailwater_logql::labels::LabelSet;
 
+use crate::memory::OperatorMemory;
+use crate::request::PageEnd;
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogAnswer {
     /// Ordered by label text; entries inside a stream in the direction asked for.
@@ -26,6 +29,44 @@ pub struct LogEntry {
     pub structured_metadata: LabelSet,
     /// Empty unless `categorize`.
     pub parsed: LabelSet,
+}
+
+/// An entry and the labels of the stream that it is shown in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedEntry {
+    /// All labels of the entry; with `categorize` only the stored stream labels.
+    pub labels: LabelSet,
+    pub entry: LogEntry,
+}
+
+/// A page of entries, in order over all streams. Holds the memory of the query until it is dropped.
+#[derive(Debug)]
+pub struct LogPage {
+    pub entries: Vec<ListedEntry>,
+    /// Where the next page begins; `None`: there is none.
+    pub next: Option<PageEnd>,
+    pub statistics: Statistics,
+    pub(crate) _memory: OperatorMemory,
+}
+
+/// What a log query finds, and the neighbours of each entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContextAnswer {
+    pub found: LogAnswer,
+    /// One for each entry found, in order over all streams.
+    pub neighbours: Vec<Neighbours>,
+}
+
+/// An entry as it is stored, between those that stand before and after it in its stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Neighbours {
+    /// The stored labels of the stream.
+    pub labels: LabelSet,
+    /// The oldest first.
+    pub before: Vec<LogEntry>,
+    pub entry: LogEntry,
+    /// The oldest first.
+    pub after: Vec<LogEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

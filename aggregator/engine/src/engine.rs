@@ -21,18 +21,17 @@ use crate::answer::{IndexStatistics, LogAnswer, MetricAnswer, MetricValue};
 use crate::error::QueryError;
 use crate::gather;
 use crate::listing;
+use crate::loki_order;
 use crate::memory::{self, OperatorMemory, SpillFolder, is_exhausted};
 use crate::operators::grid::StepGrid;
 use crate::plan::Planner;
 use crate::plan::leaves::Leaves;
 use crate::plan::selection::Selection;
-use crate::plan::ties::TieOrder;
-use crate::request::{LogRequest, MetricRequest, QueryLimits, TimeRange, VolumeRequest};
+use crate::request::{EqualStamps, LogRequest, MetricRequest, QueryLimits, TimeRange, VolumeRequest};
 use crate::results::{ResultCache, ResultCounters};
 use crate::scan::PageSource;
 use crate::scope::Scope;
 use crate::statistics::Counters;
-use crate::strict_order;
 use crate::volume;
 
 /// How an engine works. It changes no answer.
@@ -145,8 +144,8 @@ impl Engine {
             let planned = engine.planner(&scope, &limits_of_query, &counters).logs(&request).await?;
             let gathered = engine.execute(planned.plan).await?;
             let mut streams = gather::log_streams(&gathered.batches, &request)?;
-            if limits_of_query.strict_loki {
-                streams.iter_mut().for_each(|stream| strict_order::reorder(&mut stream.entries, request.direction));
+            if request.equal_stamps == EqualStamps::AsLoki {
+                streams.iter_mut().for_each(|stream| loki_order::reorder(&mut stream.entries, request.direction));
             }
             let returned = streams.iter().map(|stream| stream.entries.len() as u64).sum();
             Ok(LogAnswer { streams, statistics: counters.statistics(planned.parts, started.elapsed().as_secs_f64(), returned) })
@@ -199,7 +198,7 @@ impl Engine {
         self.within(limits, counters.clone(), async move {
             let started = Instant::now();
             let range = TimeRange { start: request.start, end: request.end };
-            let selection = Selection::new(&engine.catalog, &scope, &request.selector, range, TieOrder::LabelText).await?;
+            let selection = Selection::new(&engine.catalog, &scope, &request.selector, range).await?;
             let source = PageSource { catalog: engine.catalog.clone(), selection: Arc::new(selection) };
             let memory = MemoryConsumer::new("volume").register(engine.context.memory_pool());
             let series = volume::volume(&source, &request, &memory).await?;
@@ -246,7 +245,7 @@ impl Engine {
     /// Runs a plan. What it gives is paid for, twice over, as it is made into an answer next.
     pub(crate) async fn execute(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Gathered, QueryError> {
         let memory = OperatorMemory::new("answer", false, &self.context);
-        self.collect(plan, &memory).await.map(|batches| Gathered { batches, _memory: memory }).map_err(unwrapped)
+        self.collect(plan, &memory).await.map(|batches| Gathered { batches, memory }).map_err(unwrapped)
     }
 
     async fn collect(&self, plan: Arc<dyn ExecutionPlan>, memory: &OperatorMemory) -> datafusion_common::Result<Vec<RecordBatch>> {
@@ -260,7 +259,7 @@ impl Engine {
     }
 
     /// Runs a query on the query threads, until its deadline. The time is kept by the caller's thread: those of queries may all be busy.
-    async fn within<T: Send + 'static>(
+    pub(crate) async fn within<T: Send + 'static>(
         &self,
         limits: &QueryLimits,
         counters: Arc<Counters>,
@@ -283,7 +282,7 @@ impl Engine {
 #[derive(Debug)]
 pub(crate) struct Gathered {
     pub(crate) batches: Vec<RecordBatch>,
-    _memory: OperatorMemory,
+    pub(crate) memory: OperatorMemory,
 }
 
 /// A query ends with its time, and when its client goes away: tasks at their next pause, loops over rows at the next row.

@@ -3,10 +3,11 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
-use arrow::array::{BinaryArray, RecordBatch, TimestampNanosecondArray, UInt32Array};
+use arrow::array::{BinaryArray, RecordBatch, TimestampNanosecondArray, UInt32Array, UInt64Array};
 use datafusion_common::Result;
+use tailwater_logql::labels::LabelSet;
 
-use crate::answer::{LogEntry, LogStream, Point, Series};
+use crate::answer::{ListedEntry, LogEntry, LogStream, Point, Series};
 use crate::batch;
 use crate::operators::grid::StepGrid;
 use crate::operators::points::Points;
@@ -44,6 +45,48 @@ pub(crate) fn log_streams(batches: &[RecordBatch], request: &LogRequest) -> Resu
     let mut streams: Vec<LogStream> = streams.into_values().collect();
     streams.sort_by(|left, right| left.labels.cmp(&right.labels));
     Ok(streams)
+}
+
+/// An entry of a rendered batch and its place: stamp, stream, arrival.
+pub(crate) struct PlacedEntry {
+    pub(crate) place: (i64, u32, u64),
+    pub(crate) listed: ListedEntry,
+}
+
+/// Entries in the order of the batches.
+pub(crate) fn entries(batches: &[RecordBatch]) -> Result<Vec<PlacedEntry>> {
+    let mut known: HashMap<&[u8], LabelSet> = HashMap::new();
+    let mut found = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+    for rows in batches {
+        let [line, labels, metadata, parsed] = columns(rows)?;
+        let stream_of: &UInt32Array = batch::column(rows, batch::STREAM)?;
+        let stamps: &TimestampNanosecondArray = batch::column(rows, batch::TIMESTAMP)?;
+        let arrivals: &UInt64Array = batch::column(rows, batch::ARRIVAL)?;
+        for row in 0..rows.num_rows() {
+            let bytes = labels.value(row);
+            let labels = known.entry(bytes).or_insert_with(|| batch::decode_labels(bytes)).clone();
+            let entry = LogEntry {
+                timestamp: stamps.value(row),
+                line: line.value(row).to_vec(),
+                structured_metadata: batch::decode_labels(metadata.value(row)),
+                parsed: batch::decode_labels(parsed.value(row)),
+            };
+            let place = (entry.timestamp, stream_of.value(row), arrivals.value(row));
+            found.push(PlacedEntry { place, listed: ListedEntry { labels, entry } });
+        }
+    }
+    Ok(found)
+}
+
+/// Entries, which are in order, as streams in the order of label text.
+pub(crate) fn in_streams<'e>(entries: impl IntoIterator<Item = &'e ListedEntry>) -> Vec<LogStream> {
+    let mut streams: HashMap<&LabelSet, Vec<LogEntry>> = HashMap::new();
+    for listed in entries {
+        streams.entry(&listed.labels).or_default().push(listed.entry.clone());
+    }
+    let mut streams: Vec<LogStream> = streams.into_iter().map(|(labels, entries)| LogStream { labels: labels.clone(), entries }).collect();
+    streams.sort_by(|left, right| left.labels.cmp(&right.labels));
+    streams
 }
 
 fn columns(rows: &RecordBatch) -> Result<[&BinaryArray; 4]> {

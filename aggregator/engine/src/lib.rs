@@ -8,20 +8,22 @@
 pub mod access;
 pub mod answer;
 mod batch;
+mod context;
 mod engine;
 pub mod error;
 mod evaluation;
 mod gather;
 mod listing;
+mod loki_order;
 mod memory;
 mod operators;
+mod pages;
 mod plan;
 pub mod request;
 mod results;
 mod scan;
 pub mod scope;
 mod statistics;
-mod strict_order;
 mod visibility;
 mod volume;
 

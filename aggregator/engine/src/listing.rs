@@ -12,7 +12,6 @@ use crate::access::Access;
 use crate::answer::IndexStatistics;
 use crate::error::QueryError;
 use crate::plan::selection::{SelectedSpan, Selection, select_streams};
-use crate::plan::ties::TieOrder;
 use crate::request::TimeRange;
 use crate::scan::pages::{SelectedPage, groups, pages_of};
 use crate::scan::{OpenPage, PageSource};
@@ -75,7 +74,7 @@ pub(crate) async fn index_stats(
     selector: &Selector,
     range: TimeRange,
 ) -> Result<IndexStatistics, QueryError> {
-    let selection = Arc::new(Selection::new(catalog, scope, selector, range, TieOrder::LabelText).await?);
+    let selection = Arc::new(Selection::new(catalog, scope, selector, range).await?);
     let source = PageSource { catalog: catalog.clone(), selection: selection.clone() };
     let mut statistics = IndexStatistics::default();
     let mut seen: BTreeSet<u32> = BTreeSet::new();

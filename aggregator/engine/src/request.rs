@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tailwater_logql::ast::{LogExpr, MetricExpr, Selector};
+use tailwater_storage::entry::TenantId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -10,6 +11,16 @@ pub enum Direction {
     Forward,
     /// Newest first.
     Backward,
+}
+
+/// How entries of one stream and stamp stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EqualStamps {
+    /// As the reference shows them: in the order in which they came in answers of few entries, else shuffled, the same way each time.
+    #[default]
+    AsLoki,
+    /// In the order in which they came (backward: the last first).
+    InArrivalOrder,
 }
 
 /// Entries with `start <= timestamp < end`.
@@ -24,6 +35,41 @@ pub struct LogRequest {
     pub interval: i64,
     /// Keep stored labels, structured metadata and parsed labels apart (`categorize-labels`).
     pub categorize: bool,
+    pub equal_stamps: EqualStamps,
+}
+
+/// One page of the entries of a log query, in one order over all streams: by stamp, by stream, then as they came.
+///
+/// A page goes on beyond `limit` to the last entry of its last stream and stamp, so that pages put together are the whole answer whatever is
+/// pushed or compacted between them. An interval has no meaning here.
+#[derive(Debug, Clone)]
+pub struct PageRequest {
+    pub log: LogRequest,
+    /// Where the page before ended; `None`: the first page.
+    pub after: Option<PageEnd>,
+}
+
+/// Where a page ends: behind all entries of a stream and stamp.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageEnd {
+    /// Nanoseconds since the epoch.
+    pub timestamp: i64,
+    /// The stream's place in the order, a hash of its labels.
+    pub stream_hash: u64,
+    /// Its tenant, where the query is over several.
+    pub tenant: Option<TenantId>,
+}
+
+/// Entries of a log query, each with its neighbours in the stream, whatever the query's stages make of these.
+#[derive(Debug, Clone)]
+pub struct ContextRequest {
+    pub log: LogRequest,
+    /// Entries shown before each found one …
+    pub before: usize,
+    /// … and after it.
+    pub after: usize,
+    /// How far before `start` and after `end` neighbours are looked for, in nanoseconds.
+    pub reach: i64,
 }
 
 /// Points at `start`, `start + step`, … up to `end`. An instant query has `start == end`.

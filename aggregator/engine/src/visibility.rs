@@ -47,6 +47,12 @@ impl VisibleTimes {
         self.intervals = intervals.flat_map(|interval| without(interval, (stamp, stamp))).flatten().collect();
     }
 
+    /// Takes away what is not in `[first, last]`.
+    pub(crate) fn clip(&mut self, first: i64, last: i64) {
+        self.intervals.iter_mut().for_each(|(start, end)| (*start, *end) = ((*start).max(first), (*end).min(last)));
+        self.intervals.retain(|(start, end)| start <= end);
+    }
+
     pub(crate) fn intervals(&self) -> &[(i64, i64)] {
         &self.intervals
     }
@@ -111,6 +117,15 @@ mod tests {
         visible.hide(5);
         visible.hide(1);
         assert_eq!(visible.intervals(), [(3, 4), (6, 8)]);
+    }
+
+    #[test]
+    fn times_can_be_clipped() {
+        let mut visible = VisibleTimes::new(0, 20, StreamErasure { keep_from: 0, deleted: vec![range(5, 6), range(15, 16)] });
+        visible.clip(6, 15);
+        assert_eq!(visible.intervals(), [(7, 14)]);
+        visible.clip(15, 15);
+        assert!(visible.intervals().is_empty());
     }
 
     #[test]

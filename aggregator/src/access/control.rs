@@ -94,7 +94,8 @@ impl AccessControl {
             (RouteNeeds::Logs, Some(question)) => {
                 let index = self.index.of(headers);
                 let allowed = authorizer.allowed(&identity, &question, index.as_ref()).await?;
-                Ok(Rights::new(allowed, policies))
+                // An export may last.
+                Ok(Rights::new(allowed, policies).leased(authorizer.clone(), identity, question))
             }
             (RouteNeeds::LiveLogs, Some(question)) => {
                 let allowed = authorizer.allowed(&identity, &question, None).await?;

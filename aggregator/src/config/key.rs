@@ -5,6 +5,8 @@
 
 use serde_yaml_ng::Value;
 
+use crate::config::blocked_query::BlockedQuery;
+use crate::config::moment::Moment;
 use crate::config::retention_rule::RetentionRule;
 use crate::config::size::ByteSize;
 use crate::config::span::Span;
@@ -27,8 +29,12 @@ pub enum Kind {
     TextList,
     /// Only in the file: a list of URLs, or `service` with the name of a headless Service.
     Peers,
+    /// RFC 3339.
+    Moment,
     /// Only in the file.
     RetentionRules,
+    /// Only in the file.
+    BlockedQueries,
     /// Maps, only in the file.
     RuleList,
 }
@@ -81,6 +87,12 @@ pub const KEYS: &[Key] = &[
     key("peers", Kind::Peers),
     key("limits.ingestion_rate_mb", Kind::Number),
     key("limits.ingestion_burst_size_mb", Kind::Number),
+    key("limits.max_global_streams_per_user", Kind::Integer),
+    key("limits.per_stream_rate_limit", Kind::Size),
+    key("limits.per_stream_rate_limit_burst", Kind::Size),
+    key("limits.block_ingestion_until", Kind::Moment),
+    key("limits.block_ingestion_status_code", Kind::Integer),
+    key("limits.enforced_labels", Kind::TextList),
     key("limits.max_line_size", Kind::Size),
     key("limits.max_line_size_truncate", Kind::Boolean),
     key("limits.max_label_name_length", Kind::Integer),
@@ -107,6 +119,7 @@ pub const KEYS: &[Key] = &[
     key("limits.max_streams_matchers_per_query", Kind::Integer),
     key("limits.max_query_bytes_read", Kind::Size),
     key("limits.required_labels", Kind::TextList),
+    key("limits.blocked_queries", Kind::BlockedQueries),
     key("limits.volume_enabled", Kind::Boolean),
     key("limits.volume_max_series", Kind::Integer),
     key("limits.query_timeout", Kind::Duration),
@@ -123,7 +136,7 @@ impl Key {
 
     /// Keys that are flags and variables too.
     pub fn scalars() -> impl Iterator<Item = &'static Key> {
-        KEYS.iter().filter(|key| !matches!(key.kind, Kind::TextList | Kind::Peers | Kind::RuleList | Kind::RetentionRules))
+        KEYS.iter().filter(|key| !key.kind.is_list())
     }
 
     /// Without the dashes in front.
@@ -137,6 +150,10 @@ impl Key {
 }
 
 impl Kind {
+    fn is_list(self) -> bool {
+        matches!(self, Self::TextList | Self::Peers | Self::RuleList | Self::RetentionRules | Self::BlockedQueries)
+    }
+
     /// How a value of the kind is written, for help texts.
     pub fn placeholder(self) -> &'static str {
         match self {
@@ -147,7 +164,8 @@ impl Kind {
             Self::Size => "SIZE",
             Self::Duration => "DURATION",
             Self::OneOf(_) => "NAME",
-            Self::TextList | Self::Peers | Self::RuleList | Self::RetentionRules => "LIST",
+            Self::Moment => "TIME",
+            Self::TextList | Self::Peers | Self::RuleList | Self::RetentionRules | Self::BlockedQueries => "LIST",
         }
     }
 
@@ -171,9 +189,15 @@ impl Kind {
         if self == Self::RetentionRules {
             return RetentionRule::check_all(value).map(|()| value.clone());
         }
+        if self == Self::BlockedQueries {
+            return BlockedQuery::check_all(value).map(|()| value.clone());
+        }
         let Some(text) = scalar_text(value) else { return wrong("a single value") };
         match self {
-            Self::Text | Self::TextList | Self::Peers | Self::RuleList | Self::RetentionRules => Ok(Value::String(text)),
+            Self::Text | Self::TextList | Self::Peers | Self::RuleList | Self::RetentionRules | Self::BlockedQueries => {
+                Ok(Value::String(text))
+            }
+            Self::Moment => Moment::parse(&text).map(|_| Value::String(text)),
             Self::Address => match text.parse::<std::net::SocketAddr>() {
                 Ok(address) => Ok(Value::String(address.to_string())),
                 Err(_) => wrong("an address, write for instance 0.0.0.0:3100"),

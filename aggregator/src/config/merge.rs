@@ -324,13 +324,13 @@ mod tests {
 
     #[test]
     fn limits_of_loki_without_effect_are_warned_of() {
-        let file = yaml("limits: {cardinality_limit: 5}\noverrides: {a: {per_stream_rate_limit: 3MB}}\n");
+        let file = yaml("limits: {cardinality_limit: 5}\noverrides: {a: {max_query_parallelism: 3MB}}\n");
         let merged = merge(&file, &[], &[]).expect("a configuration");
         assert_eq!(
             merged.warnings,
             [
                 "`limits.cardinality_limit` is one of Loki's limits that has no effect here",
-                "`overrides.a.per_stream_rate_limit` is one of Loki's limits that has no effect here"
+                "`overrides.a.max_query_parallelism` is one of Loki's limits that has no effect here"
             ]
         );
     }

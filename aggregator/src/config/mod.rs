@@ -6,9 +6,11 @@
 //! ```
 //! Nothing here touches the network or the store: `--check-config` runs exactly this.
 
+pub mod blocked_query;
 pub mod key;
 pub mod load;
 pub mod merge;
+pub mod moment;
 pub mod retention_rule;
 pub mod size;
 pub mod span;

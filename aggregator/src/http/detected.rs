@@ -12,7 +12,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use tailwater_engine::answer::LogStream;
-use tailwater_engine::request::{Direction, LogRequest, TimeRange};
+use tailwater_engine::request::{Direction, EqualStamps, LogRequest};
 use tailwater_engine::scope::TENANT_LABEL;
 use tailwater_logql::ast::{Expr, LogExpr};
 use tailwater_logql::labels::LabelSet;
@@ -24,7 +24,8 @@ use crate::access::Caller;
 use crate::detected_fields::{self, DetectedField};
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
-use crate::http::query::{Asked, ReadState, check_entries, check_query_selector, visible};
+use crate::http::query::{Asked, ReadState};
+use crate::http::query_checks::{catalogue_bounds, check_entries, check_query_selector, visible};
 use crate::http::range::{self, Bounds};
 use crate::http::{reading, response};
 
@@ -71,12 +72,13 @@ async fn values(
 
 async fn labels(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
     let asked = state.asked(&caller, query.as_deref(), &body)?;
-    let Bounds { start, end } = Bounds::of(&asked.form, asked.now)?.checked()?;
+    let bounds = Bounds::of(&asked.form, asked.now)?.checked()?;
     let selectors = match asked.form.get("query") {
         "" => Vec::new(),
         text => vec![parse_selector(text)?],
     };
-    let series = state.engine.series(state.scope(&asked), &selectors, TimeRange { start, end }).await?;
+    let Some(range) = catalogue_bounds(bounds, &asked.limits, asked.now)? else { return Ok(nothing()) };
+    let series = state.engine.series(state.scope(&asked), &selectors, range).await?;
     let told = told_labels(&series);
     if told.is_empty() {
         return Ok(nothing());
@@ -132,7 +134,16 @@ impl FieldQuestion {
     async fn newest_lines(&self, state: &ReadState, headers: &HeaderMap, asked: &Asked) -> Result<Vec<LogStream>, ApiError> {
         let Some(Bounds { start, end }) = visible(self.bounds, asked.limits.max_query_lookback, asked.now) else { return Ok(Vec::new()) };
         let (expr, limit) = (self.expr.clone(), self.lines as usize);
-        let request = LogRequest { expr, start, end, limit, direction: Direction::Backward, interval: 0, categorize: true };
+        let request = LogRequest {
+            expr,
+            start,
+            end,
+            limit,
+            direction: Direction::Backward,
+            interval: 0,
+            categorize: true,
+            equal_stamps: EqualStamps::InArrivalOrder,
+        };
         let limits = state.query_limits(headers, &asked.limits);
         Ok(state.engine.logs(state.scope(asked), request, &limits).await?.streams)
     }

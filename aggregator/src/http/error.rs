@@ -9,8 +9,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tailwater_engine::QueryError;
 use tailwater_logql::{ParseError, SelectorError};
+use tailwater_storage::entry::TenantId;
 
 use crate::access::AccessRefused;
+use crate::config::moment::Moment;
 use crate::http::delete::DeleteRefused;
 use crate::http::range::ParameterError;
 use crate::http::tenant::TenantError;
@@ -67,7 +69,15 @@ pub enum ApiError {
     Push(#[from] PushRefused),
     /// Some entries were refused; the others are stored.
     #[error("{texts}")]
-    EntriesRefused { texts: String },
+    EntriesRefused {
+        texts: String,
+        /// Some were too much at this time rather than wrong.
+        are_for_later: bool,
+    },
+    #[error("ingestion blocked for user '{tenant}' until '{until}' with status code '{}'", status.as_u16())]
+    IngestionBlocked { tenant: TenantId, until: Moment, status: StatusCode },
+    #[error("query blocked by policy")]
+    QueryBlocked,
     #[error(transparent)]
     Rate(#[from] RateExceeded),
     #[error(transparent)]
@@ -103,14 +113,16 @@ impl ApiError {
             | Self::LegacyMetricQuery
             | Self::NoRuleGroups { strict: true }
             | Self::VariantsDisabled
-            | Self::EntriesRefused { .. }
+            | Self::EntriesRefused { are_for_later: false, .. }
+            | Self::QueryBlocked
             | Self::RequestCut => StatusCode::BAD_REQUEST,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Access(refused) => access_status(refused),
             Self::Query(error) => query_status(error),
             Self::Delete(refused) => delete_status(refused),
             Self::Push(refused) => push_status(refused),
-            Self::Rate(_) | Self::OverBudget { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::IngestionBlocked { status, .. } => *status,
+            Self::EntriesRefused { are_for_later: true, .. } | Self::Rate(_) | Self::OverBudget { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } | Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::NothingToMerge | Self::ApproximateTopkDisabled | Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -233,7 +245,6 @@ impl IntoResponse for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tailwater_storage::entry::TenantId;
 
     #[test]
     fn every_error_has_lokis_status_and_text() {
@@ -296,7 +307,18 @@ mod tests {
                 413,
                 "request body too large: more than 5 bytes received, send smaller batches",
             ),
-            (ApiError::EntriesRefused { texts: "a\nb".to_owned() }, 400, "a\nb"),
+            (ApiError::EntriesRefused { texts: "a\nb".to_owned(), are_for_later: false }, 400, "a\nb"),
+            (ApiError::EntriesRefused { texts: "a".to_owned(), are_for_later: true }, 429, "a"),
+            (
+                ApiError::IngestionBlocked {
+                    tenant: TenantId::new("t"),
+                    until: Moment::parse("2026-01-20T10:00:00Z").expect("a moment"),
+                    status: StatusCode::from_u16(260).expect("a status"),
+                },
+                260,
+                "ingestion blocked for user 't' until '2026-01-20T10:00:00Z' with status code '260'",
+            ),
+            (ApiError::QueryBlocked, 400, "query blocked by policy"),
             (
                 ApiError::Rate(rate),
                 429,

@@ -14,9 +14,11 @@ use crate::access::Caller;
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
 use crate::http::query::ReadState;
+use crate::http::query_checks::catalogue_bounds;
 use crate::http::range::Bounds;
 use crate::http::reading;
 use crate::http::response::json;
+use crate::limits::Limits;
 
 pub fn routes(state: ReadState) -> Router {
     Router::new()
@@ -43,7 +45,7 @@ fn found(data: Vec<String>) -> Response {
 
 async fn names(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
     let asked = state.asked(&caller, query.as_deref(), &body)?;
-    let (range, selector) = question(&asked.form, asked.now)?;
+    let Some((range, selector)) = question(&asked.form, &asked.limits, asked.now)? else { return Ok(found(Vec::new())) };
     Ok(found(state.engine.label_names(state.scope(&asked), selector.as_ref(), range).await?))
 }
 
@@ -55,27 +57,28 @@ async fn values(
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let asked = state.asked(&caller, query.as_deref(), &body)?;
-    let (range, selector) = question(&asked.form, asked.now)?;
+    let question = question(&asked.form, &asked.limits, asked.now)?;
     if name == TENANT_LABEL && state.tenancy.enabled && state.tenancy.multi_tenant_queries {
         return Ok(found(asked.tenants.iter().map(ToString::to_string).collect()));
     }
+    let Some((range, selector)) = question else { return Ok(found(Vec::new())) };
     Ok(found(state.engine.label_values(state.scope(&asked), &name, selector.as_ref(), range).await?))
 }
 
-/// The range, and the streams that count if not all do.
-fn question(form: &Form, now: i64) -> Result<(TimeRange, Option<Selector>), ApiError> {
-    let range = catalogue_range(Bounds::of(form, now)?)?;
+/// The range, and the streams that count if not all do; `None` if the range is all too far back.
+fn question(form: &Form, limits: &Limits, now: i64) -> Result<Option<(TimeRange, Option<Selector>)>, ApiError> {
+    let bounds = catalogue_range(form, now)?;
     let selector = match form.get("query") {
         "" => None,
         text => Some(parse_selector(text)?),
     };
-    Ok((range, selector))
+    Ok(catalogue_bounds(bounds, limits, now)?.map(|range| (range, selector)))
 }
 
 /// The range of a question about streams. Loki has its own words for one that ends before it begins.
-pub(crate) fn catalogue_range(bounds: Bounds) -> Result<TimeRange, ApiError> {
-    let Bounds { start, end } = bounds;
-    if end < start { Err(ApiError::NothingToMerge) } else { Ok(TimeRange { start, end }) }
+pub(crate) fn catalogue_range(form: &Form, now: i64) -> Result<Bounds, ApiError> {
+    let bounds = Bounds::of(form, now)?;
+    if bounds.end < bounds.start { Err(ApiError::NothingToMerge) } else { Ok(bounds) }
 }
 
 #[cfg(test)]
@@ -85,7 +88,7 @@ mod tests {
 
     fn refusal(query: &str) -> String {
         let form = Form::new(&HeaderMap::new(), Some(query), &Bytes::new());
-        question(&form, 1_768_474_800_000_000_000).expect_err(query).to_string()
+        question(&form, &Limits::default(), 1_768_474_800_000_000_000).expect_err(query).to_string()
     }
 
     #[test]
@@ -99,6 +102,7 @@ mod tests {
             ("query=%7B%7D", needs_matcher),
             ("query=%7Ba%3D~%22.*%22%7D", needs_matcher),
             ("start=x", "could not parse 'start' parameter: strconv.ParseInt: parsing \"x\": invalid syntax"),
+            ("start=1&end=2000000000", "the query time range exceeds the limit (query length: 555555h33m19s, limit: 30d1h)"),
             ("start=2&end=1", "merging responses requires at least one response"),
         ] {
             assert_eq!(refusal(query), expected);

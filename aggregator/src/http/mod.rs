@@ -3,6 +3,7 @@
 //! ```text
 //! push.rs                       → ingest → 204
 //! query.rs labels.rs series.rs stats.rs volume.rs detected.rs patterns.rs → parameters (form.rs, range.rs) → engine → response/
+//! portions/                     pages, exports and context of log queries, for who asks for them
 //! tail/                         → subscription, engine → frames over a WebSocket
 //! delete.rs                     delete requests: into the manifest, from where queries and compaction take them
 //! legacy.rs rules.rs            the first version's query, and rules, of which there are none
@@ -22,8 +23,11 @@ pub mod labels;
 pub mod layers;
 pub mod legacy;
 pub mod patterns;
+pub(crate) mod portions;
 pub mod push;
 pub mod query;
+pub(crate) mod query_checks;
+pub(crate) mod query_log;
 pub mod range;
 pub mod response;
 pub mod rules;

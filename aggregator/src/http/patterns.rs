@@ -12,7 +12,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tailwater_engine::QueryError;
 use tailwater_engine::answer::{LogStream, MetricValue};
-use tailwater_engine::request::{Direction, LogRequest, MetricRequest, QueryLimits};
+use tailwater_engine::request::{Direction, EqualStamps, LogRequest, MetricRequest, QueryLimits};
 use tailwater_logql::ast::{
     Expr, LogExpr, LogRange, MetricExpr, NameOrMatcher, RangeAggregation, RangeOp, Stage, VectorAggregation, VectorOp,
 };
@@ -21,7 +21,8 @@ use tailwater_logql::validate::check_stages;
 use crate::access::Caller;
 use crate::http::error::ApiError;
 use crate::http::form::MAX_FORM_BYTES;
-use crate::http::query::{Asked, ReadState, visible};
+use crate::http::query::{Asked, ReadState};
+use crate::http::query_checks::visible;
 use crate::http::range::{self, Bounds};
 use crate::http::{reading, response};
 use crate::patterns::{Pattern, PatternMiner};
@@ -110,8 +111,16 @@ impl Sampling<'_> {
 
     async fn lines(&self, bounds: Bounds, limit: usize) -> Result<Vec<LogStream>, QueryError> {
         let Bounds { start, end } = bounds;
-        let request =
-            LogRequest { expr: self.expr.clone(), start, end, limit, direction: Direction::Backward, interval: 0, categorize: true };
+        let request = LogRequest {
+            expr: self.expr.clone(),
+            start,
+            end,
+            limit,
+            direction: Direction::Backward,
+            interval: 0,
+            categorize: true,
+            equal_stamps: EqualStamps::InArrivalOrder,
+        };
         Ok(self.state.engine.logs(self.state.scope(self.asked), request, self.limits).await?.streams)
     }
 

@@ -25,6 +25,7 @@ use crate::ingest::decode::PushRefused;
 use crate::ingest::intake::{Accepted, Intake};
 use crate::ingest::otlp::body::OtlpWrapping;
 use crate::ingest::rate::RateLimiter;
+use crate::ingest::stream_limits::StreamFigure;
 use crate::limits::{Limits, TenantLimits};
 use crate::memory::{MemoryBudget, Reservation};
 use crate::metrics::{DiscardLabels, Metrics};
@@ -74,12 +75,15 @@ impl PushState {
     pub fn new(parts: PushParts) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let budget = MemoryBudget::new(parts.budget_bytes, parts.metrics.budget("push", parts.budget_bytes));
+        let intake = Intake::new(parts.is_strict);
+        let figure = StreamFigure { active: intake.active_streams(), clock: Arc::clone(&parts.clock) };
+        parts.metrics.register_collector(Box::new(figure));
         let shared = Shared {
             tenancy: parts.tenancy,
             limits: parts.limits,
             clock: parts.clock,
             metrics: parts.metrics,
-            intake: Intake::new(parts.is_strict),
+            intake,
             rates: RateLimiter::default(),
             budget,
             decoders: Semaphore::new(2 * cores),
@@ -150,6 +154,9 @@ async fn take(state: PushState, headers: &HeaderMap, body: Body, request: ReadHe
     for (reason, lines, bytes) in rejections.counts() {
         count_discarded(counters, &tenant, reason.as_str(), *lines, *bytes);
     }
+    if let Some(blocked) = shared.blocked(&tenant, lines, bytes) {
+        return blocked;
+    }
     if lines > 0 {
         shared.take_rate(&tenant, lines, bytes)?;
         drop(reservation);
@@ -162,7 +169,10 @@ async fn take(state: PushState, headers: &HeaderMap, body: Body, request: ReadHe
             counters.replaced_bytes.get_or_create(&labels).inc_by(invalid_bytes);
         }
     }
-    if rejections.is_empty() { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::EntriesRefused { texts: rejections.to_string() }) }
+    if rejections.is_empty() {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(ApiError::EntriesRefused { texts: rejections.to_string(), are_for_later: rejections.are_for_later() })
 }
 
 /// Whose push it is, how it is wrapped, and its body.
@@ -250,6 +260,18 @@ async fn decode(
 }
 
 impl Shared {
+    /// The answer to a tenant from which nothing is taken at this time.
+    fn blocked(&self, tenant: &TenantId, lines: usize, bytes: u64) -> Option<Result<StatusCode, ApiError>> {
+        let limits = self.limits.of(tenant);
+        let until = limits.blocked_until(self.clock.now())?;
+        count_discarded(&self.metrics, tenant, "blocked_ingestion", lines as u64, bytes);
+        let status = StatusCode::from_u16(limits.block_ingestion_status_code).unwrap_or(StatusCode::FORBIDDEN);
+        Some(match status {
+            StatusCode::OK => Ok(StatusCode::NO_CONTENT),
+            status => Err(ApiError::IngestionBlocked { tenant: tenant.clone(), until, status }),
+        })
+    }
+
     fn take_rate(&self, tenant: &TenantId, lines: usize, bytes: u64) -> Result<(), ApiError> {
         let Some(rate) = self.limits.of(tenant).ingestion_rate() else { return Ok(()) };
         self.rates.take(tenant, rate, lines, bytes, self.clock.now()).map_err(|exceeded| {

@@ -9,19 +9,22 @@ use axum::http::HeaderMap;
 use axum::http::header::CACHE_CONTROL;
 use axum::response::Response;
 use tailwater_engine::answer::{LogAnswer, MetricAnswer, MetricValue, Statistics};
-use tailwater_engine::request::{LogRequest, MetricRequest, QueryLimits, TimeRange};
+use tailwater_engine::request::{Direction, LogRequest, MetricRequest, QueryLimits, TimeRange};
 use tailwater_engine::{Access, Engine, Scope};
-use tailwater_logql::ast::{Expr, LogExpr, LogRange, MetricExpr, Selector, VectorOp};
+use tailwater_logql::ast::{Expr, LogExpr, LogRange, MetricExpr, Selector};
 use tailwater_logql::validate::check_stages;
 use tailwater_storage::entry::TenantId;
 
 use crate::access::{Caller, Rights};
 use crate::clock::Clock;
 use crate::config::Tenancy;
+use crate::config::blocked_query::QueryKind;
 use crate::config::size::ByteSize;
-use crate::config::span::Span;
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
+use crate::http::portions::{self, Portions, context, cursor, export};
+use crate::http::query_checks::{check_entries, check_metric, check_query_selector, check_switched_off, log_ranges, visible};
+use crate::http::query_log::{AskedFor, QueryLog, query_tags, with_cost};
 use crate::http::range::{self, Bounds, ParameterError, parse_time};
 use crate::http::reading;
 use crate::http::response::logs::{EncodingFlags, LogsBody};
@@ -123,8 +126,7 @@ pub fn routes(state: ReadState) -> Router {
 
 /// Logs Drilldown prefers some series and a warning to an error.
 fn is_drilldown(headers: &HeaderMap) -> bool {
-    let tags = headers.get("x-query-tags").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    tags.split(',').any(|tag| tag.trim().eq_ignore_ascii_case("source=grafana-lokiexplore-app"))
+    query_tags(headers).iter().any(|(name, value)| name == "source" && value.eq_ignore_ascii_case("grafana-lokiexplore-app"))
 }
 
 pub(crate) fn encoding_flags(headers: &HeaderMap) -> EncodingFlags {
@@ -133,7 +135,14 @@ pub(crate) fn encoding_flags(headers: &HeaderMap) -> EncodingFlags {
 
 async fn instant(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
     let asked = state.asked(&caller, query.as_deref(), &body)?;
-    range::limit(&asked.form)?;
+    let mut log = QueryLog::new(&asked, &caller, true);
+    let outcome = instant_answer(&state, &caller, &asked, &mut log).await;
+    log.end(&outcome);
+    outcome
+}
+
+async fn instant_answer(state: &ReadState, headers: &HeaderMap, asked: &Asked, log: &mut QueryLog) -> Result<Response, ApiError> {
+    let limit = range::limit(&asked.form)?;
     let time = match asked.form.get("time") {
         "" => asked.now,
         text => parse_time(text).map_err(ParameterError::Instant)?,
@@ -144,33 +153,69 @@ async fn instant(State(state): State<ReadState>, caller: Caller, RawQuery(query)
     check_stages(&expression, &|_: &_| Ok(()))?;
     let Expr::Metric(metric) = expression else { return Err(ApiError::InstantLogQuery) };
     let bounds = Bounds { start: time, end: time };
+    check_allowed(asked, log, AskedFor { kind: QueryKind::Metric, bounds, step: 0, limit })?;
     check_metric(&metric, bounds, &asked.limits)?;
     state.check_enabled(&metric)?;
-    state.check_metric_bytes(&asked, &metric, bounds).await?;
+    state.check_metric_bytes(asked, &metric, bounds).await?;
     let request = MetricRequest { expr: metric, start: time, end: time, step: 1 };
     let answer = match visible(bounds, asked.limits.max_query_lookback, asked.now) {
-        Some(_) => state.engine.metrics(state.scope(&asked), request, &state.query_limits(&caller, &asked.limits)).await?,
+        Some(_) => state.engine.metrics(state.scope(asked), request, &state.query_limits(headers, &asked.limits)).await?,
         None => no_series(),
     };
-    Ok(stream(MetricsBody::instant(answer, time)))
+    let statistics = answer.statistics;
+    Ok(with_cost(stream(MetricsBody::instant(answer, time)), statistics))
 }
 
 async fn over_range(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
     let asked = state.asked(&caller, query.as_deref(), &body)?;
+    let mut log = QueryLog::new(&asked, &caller, false);
+    let outcome = range_answer(&state, &caller, asked, &mut log).await;
+    log.end(&outcome);
+    outcome
+}
+
+async fn range_answer(state: &ReadState, headers: &HeaderMap, asked: Asked, log: &mut QueryLog) -> Result<Response, ApiError> {
     let parameters = RangeParameters::of(&asked.form, asked.now)?;
     let expression = tailwater_logql::parse(asked.form.get("query"))?;
     check_stages(&expression, &|_: &_| Ok(()))?;
-    match expression {
-        Expr::Log(log) => logs(&state, &caller, &asked, parameters, log).await,
-        Expr::Metric(metric) => metrics(&state, &caller, &asked, parameters, metric).await,
+    let RangeParameters { bounds, step, limit, .. } = parameters;
+    check_allowed(&asked, log, AskedFor { kind: kind_of(&expression), bounds, step, limit })?;
+    let expr = match expression {
+        Expr::Log(expr) => expr,
+        Expr::Metric(metric) => {
+            Portions::check_metric(&asked.form)?;
+            return metrics(state, headers, &asked, parameters, metric).await;
+        }
+    };
+    match Portions::of(&asked.form)? {
+        Portions::Plain => logs(state, headers, &asked, parameters, expr).await,
+        Portions::Page { token } => cursor::page(state, headers, &asked, parameters, expr, token.as_deref()).await,
+        Portions::Lines => export::lines(state, headers, asked, parameters, expr).await,
+        Portions::Neighbours { before, after } => context::neighbours(state, headers, &asked, parameters, expr, (before, after)).await,
     }
+}
+
+fn kind_of(expression: &Expr) -> QueryKind {
+    match expression {
+        Expr::Metric(_) => QueryKind::Metric,
+        Expr::Log(log) if log.stages.is_empty() => QueryKind::Limited,
+        Expr::Log(_) => QueryKind::Filter,
+    }
+}
+
+/// Notes what is asked for, and refuses it if the tenant's limits say so.
+fn check_allowed(asked: &Asked, log: &mut QueryLog, asked_for: AskedFor) -> Result<(), ApiError> {
+    log.note(asked_for);
+    let query = asked.form.get("query");
+    let is_blocked = asked.limits.blocked_queries.iter().any(|rule| rule.blocks(query, asked_for.kind, log.tags()));
+    if is_blocked { Err(ApiError::QueryBlocked) } else { Ok(()) }
 }
 
 /// The parameters of a range query, in the order in which they are refused.
 pub(crate) struct RangeParameters {
     pub(crate) bounds: Bounds,
-    limit: u32,
-    direction: tailwater_engine::request::Direction,
+    pub(crate) limit: u32,
+    pub(crate) direction: Direction,
     step: i64,
     interval: i64,
 }
@@ -194,7 +239,8 @@ async fn logs(
 ) -> Result<Response, ApiError> {
     let flags = encoding_flags(headers);
     let found = found_logs(state, headers, asked, parameters, expr, flags.categorize()).await?;
-    Ok(stream(LogsBody::new(found, flags)))
+    let statistics = found.statistics;
+    Ok(with_cost(stream(LogsBody::new(found, flags)), statistics))
 }
 
 /// What a log query finds. `categorize`: labels are kept apart.
@@ -206,18 +252,30 @@ pub(crate) async fn found_logs(
     expr: LogExpr,
     categorize: bool,
 ) -> Result<LogAnswer, ApiError> {
+    check_entries(parameters.limit, &asked.limits)?;
+    match log_request(state, asked, parameters, expr, categorize).await? {
+        Some(request) => Ok(state.engine.logs(state.scope(asked), request, &state.query_limits(headers, &asked.limits)).await?),
+        None => Ok(LogAnswer { streams: Vec::new(), statistics: Statistics::default() }),
+    }
+}
+
+/// A log query that is within its limits, but for that of entries; `None` if it can find nothing.
+pub(crate) async fn log_request(
+    state: &ReadState,
+    asked: &Asked,
+    parameters: RangeParameters,
+    expr: LogExpr,
+    categorize: bool,
+) -> Result<Option<LogRequest>, ApiError> {
     let limits = &asked.limits;
-    check_entries(parameters.limit, limits)?;
     parameters.bounds.limited(0, limits.max_query_length)?;
     check_query_selector(&expr.selector, limits)?;
+    let equal_stamps = portions::equal_stamps(&asked.form)?;
     let window = visible(parameters.bounds, limits.max_query_lookback, asked.now).and_then(log_window);
-    let Some(Bounds { start, end }) = window else {
-        return Ok(LogAnswer { streams: Vec::new(), statistics: Statistics::default() });
-    };
+    let Some(Bounds { start, end }) = window else { return Ok(None) };
     state.check_bytes(asked, &[(&expr.selector, Bounds { start, end })]).await?;
     let RangeParameters { limit, direction, interval, .. } = parameters;
-    let request = LogRequest { expr, start, end, limit: limit as usize, direction, interval, categorize };
-    Ok(state.engine.logs(state.scope(asked), request, &state.query_limits(headers, limits)).await?)
+    Ok(Some(LogRequest { expr, start, end, limit: limit as usize, direction, interval, categorize, equal_stamps }))
 }
 
 /// The entries that a log query means, `start <= timestamp < end`. A range without length means the entries of that very
@@ -249,7 +307,8 @@ async fn metrics(
     let request = MetricRequest { expr, start, end, step };
     let engine = if wants_fresh_results(headers) { state.engine.uncached() } else { state.engine.clone() };
     let answer = engine.metrics(state.scope(asked), request, &state.query_limits(headers, &asked.limits)).await?;
-    Ok(stream(MetricsBody::range(answer, start, end, step)))
+    let statistics = answer.statistics;
+    Ok(with_cost(stream(MetricsBody::range(answer, start, end, step)), statistics))
 }
 
 /// Whether kept results are neither to be used nor to be made: `Cache-Control: no-cache`.
@@ -265,92 +324,12 @@ pub(crate) fn no_series() -> MetricAnswer {
     MetricAnswer { value: MetricValue::Series(Vec::new()), warnings: Vec::new(), statistics: Statistics::default() }
 }
 
-/// What is left of a range that may look back only so far (0: without end); `None` if nothing.
-pub(crate) fn visible(bounds: Bounds, lookback: Span, now: i64) -> Option<Bounds> {
-    if lookback.is_zero() {
-        return Some(bounds);
-    }
-    let oldest = now.saturating_sub(lookback.nanoseconds());
-    (bounds.end >= oldest).then_some(Bounds { start: bounds.start.max(oldest), end: bounds.end })
-}
-
-pub(crate) fn check_entries(limit: u32, limits: &Limits) -> Result<(), ParameterError> {
-    let allowed = limits.max_entries_limit_per_query;
-    if allowed > 0 && limit as usize > allowed { Err(ParameterError::TooManyEntries { limit, allowed }) } else { Ok(()) }
-}
-
-/// The same of a query, which may have to name certain labels.
-pub(crate) fn check_query_selector(selector: &Selector, limits: &Limits) -> Result<(), ParameterError> {
-    check_selector(selector, limits)?;
-    let is_named = |label: &&String| selector.matchers.iter().any(|matcher| matcher.name == **label);
-    let missing: Vec<String> = limits.required_labels.iter().filter(|label| !is_named(label)).cloned().collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let present = selector.matchers.iter().map(|matcher| matcher.name.clone()).collect();
-    Err(ParameterError::MissingMatchers { missing, present })
-}
-
-pub(crate) fn check_selector(selector: &Selector, limits: &Limits) -> Result<(), ParameterError> {
-    let (count, limit) = (selector.matchers.len(), limits.max_streams_matchers_per_query);
-    if limit > 0 && count > limit { Err(ParameterError::TooManyMatchers { count, limit }) } else { Ok(()) }
-}
-
-fn check_metric(metric: &MetricExpr, bounds: Bounds, limits: &Limits) -> Result<(), ParameterError> {
-    let mut ranges = Vec::new();
-    log_ranges(metric, &mut ranges);
-    let longest = ranges.iter().map(|range| range.range).max().unwrap_or(0);
-    bounds.limited(longest, limits.max_query_length)?;
-    let limit = limits.max_query_range;
-    if !limit.is_zero() && longest > limit.nanoseconds() {
-        return Err(ParameterError::RangeTooLong { range: Span::milliseconds(longest / 1_000_000), limit });
-    }
-    ranges.iter().try_for_each(|range| check_query_selector(&range.log.selector, limits))
-}
-
-fn check_switched_off(metric: &MetricExpr) -> Result<(), ApiError> {
-    match metric {
-        MetricExpr::Variants { .. } => Err(ApiError::VariantsDisabled),
-        MetricExpr::Vector(aggregation) if aggregation.op == VectorOp::ApproxTopk => Err(ApiError::ApproximateTopkDisabled),
-        MetricExpr::Vector(aggregation) => check_switched_off(&aggregation.inner),
-        MetricExpr::Binary(operation) => {
-            check_switched_off(&operation.left)?;
-            check_switched_off(&operation.right)
-        }
-        MetricExpr::LabelReplace(replace) => check_switched_off(&replace.inner),
-        MetricExpr::Range(_) | MetricExpr::Literal(_) | MetricExpr::VectorLiteral(_) => Ok(()),
-    }
-}
-
-/// Every `{…}[range]` of a metric.
-pub(crate) fn log_ranges<'a>(metric: &'a MetricExpr, found: &mut Vec<&'a LogRange>) {
-    match metric {
-        MetricExpr::Range(aggregation) => found.push(&aggregation.range),
-        MetricExpr::Vector(aggregation) => log_ranges(&aggregation.inner, found),
-        MetricExpr::Binary(operation) => {
-            log_ranges(&operation.left, found);
-            log_ranges(&operation.right, found);
-        }
-        MetricExpr::LabelReplace(replace) => log_ranges(&replace.inner, found),
-        MetricExpr::Variants { of, .. } => found.push(of),
-        MetricExpr::Literal(_) | MetricExpr::VectorLiteral(_) => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
-    const SECOND: i64 = 1_000_000_000;
-    const HOUR: i64 = 3600 * SECOND;
-
-    fn metric(text: &str) -> MetricExpr {
-        match tailwater_logql::parse(text).expect(text) {
-            Expr::Metric(metric) => metric,
-            Expr::Log(_) => panic!("{text} is a log query"),
-        }
-    }
+    const HOUR: i64 = 3_600_000_000_000;
 
     #[test]
     fn a_range_without_length_is_one_nanosecond_but_not_on_the_hour() {
@@ -358,42 +337,6 @@ mod tests {
         assert_eq!(at(HOUR, HOUR), None);
         assert_eq!(at(HOUR + 5, HOUR + 5), Some(Bounds { start: HOUR + 5, end: HOUR + 6 }));
         assert_eq!(at(HOUR, HOUR + 1), Some(Bounds { start: HOUR, end: HOUR + 1 }));
-    }
-
-    #[test]
-    fn metric_queries_are_limited_by_all_they_read() {
-        let week = Limits { max_query_length: Span::hours(168), max_query_range: Span::hours(168), ..Limits::default() };
-        let hour = Bounds { start: 0, end: HOUR };
-        let text = |query: &str, limits: &Limits| check_metric(&metric(query), hour, limits).map_err(|error| error.to_string());
-        assert_eq!(
-            text(r#"sum(count_over_time({app="x"}[8d]))"#, &week),
-            Err("the query time range exceeds the limit (query length: 193h0m0s, limit: 1w)".to_owned())
-        );
-        assert_eq!(text(r#"1 + sum(rate({app="x"}[1h]))"#, &week), Ok(()));
-        let narrow = Limits { max_query_range: Span::hours(1), max_streams_matchers_per_query: 1, ..Limits::default() };
-        assert_eq!(text(r#"rate({app="x"}[2h])"#, &narrow), Err("[interval] value exceeds limit: [2h] > [1h]".to_owned()));
-        assert_eq!(
-            text(r#"rate({app="x"}[1h]) / rate({a="b",c="d"}[1h])"#, &narrow),
-            Err("max streams matchers per query exceeded, matchers-count > limit (2 > 1)".to_owned())
-        );
-    }
-
-    #[test]
-    fn what_loki_has_switched_off_is_found_anywhere() {
-        let refusal = |query: &str| check_switched_off(&metric(query)).map_err(|error| error.to_string());
-        let disabled = Err("approx_topk is not enabled. See -limits.shard_aggregations".to_owned());
-        assert_eq!(refusal(r#"1 + approx_topk(2, rate({a="b"}[1m]))"#), disabled);
-        let disabled = Err("multi variant queries are disabled for this instance".to_owned());
-        assert_eq!(refusal(r#"variants(rate({a="b"}[1m])) of ({a="b"}[1m])"#), disabled);
-        assert_eq!(refusal(r#"topk(2, rate({a="b"}[1m]))"#), Ok(()));
-    }
-
-    #[test]
-    fn a_lookback_cuts_what_is_older() {
-        let bounds = Bounds { start: 0, end: 10 * HOUR };
-        assert_eq!(visible(bounds, Span::ZERO, 100 * HOUR), Some(bounds));
-        assert_eq!(visible(bounds, Span::hours(5), 11 * HOUR), Some(Bounds { start: 6 * HOUR, end: 10 * HOUR }));
-        assert_eq!(visible(bounds, Span::hours(5), 16 * HOUR), None);
     }
 
     #[test]

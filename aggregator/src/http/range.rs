@@ -48,6 +48,10 @@ pub enum ParameterError {
     Delay { limit: i64 },
     #[error("max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {allowed})")]
     TooManyEntries { limit: u32, allowed: usize },
+    #[error(
+        "context of all entries is {lines} lines, more than max_entries_limit_per_query ({allowed}), send a lower limit or ask for less context"
+    )]
+    TooMuchContext { lines: usize, allowed: usize },
     #[error("invalid direction '{text}'")]
     Direction { text: String },
     #[error("the query time range exceeds the limit (query length: {length}, limit: {limit})")]

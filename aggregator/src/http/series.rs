@@ -13,7 +13,7 @@ use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
 use crate::http::labels::catalogue_range;
 use crate::http::query::ReadState;
-use crate::http::range::Bounds;
+use crate::http::query_checks::catalogue_bounds;
 use crate::http::reading;
 use crate::http::response::text::write_labels;
 use crate::http::response::{Answer, stream};
@@ -28,9 +28,12 @@ pub fn routes(state: ReadState) -> Router {
 
 async fn series(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
     let asked = state.asked(&caller, query.as_deref(), &body)?;
-    let range = catalogue_range(Bounds::of(&asked.form, asked.now)?)?;
+    let bounds = catalogue_range(&asked.form, asked.now)?;
     let selectors = selectors(&asked.form)?;
-    let series = state.engine.series(state.scope(&asked), &selectors, range).await?;
+    let series = match catalogue_bounds(bounds, &asked.limits, asked.now)? {
+        Some(range) => state.engine.series(state.scope(&asked), &selectors, range).await?,
+        None => Vec::new(),
+    };
     Ok(stream(SeriesBody { series, next: 0 }))
 }
 

@@ -7,14 +7,15 @@ use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 use tailwater_engine::answer::{IndexStatistics, Statistics};
-use tailwater_engine::request::TimeRange;
+use tailwater_logql::ast::Selector;
 use tailwater_logql::parse_selector;
 
 use crate::access::Caller;
 use crate::config::size::ByteSize;
 use crate::http::error::ApiError;
 use crate::http::form::MAX_FORM_BYTES;
-use crate::http::query::{RangeParameters, ReadState};
+use crate::http::query::{Asked, RangeParameters, ReadState};
+use crate::http::query_checks::catalogue_bounds;
 use crate::http::range::Bounds;
 use crate::http::response::statistics::statistics_block;
 use crate::http::{reading, response};
@@ -29,10 +30,19 @@ pub fn routes(state: ReadState) -> Router {
 
 async fn stats(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
     let asked = state.asked(&caller, query.as_deref(), &body)?;
-    let Bounds { start, end } = RangeParameters::of(&asked.form, asked.now)?.bounds;
+    let bounds = RangeParameters::of(&asked.form, asked.now)?.bounds;
     let selector = parse_selector(asked.form.get("query"))?;
-    let found = state.engine.index_stats(state.scope(&asked), &selector, TimeRange { start, end }).await?;
-    Ok(response::json(&told(found)))
+    Ok(response::json(&told(state.statistics(&asked, &selector, bounds).await?)))
+}
+
+impl ReadState {
+    /// What there is of a selector within the limits.
+    async fn statistics(&self, asked: &Asked, selector: &Selector, bounds: Bounds) -> Result<IndexStatistics, ApiError> {
+        match catalogue_bounds(bounds, &asked.limits, asked.now)? {
+            Some(range) => Ok(self.engine.index_stats(self.scope(asked), selector, range).await?),
+            None => Ok(IndexStatistics::default()),
+        }
+    }
 }
 
 fn told(found: IndexStatistics) -> Value {
@@ -42,14 +52,14 @@ fn told(found: IndexStatistics) -> Value {
 /// All there is as one shard.
 async fn shards(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
     let asked = state.asked(&caller, query.as_deref(), &body)?;
-    let Bounds { start, end } = RangeParameters::of(&asked.form, asked.now)?.bounds;
+    let bounds = RangeParameters::of(&asked.form, asked.now)?.bounds;
     let target =
         ByteSize::parse(asked.form.get("targetBytesPerShard")).map_err(|error| ApiError::BadRequest { text: error.to_string() })?;
     if target.as_u64() == 0 {
         return Err(ApiError::BadRequest { text: "targetBytesPerShard must be a positive value".to_owned() });
     }
     let selector = parse_selector(asked.form.get("query"))?;
-    let found = state.engine.index_stats(state.scope(&asked), &selector, TimeRange { start, end }).await?;
+    let found = state.statistics(&asked, &selector, bounds).await?;
     let shard = json!({"bounds": {"min": 0, "max": u64::MAX}, "stats": told(found)});
     let statistics = statistics_block(&Statistics { segments: found.chunks, ..Statistics::default() });
     Ok(response::json(&json!({"shards": [shard], "statistics": statistics})))

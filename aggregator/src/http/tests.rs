@@ -3,6 +3,8 @@
 mod access;
 mod deletion;
 mod discovery;
+mod limits;
+mod portions;
 mod reloading;
 mod tenants;
 

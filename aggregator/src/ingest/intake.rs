@@ -15,11 +15,12 @@ use tailwater_storage::pairs::Pairs;
 use crate::ingest::decode::PushRefused;
 use crate::ingest::discover::{DETECTED_LEVEL, DetectedLevel, detected_level};
 use crate::ingest::level::{Level, level_of_line};
-use crate::ingest::metadata::{Pair, sanitised_name, valid_text};
+use crate::ingest::metadata::{MetadataPairs, Pair, merged, sanitised_name, valid_text};
 use crate::ingest::newest::{NewestStamps, WINDOW_NANOSECONDS, newest_of};
-use crate::ingest::rejection::{Rejection, Rejections};
+use crate::ingest::rejection::{Rejection, Rejections, Size};
 use crate::ingest::stamp::Stamp;
 use crate::ingest::stream::{KnownStream, StreamCache, StreamRefused};
+use crate::ingest::stream_limits::{ActiveStreams, Allowance};
 use crate::limits::Limits;
 
 /// Bytes that the decoded form of one request may hold.
@@ -40,6 +41,7 @@ const ENTRY_OVERHEAD: usize = 32;
 pub struct Intake {
     streams: StreamCache,
     newest: NewestStamps,
+    active: Arc<ActiveStreams>,
     levels: Levels,
     is_strict: bool,
 }
@@ -50,12 +52,18 @@ impl Intake {
         Self { is_strict, ..Self::default() }
     }
 
+    /// The streams that are pushed to.
+    pub(crate) fn active_streams(&self) -> Arc<ActiveStreams> {
+        Arc::clone(&self.active)
+    }
+
     /// Begins a batch of one tenant at a time (nanoseconds since the epoch).
     pub(crate) fn begin<'a>(&'a self, tenant: &'a TenantId, limits: &'a Limits, now: i64) -> BatchBuilder<'a> {
         BatchBuilder {
             intake: self,
             tenant,
             limits,
+            now,
             oldest: limits.oldest_acceptable(now),
             newest: limits.newest_acceptable(now),
             open: Vec::new(),
@@ -105,6 +113,7 @@ pub(crate) struct BatchBuilder<'a> {
     intake: &'a Intake,
     tenant: &'a TenantId,
     limits: &'a Limits,
+    now: i64,
     oldest: i64,
     newest: i64,
     open: Vec<OpenStream>,
@@ -119,31 +128,6 @@ pub(crate) struct BatchBuilder<'a> {
     metadata_bytes: u64,
     invalid_bytes: u64,
     streams_seen: u64,
-}
-
-/// Pairs as pushed: those over the limit are counted, not kept.
-#[derive(Debug, Default)]
-struct MetadataPairs {
-    pairs: Vec<(String, String)>,
-    count: usize,
-    size: usize,
-}
-
-impl MetadataPairs {
-    fn add(&mut self, pair: Option<(String, String)>, limits: &Limits) {
-        let Some((name, value)) = pair else { return };
-        self.count += 1;
-        self.size += name.len() + value.len();
-        let limit = limits.max_structured_metadata_entries_count;
-        if limit == 0 || self.count <= limit {
-            self.pairs.push((name, value));
-        }
-    }
-
-    fn clear(&mut self) {
-        self.pairs.clear();
-        (self.count, self.size) = (0, 0);
-    }
 }
 
 #[derive(Debug)]
@@ -163,14 +147,13 @@ struct OpenStream {
     entries: StreamEntries,
     /// Metadata of entries that bring none of their own, by level of their line.
     plain: [Option<MetadataHandle>; Level::COUNT],
-    behind: Option<Behind>,
-}
-
-/// The window of entries that are not too far behind.
-struct Behind {
-    newest: i64,
-    ignored: usize,
+    /// Of the stream, where entries far behind it are refused.
+    newest: Option<i64>,
+    /// What it may take, where that has a limit.
+    allowance: Option<Allowance>,
+    /// Entries that were good in themselves, and those of them refused for the state of the stream.
     total: usize,
+    ignored: usize,
 }
 
 impl BatchBuilder<'_> {
@@ -193,7 +176,7 @@ impl BatchBuilder<'_> {
         }
         let text = valid_text(label_text, &mut self.invalid_bytes);
         self.current = match self.intake.streams.stream(self.tenant, &text, self.limits) {
-            Ok(known) => Current::Open(self.place(known)?),
+            Ok(known) => self.opened(known)?,
             Err(StreamRefused::Limit(rejection)) => Current::Refused { rejection, lines: 0, bytes: 0 },
             Err(StreamRefused::Text(error)) => return Err(PushRefused::Labels(error)),
         };
@@ -215,21 +198,36 @@ impl BatchBuilder<'_> {
         }
     }
 
-    fn place(&mut self, known: Arc<KnownStream>) -> Result<usize, PushRefused> {
+    /// The stream that comes next, or why its entries are refused.
+    fn opened(&mut self, known: Arc<KnownStream>) -> Result<Current, PushRefused> {
         let id = known.labels.id();
         if let Some(&place) = self.places.get(&id) {
             self.open[place].plain = [None; Level::COUNT];
-            return Ok(place);
+            return Ok(Current::Open(place));
         }
+        let refused = |rejection| Ok(Current::Refused { rejection, lines: 0, bytes: 0 });
+        if let Some(labels) = self.missing_labels(&known) {
+            let (tenant, stream) = (self.tenant.to_string(), known.labels.stored().canonical_text());
+            return refused(Rejection::RequiredLabels { labels, tenant, stream });
+        }
+        let Ok(allowance) = self.intake.active.open(self.tenant, id, self.limits, self.now) else {
+            let (tenant, stream) = (self.tenant.to_string(), known.labels.stored().canonical_text());
+            return refused(Rejection::TooManyStreams { stream, tenant });
+        };
         self.grow(STREAM_OVERHEAD)?;
-        let behind = self.intake.is_strict.then(|| {
-            let newest = self.intake.newest.of(self.tenant, id).unwrap_or(i64::MIN);
-            Behind { newest, ignored: 0, total: 0 }
-        });
+        let newest = self.intake.is_strict.then(|| self.intake.newest.of(self.tenant, id).unwrap_or(i64::MIN));
         let entries = StreamEntries::new(Arc::clone(&known.labels));
-        self.open.push(OpenStream { known, entries, plain: [None; Level::COUNT], behind });
+        self.open.push(OpenStream { known, entries, plain: [None; Level::COUNT], newest, allowance, total: 0, ignored: 0 });
         self.places.insert(id, self.open.len() - 1);
-        Ok(self.open.len() - 1)
+        Ok(Current::Open(self.open.len() - 1))
+    }
+
+    /// Labels that the stream should have and has not, as refusals tell them.
+    fn missing_labels(&self, known: &KnownStream) -> Option<String> {
+        let labels = known.labels.stored();
+        let missing: Vec<&str> =
+            self.limits.enforced_labels.iter().map(String::as_str).filter(|name| labels.get(name).is_none_or(str::is_empty)).collect();
+        (!missing.is_empty()).then(|| missing.join(","))
     }
 
     /// Counts bytes that a request makes its decoder hold.
@@ -288,7 +286,12 @@ impl BatchBuilder<'_> {
         let timestamp = self.check_timestamp(place, seconds, nanos)?;
         let line = self.check_line(place, line)?;
         self.check_metadata(place)?;
-        self.check_behind(place, timestamp)?;
+        self.open[place].total += 1;
+        let state = self.check_rate(place, timestamp, line.len()).and_then(|()| self.check_behind(place, timestamp));
+        if let Err(rejection) = state {
+            self.open[place].ignored += 1;
+            return Err(rejection);
+        }
         let line = valid_text(line, &mut self.invalid_bytes);
         let handle = self.metadata_handle(place, line.as_bytes());
         self.open[place].entries.push(timestamp, &line, handle);
@@ -347,15 +350,24 @@ impl BatchBuilder<'_> {
         Ok(())
     }
 
-    fn check_behind(&mut self, place: usize, timestamp: i64) -> Result<(), Rejection> {
-        let Some(behind) = &mut self.open[place].behind else { return Ok(()) };
-        behind.total += 1;
-        let oldest = behind.newest.saturating_sub(WINDOW_NANOSECONDS);
-        if timestamp >= oldest {
-            behind.newest = behind.newest.max(timestamp);
+    fn check_rate(&mut self, place: usize, timestamp: i64, line: usize) -> Result<(), Rejection> {
+        let bytes = (line + self.own.size + self.shared.size) as u64;
+        let Some(allowance) = &mut self.open[place].allowance else { return Ok(()) };
+        let rate = allowance.rate;
+        if allowance.take(bytes) {
             return Ok(());
         }
-        behind.ignored += 1;
+        let (stream, limit) = (self.text_of(place), Size(rate.bytes_per_second as u64));
+        Err(Rejection::StreamRate { timestamp: Stamp(timestamp), stream, limit, bytes: Size(bytes) })
+    }
+
+    fn check_behind(&mut self, place: usize, timestamp: i64) -> Result<(), Rejection> {
+        let Some(newest) = &mut self.open[place].newest else { return Ok(()) };
+        let oldest = newest.saturating_sub(WINDOW_NANOSECONDS);
+        if timestamp >= oldest {
+            *newest = timestamp.max(*newest);
+            return Ok(());
+        }
         Err(Rejection::TooFarBehind { timestamp: Stamp(timestamp), oldest: Stamp(oldest) })
     }
 
@@ -395,11 +407,16 @@ impl BatchBuilder<'_> {
     pub(crate) fn finish(mut self) -> Accepted {
         self.end_stream();
         for stream in &self.open {
-            let Some(Behind { ignored, total, .. }) = stream.behind.as_ref().filter(|behind| behind.ignored > 0) else { continue };
+            if let Some(allowance) = &stream.allowance {
+                self.intake.active.settle(self.tenant, stream.known.labels.id(), allowance);
+            }
+            if stream.ignored == 0 {
+                continue;
+            }
             let text = Rejection::IgnoredOfStream {
                 tenant: self.tenant.to_string(),
-                ignored: *ignored,
-                total: *total,
+                ignored: stream.ignored,
+                total: stream.total,
                 stream: stream.known.labels.stored().canonical_text(),
             };
             self.rejections.add(text, 0, 0);
@@ -409,12 +426,4 @@ impl BatchBuilder<'_> {
         let newest = if self.intake.is_strict { newest_of(&batch) } else { Vec::new() };
         Accepted { batch, metadata_bytes: self.metadata_bytes, invalid_bytes: self.invalid_bytes, rejections: self.rejections, newest }
     }
-}
-
-/// The entry's own pairs and those of the stream whose names it has not.
-fn merged(own: &[(String, String)], shared: &[(String, String)]) -> Pairs {
-    if own.is_empty() && shared.is_empty() {
-        return Pairs::default();
-    }
-    Pairs::from_pairs(shared.iter().chain(own).map(|(name, value)| (name, value)))
 }

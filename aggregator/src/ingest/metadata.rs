@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+use tailwater_storage::pairs::Pairs;
+
+use crate::limits::Limits;
+
 /// A pair as it will be stored.
 pub(crate) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
@@ -25,6 +29,39 @@ pub(crate) fn valid_text<'a>(bytes: &'a [u8], invalid_bytes: &mut u64) -> Cow<'a
     }
     *invalid_bytes += bytes.utf8_chunks().map(|chunk| chunk.invalid().len() as u64).sum::<u64>();
     String::from_utf8_lossy(bytes)
+}
+
+/// Pairs as pushed: those over the limit are counted, not kept.
+#[derive(Debug, Default)]
+pub(crate) struct MetadataPairs {
+    pub(crate) pairs: Vec<(String, String)>,
+    pub(crate) count: usize,
+    pub(crate) size: usize,
+}
+
+impl MetadataPairs {
+    pub(crate) fn add(&mut self, pair: Option<(String, String)>, limits: &Limits) {
+        let Some((name, value)) = pair else { return };
+        self.count += 1;
+        self.size += name.len() + value.len();
+        let limit = limits.max_structured_metadata_entries_count;
+        if limit == 0 || self.count <= limit {
+            self.pairs.push((name, value));
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.pairs.clear();
+        (self.count, self.size) = (0, 0);
+    }
+}
+
+/// The entry's own pairs and those of the stream whose names it has not.
+pub(crate) fn merged(own: &[(String, String)], shared: &[(String, String)]) -> Pairs {
+    if own.is_empty() && shared.is_empty() {
+        return Pairs::default();
+    }
+    Pairs::from_pairs(shared.iter().chain(own).map(|(name, value)| (name, value)))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod newest;
 pub mod otlp;
 pub mod rate;
 mod rejection;
-mod stamp;
+pub(crate) mod stamp;
 mod stream;
+pub(crate) mod stream_limits;
 pub mod subscription;

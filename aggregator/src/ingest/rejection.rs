@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use crate::config::size::ByteSize;
 use crate::ingest::stamp::{Stamp, ZonedStamp};
 
 /// One refusal. Display is the text clients see and dashboards search for.
@@ -43,8 +44,29 @@ pub(crate) enum Rejection {
         ZonedStamp(*timestamp)
     )]
     TooFarBehind { timestamp: Stamp, oldest: Stamp },
+    #[error(
+        "entry with timestamp {} ignored, reason: 'Per stream rate limit exceeded (limit: {limit}/sec) while attempting to ingest for stream '{stream}' totaling {bytes}, consider splitting a stream via additional labels or contact your Loki administrator to see if the limit can be increased',",
+        ZonedStamp(*timestamp)
+    )]
+    StreamRate { timestamp: Stamp, stream: String, limit: Size, bytes: Size },
+    #[error(
+        "maximum active stream limit exceeded when trying to create stream {stream}, reduce the number of active streams (reduce labels or reduce label values), or contact your Loki administrator to see if the limit can be increased, user: '{tenant}'"
+    )]
+    TooManyStreams { stream: String, tenant: String },
+    #[error("missing required labels '{labels}' for user '{tenant}' for stream '{stream}' (policy: '')")]
+    RequiredLabels { labels: String, tenant: String, stream: String },
     #[error("user '{tenant}', total ignored: {ignored} out of {total} for stream: {stream}")]
     IgnoredOfStream { tenant: String, ignored: usize, total: usize, stream: String },
+}
+
+/// Bytes as Loki prints them: `3MB`, `12B`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&ByteSize::bytes(self.0).to_string().replace("iB", "B"))
+    }
 }
 
 /// Values of the label `reason` of the metrics about refused lines.
@@ -62,6 +84,9 @@ pub(crate) enum Reason {
     MetadataTooLarge,
     MetadataTooMany,
     MetadataDisallowed,
+    StreamRate,
+    StreamLimit,
+    RequiredLabels,
 }
 
 impl Reason {
@@ -79,6 +104,9 @@ impl Reason {
             Self::MetadataTooLarge => "structured_metadata_too_large",
             Self::MetadataTooMany => "structured_metadata_too_many",
             Self::MetadataDisallowed => "disallowed_structured_metadata",
+            Self::StreamRate => "per_stream_rate_limit",
+            Self::StreamLimit => "stream_limit",
+            Self::RequiredLabels => "missing_enforced_labels",
         }
     }
 }
@@ -99,6 +127,9 @@ impl Rejection {
             Self::MetadataTooLarge { .. } => Reason::MetadataTooLarge,
             Self::MetadataTooMany { .. } => Reason::MetadataTooMany,
             Self::TooFarBehind { .. } => Reason::TooFarBehind,
+            Self::StreamRate { .. } => Reason::StreamRate,
+            Self::TooManyStreams { .. } => Reason::StreamLimit,
+            Self::RequiredLabels { .. } => Reason::RequiredLabels,
             Self::IgnoredOfStream { .. } => return None,
         })
     }
@@ -151,6 +182,11 @@ impl Rejections {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.texts.is_empty()
+    }
+
+    /// Whether any of them may be pushed again later: too much at this time, rather than wrong.
+    pub(crate) fn are_for_later(&self) -> bool {
+        self.counts.iter().any(|(reason, ..)| matches!(reason, Reason::StreamRate | Reason::StreamLimit))
     }
 
     /// Reason, lines, bytes.

@@ -35,6 +35,8 @@ pub enum Fault {
     LastFilterOnly,
     /// Log queries show the entry at the end of their range as well.
     EndIncluded,
+    /// A page of a log query ends in the middle of a stamp, behind which the next one begins.
+    PageCut,
     /// Of several matchers the first selects nothing.
     FirstMatcherIgnored,
     /// Printed queries lack their offsets.
@@ -59,6 +61,7 @@ impl Fault {
         Self::EmptyFilterDrops,
         Self::LastFilterOnly,
         Self::EndIncluded,
+        Self::PageCut,
         Self::FirstMatcherIgnored,
         Self::OffsetUnprinted,
         Self::NestingUnbounded,
@@ -80,6 +83,7 @@ impl Fault {
             Self::EmptyFilterDrops => "empty-filter-drops",
             Self::LastFilterOnly => "last-filter-only",
             Self::EndIncluded => "end-included",
+            Self::PageCut => "page-cut",
             Self::FirstMatcherIgnored => "first-matcher-ignored",
             Self::OffsetUnprinted => "offset-unprinted",
             Self::NestingUnbounded => "nesting-unbounded",

@@ -21,8 +21,9 @@ use crate::operators::entries::SelectedPipeline;
 use crate::operators::pipeline::{PipelineExec, PipelineOutput};
 use crate::plan::selection::SharedSelection;
 use crate::plan::{Planned, Planner};
-use crate::request::{Direction, LogRequest, TimeRange};
+use crate::request::{Direction, LogRequest, PageEnd, PageRequest, TimeRange};
 use crate::scan::TopEntries;
+use crate::scan::order::{Order, Portion};
 
 impl Planner<'_> {
     /// Entries as they are shown, in the order asked for, at most `limit` (with an interval: all).
@@ -33,29 +34,72 @@ impl Planner<'_> {
         let range = if tailwater_planted::Fault::EndIncluded.is_planted() { TimeRange { end: request.end, ..range } } else { range };
         let selection = self.select_logs(&request.expr.selector, range).await?;
         let ordered = match request.interval {
-            0 => self.top_entries(&selection, &pipeline, request).await?,
+            0 => {
+                let portion = Portion::first(request.direction, request.limit);
+                self.top_entries(&selection, &pipeline, &request.expr.stages, portion).await?
+            }
             _ => self.all_entries(&selection, &pipeline, request).await?,
         };
-        let stages = SelectedPipeline { pipeline: Arc::new(pipeline), selection: selection.clone() };
-        let output = PipelineOutput::Render { categorize: request.categorize };
-        let rendered = PipelineExec::new(ordered, stages, format_stages(&request.expr.stages), output, self.counters.clone());
-        Ok(Planned { plan: Arc::new(rendered), parts: selection.parts() })
+        let plan = self.rendered(ordered, pipeline, &selection, &request.expr.stages, request.categorize);
+        Ok(Planned { plan, parts: selection.parts() })
     }
 
-    /// The first entries that pass, in order.
+    /// A page, and the selection that the streams of its rows stand in.
+    pub(crate) async fn page(&self, request: &PageRequest) -> Result<(Planned, SharedSelection), QueryError> {
+        let PageRequest { log, after } = request;
+        let (mut start, mut end) = (log.start, log.end.saturating_sub(1));
+        match (after, log.direction) {
+            (Some(after), Direction::Forward) => start = start.max(after.timestamp),
+            (Some(after), Direction::Backward) => end = end.min(after.timestamp),
+            (None, _) => {}
+        }
+        let selection = self.select(&log.expr.selector, TimeRange { start, end }).await?;
+        let beginning = |after: &PageEnd| Order(log.direction).beginning(after.timestamp, selection.streams_within(after));
+        let portion = Portion { from: after.as_ref().map(beginning), ends_whole: true, ..Portion::first(log.direction, log.limit) };
+        let plan = self.portion(&selection, &log.expr.stages, portion, log.categorize).await?;
+        Ok((Planned { plan, parts: selection.parts() }, selection))
+    }
+
+    /// A portion of what a selection shows of the stages, rendered, in order.
+    pub(crate) async fn portion(
+        &self,
+        selection: &SharedSelection,
+        stages: &[Stage],
+        portion: Portion,
+        categorize: bool,
+    ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+        let pipeline = Pipeline::compile(stages, None, &NeededLabels::All, &self.options)?.with_now(self.now);
+        let ordered = self.top_entries(selection, &pipeline, stages, portion).await?;
+        Ok(self.rendered(ordered, pipeline, selection, stages, categorize))
+    }
+
+    /// Entries as they are shown.
+    fn rendered(
+        &self,
+        ordered: Arc<dyn ExecutionPlan>,
+        pipeline: Pipeline,
+        selection: &SharedSelection,
+        stages: &[Stage],
+        categorize: bool,
+    ) -> Arc<dyn ExecutionPlan> {
+        let selected = SelectedPipeline { pipeline: Arc::new(pipeline), selection: selection.clone() };
+        let output = PipelineOutput::Render { categorize };
+        Arc::new(PipelineExec::new(ordered, selected, format_stages(stages), output, self.counters.clone()))
+    }
+
+    /// A portion of the entries that pass, in order.
     async fn top_entries(
         &self,
         selection: &SharedSelection,
         pipeline: &Pipeline,
-        request: &LogRequest,
+        stages: &[Stage],
+        portion: Portion,
     ) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-        let stages = &request.expr.stages;
         let pages = self.pages(selection, stages).await?;
         let filters = filters_after_scan(stages, pipeline)
             .then(|| SelectedPipeline { pipeline: Arc::new(pipeline.clone()), selection: selection.clone() });
-        let order = (request.direction, request.limit);
         let search = self.search(stages, pipeline);
-        Ok(TopEntries::plan(self.source(selection), pages, search, filters, order, self.partitions, self.counters.clone()))
+        Ok(TopEntries::plan(self.source(selection), pages, search, filters, portion, self.partitions, self.counters.clone()))
     }
 
     /// All entries that pass, in order: an interval decides which of them count.

@@ -30,7 +30,6 @@ use crate::error::QueryError;
 use crate::operators::entries::SelectedPipeline;
 use crate::operators::pipeline::{PipelineExec, PipelineOutput};
 use crate::plan::selection::{Pinned, Selection, SharedSelection};
-use crate::plan::ties::TieOrder;
 use crate::request::TimeRange;
 use crate::scan::pages::{SelectedPage, pages_of};
 use crate::scan::{LineSearch, LogScan, PageSource};
@@ -62,8 +61,7 @@ pub(crate) struct Planned {
 impl Planner<'_> {
     /// What the selector selects of `range`, from each tenant under its own access.
     pub(crate) async fn select(&self, selector: &Selector, range: TimeRange) -> Result<SharedSelection, QueryError> {
-        let ties = TieOrder::new(self.options.strict_loki);
-        Ok(Arc::new(Selection::new(self.catalog, self.scope, selector, range, ties).await?))
+        Ok(Arc::new(Selection::new(self.catalog, self.scope, selector, range).await?))
     }
 
     /// The same of what is pinned.
@@ -73,17 +71,13 @@ impl Planner<'_> {
         selector: &Selector,
         range: TimeRange,
     ) -> Result<SharedSelection, QueryError> {
-        let ties = TieOrder::new(self.options.strict_loki);
-        Ok(Arc::new(Selection::of(pinned, self.catalog, self.scope, selector, range, ties).await?))
+        Ok(Arc::new(Selection::of(pinned, self.catalog, self.scope, selector, range).await?))
     }
 
     /// The same for a log query.
     async fn select_logs(&self, selector: &Selector, range: TimeRange) -> Result<SharedSelection, QueryError> {
-        if !self.options.strict_loki {
-            return self.select(selector, range).await;
-        }
-        let selection = Selection::new(self.catalog, self.scope, selector, range, TieOrder::LabelHash).await?;
-        Ok(Arc::new(selection.without_last_on_the_hour(self.catalog).await?))
+        let selection = Selection::new(self.catalog, self.scope, selector, range).await?;
+        Ok(Arc::new(if self.options.strict_loki { selection.without_last_on_the_hour(self.catalog).await? } else { selection }))
     }
 
     /// The scan and the stages over it. `wanted` is what is needed besides what the stages read.

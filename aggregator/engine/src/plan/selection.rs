@@ -20,7 +20,8 @@ use tailwater_storage::pairs::Pairs;
 
 use crate::access::{Access, AllowedNamespaces, Incarnations, SpanView};
 use crate::error::QueryError;
-use crate::plan::ties::TieOrder;
+use crate::plan::ties::label_hash;
+use crate::request::PageEnd;
 use crate::request::TimeRange;
 use crate::scope::{Scope, with_tenant};
 use crate::visibility::VisibleTimes;
@@ -37,7 +38,7 @@ pub(crate) struct Selection {
 }
 
 /// What one tenant has.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct TenantParts {
     /// Place of its first part among those of the selection.
     first: usize,
@@ -45,7 +46,7 @@ struct TenantParts {
     repetitions: Repetitions,
 }
 
-/// A stream that matches and may be seen. Selections list them in a fixed order, that of [`TieOrder`].
+/// A stream that matches and may be seen. Selections list them in a fixed order, that of [`label_hash`].
 #[derive(Debug, Clone)]
 pub(crate) struct SelectedStream {
     pub(crate) id: StreamId,
@@ -72,8 +73,17 @@ impl SelectedStream {
         }
     }
 
-    fn order(&self, ties: TieOrder) -> (u64, LabelSet, Option<TenantId>, StreamId) {
-        (ties.key(&self.labels), self.labels.clone(), self.tenant.clone(), self.id)
+    fn order(&self) -> (u64, LabelSet, Option<TenantId>, StreamId) {
+        (label_hash(&self.labels), self.labels.clone(), self.tenant.clone(), self.id)
+    }
+
+    /// Where a page ends whose last entry is of this stream.
+    pub(crate) fn page_end(&self, timestamp: i64) -> PageEnd {
+        PageEnd { timestamp, stream_hash: label_hash(&self.labels), tenant: self.tenant.clone() }
+    }
+
+    fn is_within(&self, end: &PageEnd) -> bool {
+        (label_hash(&self.labels), &self.tenant) <= (end.stream_hash, &end.tenant)
     }
 }
 
@@ -131,15 +141,9 @@ impl Selection {
     }
 
     /// Selects the entries of matching streams within `range` (both ends included).
-    pub(crate) async fn new(
-        catalog: &Catalog,
-        scope: &Scope,
-        selector: &Selector,
-        range: TimeRange,
-        ties: TieOrder,
-    ) -> Result<Self, QueryError> {
+    pub(crate) async fn new(catalog: &Catalog, scope: &Scope, selector: &Selector, range: TimeRange) -> Result<Self, QueryError> {
         let pinned = Pinned::new(catalog, scope, &[range]).await?;
-        Self::of(&pinned, catalog, scope, selector, range, ties).await
+        Self::of(&pinned, catalog, scope, selector, range).await
     }
 
     /// The same of what is pinned.
@@ -149,7 +153,6 @@ impl Selection {
         scope: &Scope,
         selector: &Selector,
         range: TimeRange,
-        ties: TieOrder,
     ) -> Result<Self, QueryError> {
         let (accesses, selector) = scope.narrowed_query(selector)?;
         let (mut tenants, mut found) = (Vec::with_capacity(accesses.len()), Vec::new());
@@ -166,11 +169,36 @@ impl Selection {
             tenants.push(TenantParts { first, snapshot, repetitions });
             first += parts;
         }
-        found.sort_by_cached_key(|(_, stream)| stream.order(ties));
+        found.sort_by_cached_key(|(_, stream)| stream.order());
         let spans: Vec<SelectedSpan> = tenants.iter().enumerate().flat_map(|(of, tenant)| select_spans(tenant, of, &found)).collect();
         let streams = found.into_iter().map(|(_, stream)| stream).collect();
         let parts = spans.chunk_by(|left, right| left.part == right.part).count();
         Ok(Self { scope: scope.clone(), range, tenants, streams, spans, parts })
+    }
+
+    /// The same, of `[start, end]` alone; streams and parts keep their places.
+    pub(crate) fn clipped(&self, start: i64, end: i64) -> Self {
+        let mut streams = self.streams.clone();
+        streams.iter_mut().for_each(|stream| stream.visible.clip(start, end));
+        Self { range: TimeRange { start, end }, streams, ..self.without_streams(self.spans.clone()) }
+    }
+
+    /// The same of one of its streams alone, whose place is then 0; parts keep their places.
+    pub(crate) fn of_stream(&self, stream: u32) -> Self {
+        let own = self.spans.iter().filter(|span| span.stream == stream);
+        let spans = own.map(|span| SelectedSpan { stream: 0, ..span.clone() }).collect();
+        Self { streams: vec![self.streams[stream as usize].clone()], ..self.without_streams(spans) }
+    }
+
+    /// A copy without streams, of other spans.
+    fn without_streams(&self, spans: Vec<SelectedSpan>) -> Self {
+        let parts = spans.chunk_by(|left, right| left.part == right.part).count();
+        Self { scope: self.scope.clone(), range: self.range, tenants: self.tenants.clone(), streams: Vec::new(), spans, parts }
+    }
+
+    /// How many streams a page that ended there has been through, of those with entries of its last stamp.
+    pub(crate) fn streams_within(&self, end: &PageEnd) -> u32 {
+        self.streams.partition_point(|stream| stream.is_within(end)) as u32
     }
 
     pub(crate) fn streams(&self) -> &[SelectedStream] {

@@ -12,7 +12,7 @@ mod exec;
 mod fetch;
 mod leaf;
 mod open_page;
-mod order;
+pub(crate) mod order;
 pub(crate) mod pages;
 mod rows;
 mod search;

@@ -13,6 +13,49 @@ pub(crate) struct Order(pub(crate) Direction);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key(pub(crate) i64, u32, u64);
 
+impl Key {
+    /// Whether both are of one stream and stamp.
+    pub(crate) fn ties(self, other: Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+
+    /// The least key behind this one.
+    pub(crate) fn next(self) -> Self {
+        match self.2.checked_add(1) {
+            Some(arrival) => Self(self.0, self.1, arrival),
+            None => Self(self.0, self.1 + 1, 0),
+        }
+    }
+}
+
+/// Which entries are wanted of all that pass.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Portion {
+    pub(crate) order: Order,
+    pub(crate) limit: usize,
+    /// Those before it are not.
+    pub(crate) from: Option<Key>,
+    /// Go on beyond the limit to the last entry of the last stream and stamp.
+    pub(crate) ends_whole: bool,
+}
+
+impl Portion {
+    /// The first so many.
+    pub(crate) fn first(direction: Direction, limit: usize) -> Self {
+        Self { order: Order(direction), limit, from: None, ends_whole: false }
+    }
+
+    /// Whether a page may hold any of them.
+    pub(crate) fn touches(&self, page: &SelectedPage) -> bool {
+        self.from.is_none_or(|from| self.order.last_of(page) >= from.0)
+    }
+
+    /// Whether an entry is not too early in the order.
+    pub(crate) fn reaches(&self, key: Key) -> bool {
+        self.from.is_none_or(|from| key >= from)
+    }
+}
+
 impl Order {
     pub(crate) fn key(self, stamp: i64, stream: u32, arrival: u64) -> Key {
         match self.0 {
@@ -27,6 +70,22 @@ impl Order {
         match self.0 {
             Direction::Forward => (stamp, stream, arrival),
             Direction::Backward => (!stamp, stream, !arrival),
+        }
+    }
+
+    /// The least key of a stamp and all streams from `stream` on.
+    pub(crate) fn beginning(self, stamp: i64, stream: u32) -> Key {
+        match self.0 {
+            Direction::Forward => Key(stamp, stream, 0),
+            Direction::Backward => Key(!stamp, stream, 0),
+        }
+    }
+
+    /// What comes last of a page, as the first part of a key.
+    pub(crate) fn last_of(self, page: &SelectedPage) -> i64 {
+        match self.0 {
+            Direction::Forward => page.newest(),
+            Direction::Backward => !page.oldest(),
         }
     }
 

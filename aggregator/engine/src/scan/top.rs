@@ -25,7 +25,7 @@ use crate::scan::exec::{pages_text, wanted_rows};
 use crate::scan::fetch::{PageSource, each_group};
 use crate::scan::leaf::{Leaf, leaf};
 use crate::scan::open_page::{OpenPage, Run, file_error};
-use crate::scan::order::{Key, Order, Top};
+use crate::scan::order::{Key, Portion, Top};
 use crate::scan::pages::{PageGroup, SelectedPage, groups};
 use crate::scan::rows;
 use crate::scan::search::LineSearch;
@@ -45,8 +45,7 @@ pub(crate) struct TopEntries {
     search: LineSearch,
     /// The stages behind the line filters; `None` if every line that passes these is wanted.
     stages: Option<SelectedPipeline>,
-    order: Order,
-    limit: usize,
+    portion: Portion,
     at_once: usize,
     counters: Arc<Counters>,
     /// Those first that may hold the first entries.
@@ -61,24 +60,24 @@ impl TopEntries {
         mut pages: Vec<SelectedPage>,
         search: LineSearch,
         stages: Option<SelectedPipeline>,
-        (direction, limit): (Direction, usize),
+        portion: Portion,
         at_once: usize,
         counters: Arc<Counters>,
     ) -> Arc<dyn ExecutionPlan> {
-        let order = Order(direction);
-        pages.sort_by_key(|page| order.first_of(page));
+        pages.retain(|page| portion.touches(page));
+        pages.sort_by_key(|page| portion.order.first_of(page));
         let schema = batch::scanned(true, true);
-        leaf(Self { source, search, stages, order, limit, at_once: at_once.max(1), counters, pages, schema })
+        leaf(Self { source, search, stages, portion, at_once: at_once.max(1), counters, pages, schema })
     }
 
     /// Looks at pages until the first entries are known. Entries come along where their lines were read anyway.
     async fn find(self: &Arc<Self>, memory: &Arc<OperatorMemory>) -> Result<BTreeMap<Key, Option<Entry>>> {
-        let mut top = Top::new(self.limit);
+        let mut top = Top::new(self.portion.limit);
         let mut first = BTreeMap::new();
         let (mut next, mut wave) = (0, FIRST_WAVE);
         while next < self.pages.len() {
             let rest = &self.pages[next..];
-            let length = rest.iter().take(wave).take_while(|page| top.admits(self.order.first_of(page))).count();
+            let length = rest.iter().take(wave).take_while(|page| top.admits(self.portion.order.first_of(page))).count();
             if length == 0 {
                 break;
             }
@@ -87,14 +86,23 @@ impl TopEntries {
                 top.add(key);
                 first.insert(key, entry);
             }
-            while first.len() > self.limit {
-                first.pop_last();
-            }
+            self.cut(&mut first, &top);
             memory.try_resize(first.values().map(|entry| ENTRY_BYTES + entry.as_ref().map_or(0, Entry::bytes)).sum())?;
             next += length;
             wave = (wave * 2).min(LONGEST_WAVE);
         }
         Ok(first)
+    }
+
+    /// Drops what is behind the last entry wanted.
+    fn cut(&self, first: &mut BTreeMap<Key, Option<Entry>>, top: &Top) {
+        let ends_whole = self.portion.ends_whole;
+        #[cfg(feature = "planted-faults")]
+        let ends_whole = ends_whole && !tailwater_planted::Fault::PageCut.is_planted();
+        let is_wanted = |key: Key| ends_whole && top.last().is_some_and(|last| key.ties(last));
+        while first.len() > self.portion.limit && first.last_key_value().is_some_and(|(key, _)| !is_wanted(*key)) {
+            first.pop_last();
+        }
     }
 
     /// Entries of some pages that may be among the first.
@@ -135,7 +143,7 @@ impl TopEntries {
         let pipeline = self.stages.as_ref();
         let mut pipelines = pipeline.map(|stages| StreamPipelines::new(&stages.pipeline, &stages.selection, &self.counters));
         for selected in &group.pages {
-            if top.admits(self.order.first_of(selected)) {
+            if top.admits(self.portion.order.first_of(selected)) {
                 let page = OpenPage::new(&self.source.selection, selected, pages);
                 found.extend(self.look_at_page(&page, pipelines.as_mut(), &mut top)?);
             }
@@ -150,8 +158,8 @@ impl TopEntries {
         let runs = self.admitted(page, wanted_rows(page, &self.search, &self.counters)?, top)?;
         let mut keys = Vec::new();
         let mut add = |stamp, stream, arrival| {
-            let key = self.order.key(stamp, stream, arrival);
-            if top.admits(key.0) {
+            let key = self.portion.order.key(stamp, stream, arrival);
+            if self.portion.reaches(key) && top.admits(key.0) {
                 top.add(key);
                 keys.push(key);
             }
@@ -166,7 +174,7 @@ impl TopEntries {
         }
         let (lines, metadata) = (page.lines()?, page.metadata()?);
         let entry = |key: Key| {
-            let row = page.row_of(self.order.place(key).2);
+            let row = page.row_of(self.portion.order.place(key).2);
             (key, Some(Entry::of(lines, metadata, row)))
         };
         Ok(keys.into_iter().map(entry).collect())
@@ -175,11 +183,11 @@ impl TopEntries {
     /// The rows of runs that are not too late in the order.
     fn admitted(&self, page: &OpenPage<'_>, runs: Vec<Run>, top: &Top) -> Result<Vec<Run>> {
         let Some(last) = top.last() else { return Ok(runs) };
-        let (stamp, ..) = self.order.place(last);
+        let (stamp, ..) = self.portion.order.place(last);
         let column = page.stamps()?;
         let cut = |run: Run| {
             let stamps = &column[run.rows.clone()];
-            let rows = match self.order.0 {
+            let rows = match self.portion.order.0 {
                 Direction::Forward => run.rows.start..run.rows.start + stamps.partition_point(|other| *other <= stamp),
                 Direction::Backward => run.rows.start + stamps.partition_point(|other| *other < stamp)..run.rows.end,
             };
@@ -188,17 +196,26 @@ impl TopEntries {
         Ok(runs.into_iter().filter_map(cut).collect())
     }
 
-    /// Adds the first rows of each run: no more than the limit can be wanted.
+    /// Adds the first rows of each run: no more than the limit can be wanted, and those that tie with the last.
     fn add_rows(&self, page: &OpenPage<'_>, runs: &[Run], add: &mut impl FnMut(i64, u32, u64)) -> Result<()> {
         if runs.is_empty() {
             return Ok(());
         }
         let stamps = page.stamps()?;
         for run in runs {
-            let mut add_row = |row: usize| add(stamps[row], run.stream, page.arrival(row));
-            match self.order.0 {
-                Direction::Forward => run.rows.clone().take(self.limit).for_each(&mut add_row),
-                Direction::Backward => run.rows.clone().rev().take(self.limit).for_each(&mut add_row),
+            let rows: &mut dyn Iterator<Item = usize> = match self.portion.order.0 {
+                Direction::Forward => &mut run.rows.clone(),
+                Direction::Backward => &mut run.rows.clone().rev(),
+            };
+            let key = |row: usize| self.portion.order.key(stamps[row], run.stream, page.arrival(row));
+            let mut last = None;
+            for (count, row) in rows.skip_while(|row| !self.portion.reaches(key(*row))).enumerate() {
+                let goes_on = self.portion.ends_whole && last.is_some_and(|last: Key| last.ties(key(row)));
+                if count >= self.portion.limit && !goes_on {
+                    break;
+                }
+                last = Some(key(row));
+                add(stamps[row], run.stream, page.arrival(row));
             }
         }
         Ok(())
@@ -227,7 +244,7 @@ impl TopEntries {
     async fn read(self: &Arc<Self>, keys: impl Iterator<Item = Key>, memory: &Arc<OperatorMemory>) -> Result<Vec<(Key, Entry)>> {
         let mut rows_of: BTreeMap<(usize, usize), Vec<(usize, Key)>> = BTreeMap::new();
         for key in keys {
-            let (.., arrival) = self.order.place(key);
+            let (.., arrival) = self.portion.order.place(key);
             let (part, row) = ((arrival >> 32) as usize, (arrival & u64::from(u32::MAX)) as usize);
             let table = self.source.selection.part(part).pages();
             let page = table.holding(&(row..row + 1)).start;
@@ -276,7 +293,7 @@ impl TopEntries {
     }
 
     fn batch(&self, entries: &BTreeMap<Key, Entry>) -> Result<RecordBatch> {
-        let places: Vec<(i64, u32, u64)> = entries.keys().map(|key| self.order.place(*key)).collect();
+        let places: Vec<(i64, u32, u64)> = entries.keys().map(|key| self.portion.order.place(*key)).collect();
         let lines = BinaryArray::from_iter_values(entries.values().map(|entry| &entry.line));
         let mut distinct = SeriesIndex::default();
         let metadata: Vec<u32> = entries.values().map(|entry| distinct.number(&entry.metadata).0).collect();
@@ -313,8 +330,8 @@ impl Entry {
 
 impl fmt::Display for TopEntries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let which = if self.order.0 == Direction::Backward { "newest" } else { "oldest" };
-        write!(f, "{which} {}, {}", self.limit, pages_text(&self.source.selection, self.pages.len()))?;
+        let which = if self.portion.order.0 == Direction::Backward { "newest" } else { "oldest" };
+        write!(f, "{which} {}, {}", self.portion.limit, pages_text(&self.source.selection, self.pages.len()))?;
         match self.search.searched() {
             Some(searched) => write!(f, ", search={searched}"),
             None => Ok(()),

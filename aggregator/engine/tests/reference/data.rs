@@ -161,7 +161,7 @@ fn record() -> impl Strategy<Value = Record> {
 }
 
 fn line() -> impl Strategy<Value = String> {
-    prop_oneof![5 => json_line(), 5 => logfmt_line(), 3 => text_line(), 1 => packed_line()]
+    prop_oneof![20 => json_line(), 20 => logfmt_line(), 12 => text_line(), 4 => packed_line(), 1 => long_line()]
 }
 
 /// Values that numeric filters, `unwrap` and comparisons meet.
@@ -204,6 +204,12 @@ fn text_line() -> impl Strategy<Value = String> {
         2 => select(fixed).prop_map(str::to_owned),
         1 => ("(GET|PUT)", "/[ab]/[xy]", 0u32..4, scalar()).prop_map(|(verb, path, code, text)| format!("{verb} {path} {code} {text}")),
     ]
+}
+
+/// Text on both sides of what fills pages.
+fn long_line() -> impl Strategy<Value = String> {
+    (text_line(), 1_000usize..60_000, "( foo| n=2|é| err)?")
+        .prop_map(|(line, length, end)| format!("{line} {}{end}", "0y".repeat(length / 2)))
 }
 
 fn packed_line() -> impl Strategy<Value = String> {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tailwater_logql::ast::{
-    BinaryOp, BinaryOperation, GroupSide, Grouping, MatchOp, MetricExpr, RangeAggregation, RangeOp, VectorAggregation, VectorMatching,
-    VectorOp,
+    BinaryOp, BinaryOperation, GroupSide, Grouping, LogRange, MatchOp, MetricExpr, RangeAggregation, RangeOp, VectorAggregation,
+    VectorMatching, VectorOp,
 };
 
 use crate::data::Record;
@@ -27,10 +27,13 @@ pub(crate) type Points = Result<Vec<(Labels, f64)>, Failure>;
 pub(crate) fn evaluate(expr: &MetricExpr, records: &BTreeSet<Record>, time: i64) -> Points {
     match expr {
         MetricExpr::Literal(value) | MetricExpr::VectorLiteral(value) => Ok(vec![(Labels::new(), *value)]),
-        MetricExpr::Range(range) => over_time(range, None, records, time),
+        MetricExpr::Range(range) => match grouped_average(range) {
+            Some(quotient) => binary(&quotient, records, time),
+            None => over_time(range, None, records, time),
+        },
         MetricExpr::Vector(aggregation) => {
             let points = match aggregation.inner.as_ref() {
-                MetricExpr::Range(range) => over_time(range, Some(aggregation), records, time)?,
+                MetricExpr::Range(range) if grouped_average(range).is_none() => over_time(range, Some(aggregation), records, time)?,
                 inner => evaluate(inner, records, time)?,
             };
             Ok(aggregate(aggregation, points))
@@ -49,8 +52,53 @@ pub(crate) fn evaluate(expr: &MetricExpr, records: &BTreeSet<Record>, time: i64)
             }
             Ok(points)
         }
-        MetricExpr::Variants { .. } => panic!("variants are not written"),
+        MetricExpr::Variants { metrics: variants, of } => {
+            let mut all = Vec::new();
+            for (number, variant) in variants.iter().enumerate() {
+                let points = evaluate(&over_shared(variant, of), records, time)?;
+                let numbered = |mut labels: Labels| {
+                    labels.insert("__variant__".to_owned(), number.to_string());
+                    labels
+                };
+                all.extend(points.into_iter().map(|(labels, value)| (numbered(labels), value)));
+            }
+            Ok(all)
+        }
     }
+}
+
+/// A variant over the range that all share; it keeps its own `unwrap` where that has none.
+fn over_shared(variant: &MetricExpr, of: &LogRange) -> MetricExpr {
+    match variant {
+        MetricExpr::Range(range) => {
+            let unwrap = of.unwrap.clone().or_else(|| range.range.unwrap.clone());
+            MetricExpr::Range(RangeAggregation { range: LogRange { unwrap, ..of.clone() }, ..range.clone() })
+        }
+        MetricExpr::Vector(aggregation) => {
+            MetricExpr::Vector(VectorAggregation { inner: Box::new(over_shared(&aggregation.inner, of)), ..aggregation.clone() })
+        }
+        other => panic!("no variant: {other:?}"),
+    }
+}
+
+/// An average over groups is two queries: the sum of values by group, divided by the number of entries by group, unwrapped or not. An entry fails it
+/// where it fails either of them. `without ()` makes no groups.
+fn grouped_average(range: &RangeAggregation) -> Option<BinaryOperation> {
+    let grouping = range.grouping.clone().filter(|_| range.op == RangeOp::AvgOverTime)?;
+    if grouping.without && grouping.labels.is_empty() {
+        return None;
+    }
+    let by_group = |op, of: LogRange, grouping| {
+        let inner = Box::new(MetricExpr::Range(RangeAggregation { op, parameter: None, range: of, grouping: None }));
+        Box::new(MetricExpr::Vector(VectorAggregation { op: VectorOp::Sum, parameter: None, inner, grouping: Some(grouping) }))
+    };
+    let mut of_entries = grouping.clone();
+    if grouping.without {
+        of_entries.labels.extend(range.range.unwrap.iter().map(|unwrap| unwrap.label.clone()));
+    }
+    let sum = by_group(RangeOp::SumOverTime, range.range.clone(), grouping);
+    let count = by_group(RangeOp::CountOverTime, LogRange { unwrap: None, ..range.range.clone() }, of_entries);
+    Some(BinaryOperation { op: BinaryOp::Div, return_bool: false, matching: None, left: sum, right: count })
 }
 
 /// An entry that passed the stages.
@@ -60,13 +108,12 @@ struct Sample {
     value: f64,
 }
 
-/// The samples of a window; `unwraps` false: as if nothing was unwrapped.
+/// The samples of a window.
 fn samples(
     range: &RangeAggregation,
     above: Option<&VectorAggregation>,
     records: &BTreeSet<Record>,
     time: i64,
-    unwraps: bool,
 ) -> Result<Vec<Sample>, Failure> {
     let (stages, needs, grouping) = needs::of_range(range, above);
     let end = time - range.range.offset;
@@ -76,7 +123,7 @@ fn samples(
     for record in records.iter().filter(within).filter(|record| pipeline::selects(&range.range.log.selector, record)) {
         let Some(mut entry) = pipeline::run(&stages, record, &needs) else { continue };
         let value = match (&range.range.unwrap, range.op) {
-            (Some(unwrap), _) if unwraps => match pipeline::unwrapped(unwrap, &mut entry) {
+            (Some(unwrap), _) => match pipeline::unwrapped(unwrap, &mut entry) {
                 Some(value) => value,
                 None => continue,
             },
@@ -101,7 +148,7 @@ fn samples(
 }
 
 fn over_time(range: &RangeAggregation, above: Option<&VectorAggregation>, records: &BTreeSet<Record>, time: i64) -> Points {
-    let samples = samples(range, above, records, time, true)?;
+    let samples = samples(range, above, records, time)?;
     if range.op == RangeOp::AbsentOverTime {
         return Ok(if samples.is_empty() { vec![(labels_of_selector(range), 1.0)] } else { vec![] });
     }
@@ -109,13 +156,11 @@ fn over_time(range: &RangeAggregation, above: Option<&VectorAggregation>, record
     for sample in samples {
         series.entry(sample.labels).or_default().push((sample.timestamp, sample.value));
     }
-    let counts = grouped_counts(range, records, time)?;
     // Labels without a value tell series apart, but later operators do not see them.
     let hides_empty = needs::of_range(range, above).2.is_none();
     let points = series.into_iter().map(|(labels, mut samples)| {
         samples.sort_by_key(|(timestamp, _)| *timestamp);
-        let divisor = counts.as_ref().map(|counts| counts[&labels]);
-        let value = window_value(range, &samples, divisor);
+        let value = window_value(range, &samples);
         (labels.into_iter().filter(|(_, value)| !hides_empty || !value.is_empty()).collect(), value)
     });
     Ok(points.collect())
@@ -130,21 +175,8 @@ fn labels_of_selector(range: &RangeAggregation) -> Labels {
         .collect()
 }
 
-/// An average over groups is divided by all entries of the group, unwrapped or not; `without ()` makes no groups.
-fn grouped_counts(range: &RangeAggregation, records: &BTreeSet<Record>, time: i64) -> Result<Option<BTreeMap<Labels, f64>>, Failure> {
-    let Some(grouping) = range.grouping.as_ref().filter(|_| range.op == RangeOp::AvgOverTime) else { return Ok(None) };
-    if grouping.without && grouping.labels.is_empty() {
-        return Ok(None);
-    }
-    let mut counts = BTreeMap::new();
-    for sample in samples(range, None, records, time, false)? {
-        *counts.entry(sample.labels).or_insert(0.0) += 1.0;
-    }
-    Ok(Some(counts))
-}
-
 /// `samples` in the order of time.
-fn window_value(range: &RangeAggregation, samples: &[(i64, f64)], divisor: Option<f64>) -> f64 {
+fn window_value(range: &RangeAggregation, samples: &[(i64, f64)]) -> f64 {
     let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
     let (count, sum, seconds) = (values.len() as f64, values.iter().sum::<f64>(), range.range.range as f64 / 1e9);
     let variance = || values.iter().map(|value| (value - sum / count).powi(2)).sum::<f64>() / count;
@@ -152,7 +184,7 @@ fn window_value(range: &RangeAggregation, samples: &[(i64, f64)], divisor: Optio
         RangeOp::CountOverTime => count,
         RangeOp::Rate | RangeOp::BytesRate => sum / seconds,
         RangeOp::BytesOverTime | RangeOp::SumOverTime => sum,
-        RangeOp::AvgOverTime => sum / divisor.unwrap_or(count),
+        RangeOp::AvgOverTime => sum / count,
         RangeOp::MinOverTime => values.iter().copied().fold(f64::NAN, f64::min),
         RangeOp::MaxOverTime => values.iter().copied().fold(f64::NAN, f64::max),
         RangeOp::StdvarOverTime => variance(),

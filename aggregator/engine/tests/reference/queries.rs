@@ -261,10 +261,25 @@ fn exact() -> impl Strategy<Value = String> + Clone {
     })
 }
 
+/// Several aggregations of one range. What range each of them names itself does not count, but for `unwrap`.
+fn variants() -> impl Strategy<Value = String> + Clone {
+    let variant = one_of(&[
+        r#"count_over_time({app="x"}[1m])"#,
+        r#"bytes_over_time({app="x"}[1m])"#,
+        r#"sum by (app, a) (count_over_time({app="x"}[1m]))"#,
+        r#"max(count_over_time({app="x"}[1m]))"#,
+        r#"sum_over_time({app="x"} | unwrap n [1m])"#,
+        r#"max_over_time({app="x"} | unwrap n [1m]) by (app)"#,
+        r#"sum without (a) (min_over_time({app="x"} | unwrap n [1m]))"#,
+    ]);
+    (proptest::collection::vec(variant, 1..4), log_range(String::new()))
+        .prop_map(|(variants, range)| format!("variants({}) of ({range})", variants.join(", ")))
+}
+
 pub(crate) fn metric() -> impl Strategy<Value = String> + Clone {
     let above = (one_of(&["sum", "avg", "stddev", "stdvar", "max"]), prop::option::of(grouping()), prop_oneof![rounded_range(), exact()])
         .prop_map(|(op, grouping, inner)| format!("{op} {} ({inner})", grouping.unwrap_or_default()));
     let divided = (prop_oneof![rounded_range(), exact()], one_of(&["/ 7", "/ 0", "^ 2", "% 3", "% 0", "or vector(1)"]))
         .prop_map(|(inner, operation)| format!("({inner}) {operation}"));
-    prop_oneof![4 => exact(), 2 => rounded_range(), 1 => above, 1 => divided]
+    prop_oneof![8 => exact(), 4 => rounded_range(), 2 => above, 2 => divided, 1 => variants()]
 }

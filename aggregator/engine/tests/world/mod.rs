@@ -7,7 +7,7 @@ use std::time::Duration;
 use object_store::memory::InMemory;
 use tailwater_engine::Engine;
 use tailwater_engine::access::{Access, AllowedNamespaces, Grant};
-use tailwater_engine::request::{Direction, LogRequest, MetricRequest, QueryLimits};
+use tailwater_engine::request::{Direction, EqualStamps, LogRequest, MetricRequest, QueryLimits};
 use tailwater_logql::ast::Expr;
 use tailwater_storage::catalog::{CacheBudget, Catalog};
 use tailwater_storage::compact::{CompactionOptions, Compactor, NothingErased};
@@ -136,7 +136,9 @@ pub(crate) fn limits() -> QueryLimits {
 
 pub(crate) fn log_request(query: &str, start: i64, end: i64, limit: usize, direction: Direction) -> LogRequest {
     match tailwater_logql::parse(query).expect("parses") {
-        Expr::Log(expr) => LogRequest { expr, start, end, limit, direction, interval: 0, categorize: false },
+        Expr::Log(expr) => {
+            LogRequest { expr, start, end, limit, direction, interval: 0, categorize: false, equal_stamps: EqualStamps::AsLoki }
+        }
         Expr::Metric(_) => panic!("`{query}` is no log query"),
     }
 }

@@ -1,6 +1,6 @@
 //! `"resultType":"streams"`, with or without the labels of each entry in categories.
 
-use tailwater_engine::answer::{LogAnswer, LogEntry};
+use tailwater_engine::answer::{LogAnswer, LogEntry, Neighbours, Statistics};
 use tailwater_logql::labels::LabelSet;
 
 use crate::http::response::Answer;
@@ -46,13 +46,39 @@ impl EncodingFlags {
 pub struct LogsBody {
     answer: LogAnswer,
     flags: EncodingFlags,
-    /// The stream and entry that come next; `None` before the beginning.
-    next: Option<(usize, usize)>,
+    /// The token of the next page.
+    cursor: Option<String>,
+    /// What stands around the entries, if that is asked for.
+    neighbours: Option<Vec<Neighbours>>,
+    next: Piece,
+}
+
+/// What is written next.
+#[derive(Debug, Clone, Copy)]
+enum Piece {
+    Beginning,
+    /// A stream and one of its entries.
+    Entry(usize, usize),
+    Neighbours(usize),
 }
 
 impl LogsBody {
     pub fn new(answer: LogAnswer, flags: EncodingFlags) -> Self {
-        Self { answer, flags, next: None }
+        Self { answer, flags, cursor: None, neighbours: None, next: Piece::Beginning }
+    }
+
+    pub(crate) fn nothing(flags: EncodingFlags) -> Self {
+        Self::new(LogAnswer { streams: Vec::new(), statistics: Statistics::default() }, flags)
+    }
+
+    /// With the token of the next page, `"cursor":"…"`; at the last page there is none.
+    pub(crate) fn with_cursor(self, cursor: Option<String>) -> Self {
+        Self { cursor, ..self }
+    }
+
+    /// With a list of neighbours, `"context":[{"stream":…,"before":[…],"entry":…,"after":[…]}]`.
+    pub(crate) fn with_neighbours(self, neighbours: Vec<Neighbours>) -> Self {
+        Self { neighbours: Some(neighbours), ..self }
     }
 
     fn write_beginning(&self, out: &mut Vec<u8>) {
@@ -61,13 +87,56 @@ impl LogsBody {
             self.flags.write(out);
             out.push(b',');
         }
+        if let Some(cursor) = &self.cursor {
+            out.extend_from_slice(br#""cursor":"#);
+            write_string(out, cursor.as_bytes());
+            out.push(b',');
+        }
         out.extend_from_slice(br#""result":["#);
+    }
+
+    /// Writes the neighbours of an entry, or after the last of them the end.
+    fn write_next_neighbours(&mut self, out: &mut Vec<u8>, index: usize) -> bool {
+        let Some(all) = &self.neighbours else {
+            self.write_end(out);
+            return false;
+        };
+        if index == 0 {
+            out.extend_from_slice(br#"],"context":["#);
+        }
+        let Some(of) = all.get(index) else {
+            self.write_end(out);
+            return false;
+        };
+        out.extend_from_slice(if index > 0 { b"," } else { b"" });
+        self.write_neighbours(out, of);
+        self.next = Piece::Neighbours(index + 1);
+        true
     }
 
     fn write_end(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"],");
         write_statistics(out, &self.answer.statistics);
         out.extend_from_slice(b"}}\n");
+    }
+
+    fn write_neighbours(&self, out: &mut Vec<u8>, of: &Neighbours) {
+        out.extend_from_slice(br#"{"stream":"#);
+        write_labels(out, &of.labels);
+        out.extend_from_slice(br#","before":["#);
+        self.write_entries(out, &of.before);
+        out.extend_from_slice(br#"],"entry":"#);
+        self.write_entry(out, &of.entry);
+        out.extend_from_slice(br#","after":["#);
+        self.write_entries(out, &of.after);
+        out.extend_from_slice(b"]}");
+    }
+
+    fn write_entries(&self, out: &mut Vec<u8>, entries: &[LogEntry]) {
+        for (index, entry) in entries.iter().enumerate() {
+            out.extend_from_slice(if index > 0 { b"," } else { b"" });
+            self.write_entry(out, entry);
+        }
     }
 
     fn write_entry(&self, out: &mut Vec<u8>, entry: &LogEntry) {
@@ -90,7 +159,7 @@ pub(crate) fn write_categories(out: &mut Vec<u8>, structured_metadata: &LabelSet
 }
 
 /// Appends a group of labels unless it is empty.
-fn write_group(out: &mut Vec<u8>, name: &str, labels: &LabelSet, follows: bool) {
+pub(crate) fn write_group(out: &mut Vec<u8>, name: &str, labels: &LabelSet, follows: bool) {
     if labels.is_empty() {
         return;
     }
@@ -100,14 +169,18 @@ fn write_group(out: &mut Vec<u8>, name: &str, labels: &LabelSet, follows: bool) 
 
 impl Answer for LogsBody {
     fn write_piece(&mut self, out: &mut Vec<u8>) -> bool {
-        let Some((stream_index, entry_index)) = self.next else {
-            self.write_beginning(out);
-            self.next = Some((0, 0));
-            return true;
+        let (stream_index, entry_index) = match self.next {
+            Piece::Beginning => {
+                self.write_beginning(out);
+                self.next = Piece::Entry(0, 0);
+                return true;
+            }
+            Piece::Entry(stream, entry) => (stream, entry),
+            Piece::Neighbours(index) => return self.write_next_neighbours(out, index),
         };
         let Some(stream) = self.answer.streams.get(stream_index) else {
-            self.write_end(out);
-            return false;
+            self.next = Piece::Neighbours(0);
+            return true;
         };
         if entry_index == 0 {
             out.extend_from_slice(if stream_index > 0 { b"," } else { b"" });
@@ -119,12 +192,12 @@ impl Answer for LogsBody {
             out.extend_from_slice(if entry_index > 0 { b"," } else { b"" });
             self.write_entry(out, entry);
         }
-        self.next = Some(if entry_index + 1 < stream.entries.len() {
-            (stream_index, entry_index + 1)
+        self.next = if entry_index + 1 < stream.entries.len() {
+            Piece::Entry(stream_index, entry_index + 1)
         } else {
             out.extend_from_slice(b"]}");
-            (stream_index + 1, 0)
-        });
+            Piece::Entry(stream_index + 1, 0)
+        };
         true
     }
 }
@@ -134,7 +207,7 @@ mod tests {
     use super::*;
     use crate::http::response::tests::whole;
     use serde_json::{Value, json};
-    use tailwater_engine::answer::{LogStream, Statistics};
+    use tailwater_engine::answer::LogStream;
 
     fn labels(pairs: &[(&str, &str)]) -> LabelSet {
         LabelSet::from_pairs(pairs.iter().copied())
@@ -185,6 +258,21 @@ mod tests {
             ])
         );
         assert_eq!(written(answer(), "foo")["data"]["result"][0]["values"][1], json!(["1", "a"]));
+    }
+
+    #[test]
+    fn a_cursor_and_neighbours_are_there_if_asked_for() {
+        let entry =
+            |timestamp| LogEntry { timestamp, line: b"x".to_vec(), structured_metadata: LabelSet::default(), parsed: LabelSet::default() };
+        let of = Neighbours { labels: labels(&[("app", "a")]), before: vec![entry(1), entry(2)], entry: entry(3), after: Vec::new() };
+        let whole_of = |body: LogsBody| serde_json::from_str::<Value>(&whole(body)).expect("JSON")["data"].clone();
+        let data = whole_of(LogsBody::new(answer(), EncodingFlags::default()).with_neighbours(vec![of.clone(), of]));
+        let expected = json!({"stream": {"app": "a"}, "before": [["1", "x"], ["2", "x"]], "entry": ["3", "x"], "after": []});
+        assert_eq!(data["context"], json!([expected, expected]));
+        let data = whole_of(LogsBody::nothing(EncodingFlags::default()).with_neighbours(Vec::new()));
+        assert_eq!((&data["context"], &data["result"], data.get("cursor")), (&json!([]), &json!([]), None));
+        let data = whole_of(LogsBody::new(answer(), EncodingFlags::default()).with_cursor(Some("abc".to_owned())));
+        assert_eq!((&data["cursor"], data["result"].as_array().map(Vec::len)), (&json!("abc"), Some(2)));
     }
 
     #[test]

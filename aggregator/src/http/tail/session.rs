@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::ws::WebSocket;
 use axum::http::HeaderMap;
 use tailwater_engine::QueryError;
-use tailwater_engine::request::{Direction, LogRequest, QueryLimits};
+use tailwater_engine::request::{Direction, EqualStamps, LogRequest, QueryLimits};
 use tailwater_logql::ast::LogExpr;
 use tailwater_logql::labels::CategorizedLabels;
 use tailwater_logql::matcher::StreamMatcher;
@@ -111,6 +111,7 @@ impl Session {
             direction: Direction::Backward,
             interval: 0,
             categorize: true,
+            equal_stamps: EqualStamps::InArrivalOrder,
         };
         let answer = self.state.read.engine.logs(self.state.read.scope(&self.asked), request, &self.query_limits).await?;
         let mut entries: Vec<ShownEntry> = Vec::new();

@@ -1,8 +1,7 @@
-//! The order in which the reference shows entries of one stream and stamp, for whoever wants it to the letter.
+//! The order in which the reference shows entries of one stream and stamp, unless the request asks for that in which they came.
 //!
 //! There a stream's entries are sorted twice, by a quick sort that is told of equal stamps that either comes first. Short lists come out as
-//! they were; in longer ones entries of equal stamps change places, always in the same way. Without strictness entries stay in the order in
-//! which they came.
+//! they were; in longer ones entries of equal stamps change places, always in the same way.
 
 use crate::answer::LogEntry;
 use crate::request::Direction;

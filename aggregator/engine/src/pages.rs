@@ -1,0 +1,42 @@
+//! Pages of a log query: a portion of its entries, and where the next one begins.
+//!
+//! Each page looks at what is visible at its time. It ends behind all entries of a stream and stamp, so that what changes the order
+//! within these, a fold or a late push, moves no entry from one page to another.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::answer::{ListedEntry, LogAnswer, LogPage};
+use crate::engine::Engine;
+use crate::error::QueryError;
+use crate::gather;
+use crate::request::{PageRequest, QueryLimits};
+use crate::scope::Scope;
+use crate::statistics::Counters;
+
+impl Engine {
+    /// A page of the entries of a log query.
+    pub async fn page(&self, scope: impl Into<Scope>, request: PageRequest, limits: &QueryLimits) -> Result<LogPage, QueryError> {
+        let (engine, scope, limits_of_query) = (self.clone(), scope.into(), limits.clone());
+        let counters = Arc::new(Counters::default());
+        self.within(limits, counters.clone(), async move {
+            let started = Instant::now();
+            let (planned, selection) = engine.planner(&scope, &limits_of_query, &counters).page(&request).await?;
+            let gathered = engine.execute(planned.plan).await?;
+            let found = gather::entries(&gathered.batches)?;
+            let last = found.last().filter(|_| found.len() >= request.log.limit).map(|last| last.place);
+            let next = last.map(|(timestamp, stream, _)| selection.streams()[stream as usize].page_end(timestamp));
+            let statistics = counters.statistics(planned.parts, started.elapsed().as_secs_f64(), found.len() as u64);
+            let entries: Vec<ListedEntry> = found.into_iter().map(|placed| placed.listed).collect();
+            Ok(LogPage { entries, next, statistics, _memory: gathered.memory })
+        })
+        .await
+    }
+}
+
+impl LogPage {
+    /// Its entries by the streams that they are shown in.
+    pub fn answer(&self) -> LogAnswer {
+        LogAnswer { streams: gather::in_streams(&self.entries), statistics: self.statistics }
+    }
+}
