@@ -6,9 +6,9 @@ mod world;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use tailwater_engine::Engine;
 use tailwater_engine::answer::{ListedEntry, LogEntry};
 use tailwater_engine::request::{ContextRequest, Direction, EqualStamps, LogRequest, PageRequest};
+use tailwater_engine::{Access, Engine};
 use world::{Entry, Growing};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -42,11 +42,11 @@ const QUERIES: [&str; 3] =
     [r#"{app=~".+"}"#, r#"{app=~".+"} |= "err""#, r#"{namespace="a"} | regexp "(?P<n>[0-9]+)" | n > 30 | line_format "{{.n}}""#];
 
 /// Reads all pages; `between` is called after each.
-async fn paged(engine: &Engine, log: &LogRequest, mut between: impl AsyncFnMut()) -> Vec<Shown> {
+async fn paged(engine: &Engine, access: &Access, log: &LogRequest, mut between: impl AsyncFnMut()) -> Vec<Shown> {
     let (mut after, mut all) = (None, Vec::new());
     loop {
         let request = PageRequest { log: log.clone(), after };
-        let page = engine.page(&world::everything(), request, &world::limits()).await.expect("a page");
+        let page = engine.page(access, request, &world::limits()).await.expect("a page");
         assert!(page.next.is_none() || page.entries.len() >= log.limit, "a page is short");
         all.extend(page.entries.iter().map(shown));
         match page.next {
@@ -99,8 +99,10 @@ proptest! {
             let world = grown(&segments).await;
             let engine = Engine::new(world.catalog.clone(), 64 << 20).expect("starts");
             let log = request(QUERIES[query], limit, forward);
-            let all = paged(&engine, &log, async || ()).await;
+            let all = paged(&engine, &world::everything(), &log, async || ()).await;
             prop_assert!(is_ordered(&all, forward), "stamps are out of order");
+            let allowed: Vec<Shown> = all.iter().filter(|(labels, ..)| labels.contains(r#"namespace="a""#)).cloned().collect();
+            prop_assert_eq!(paged(&engine, &world::only(&["a"]), &log, async || ()).await, allowed, "of who may read one namespace");
             prop_assert_eq!(by_stream(all), by_stream(unlimited(&engine, &log).await));
             Ok(())
         })?;
@@ -118,7 +120,7 @@ proptest! {
             let before: BTreeSet<Shown> = unlimited(&engine, &log).await.into_iter().collect();
             let mut pages = 0;
             let mut late = late.into_iter();
-            let all = paged(&engine, &log, async || {
+            let all = paged(&engine, &world::everything(), &log, async || {
                 if let Some(entries) = late.next() {
                     // New lines: what came again would be no new entry.
                     let entries: Vec<Entry> = entries.into_iter().map(|entry| Entry { line: format!("late {}", entry.line), ..entry }).collect();

@@ -10,7 +10,8 @@ use tailwater_logql::validate::check_stages;
 use crate::access::Caller;
 use crate::http::error::ApiError;
 use crate::http::form::MAX_FORM_BYTES;
-use crate::http::query::{RangeParameters, ReadState, found_logs};
+use crate::http::query::{Asked, RangeParameters, ReadState, check_allowed, found_logs};
+use crate::http::query_log::{QueryLog, with_cost};
 use crate::http::reading;
 use crate::http::response::legacy::LegacyLogsBody;
 use crate::http::response::stream;
@@ -21,14 +22,24 @@ pub fn routes(state: ReadState) -> Router {
 
 async fn logs(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
     let asked = state.asked(&caller, query.as_deref(), &body)?;
+    let mut log = QueryLog::new(&asked, &caller, false);
+    let outcome = answer(&state, &caller, &asked, &mut log).await;
+    log.end(&outcome);
+    outcome
+}
+
+async fn answer(state: &ReadState, caller: &Caller, asked: &Asked, log: &mut QueryLog) -> Result<Response, ApiError> {
     let parameters = RangeParameters::of(&asked.form, asked.now)?;
     let mut expression = tailwater_logql::parse(asked.form.get("query"))?;
-    if let Expr::Log(log) = &mut expression {
-        log.stages.extend(line_filter(asked.form.get("regexp")));
+    if let Expr::Log(expr) = &mut expression {
+        expr.stages.extend(line_filter(asked.form.get("regexp")));
     }
     check_stages(&expression, &|_: &_| Ok(()))?;
-    let Expr::Log(log) = expression else { return Err(ApiError::LegacyMetricQuery) };
-    Ok(stream(LegacyLogsBody::new(found_logs(&state, &caller, &asked, parameters, log, false).await?)))
+    check_allowed(asked, log, parameters.asked_for(&expression))?;
+    let Expr::Log(expr) = expression else { return Err(ApiError::LegacyMetricQuery) };
+    let found = found_logs(state, caller, asked, parameters, expr, false).await?;
+    let statistics = found.statistics;
+    Ok(with_cost(stream(LegacyLogsBody::new(found)), statistics))
 }
 
 /// What `regexp` asks of lines besides.

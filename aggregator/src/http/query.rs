@@ -178,8 +178,7 @@ async fn range_answer(state: &ReadState, headers: &HeaderMap, asked: Asked, log:
     let parameters = RangeParameters::of(&asked.form, asked.now)?;
     let expression = tailwater_logql::parse(asked.form.get("query"))?;
     check_stages(&expression, &|_: &_| Ok(()))?;
-    let RangeParameters { bounds, step, limit, .. } = parameters;
-    check_allowed(&asked, log, AskedFor { kind: kind_of(&expression), bounds, step, limit })?;
+    check_allowed(&asked, log, parameters.asked_for(&expression))?;
     let expr = match expression {
         Expr::Log(expr) => expr,
         Expr::Metric(metric) => {
@@ -204,7 +203,7 @@ fn kind_of(expression: &Expr) -> QueryKind {
 }
 
 /// Notes what is asked for, and refuses it if the tenant's limits say so.
-fn check_allowed(asked: &Asked, log: &mut QueryLog, asked_for: AskedFor) -> Result<(), ApiError> {
+pub(crate) fn check_allowed(asked: &Asked, log: &mut QueryLog, asked_for: AskedFor) -> Result<(), ApiError> {
     log.note(asked_for);
     let query = asked.form.get("query");
     let is_blocked = asked.limits.blocked_queries.iter().any(|rule| rule.blocks(query, asked_for.kind, log.tags()));
@@ -227,6 +226,11 @@ impl RangeParameters {
         let direction = range::direction(form)?;
         let step = range::step(form, bounds)?;
         Ok(Self { bounds, limit, direction, step, interval: range::interval(form)? })
+    }
+
+    /// What the log of queries tells of them.
+    pub(crate) fn asked_for(&self, expression: &Expr) -> AskedFor {
+        AskedFor { kind: kind_of(expression), bounds: self.bounds, step: self.step, limit: self.limit }
     }
 }
 
