@@ -5,6 +5,7 @@ mod deletion;
 mod discovery;
 mod limits;
 mod portions;
+mod query_log;
 mod reloading;
 mod tenants;
 
