@@ -10,7 +10,7 @@ use tailwater_logql::ast::{Expr, MatchOp, Selector};
 use tailwater_logql::matcher::StreamMatcher;
 
 use crate::http::form::Form;
-use crate::http::query::log_ranges;
+use crate::http::query_checks::log_ranges;
 use crate::http::range::{Bounds, parse_time};
 
 const NAMESPACE_LABELS: [&str; 2] = ["namespace", "k8s_namespace_name"];
