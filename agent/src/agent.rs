@@ -39,7 +39,7 @@ use crate::push::outgoing::Outgoing;
 use crate::push::receiver::Receiver;
 use crate::readers::{Readers, Totals, allowed_open_files, reader_count, spawn_thread};
 use crate::reload::{Continuing, ReloadRequests};
-use crate::starting::{OpenedPositions, bind, events_client, install_crypto, receiver, take_data_dir};
+use crate::starting::{OpenedPositions, bind, docker_root, events_client, install_crypto, receiver, take_data_dir};
 use crate::tail::records::LineRules;
 use crate::tail::worker::{Command, Worker, WorkerHandle};
 
@@ -279,7 +279,8 @@ impl Agent {
     fn spawn_scanner(&self, scanning: Scanning) -> Result<ThreadHandle<()>, StartError> {
         match &self.discovery {
             Discovery::Pods { root } => {
-                let scanner = Scanner { root: root.clone(), selection: self.config.selection.clone(), scanning };
+                let docker_root = docker_root(&self.config);
+                let scanner = Scanner { root: root.clone(), selection: self.config.selection.clone(), docker_root, scanning };
                 spawn_thread("scanner".to_owned(), move || scanner.run())
             }
             Discovery::Targets(plan) => {
@@ -378,6 +379,7 @@ impl Agent {
             max_held_bytes: config.deleted_hold_bytes,
             all_containers: Arc::clone(&totals.containers),
             pending_bytes: Arc::clone(&totals.pending_bytes),
+            docker_root: docker_root(config),
         }
     }
 

@@ -18,6 +18,7 @@ mod handle;
 mod journal;
 mod metrics;
 mod observe;
+pub mod own_log;
 mod parse;
 mod pipeline;
 mod positions;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tailwater_agent::config::{PromtailConfig, RunMode, keys, load};
 use tailwater_agent::reload::RunError;
-use tailwater_agent::{Config, StartError, doctor, promtail, reload, request_rewind};
+use tailwater_agent::{Config, StartError, doctor, own_log, promtail, reload, request_rewind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -76,7 +76,7 @@ fn command_line() -> Command {
         .arg(Arg::new("since").long("since").value_name("DURATION").required(true).value_parser(humantime::parse_duration))
         .arg(Arg::new("config").long("config").value_name("FILE").help("The agent's configuration file, for its `data_dir`"));
     command = command.subcommand(rewind);
-    for key in keys::KEYS {
+    for key in keys::all() {
         if let Some(flag) = key.flag() {
             command = command.arg(Arg::new(flag.clone()).long(flag).value_name("VALUE").help(key.about).global(true));
         }
@@ -85,7 +85,7 @@ fn command_line() -> Command {
 }
 
 fn sources(matches: &ArgMatches) -> load::Sources {
-    let flags = keys::KEYS.iter().filter_map(|key| {
+    let flags = keys::all().filter_map(|key| {
         let flag = key.flag()?;
         let value = matches.get_one::<String>(&flag)?.clone();
         Some((flag, value))
@@ -158,7 +158,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     if matches.subcommand_matches("doctor").is_some() {
         return examine(&config);
     }
-    install_log(&config);
+    own_log::start(&config.log_level, config.log_format);
     raise_open_file_limit();
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(2);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().context("cannot start")?;
@@ -203,11 +203,6 @@ async fn serve(config: Config, matches: &ArgMatches) -> anyhow::Result<()> {
         Err(RunError::Start(StartError::Locked { .. })) => Ok(()),
         ended => Ok(ended?),
     }
-}
-
-fn install_log(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::new(format!("{},kube=warn,hyper=warn", config.log_level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
 }
 
 /// One descriptor for every unread file: as many as the system gives.

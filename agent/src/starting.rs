@@ -1,6 +1,7 @@
 //! What an agent needs before it reads: data directory, positions, port, receiver, clients. Each failure is one clear error.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,11 @@ pub(crate) async fn events_client(config: &Config, metrics: &Arc<Metrics>) -> Re
         return Ok(None);
     }
     Ok(Some(kubernetes::connect(config.kubeconfig.clone(), metrics).await?))
+}
+
+/// Where docker has its containers' files, if it is there.
+pub(crate) fn docker_root(config: &Config) -> Option<PathBuf> {
+    config.docker_root.join("containers").canonicalize().ok()
 }
 
 /// Both HTTP clients take the process's default.

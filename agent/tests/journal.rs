@@ -264,6 +264,30 @@ async fn a_cursor_of_promtail_is_gone_on_from_and_old_entries_are_left() {
     assert_eq!(place.lines(), numbered(10..25));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_what_is_wrong_with_a_journal() {
+    let place = Place::new("", "[]").await;
+    let examine = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater-agent"));
+        command.arg("doctor").arg("--promtail-config").arg(&place.yaml).arg("--data-dir").arg(place.node.data());
+        async { tokio::task::spawn_blocking(move || String::from_utf8(command.output().unwrap().stdout).unwrap()).await.unwrap() }
+    };
+    let text = examine().await;
+    assert!(text.lines().any(|line| line.starts_with("warning") && line.contains("finds no journal file")), "{text}");
+    std::fs::create_dir_all(place.journal("")).unwrap();
+    std::fs::write(place.journal("system.journal"), b"something else").unwrap();
+    let text = examine().await;
+    assert!(text.lines().any(|line| line.starts_with("PROBLEM") && line.contains("it is no journal file")), "{text}");
+    if has_writer() {
+        std::fs::remove_file(place.journal("system.journal")).unwrap();
+        let mut writer = Writer::start(place.journal("system.journal"), now());
+        writer.lines(0..1);
+        drop(writer);
+        let text = examine().await;
+        assert!(text.contains("reads 1 journal files"), "{text}");
+    }
+}
+
 /// Killed while pushes are not answered: what was in them must come again.
 async fn killed_before_the_answer(fault: Option<&str>) -> Vec<String> {
     let place = Place::new("", "[]").await;

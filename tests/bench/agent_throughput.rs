@@ -21,6 +21,10 @@ use tailwater_agent::config::MetadataSource;
 use tailwater_agent::{Config, start};
 use tokio_util::sync::CancellationToken;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const CHUNK_BYTES: usize = 256 << 10;
 
 fn main() -> Result<()> {

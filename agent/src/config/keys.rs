@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{AllowedAnnotations, Config, LongLine, MetadataMode, MetadataSource, OnClientError, Secret, Unparsed};
+use super::client_keys::CLIENT_KEYS;
+use super::{AllowedAnnotations, Config, LogFormat, LongLine, MetadataMode, MetadataSource, Unparsed};
 
 /// Shown instead of a secret.
-const MASKED: &str = "<secret>";
+pub(super) const MASKED: &str = "<secret>";
 
 /// One scalar key.
 pub struct Key {
@@ -31,8 +32,8 @@ pub struct MapKey {
 
 pub const CLIENT: &str = "clients[0].";
 
-/// All scalar keys.
-pub const KEYS: &[Key] = &[
+/// All scalar keys but those of the client.
+const KEYS: &[Key] = &[
     Key {
         path: "data_dir",
         about: "Directory of positions and lock",
@@ -44,6 +45,12 @@ pub const KEYS: &[Key] = &[
         about: "Tree of pod logs",
         set: |config, text| path(text).map(|value| config.pods_dir = value),
         get: |config| Some(config.pods_dir.display().to_string()),
+    },
+    Key {
+        path: "docker_root",
+        about: "Docker's own directory, into which links of the tree of pod logs may lead",
+        set: |config, text| path(text).map(|value| config.docker_root = value),
+        get: |config| Some(config.docker_root.display().to_string()),
     },
     Key {
         path: "listen",
@@ -69,6 +76,15 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
         get: |config| Some(config.log_level.clone()),
+    },
+    Key {
+        path: "log_format",
+        about: "logfmt or json",
+        set: |config, text| {
+            config.log_format = [LogFormat::Logfmt, LogFormat::Json][one_of(text, &["logfmt", "json"])?];
+            Ok(())
+        },
+        get: |config| Some(if config.log_format == LogFormat::Json { "json" } else { "logfmt" }.to_owned()),
     },
     Key {
         path: "enable_reload",
@@ -275,168 +291,12 @@ pub const KEYS: &[Key] = &[
         },
         get: |config| Some(config.events.to_string()),
     },
-    Key {
-        path: "clients[0].url",
-        about: "Push endpoint of the receiver",
-        set: |config, text| {
-            text.clone_into(&mut config.client.url);
-            Ok(())
-        },
-        get: |config| Some(config.client.url.clone()),
-    },
-    Key {
-        path: "clients[0].tenant_id",
-        about: "Tenant, sent as X-Scope-OrgID",
-        set: |config, text| {
-            config.client.tenant_id = Some(text.to_owned()).filter(|tenant| !tenant.is_empty());
-            Ok(())
-        },
-        get: |config| config.client.tenant_id.clone(),
-    },
-    Key {
-        path: "clients[0].batchwait",
-        about: "Age of the oldest line at which a batch is sent",
-        set: |config, text| duration(text).map(|value| config.client.batchwait = value),
-        get: |config| Some(shown(config.client.batchwait)),
-    },
-    Key {
-        path: "clients[0].batchsize",
-        about: "Bytes at which a batch is sent",
-        set: |config, text| size(text).and_then(at_least_1k).map(|value| config.client.batchsize = value),
-        get: |config| Some(config.client.batchsize.to_string()),
-    },
-    Key {
-        path: "clients[0].timeout",
-        about: "Longest wait for an answer",
-        set: |config, text| duration(text).map(|value| config.client.timeout = value),
-        get: |config| Some(shown(config.client.timeout)),
-    },
-    Key {
-        path: "clients[0].backoff_config.min_period",
-        about: "Bound of the first wait after a failure",
-        set: |config, text| duration(text).map(|value| config.client.backoff.min_period = value),
-        get: |config| Some(shown(config.client.backoff.min_period)),
-    },
-    Key {
-        path: "clients[0].backoff_config.max_period",
-        about: "Bound of every wait after a failure",
-        set: |config, text| duration(text).map(|value| config.client.backoff.max_period = value),
-        get: |config| Some(shown(config.client.backoff.max_period)),
-    },
-    Key {
-        path: "clients[0].backoff_config.max_retries",
-        about: "Attempts before a batch is dropped; 0 is without end",
-        set: |config, text| {
-            config.client.backoff.max_retries = text.parse().map_err(|_| "a whole number".to_owned())?;
-            Ok(())
-        },
-        get: |config| Some(config.client.backoff.max_retries.to_string()),
-    },
-    Key {
-        path: "clients[0].basic_auth.username",
-        about: "User of basic authentication",
-        set: |config, text| {
-            let password = config.client.basic_auth.take().map_or(Secret(String::new()), |(_, password)| password);
-            config.client.basic_auth = Some((text.to_owned(), password));
-            Ok(())
-        },
-        get: |config| config.client.basic_auth.as_ref().map(|(user, _)| user.clone()),
-    },
-    Key {
-        path: "clients[0].basic_auth.password",
-        about: "Password of basic authentication",
-        set: |config, text| {
-            let user = config.client.basic_auth.take().map_or(String::new(), |(user, _)| user);
-            config.client.basic_auth = Some((user, Secret(text.to_owned())));
-            Ok(())
-        },
-        get: |config| config.client.basic_auth.as_ref().map(|_| MASKED.to_owned()),
-    },
-    Key {
-        path: "clients[0].basic_auth.password_file",
-        about: "File with that password, read before every request",
-        set: |config, text| path(text).map(|value| config.client.password_file = Some(value)),
-        get: |config| config.client.password_file.as_ref().map(|path| path.display().to_string()),
-    },
-    Key {
-        path: "clients[0].tls_config.ca_file",
-        about: "PEM file of authorities that the receiver's certificate may be of",
-        set: |config, text| path(text).map(|value| config.client.tls.ca_file = Some(value)),
-        get: |config| config.client.tls.ca_file.as_ref().map(|path| path.display().to_string()),
-    },
-    Key {
-        path: "clients[0].tls_config.cert_file",
-        about: "PEM file of this agent's own certificate",
-        set: |config, text| path(text).map(|value| config.client.tls.cert_file = Some(value)),
-        get: |config| config.client.tls.cert_file.as_ref().map(|path| path.display().to_string()),
-    },
-    Key {
-        path: "clients[0].tls_config.key_file",
-        about: "PEM file of its key",
-        set: |config, text| path(text).map(|value| config.client.tls.key_file = Some(value)),
-        get: |config| config.client.tls.key_file.as_ref().map(|path| path.display().to_string()),
-    },
-    Key {
-        path: "clients[0].tls_config.insecure_skip_verify",
-        about: "Whether any certificate of the receiver is taken: true or false",
-        set: |config, text| {
-            config.client.tls.skips_verification = one_of(text, &["true", "false"])? == 0;
-            Ok(())
-        },
-        get: |config| Some(config.client.tls.skips_verification.to_string()),
-    },
-    Key {
-        path: "clients[0].proxy_url",
-        about: "Proxy on the way to the receiver",
-        set: |config, text| {
-            config.client.proxy_url = Some(text.to_owned()).filter(|url| !url.is_empty());
-            Ok(())
-        },
-        get: |config| config.client.proxy_url.as_ref().map(|_| MASKED.to_owned()),
-    },
-    Key {
-        path: "clients[0].follow_redirects",
-        about: "Whether redirects on the same host are followed: true or false",
-        set: |config, text| {
-            config.client.follows_redirects = one_of(text, &["true", "false"])? == 0;
-            Ok(())
-        },
-        get: |config| Some(config.client.follows_redirects.to_string()),
-    },
-    Key {
-        path: "clients[0].drop_rate_limited_batches",
-        about: "Whether entries answered with 429 are dropped and counted instead of sent again: true or false",
-        set: |config, text| {
-            config.client.drops_rate_limited = one_of(text, &["true", "false"])? == 0;
-            Ok(())
-        },
-        get: |config| Some(config.client.drops_rate_limited.to_string()),
-    },
-    Key {
-        path: "clients[0].bearer_token",
-        about: "Token sent as Authorization: Bearer",
-        set: |config, text| {
-            config.client.bearer_token = Some(Secret(text.to_owned()));
-            Ok(())
-        },
-        get: |config| config.client.bearer_token.as_ref().map(|_| MASKED.to_owned()),
-    },
-    Key {
-        path: "clients[0].bearer_token_file",
-        about: "File with that token, read before every request",
-        set: |config, text| path(text).map(|value| config.client.bearer_token_file = Some(value)),
-        get: |config| config.client.bearer_token_file.as_ref().map(|path| path.display().to_string()),
-    },
-    Key {
-        path: "clients[0].on_4xx",
-        about: "Batches refused with 401, 403, 404 and the like: hold or drop",
-        set: |config, text| {
-            config.client.on_4xx = if one_of(text, &["hold", "drop"])? == 0 { OnClientError::Hold } else { OnClientError::Drop };
-            Ok(())
-        },
-        get: |config| Some(if config.client.on_4xx == OnClientError::Hold { "hold" } else { "drop" }.to_owned()),
-    },
 ];
+
+/// All scalar keys.
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(CLIENT_KEYS)
+}
 
 /// Keys that take a list of texts, also written as one text with commas.
 pub const LIST_KEYS: [&str; 6] = ["annotations.allow", "include", "exclude", "labels.keep", "labels.drop", "labels.pod_labels"];
@@ -465,7 +325,7 @@ impl Key {
 /// `config` as `agent.yaml`, secrets masked.
 pub fn print(config: &Config) -> String {
     let mut root = serde_yaml_ng::Mapping::new();
-    for key in KEYS {
+    for key in all() {
         if let Some(value) = (key.get)(config) {
             insert(&mut root, key.path, value.into());
         }
@@ -496,29 +356,29 @@ fn insert(mapping: &mut serde_yaml_ng::Mapping, path: &str, value: serde_yaml_ng
     }
 }
 
-fn path(text: &str) -> Result<PathBuf, String> {
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("a path".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "a duration like `500ms` or `10s`".to_owned())
 }
 
-fn shown(duration: Duration) -> String {
+pub(super) fn shown(duration: Duration) -> String {
     humantime::format_duration(duration).to_string().replace(' ', "")
 }
 
 /// `256KiB`, `256kb`, `1MiB` or plain bytes.
-fn size(text: &str) -> Result<usize, String> {
+pub(super) fn size(text: &str) -> Result<usize, String> {
     let bytes = text.parse::<bytesize::ByteSize>().map(|size| size.as_u64()).map_err(|_| "a size like `256KiB`".to_owned())?;
     usize::try_from(bytes).map_err(|_| "a smaller size".to_owned())
 }
 
-fn at_least_1k(bytes: usize) -> Result<usize, String> {
+pub(super) fn at_least_1k(bytes: usize) -> Result<usize, String> {
     if bytes >= 1024 { Ok(bytes) } else { Err("at least `1KiB`".to_owned()) }
 }
 
-fn one_of(text: &str, values: &[&str]) -> Result<usize, String> {
+pub(super) fn one_of(text: &str, values: &[&str]) -> Result<usize, String> {
     let quoted = || values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
     values.iter().position(|value| *value == text).ok_or_else(|| format!("one of {}", quoted()))
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::keys::{KEYS, LIST_KEYS, MAP_KEYS};
+use super::keys::{LIST_KEYS, MAP_KEYS, all};
 use super::{Config, PromtailConfig};
 use crate::promtail::yaml::{self, Node};
 
@@ -40,13 +40,14 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
         config.data_dir = promtail.default_data_dir();
         config.listen = promtail.listen();
         promtail.log_level().clone_into(&mut config.log_level);
+        config.log_format = promtail.log_format();
         config.enable_reload = promtail.enables_reload();
         config.promtail = Some(Arc::clone(promtail));
     }
     if let Some(path) = &sources.file {
         read_file(path, &mut config, &mut problems);
     }
-    for key in KEYS {
+    for key in all() {
         let (Some(flag), Some(variable)) = (key.flag(), key.variable()) else { continue };
         let from_variable = sources.variables.get(&variable).map(|value| (value, format!("variable `{variable}`")));
         let from_flag = sources.flags.get(&flag).map(|value| (value, format!("flag `--{flag}`")));
@@ -127,7 +128,7 @@ impl FileReader<'_> {
     fn read_value(&mut self, path: &str, line: usize, value: &Node) {
         if let Some(key) = MAP_KEYS.iter().find(|key| key.path == path) {
             self.read_text_mapping(path, value, key.map);
-        } else if let Some(key) = KEYS.iter().find(|key| key.path == path) {
+        } else if let Some(key) = all().find(|key| key.path == path) {
             match text_of(path, value).as_deref() {
                 Some(text) => {
                     if let Err(expected) = (key.set)(self.config, text) {
@@ -186,13 +187,13 @@ fn text_of(path: &str, value: &Node) -> Option<String> {
 }
 
 fn is_known(path: &str) -> bool {
-    KEYS.iter().map(|key| key.path).chain(MAP_KEYS.iter().map(|key| key.path)).any(|key| key == path) || is_group(path)
+    all().map(|key| key.path).chain(MAP_KEYS.iter().map(|key| key.path)).any(|key| key == path) || is_group(path)
 }
 
 /// Whether some key lies below `path`.
 fn is_group(path: &str) -> bool {
     let prefix = format!("{path}.");
-    KEYS.iter().map(|key| key.path).chain(MAP_KEYS.iter().map(|key| key.path)).any(|key| key.starts_with(&prefix))
+    all().map(|key| key.path).chain(MAP_KEYS.iter().map(|key| key.path)).any(|key| key.starts_with(&prefix))
 }
 
 /// The known key that shares most of its beginning and end with `path`, and is about as long.
@@ -203,7 +204,7 @@ fn suggestion(path: &str) -> String {
         let end = key.bytes().rev().zip(path.bytes().rev()).take_while(same).count();
         ((beginning + end).min(path.len()), beginning, Reverse(key.len().abs_diff(path.len())))
     };
-    let best = KEYS.iter().map(|key| key.path).max_by_key(|key| shared(key));
+    let best = all().map(|key| key.path).max_by_key(|key| shared(key));
     best.filter(|key| shared(key).0 * 3 > path.len() * 2).map_or(String::new(), |key| format!("; did you mean `{key}`?"))
 }
 

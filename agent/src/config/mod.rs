@@ -3,6 +3,7 @@
 //! [`keys`] is the table of keys: each one is a key of `agent.yaml`, a flag and a variable, set through one function, so that all three take the
 //! same values. [`load`] brings the sources together, flag over variable over file over default, and lists all errors at once.
 
+mod client_keys;
 pub mod keys;
 pub mod load;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub use crate::discover::selection::Selection;
 pub use crate::enrich::choice::LabelChoice;
 pub use crate::enrich::wishes::AllowedAnnotations;
+pub use crate::own_log::LogFormat;
 pub use crate::promtail::PromtailConfig;
 pub use crate::push::backoff::BackoffBounds;
 pub use crate::push::receiver::{ClientConfig, OnClientError, Secret, TlsFiles};
@@ -59,10 +61,13 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The tree of pod logs.
     pub pods_dir: PathBuf,
+    /// Docker's own directory, into which links of that tree may lead.
+    pub docker_root: PathBuf,
     /// Where `/ready`, `/metrics` and the like are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
     /// Of the program's own log; the library does not use it.
     pub log_level: String,
+    pub log_format: LogFormat,
     /// Value of the label `node_name`, and which pods are watched.
     pub node_name: String,
     pub metadata: MetadataMode,
@@ -113,8 +118,10 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("/var/lib/tailwater-agent"),
             pods_dir: PathBuf::from("/var/log/pods"),
+            docker_root: PathBuf::from("/var/lib/docker"),
             listen: Some(SocketAddr::from(([0, 0, 0, 0], 3101))),
             log_level: "info".to_owned(),
+            log_format: LogFormat::default(),
             node_name: String::new(),
             metadata: MetadataMode::Auto,
             metadata_source: MetadataSource::Auto,

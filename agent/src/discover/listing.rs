@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::paths::{LogFileName, PodDirectory};
+use super::docker;
+use super::paths::{FileRole, LogFileName, PodDirectory};
 use super::target::FileTarget;
 use crate::positions::table::ContainerPath;
 
@@ -115,8 +116,14 @@ pub(crate) fn containers(pod: &SeenPod, ignored: &mut Ignored) -> io::Result<Vec
     Ok(containers)
 }
 
-/// The files of the container directory `directory` of `pod`.
-pub(crate) fn container(pod: &SeenPod, directory: PathBuf, container: String, ignored: &mut Ignored) -> io::Result<ContainerListing> {
+/// The files of the container directory `directory` of `pod`; links are followed below `docker_root` alone.
+pub(crate) fn container(
+    pod: &SeenPod,
+    directory: PathBuf,
+    container: String,
+    docker_root: Option<&Path>,
+    ignored: &mut Ignored,
+) -> io::Result<ContainerListing> {
     let mut listing = ContainerListing {
         path: format!("{}/{container}", pod.name),
         source: Source::Container { pod: pod.pod.clone(), container },
@@ -134,7 +141,11 @@ pub(crate) fn container(pod: &SeenPod, directory: PathBuf, container: String, ig
         let text = entry.file_name().to_string_lossy().into_owned();
         let Some(name) = LogFileName::parse(&text) else { continue };
         if kind.is_symlink() {
-            ignored.symlinks += 1;
+            let is_live = name.role == FileRole::Live;
+            match docker_root.filter(|_| is_live).and_then(|root| docker::files_behind(&entry.path(), root, name.instance)) {
+                Some(files) => listing.files.extend(files),
+                None => ignored.symlinks += 1,
+            }
         } else if kind.is_dir() || kind.is_fifo() || !kind.is_file() {
             ignored.not_regular += 1;
         } else if let Ok(metadata) = entry.metadata() {
@@ -153,14 +164,14 @@ pub(crate) fn container(pod: &SeenPod, directory: PathBuf, container: String, ig
 }
 
 /// Lists the directory of a container once more; a listing made while nothing was renamed is seen twice in a row.
-pub(crate) fn again(source: &Source, path: &str, directory: &Path) -> io::Result<ContainerListing> {
+pub(crate) fn again(source: &Source, path: &str, directory: &Path, docker_root: Option<&Path>) -> io::Result<ContainerListing> {
     const TRIES: usize = 20;
     let (Source::Container { pod, container: name }, Some((pod_name, _))) = (source, path.rsplit_once('/')) else {
         return Err(io::Error::from(io::ErrorKind::Unsupported));
     };
     let pod_directory = directory.parent().unwrap_or(directory).to_owned();
     let seen = SeenPod { directory: pod_directory, name: pod_name.to_owned(), pod: pod.clone() };
-    let list = || container(&seen, directory.to_owned(), name.clone(), &mut Ignored::default());
+    let list = || container(&seen, directory.to_owned(), name.clone(), docker_root, &mut Ignored::default());
     let mut listing = list()?;
     for _ in 0..TRIES {
         let next = list()?;
@@ -217,7 +228,7 @@ mod tests {
         let mut containers = containers(&pods[0], &mut ignored).unwrap();
         assert_eq!(containers.len(), 1);
         let (path, name) = containers.remove(0);
-        let listing = container(&pods[0], path, name, &mut ignored).unwrap();
+        let listing = container(&pods[0], path, name, None, &mut ignored).unwrap();
         assert_eq!(listing.path, "ns_pod_uid/app");
         assert_eq!(listing.files.iter().map(|file| file.text.as_str()).collect::<Vec<_>>(), ["0.log"]);
         assert_eq!(ignored, Ignored { symlinks: 3, not_regular: 2, bad_pod_names: 1, unreadable: 0 });
@@ -227,7 +238,7 @@ mod tests {
     fn a_directory_that_is_gone_is_an_empty_listing() {
         let pod =
             SeenPod { directory: PathBuf::from("/nowhere/a_b_c"), name: "a_b_c".to_owned(), pod: PodDirectory::parse("a_b_c").unwrap() };
-        let listing = container(&pod, pod.directory.join("x"), "x".to_owned(), &mut Ignored::default()).unwrap();
+        let listing = container(&pod, pod.directory.join("x"), "x".to_owned(), None, &mut Ignored::default()).unwrap();
         assert!(listing.is_gone && listing.files.is_empty());
     }
 }

@@ -3,6 +3,7 @@
 //! Either alone is enough in the end. [`listing`] reads directories, [`paths`] their names, [`watch`] wraps inotify; [`scanner`] is the thread
 //! that runs both and tells the workers. Files are never opened here, symlinks never followed below the root.
 
+pub(crate) mod docker;
 pub(crate) mod listing;
 pub(crate) mod paths;
 pub(crate) mod scanner;

@@ -30,6 +30,8 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 pub(crate) struct Scanner {
     pub(crate) root: PathBuf,
     pub(crate) selection: Selection,
+    /// Where links may lead to.
+    pub(crate) docker_root: Option<PathBuf>,
     pub(crate) scanning: Scanning,
 }
 
@@ -162,7 +164,13 @@ impl Running {
         let mut before = self.told.get(&path).cloned().unwrap_or_default();
         for attempt in 1.. {
             let mut ignored_here = Ignored::default();
-            let listing = listing::container(pod, directory.to_owned(), container.to_owned(), &mut ignored_here)?;
+            let listing = listing::container(
+                pod,
+                directory.to_owned(),
+                container.to_owned(),
+                self.scanner.docker_root.as_deref(),
+                &mut ignored_here,
+            )?;
             let now = listing.identities();
             if now == before || attempt == TRIES {
                 ignored.add(ignored_here);
@@ -187,7 +195,9 @@ impl Running {
             let directory = pod.directory.join(&container);
             self.told.remove(&path);
             // It may have come back, or be unreadable for now: the listing says.
-            if let Ok(listing) = listing::container(&pod, directory, container.clone(), &mut Ignored::default()) {
+            if let Ok(listing) =
+                listing::container(&pod, directory, container.clone(), self.scanner.docker_root.as_deref(), &mut Ignored::default())
+            {
                 if !listing.is_gone {
                     self.known.insert(path, (pod, container));
                 }

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use super::finding::Finding;
 use crate::config::Config;
 use crate::discover::listing::{self, Ignored};
+use crate::journal::readable_files;
 use crate::positions::lock::{DataDirLock, LockError};
 use crate::promtail::PromtailConfig;
 use crate::promtail::file_sd;
+use crate::promtail::journal::JournalConfig;
 use crate::promtail::targets::{discovered, judge};
+use crate::starting::docker_root;
 use crate::tail::file::open_regular;
 
 /// Watches and descriptors that others on the node need as well.
@@ -22,11 +25,29 @@ pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let mut found = Findings::default();
     match &config.promtail {
         Some(promtail) => found.jobs(promtail),
-        None => found.tree(&config.pods_dir),
+        None => found.tree(&config.pods_dir, docker_root(config).as_deref()),
     }
     found.all.push(data_dir(&config.data_dir));
     found.all.extend(limits(found.directories, found.files));
     found.all
+}
+
+/// Whether a job that reads the journal finds one.
+fn journal(job: &str, config: &JournalConfig) -> Finding {
+    const CHECK: &str = "journal";
+    match readable_files(config) {
+        Ok(0) => Finding::warning(
+            CHECK,
+            format!("job `{job}` finds no journal file"),
+            "mount the node's /var/log/journal and /run/log/journal, or set `journal.path`",
+        ),
+        Ok(files) => Finding::fine(CHECK, format!("job `{job}` reads {files} journal files")),
+        Err(evidence) => Finding::problem(
+            CHECK,
+            format!("job `{job}`: {evidence}"),
+            "run as root, or as a member of the group that may read the journal",
+        ),
+    }
 }
 
 #[derive(Default)]
@@ -37,7 +58,7 @@ struct Findings {
 }
 
 impl Findings {
-    fn tree(&mut self, root: &Path) {
+    fn tree(&mut self, root: &Path, docker_root: Option<&Path>) {
         let shown = root.display();
         let mut ignored = Ignored::default();
         // Listing treats a tree that is not there as an empty one.
@@ -55,7 +76,7 @@ impl Findings {
         for pod in &pods {
             for (directory, container) in listing::containers(pod, &mut ignored).unwrap_or_default() {
                 self.directories += 1;
-                match listing::container(pod, directory.clone(), container, &mut ignored) {
+                match listing::container(pod, directory.clone(), container, docker_root, &mut ignored) {
                     Ok(listing) => {
                         for file in listing.files {
                             self.files += 1;
@@ -82,6 +103,7 @@ impl Findings {
 
     fn jobs(&mut self, promtail: &PromtailConfig) {
         for job in &promtail.jobs {
+            self.all.extend(job.journal.as_ref().map(|config| journal(&job.name, config)));
             let mut labels: Vec<_> = job.static_groups.iter().flat_map(discovered).collect();
             labels.extend(file_sd::read(&job.target_files).iter().flat_map(discovered));
             for labels in labels {

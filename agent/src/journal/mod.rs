@@ -16,3 +16,16 @@ mod reader;
 mod source;
 
 pub(crate) use reader::{JournalJobs, JournalReader};
+
+use crate::promtail::journal::JournalConfig;
+
+/// How many files a job would read, or the first that cannot be read and why.
+pub(crate) fn readable_files(config: &JournalConfig) -> Result<usize, String> {
+    let files = directory::list(&directory::directories(config.path.as_deref()));
+    for listed in &files {
+        if let Err(error) = file::JournalFile::open(&listed.path) {
+            return Err(format!("cannot read `{}`: {error}", listed.path.display()));
+        }
+    }
+    Ok(files.len())
+}

@@ -24,6 +24,7 @@ pub use report::{Finding, Report};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::own_log::LogFormat;
 use crate::pipeline::CustomMetrics;
 use crate::pipeline::counters::DropCounters;
 use client::PromtailClient;
@@ -118,6 +119,10 @@ impl PromtailConfig {
     /// Whether `/reload` and a changed file bring a new configuration.
     pub fn enables_reload(&self) -> bool {
         self.server.enables_reload
+    }
+
+    pub(crate) fn log_format(&self) -> LogFormat {
+        self.server.log_format
     }
 
     pub fn log_level(&self) -> &str {

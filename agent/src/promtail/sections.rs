@@ -12,6 +12,7 @@ use super::report::Report;
 use super::shown::shown;
 use super::yaml::Node;
 use super::{PromtailConfig, jobs};
+use crate::own_log::LogFormat;
 use crate::pipeline::CustomMetrics;
 use crate::pipeline::build::Surroundings;
 
@@ -24,6 +25,7 @@ pub(crate) struct Server {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) path_prefix: String,
     pub(crate) log_level: String,
+    pub(crate) log_format: LogFormat,
     pub(crate) enables_reload: bool,
 }
 
@@ -54,8 +56,7 @@ pub(crate) struct Pace {
     pub(crate) poll_max: Option<Duration>,
 }
 
-const SERVER_WITHOUT_EFFECT: [&str; 37] = [
-    "log_format",
+const SERVER_WITHOUT_EFFECT: [&str; 36] = [
     "log_source_ips_enabled",
     "log_source_ips_full",
     "log_source_ips_header",
@@ -141,6 +142,7 @@ fn read_server(node: Option<&Node>, report: &mut Report) -> Server {
         listen: Some((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT).into()),
         path_prefix: String::new(),
         log_level: "info".to_owned(),
+        log_format: LogFormat::default(),
         enables_reload: false,
     };
     let Some(mut fields) = Fields::of(node.unwrap_or(empty()), "server", report) else { return server };
@@ -166,6 +168,11 @@ fn read_server(node: Option<&Node>, report: &mut Report) -> Server {
         } else {
             report.error(line, format!("`server.log_level`: `{level}` is none of debug, info, warn, error"));
         }
+    }
+    match fields.text("log_format", report).as_deref() {
+        None | Some("logfmt" | "") => {}
+        Some("json") => server.log_format = LogFormat::Json,
+        Some(other) => report.error(line, format!("`server.log_format`: `{other}` is none of logfmt, json")),
     }
     server.enables_reload = fields.boolean("enable_runtime_reload", report).unwrap_or(false);
     if let Some((line, _)) = fields.take_with_line("http_tls_config") {

@@ -11,6 +11,7 @@ use super::content::{decompressed_head, told_size};
 use super::file::{OpenError, TailFile};
 use super::fingerprint::Head;
 use super::reconcile::ReconcileContext;
+use crate::discover::docker;
 use crate::discover::listing::{ContainerListing, SeenFile};
 use crate::discover::paths::{FileRole, LogFileName};
 use crate::metrics::PossibleLoss;
@@ -152,12 +153,13 @@ fn best<'a>(
     is_elsewhere: impl Fn(&FileEntry) -> bool,
 ) -> Option<FileId> {
     let candidates = entries.filter(|(_, entry)| entry.fingerprint.matches(head.as_bytes()) && entry.instance.number == seen.name.instance);
-    let named = candidates.filter_map(|(id, entry)| Some((id, entry, LogFileName::parse(&entry.name)?)));
-    let fitting = named.filter(|(_, entry, name)| role_fits(&name.role, seen) && !is_elsewhere(entry));
-    fitting.max_by_key(|(_, entry, name)| (name.role == seen.name.role, entry.fingerprint.length)).map(|(id, ..)| id)
+    let role = |name: &str| LogFileName::parse(name).map(|name| name.role).or_else(|| docker::role(name));
+    let named = candidates.filter_map(|(id, entry)| Some((id, entry, role(&entry.name)?)));
+    let fitting = named.filter(|(_, entry, role)| role_fits(role, seen) && !is_elsewhere(entry));
+    fitting.max_by_key(|(_, entry, role)| (*role == seen.name.role, entry.fingerprint.length)).map(|(id, ..)| id)
 }
 
-/// The last known name of a file may be the one before its rotation.
+/// The last known name of a file may be the one before its rotation; docker's numbers change with every one.
 fn role_fits(role: &FileRole, seen: &SeenFile) -> bool {
-    *role == FileRole::Live || *role == seen.name.role
+    *role == FileRole::Live || *role == seen.name.role || docker::is_rotated(&seen.text)
 }

@@ -223,7 +223,7 @@ impl RecordReader<'_> {
         }
         self.counts.joined += 1;
         let keep = self.rules.kept_bytes();
-        let line = self.state.pending[record.stream.index()].get_or_insert_with(|| PendingLine::new(keep));
+        let line = self.state.pending[record.stream.index()].get_or_insert_with(|| Box::new(PendingLine::new(keep)));
         line.append(record.text, raw.unread, record.timestamp);
     }
 

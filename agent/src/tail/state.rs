@@ -24,7 +24,8 @@ pub(crate) struct LineState {
     pub(crate) stamps: StampGiver,
     /// Of the last record, for those that name none.
     pub(crate) last_stream: OutputStream,
-    pub(crate) pending: [Option<PendingLine>; 2],
+    /// Boxed, since mostly there is none.
+    pub(crate) pending: [Option<Box<PendingLine>>; 2],
     /// Where the clean point stands while something is pending.
     pub(crate) frozen: Option<CleanPoint>,
     /// Of a file whose lines go through stages; then the fields above but for `frozen` are not used.
@@ -74,7 +75,7 @@ impl LineState {
     }
 
     /// Takes the pending line of `stream`, and unfreezes the clean point if it was the last one.
-    pub(crate) fn take_pending(&mut self, stream: OutputStream) -> Option<PendingLine> {
+    pub(crate) fn take_pending(&mut self, stream: OutputStream) -> Option<Box<PendingLine>> {
         let line = self.pending[stream.index()].take();
         if !self.has_pending() {
             self.frozen = None;
@@ -92,7 +93,7 @@ mod tests {
         let mut state = LineState::at(&Progress::start(Some(7)));
         let frozen = CleanPoint { file: FileId(1), progress: state.progress_at(100) };
         state.frozen = Some(frozen.clone());
-        state.pending = [Some(PendingLine::new(10)), Some(PendingLine::new(10))];
+        state.pending = [Some(Box::new(PendingLine::new(10))), Some(Box::new(PendingLine::new(10)))];
         state.take_pending(OutputStream::Stdout);
         assert_eq!(state.frozen, Some(frozen));
         state.take_pending(OutputStream::Stderr);

@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -93,6 +94,8 @@ pub(crate) struct Worker {
     pub(crate) all_containers: Arc<AtomicUsize>,
     /// Text held for pending lines by all workers, in bytes.
     pub(crate) pending_bytes: Arc<AtomicUsize>,
+    /// Where links of the tree may lead to.
+    pub(crate) docker_root: Option<PathBuf>,
 }
 
 struct Running {
@@ -407,7 +410,7 @@ impl Running {
             let container = &mut self.containers[*index];
             let listing = match container.postponed.take() {
                 Some(listing) => Ok(*listing),
-                None => listing::again(&container.source, &container.path, &container.directory),
+                None => listing::again(&container.source, &container.path, &container.directory, self.worker.docker_root.as_deref()),
             };
             match listing {
                 Ok(listing) => self.take_listing(&listing),

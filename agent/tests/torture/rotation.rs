@@ -556,3 +556,67 @@ async fn drill_22_a_thousand_rotations_of_twenty_files() {
     agent.assert_balanced();
     agent.stop().await;
 }
+
+/// 15. Docker's own files behind the kubelet's link, `max-file` 3, compressed; the agent away for some of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_15_dockers_files_behind_links_are_read_over_their_rotation() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let docker = node.pods().with_file_name("docker");
+    let directory = docker.join("containers/abc");
+    std::fs::create_dir_all(&directory).unwrap();
+    let live = directory.join("abc-json.log");
+    let rotated = |number: u32, end: &str| directory.join(format!("abc-json.log.{number}{end}"));
+    let mut writer = Sequence::new(node.container("app"));
+    std::fs::remove_file(writer.container.live()).unwrap();
+    std::fs::write(&live, b"").unwrap();
+    std::os::unix::fs::symlink(&live, writer.container.live()).unwrap();
+    let write = |writer: &mut Sequence, count: usize| {
+        let mut file = OpenOptions::new().append(true).open(&live).unwrap();
+        for index in 0..count {
+            let stream = usize::from(index % 5 == 4);
+            let (record, line) = writer.next(stream);
+            let stamp = record.split(' ').next().unwrap();
+            let stream = ["stdout", "stderr"][stream];
+            // Every seventh line in two pieces.
+            let (head, tail) = if index % 7 == 0 { line.split_at(line.len() / 2) } else { ("", line.as_str()) };
+            if !head.is_empty() {
+                writeln!(file, "{{\"log\":\"{head}\",\"stream\":\"{stream}\",\"time\":\"{stamp}\"}}").unwrap();
+            }
+            writeln!(file, "{{\"log\":\"{tail}\\n\",\"stream\":\"{stream}\",\"time\":\"{stamp}\"}}").unwrap();
+        }
+    };
+    // As docker does it: numbers move up, the live file becomes the first, and is compressed.
+    let rotate = || {
+        std::fs::remove_file(rotated(2, ".gz")).ok();
+        std::fs::rename(rotated(1, ".gz"), rotated(2, ".gz")).ok();
+        std::fs::rename(&live, rotated(1, "")).unwrap();
+        std::fs::write(&live, b"").unwrap();
+        gzip(&rotated(1, ""));
+    };
+    let root = docker.display().to_string();
+    let start = || Program::start_with(&node, &recorder.url(), &["--docker-root", &root]);
+    let mut program = start();
+    for round in 0..6 {
+        write(&mut writer, 200);
+        let total = writer.total();
+        if round == 3 {
+            // One rotation is missed, in the middle of a file.
+            recorder.wait_for(total).await;
+            write(&mut writer, 50);
+            program.kill();
+            write(&mut writer, 50);
+            rotate();
+            program = start();
+        } else if round % 2 == 0 {
+            recorder.wait_for(total).await;
+        }
+        write(&mut writer, 20);
+        rotate();
+        pause(700).await;
+    }
+    write(&mut writer, 10);
+    recorder.wait_for(writer.total()).await;
+    pause(500).await;
+    assert_exact(&recorder, &[&writer]);
+    program.wait_for_metric("tailwater_agent_possible_loss_total{reason=\"rotated_away\"}", |count| count == 0.0).await;
+}
