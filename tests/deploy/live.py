@@ -128,13 +128,13 @@ class Stack(contextlib.ExitStack):
         self.wait_for(name, f"{url}/", **options)
         return url
 
-    def agent(self, push_url, values="filesystem", name="agent"):
+    def agent(self, push_url, values="filesystem", name="agent", flags=("--metadata-source=none",)):
         """Runs with the rendered agent.yaml on a made-up tree of pod logs; the URL."""
         port = free_port()
         config = self.folder / f"{name}.yaml"
         config.write_text(chart.find(values, "ConfigMap", "tailwater-agent")["data"]["agent.yaml"])
-        flags = [f"--config={config}", f"--push-url={push_url}", f"--listen=127.0.0.1:{port}", f"--pods-dir={self.pods}", f"--data-dir={self.folder / 'agent-data'}", "--metadata-source=none"]
-        self.start(name, [programs.program("tailwater-agent"), *flags], programs.clean_environment(NODE_NAME="node-a"))
+        own = [f"--config={config}", f"--push-url={push_url}", f"--listen=127.0.0.1:{port}", f"--pods-dir={self.pods}", f"--data-dir={self.folder / 'agent-data'}"]
+        self.start(name, [programs.program("tailwater-agent"), *own, *flags], programs.clean_environment(NODE_NAME="node-a"))
         url = f"http://127.0.0.1:{port}"
         self.wait_for(name, f"{url}/ready")
         return url

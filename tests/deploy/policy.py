@@ -11,7 +11,7 @@ SELECTOR_LABELS = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.
 HOST_PATHS = {"/var/log/pods": False, "/var/lib/tailwater-agent": True, "/run/promtail": False}
 MONITORS = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
 # Component → what its ServiceAccount may do: {(group, resource): verbs}.
-RIGHTS = {"tailwater:agent": {("", "pods"): {"get", "list", "watch"}, ("", "namespaces"): {"get", "list", "watch"}}}
+RIGHTS = {"tailwater:namespaces": {("", "namespaces"): {"list"}}, "tailwater:agent": {("", "pods"): {"list", "watch"}, ("", "namespaces"): {"list", "watch"}}}
 
 
 def problems(document):
@@ -83,8 +83,6 @@ def pod(document, metadata, spec):
             yield "the agent must say that it is root: log folders are open to root only"
     elif security.get("runAsNonRoot") is not True or not security.get("runAsUser"):
         yield "may run as root"
-    if not is_agent and spec.get("automountServiceAccountToken") is not False:
-        yield "is given a token of the Kubernetes API that it has no use for"
     if document["kind"] in ("Deployment", "DaemonSet", "StatefulSet") and not spec.get("serviceAccountName"):
         yield "runs as the namespace's default ServiceAccount"
     if spec.get("enableServiceLinks") is not False:
@@ -154,6 +152,14 @@ def together(documents):
             yield f"Deployment/{name}: neither replicas nor an autoscaler"
         elif (least > 1) != (name in budgets):
             yield f"Deployment/{name}: {least} replicas {'without' if least > 1 else 'with'} a PodDisruptionBudget"
+    bound = {subject["name"] for one in documents if one["kind"] in ("RoleBinding", "ClusterRoleBinding") for subject in one["subjects"]}
+    for document in documents:
+        for _, spec in chart.pod_specs(document):
+            has_token = spec.get("automountServiceAccountToken") is not False
+            if has_token and spec.get("serviceAccountName") not in bound:
+                yield f"{chart.identity(document)}: is given a token of the Kubernetes API that it has no use for"
+            if not has_token and spec.get("serviceAccountName") in bound:
+                yield f"{chart.identity(document)}: has rights at the Kubernetes API and no token"
     policies = {}
     for document in documents:
         if document["kind"] == "NetworkPolicy":

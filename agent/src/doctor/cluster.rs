@@ -69,7 +69,7 @@ async fn namespaces(client: &Client, is_promtail: bool) -> Option<Finding> {
 fn failed(what: &str, error: &kube::Error) -> Finding {
     match error {
         kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-            let advice = format!("give its service account a ClusterRole with get, list and watch on `{what}`");
+            let advice = format!("give its service account a ClusterRole with list and watch on `{what}`");
             Finding::problem(CHECK, format!("listing {what} is forbidden ({}): {}", status.code, status.message), advice)
         }
         other => {

@@ -1,0 +1,127 @@
+"""The programs against an API server: what they ask of it is what the chart allows them to ask, and its troubles lose nothing."""
+
+import copy
+import json
+import urllib.parse
+
+import pytest
+import yaml
+
+import chart
+import cluster
+import live
+import programs
+
+AGENT = "system:serviceaccount:monitoring:tailwater-agent"
+LISTS_AT_MOST = 12
+
+
+def pod(name, **labels):
+    return json.dumps({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop", "uid": f"uid-{name}", "labels": labels},
+        "spec": {"nodeName": "node-a", "containers": [{"name": "app", "image": "i"}]},
+        "status": {"containerStatuses": [{"name": "app", "image": "i", "imageID": "", "ready": True, "restartCount": 0, "containerID": f"containerd://{name}"}]},
+    })
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """An aggregator, an API server with what the chart renders, and an agent that uses it as the chart's service account."""
+    with live.Stack(tmp_path_factory.mktemp("cluster")) as stack:
+        rendered = yaml.safe_dump_all(chart.documents("filesystem"), sort_keys=False)
+        stack.kube = cluster.Cluster(stack, [{"token": "agent-token", "user": AGENT}], rendered)
+        stack.kube.apply("\n---\n".join([pod("first", app="storefront"), json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a"}})]))
+        stack.kube.apply(pod("elsewhere", app="other").replace("node-a", "node-b"))
+        stack.aggregator_url = stack.aggregator()
+        stack.write_lines(["line of first"], pod="shop_first_uid-first", container="app")
+        stack.agent_url = stack.agent(f"{stack.aggregator_url}/loki/api/v1/push", flags=[f"--kubeconfig={stack.kube.kubeconfig(AGENT)}", "--metadata-wait=1s"])
+        yield stack
+
+
+def arrives(stack, line, **labels):
+    """The line is stored with these labels."""
+    selector = "{" + ", ".join(f'{name}="{value}"' for name, value in {"namespace": "shop", **labels}.items()) + "}"
+    live.eventually(f"{line} {selector}", lambda: live.count(stack.aggregator_url, f"{selector} |= `{line}`") == 1)
+
+
+def allowed(role):
+    return {(verb, group, resource) for rule in role["rules"] for verb in rule["verbs"] for group in rule["apiGroups"] for resource in rule["resources"]}
+
+
+def role_problems(role, requests):
+    """What is asked and not allowed, and what is allowed and never asked."""
+    asked = {(one["verb"], one["group"], one["resource"]) for one in requests if one["resource"]}
+    yield from (f"asks and is not allowed: {what}" for what in sorted(asked - allowed(role)))
+    yield from (f"is allowed and never asks: {what}" for what in sorted(allowed(role) - asked))
+
+
+def test_labels_come_from_the_api_server(scene):
+    arrives(scene, "line of first", app="storefront", pod="first", job="shop/storefront")
+    uid = json.loads(scene.kube.ask("/api/v1/namespaces/shop", "admin")[1])["metadata"]["uid"]
+    assert live.count(scene.aggregator_url, f'{{namespace="shop"}} | namespace_uid="{uid}" | pod_uid="uid-first" | container_id="containerd://first"') == 1
+
+
+def test_the_agent_watches_its_node_and_of_namespaces_the_metadata_alone(scene):
+    live.eventually("both watches", lambda: {one["resource"] for one in scene.kube.requests(AGENT) if one["verb"] == "watch"} == {"pods", "namespaces"})
+    for one in scene.kube.requests(AGENT):
+        assert one["status"] != 403, one
+        if one["resource"] == "pods":
+            assert urllib.parse.parse_qs(one["query"])["fieldSelector"] == ["spec.nodeName=node-a"], one
+        if one["resource"] == "namespaces":
+            assert "as=PartialObjectMetadata" in one["accept"], one
+
+
+def test_the_agents_role_is_what_it_asks_for_neither_more_nor_less(scene):
+    doctor = [programs.program("tailwater-agent"), "doctor", f"--config={scene.folder / 'agent.yaml'}", f"--kubeconfig={scene.kube.kubeconfig(AGENT)}"]
+    told = chart.run(doctor, env=programs.clean_environment(NODE_NAME="node-a")).stdout
+    assert "pods of node `node-a` can be listed" in told and "namespaces can be listed" in told, told
+    role = chart.find("filesystem", "ClusterRole", "tailwater:agent")
+    requests = scene.kube.requests(AGENT)
+    assert list(role_problems(role, requests)) == []
+    wider, narrower = copy.deepcopy(role), copy.deepcopy(role)
+    wider["rules"][0]["resources"].append("secrets")
+    assert any("('list', '', 'secrets')" in problem for problem in role_problems(wider, requests))
+    narrower["rules"][0]["verbs"].remove("watch")
+    assert any("asks and is not allowed: ('watch', '', 'pods')" == problem for problem in role_problems(narrower, requests))
+
+
+TROUBLES = {
+    "cut": lambda kube: kube.order("watches/cut"),
+    "410": lambda kube: kube.order("history/forget"),
+    "429": lambda kube: (kube.fault(resource="pods", status=429, retry_after=1, times=2), kube.order("watches/cut")),
+    "500": lambda kube: (kube.fault(status=500, resource="namespaces", times=1), kube.order("watches/cut")),
+}
+
+
+def test_watches_that_break_are_taken_up_without_storms(scene):
+    kube = scene.kube
+    before = sum(one["verb"] == "list" for one in kube.requests(AGENT))
+    for trouble, make in TROUBLES.items():
+        make(kube)
+        kube.apply(pod(f"after-{trouble}", app=f"app-{trouble}"))
+        # The watch may be away for some seconds; what is read before it is back has the labels of its path.
+        live.eventually(f"the agent knows the pod after {trouble}", lambda: watches_both(kube))
+        scene.write_lines([f"line after {trouble}"], pod=f"shop_after-{trouble}_uid-after-{trouble}", container="app")
+        arrives(scene, f"line after {trouble}", app=f"app-{trouble}")
+    lists = sum(one["verb"] == "list" for one in kube.requests(AGENT)) - before
+    assert 2 <= lists <= LISTS_AT_MOST, lists
+
+
+def watches_both(kube):
+    """Whether the last request for each kind was a watch that was granted."""
+    last = {one["resource"]: one for one in kube.requests(AGENT)}
+    return all(last[resource]["verb"] == "watch" and last[resource]["status"] == 200 for resource in ("pods", "namespaces"))
+
+
+def test_lines_do_not_wait_for_ever_and_later_ones_have_the_late_metadata(scene):
+    where = {"pod": "shop_late_uid-late", "container": "app"}
+    scene.write_lines(["early line"], **where)
+    arrives(scene, "early line", app="late", pod="late")
+    scene.kube.apply(pod("late", app="told-late"))
+
+    def written():
+        scene.write_lines(["another line"], **where)
+        return live.count(scene.aggregator_url, '{namespace="shop", pod="late", app="told-late"}') > 0
+
+    live.eventually("full labels", written)
+    assert live.count(scene.aggregator_url, '{namespace="shop", pod="late"} |= "early line"') == 1
