@@ -10,7 +10,7 @@ use crate::config::key::{Key, Kind};
 use crate::config::load::{LoadError, load};
 use crate::config::merge::Merged;
 use crate::demo::DemoOptions;
-use crate::offline::{ExportOptions, FsckOptions, ImportOptions, arguments};
+use crate::offline::{BackupOptions, ExportOptions, FsckOptions, ImportOptions, arguments};
 
 /// What was asked for.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub enum Invocation {
     Fsck(FsckOptions),
     Export(ExportOptions),
     Import(ImportOptions),
+    Backup(BackupOptions),
 }
 
 /// Where the configuration comes from and what is to be done with it.
@@ -49,6 +50,9 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         Some(("fsck", matches)) => Ok(Invocation::Fsck(arguments::fsck_options(matches))),
         Some(("export", matches)) => Ok(Invocation::Export(arguments::export_options(matches))),
         Some(("import", matches)) => Ok(Invocation::Import(arguments::import_options(matches))),
+        Some(("backup", matches)) => {
+            Ok(Invocation::Backup(arguments::backup_options(matches).expect("clap requires one of the subcommands of `backup`")))
+        }
         _ => unreachable!("clap requires one of the subcommands above"),
     }
 }

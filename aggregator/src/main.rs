@@ -7,7 +7,7 @@ use tailwater_aggregator::cli::{self, ConfigSource, Invocation};
 use tailwater_aggregator::config::Config;
 use tailwater_aggregator::demo::DemoOptions;
 use tailwater_aggregator::logging::LogLevelControl;
-use tailwater_aggregator::offline::{self, FsckOptions, OfflineError, Verdict};
+use tailwater_aggregator::offline::{self, BackupAction, OfflineError, Verdict};
 use tailwater_aggregator::server::{Grace, Server};
 use tailwater_aggregator::{logging, panics, signals};
 
@@ -18,7 +18,11 @@ fn main() -> ExitCode {
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(Invocation::Serve(source)) => serve(&source),
         Ok(Invocation::Demo(options)) => demo(options),
-        Ok(Invocation::Fsck(options)) => return fsck(&options),
+        Ok(Invocation::Fsck(options)) => return checked(&options.source, offline::fsck(&options)),
+        Ok(Invocation::Backup(options)) if options.action == BackupAction::Verify => {
+            return checked(&options.source, offline::backup(&options));
+        }
+        Ok(Invocation::Backup(options)) => on_store(&options.source, offline::backup(&options)).map(drop),
         Ok(Invocation::Export(options)) => on_store(&options.source, offline::export(&options)).map(drop),
         Ok(Invocation::Import(options)) => on_store(&options.source, offline::import(&options)).map(drop),
         Err(error) => error.exit(),
@@ -61,9 +65,9 @@ fn configured(source: &ConfigSource) -> anyhow::Result<Option<(Config, LogLevelC
     Ok(Some((merged.config, log_level)))
 }
 
-/// Ends with 0 if the store is whole, 1 if anything is damaged, 2 if it could not be checked.
-fn fsck(options: &FsckOptions) -> ExitCode {
-    match on_store(&options.source, offline::fsck(options)) {
+/// Ends with 0 if the store or backup is whole, 1 if anything is damaged, 2 if it could not be checked.
+fn checked(source: &ConfigSource, check: impl Future<Output = Result<Verdict, OfflineError>>) -> ExitCode {
+    match on_store(source, check) {
         Ok(None | Some(Verdict::Whole)) => ExitCode::SUCCESS,
         Ok(Some(Verdict::Damaged)) => ExitCode::from(1),
         Err(error) => {

@@ -156,7 +156,8 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
     flush_metrics::register(&parts.ingester, &metrics);
     query_metrics::register(&parts.engine, &metrics);
     panics::register(&metrics);
-    compaction::register(&parts.catalog, parts.compaction.compactor(), &parts.peers, &metrics);
+    let quota = config.storage.quota_bytes.as_u64();
+    compaction::register(&parts.catalog, &parts.compaction, &parts.peers, &clock, quota, &metrics);
     retention::register(&parts.catalog, parts.compaction.compactor(), parts.compaction.retention(), &metrics);
     let limits = parts.retention.limits().clone();
     let memory = memory::limit(config.memory_limit);

@@ -1,22 +1,32 @@
 //! What is counted of the store and of the work on it, read when it is asked for.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::compact::Compactor;
+use tailwater_storage::entry::TenantId;
 
+use crate::clock::Clock;
+use crate::compaction::BackgroundWork;
+use crate::compaction::progress::CompactionProgress;
 use crate::metrics::Metrics;
 use crate::peers::Peers;
 
 struct StoreFigures {
     catalog: Arc<Catalog>,
     compactor: Compactor,
+    progress: Arc<CompactionProgress>,
     peers: Peers,
+    clock: Arc<dyn Clock>,
+    /// Stored bytes that are expected to be too many; 0: none.
+    quota: u64,
 }
 
 impl std::fmt::Debug for StoreFigures {
@@ -45,6 +55,7 @@ impl Collector for StoreFigures {
             ("tailwater_store_read_bytes", "Bytes read from the store for queries, footers and indexes", self.catalog.read_bytes()),
             ("tailwater_index_pages_asked", "Pages that text indexes were asked about", index.pages_asked()),
             ("tailwater_index_pages_excluded", "Pages that text indexes excluded", index.pages_excluded()),
+            ("tailwater_checksum_failures", "Reads of objects that found other bytes than were stored", self.catalog.checksum_failures()),
             ("tailwater_index_damaged", "Text indexes, or blocks of them, found damaged or unknown", index.damaged_parts()),
         ] {
             let counter = ConstCounter::new(value);
@@ -60,16 +71,80 @@ impl Collector for StoreFigures {
             ("tailwater_peers", "Replicas that are ready, this one among them", self.peers.ready() as u64),
             ("tailwater_cached_bytes", "Bytes of footers and text indexes in memory", self.catalog.cached_bytes()),
             ("tailwater_recent_bytes", "Bytes of recent rows in memory", self.catalog.recent_bytes() as u64),
+            (
+                "tailwater_manifest_version",
+                "Versions of all tenants' manifests, added up: rises with each commit",
+                self.manifest_versions(),
+            ),
+            ("tailwater_bucket_bytes", "Stored bytes of segments and data files, replaced ones included", self.bucket_bytes()),
         ] {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)?;
         }
+        self.encode_times(&mut encoder)?;
+        self.encode_requests(&mut encoder)?;
         self.encode_disk_cache(encoder)
     }
 }
 
 impl StoreFigures {
+    fn manifest_versions(&self) -> u64 {
+        self.catalog.tenants().iter().map(|tenant| self.catalog.manifest(tenant).version()).sum()
+    }
+
+    fn bucket_bytes(&self) -> u64 {
+        let mut segments = HashMap::new();
+        let mut bytes = 0;
+        for tenant in self.catalog.tenants() {
+            let manifest = self.catalog.manifest(&tenant);
+            bytes += manifest.files().map(|file| file.size).sum::<u64>() + manifest.retired().map(|retired| retired.size).sum::<u64>();
+            // One segment holds rows of several tenants.
+            segments.extend(self.catalog.segments(&tenant).iter().map(|part| (part.key().to_owned(), part.file().size)));
+        }
+        bytes + segments.values().sum::<u64>()
+    }
+
+    /// For how long segments have waited for a commit, at most since the last one; 0 while none waits.
+    fn manifest_age_seconds(&self) -> f64 {
+        let now = self.clock.now();
+        let waiting = |tenant: &TenantId| {
+            let oldest = self.catalog.segments(tenant).iter().filter_map(|part| part.file().flushed()).min()?;
+            Some(now - oldest.max(self.catalog.manifest(tenant).time()))
+        };
+        self.catalog.tenants().iter().filter_map(waiting).max().unwrap_or(0).max(0) as f64 / 1e9
+    }
+
+    fn encode_times(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut figures = vec![
+            ("tailwater_manifest_age_seconds", "How long segments have waited for a commit of their manifest", self.manifest_age_seconds()),
+            (
+                "tailwater_compaction_last_success_timestamp_seconds",
+                "When compaction last had nothing that failed",
+                self.progress.last_success_seconds(),
+            ),
+        ];
+        if self.quota > 0 {
+            figures.push(("tailwater_bucket_quota_bytes", "Stored bytes that the bucket has room for, as configured", self.quota as f64));
+        }
+        for (name, help, value) in figures {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        Ok(())
+    }
+
+    fn encode_requests(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help = "Requests to the object store, each attempt by itself";
+        let mut family = encoder.encode_descriptor("tailwater_object_store_requests", help, None, MetricType::Counter)?;
+        for (operation, outcome, count) in self.catalog.store().request_counters().all() {
+            let labels = [("op", operation.name()), ("outcome", outcome.name())];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     /// Figures of the cache on disk, where there is one.
     fn encode_disk_cache(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let Some(figures) = self.catalog.store().disk_cache_figures() else { return Ok(()) };
@@ -90,7 +165,14 @@ impl StoreFigures {
     }
 }
 
-/// Adds the metrics of what is stored.
-pub fn register(catalog: &Arc<Catalog>, compactor: &Compactor, peers: &Peers, metrics: &Metrics) {
-    metrics.register_collector(Box::new(StoreFigures { catalog: catalog.clone(), compactor: compactor.clone(), peers: peers.clone() }));
+/// Adds the metrics of what is stored. `quota`: stored bytes that the bucket has room for; 0: unknown.
+pub fn register(catalog: &Arc<Catalog>, work: &BackgroundWork, peers: &Peers, clock: &Arc<dyn Clock>, quota: u64, metrics: &Metrics) {
+    metrics.register_collector(Box::new(StoreFigures {
+        catalog: catalog.clone(),
+        compactor: work.compactor().clone(),
+        progress: work.progress().clone(),
+        peers: peers.clone(),
+        clock: clock.clone(),
+        quota,
+    }));
 }

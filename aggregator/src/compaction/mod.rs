@@ -4,8 +4,10 @@
 //! It has a thread of its own, so that it delays neither pushes nor queries. A failure is told once and tried again; nothing is lost by it.
 
 mod metrics;
+mod progress;
 mod task;
 mod troubles;
 
 pub use metrics::register;
+pub use progress::CompactionProgress;
 pub use task::{BackgroundWork, WorkOptions};

@@ -11,6 +11,7 @@ use tailwater_storage::entry::TenantId;
 use tailwater_storage::manifest::{self, CleanError, Clock, RetireDelays};
 use tokio_util::sync::CancellationToken;
 
+use crate::compaction::progress::CompactionProgress;
 use crate::compaction::troubles::Troubles;
 use crate::peers::Peers;
 use crate::retention::{RetentionProgress, RetentionRules, RetentionWork};
@@ -45,6 +46,7 @@ pub struct WorkOptions {
 pub struct BackgroundWork {
     compactor: Compactor,
     retention: Arc<RetentionProgress>,
+    progress: Arc<CompactionProgress>,
     stopping: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
@@ -59,7 +61,8 @@ impl BackgroundWork {
     ) -> std::io::Result<Self> {
         let compactor = Compactor::new(catalog.clone(), options.compaction.clone(), clock.clone());
         let retention = RetentionWork::new(catalog.clone(), compactor.clone(), rules, clock.clone(), options.size_budget);
-        let progress = retention.progress().clone();
+        let kept = retention.progress().clone();
+        let progress = Arc::new(CompactionProgress::default());
         let stopping = CancellationToken::new();
         let worker = Worker {
             catalog,
@@ -68,6 +71,7 @@ impl BackgroundWork {
             peers,
             options,
             clock,
+            progress: progress.clone(),
             stopping: stopping.clone(),
             cleaned: None,
             swept: None,
@@ -75,11 +79,16 @@ impl BackgroundWork {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("compactor".to_owned()).spawn(move || runtime.block_on(worker.run()))?;
-        Ok(Self { compactor, retention: progress, stopping, thread: Some(thread) })
+        Ok(Self { compactor, retention: kept, progress, stopping, thread: Some(thread) })
     }
 
     pub fn compactor(&self) -> &Compactor {
         &self.compactor
+    }
+
+    /// Whether compaction gets on.
+    pub fn progress(&self) -> &Arc<CompactionProgress> {
+        &self.progress
     }
 
     /// How far retention and deletion are.
@@ -135,6 +144,7 @@ struct Worker {
     peers: Peers,
     options: WorkOptions,
     clock: Clock,
+    progress: Arc<CompactionProgress>,
     stopping: CancellationToken,
     cleaned: Option<Instant>,
     swept: Option<Instant>,
@@ -167,12 +177,16 @@ impl Worker {
         for tenant in self.catalog.tenants() {
             did_any |= self.piece_for(&tenant).await;
         }
-        if !did_any {
-            self.retention.done();
-        }
         if self.owns(&Piece::FitSizes) {
             let fitted = self.retention.fit_sizes().await;
             self.troubles.note(Piece::FitSizes, fitted);
+        }
+        // What failed waits for its next attempt: that nothing was done then does not mean that all is done.
+        if !did_any && !self.troubles.any(|piece| matches!(piece, Piece::Retain(_) | Piece::FitSizes)) {
+            self.retention.done();
+        }
+        if !self.troubles.any(|piece| matches!(piece, Piece::Fold(_) | Piece::Merge(_))) {
+            self.progress.succeeded((self.clock)());
         }
         if self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_EVERY.min(self.options.retire.compacted)) {
             self.cleaned = Some(Instant::now());

@@ -28,6 +28,11 @@ impl<P: Hash + Eq + Display> Troubles<P> {
         self.failing.get(piece).is_some_and(|until| Instant::now() < *until)
     }
 
+    /// Whether any of these pieces failed when it was last tried.
+    pub(super) fn any(&self, is_meant: impl Fn(&P) -> bool) -> bool {
+        self.failing.keys().any(is_meant)
+    }
+
     /// Takes note of an outcome; a failure is `None`.
     pub(super) fn note<T>(&mut self, piece: P, outcome: Result<T, impl Display>) -> Option<T> {
         match outcome {
@@ -57,9 +62,10 @@ mod tests {
         let mut troubles = Troubles::new();
         assert_eq!(troubles.note("fold a", Err::<(), _>("no")), None);
         assert!(troubles.waits(&"fold a") && !troubles.waits(&"fold b"));
+        assert!(troubles.any(|piece| piece.starts_with("fold")) && !troubles.any(|piece| piece.starts_with("merge")));
         tokio::time::advance(PAUSE).await;
-        assert!(!troubles.waits(&"fold a"));
+        assert!(!troubles.waits(&"fold a") && troubles.any(|_| true), "it has not worked yet");
         assert_eq!(troubles.note("fold a", Ok::<_, String>(3)), Some(3));
-        assert!(!troubles.waits(&"fold a"));
+        assert!(!troubles.waits(&"fold a") && !troubles.any(|_| true));
     }
 }

@@ -170,13 +170,16 @@ pub struct Storage {
     pub kind: StorageKind,
     /// Keys of all objects begin with it.
     pub prefix: String,
+    /// Bytes that the bucket has room for; an alert looks ahead to them, nothing else does. 0: unknown.
+    pub quota_bytes: ByteSize,
     pub filesystem: Filesystem,
     pub s3: S3,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { kind: StorageKind::Filesystem, prefix: String::new(), filesystem: Filesystem::default(), s3: S3::default() }
+        let quota_bytes = ByteSize::bytes(0);
+        Self { kind: StorageKind::Filesystem, prefix: String::new(), quota_bytes, filesystem: Filesystem::default(), s3: S3::default() }
     }
 }
 

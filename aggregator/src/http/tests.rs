@@ -7,6 +7,7 @@ mod limits;
 mod portions;
 mod query_log;
 mod reloading;
+mod store_metrics;
 mod tenants;
 
 use axum::Router;

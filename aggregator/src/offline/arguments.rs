@@ -51,6 +51,28 @@ pub struct ImportOptions {
     pub input: PathBuf,
 }
 
+/// What `backup` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackupAction {
+    Create,
+    List,
+    Verify,
+    Restore,
+}
+
+/// What `backup` was told.
+#[derive(Debug)]
+pub struct BackupOptions {
+    pub source: ConfigSource,
+    pub action: BackupAction,
+    /// The URL of a folder or bucket with backups.
+    pub place: String,
+    /// `None`: the newest.
+    pub id: Option<String>,
+    /// The list as JSON.
+    pub json: bool,
+}
+
 const NDJSON: &str = "ndjson";
 const PARQUET: &str = "parquet";
 
@@ -62,8 +84,8 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
-/// `fsck`, `export` and `import`.
-pub(crate) fn commands() -> [Command; 3] {
+/// `fsck`, `export`, `import` and `backup`.
+pub(crate) fn commands() -> [Command; 4] {
     let fsck = Command::new("fsck")
         .about("Verifies every object of a store, while no server works on it; ends with 0 (whole), 1 (damage) or 2 (could not run)")
         .arg(text("tenant", "TENANT", "Only this tenant's files and manifest; segments are everybody's"))
@@ -95,7 +117,27 @@ pub(crate) fn commands() -> [Command; 3] {
                 .required(true)
                 .help("NDJSON or Parquet, told apart by how it begins, or - for NDJSON from standard input"),
         );
-    [fsck, export, import].map(with_config)
+    let [fsck, export, import] = [fsck, export, import].map(with_config);
+    [fsck, export, import, backup()]
+}
+
+fn backup() -> Command {
+    let place = || {
+        text("to", "URL", "Where backups are: /folder, s3://bucket/prefix, or https://server/bucket/prefix").alias("from").required(true)
+    };
+    let id = || text("id", "BACKUP", "Which one; without it, the newest");
+    let create =
+        Command::new("create").about("Copies what is new into a backup, while servers go on; what was acknowledged before is in it");
+    let list = Command::new("list").about("Tells which backups there are").arg(switch("json", "As JSON"));
+    let verify =
+        Command::new("verify").about("Reads every checksum of a backup; ends with 0 (whole), 1 (damage) or 2 (could not run)").arg(id());
+    let restore =
+        Command::new("restore").about("Makes the configured store, which must be empty, from a backup; no server may work on it").arg(id());
+    Command::new("backup")
+        .about("Makes, lists, checks and restores backups of a store")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([create, list, verify, restore].map(|command| with_config(command.arg(place()))))
 }
 
 fn format_argument() -> Arg {
@@ -139,6 +181,22 @@ pub(crate) fn export_options(matches: &ArgMatches) -> ExportOptions {
         format,
         out: path(matches, "out"),
     }
+}
+
+/// `None` without one of its subcommands.
+pub(crate) fn backup_options(matches: &ArgMatches) -> Option<BackupOptions> {
+    let (name, matches) = matches.subcommand()?;
+    let action = match name {
+        "create" => BackupAction::Create,
+        "list" => BackupAction::List,
+        "verify" => BackupAction::Verify,
+        "restore" => BackupAction::Restore,
+        _ => return None,
+    };
+    let place = given(matches, "to").expect("the argument is required");
+    let id = matches!(action, BackupAction::Verify | BackupAction::Restore).then(|| given(matches, "id")).flatten();
+    let json = action == BackupAction::List && matches.get_flag("json");
+    Some(BackupOptions { source: config_source(matches), action, place, id, json })
 }
 
 pub(crate) fn import_options(matches: &ArgMatches) -> ImportOptions {

@@ -60,12 +60,12 @@ async fn rebuild(opened: &Opened, tenant: &TenantId, skip_damaged: bool) -> Resu
     Ok(fsck::rebuild(&opened.store, tenant, &opened.author, opened.manifest_clock(), &options, show).await?)
 }
 
-fn show(progress: &Progress, at: FsckProgress) {
+pub(super) fn show(progress: &Progress, at: FsckProgress) {
     let detail = || format!("{} of {} objects, {} of {}", at.done, at.total, mebibytes(at.bytes_done), mebibytes(at.bytes_total));
     progress.set(at.bytes_done, Some(at.bytes_total), detail);
 }
 
-fn tell(output: &mut impl Write, rebuilt: &[Rebuilt], report: &Report) -> io::Result<()> {
+pub(super) fn tell(output: &mut impl Write, rebuilt: &[Rebuilt], report: &Report) -> io::Result<()> {
     for of_tenant in rebuilt {
         let Rebuilt { tenant, version, files, rows, merged, redundant, requests, skipped } = of_tenant;
         writeln!(

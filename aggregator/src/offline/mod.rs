@@ -1,12 +1,13 @@
-//! Commands that work on a store by themselves, while no server does: `fsck`, `export`, `import`.
+//! Commands that work on a store by themselves, while no server does: `fsck`, `export`, `import`; and `backup`, which may work beside servers.
 //!
 //! ```text
-//! arguments → the configuration of `serve` → store → tailwater_storage::{fsck, transfer} → report on standard output
-//!                                                    progress on standard error: a bar on a terminal, a line every 5 s elsewhere
+//! arguments → the configuration of `serve` → store → tailwater_storage::{fsck, transfer, backup} → report on standard output
+//!                                                            progress on standard error: a bar on a terminal, a line every 5 s elsewhere
 //! ```
-//! Nothing is changed but by `import` and by `fsck --rebuild`; nothing is ever deleted here.
+//! Nothing is changed but by `import`, by `fsck --rebuild` and by `backup restore`; nothing is ever deleted here.
 
 pub mod arguments;
+mod backup;
 mod derive;
 mod export;
 mod fsck;
@@ -16,6 +17,7 @@ mod progress;
 
 use std::io;
 
+use tailwater_storage::backup::BackupError;
 use tailwater_storage::cluster::ClusterError;
 use tailwater_storage::compact::CompactError;
 use tailwater_storage::error::ReadError;
@@ -27,7 +29,8 @@ use crate::config::load::LoadError;
 use crate::ingest::buffer::PushFailed;
 use crate::retention::PolicyError;
 
-pub use arguments::{ExportOptions, FsckOptions, ImportOptions};
+pub use arguments::{BackupAction, BackupOptions, ExportOptions, FsckOptions, ImportOptions};
+pub use backup::backup;
 pub use export::export;
 pub use fsck::{Verdict, fsck};
 pub use import::import;
@@ -69,6 +72,14 @@ pub enum OfflineError {
     File { path: String, source: io::Error },
     #[error("Parquet cannot be read from standard input: name a file")]
     ParquetInput,
+    #[error("`{url}` is no place for backups: give /folder, s3://bucket/prefix, or https://server/bucket/prefix of an S3 server")]
+    BackupPlace { url: String },
+    #[error("there is no backup at `{place}`: make one with `backup create`")]
+    NoBackup { place: String },
+    #[error("there is no backup `{id}` at `{place}`: `backup list` tells which there are")]
+    UnknownBackup { id: String, place: String },
+    #[error(transparent)]
+    Backup(Box<BackupError>),
     #[error("cannot write the report: {0}")]
     Output(#[from] io::Error),
     #[error("reading the input failed: {0}")]

@@ -5,6 +5,7 @@
 //!       → identity (each entry once) → compact (segments and files become fewer files)
 //! ```
 
+pub mod backup;
 pub mod catalog;
 pub mod cluster;
 pub mod compact;

@@ -61,7 +61,7 @@ impl Surface {
     }
 
     /// Waits until background work has made a metric at least this.
-    async fn eventually(&self, metric: &str, least: f64) {
+    pub(super) async fn eventually(&self, metric: &str, least: f64) {
         let begun = Instant::now();
         loop {
             let metrics = self.get("/metrics", &[]).await.text;

@@ -94,6 +94,7 @@ pub struct Catalog {
     caches: Caches,
     index_counters: IndexCounters,
     read_bytes: AtomicU64,
+    checksum_failures: AtomicU64,
 }
 
 /// What a listed segment turned out to be.
@@ -129,6 +130,7 @@ impl Catalog {
             caches: Caches::new(budget),
             index_counters: IndexCounters::default(),
             read_bytes: AtomicU64::new(0),
+            checksum_failures: AtomicU64::new(0),
         }
     }
 
@@ -338,7 +340,11 @@ impl Catalog {
     /// Looks for a newer manifest version of a tenant.
     pub async fn refresh(&self, tenant: &TenantId) -> Result<(), ReadError> {
         let tenant = self.tenant(tenant);
-        tenant.log.load().await.map_err(read_error)?;
+        let loaded = tenant.log.load().await;
+        if matches!(loaded, Err(LoadError::Damaged { .. })) {
+            self.checksum_failures.fetch_add(1, Ordering::Relaxed);
+        }
+        loaded.map_err(read_error)?;
         self.show(&tenant);
         Ok(())
     }
@@ -411,6 +417,20 @@ impl Catalog {
         self.read_bytes.load(Ordering::Relaxed)
     }
 
+    /// Reads that found other bytes than were stored.
+    pub fn checksum_failures(&self) -> u64 {
+        self.checksum_failures.load(Ordering::Relaxed)
+    }
+
+    /// Counts a file that does not check.
+    fn unread(&self, key: &str, error: FileError) -> ReadError {
+        let error = ReadError::file(key, error);
+        if error.is_damage() {
+            self.checksum_failures.fetch_add(1, Ordering::Relaxed);
+        }
+        error
+    }
+
     /// Fetches the wanted columns of some pages of a part, from memory, the cache on disk or the store; decodes nothing.
     pub async fn fetch(&self, part: &Part, pages: impl IntoIterator<Item = usize> + Clone, wanted: Wanted) -> Result<Pages, ReadError> {
         if let Some(rows) = part.recent() {
@@ -418,7 +438,7 @@ impl Catalog {
         }
         let plan = FetchPlan::new(&part.file().footer, part.row_group(), pages, wanted);
         let fetched = self.ranges(part.file(), Content::Rows, &plan.ranges).await?;
-        Ok(Pages::Stored(plan.fetched(fetched).map_err(|error| ReadError::file(part.key(), error))?))
+        Ok(Pages::Stored(plan.fetched(fetched).map_err(|error| self.unread(part.key(), error))?))
     }
 
     /// The same for who reads a part once and for all: it is not worth a place in the cache on disk.
@@ -434,7 +454,7 @@ impl Catalog {
         let plan = FetchPlan::new(&part.file().footer, part.row_group(), pages, wanted);
         let fetched = self.store.ranges(part.key(), &plan.ranges).await?;
         self.read_bytes.fetch_add(plan.bytes(), Ordering::Relaxed);
-        Ok(Pages::Stored(plan.fetched(fetched).map_err(|error| ReadError::file(part.key(), error))?))
+        Ok(Pages::Stored(plan.fetched(fetched).map_err(|error| self.unread(part.key(), error))?))
     }
 
     async fn ranges(&self, file: &OpenFile, content: Content, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
@@ -454,7 +474,7 @@ impl Catalog {
             let range = size.saturating_sub(length)..size;
             let (tail, from_store) = self.store.cached_ranges((key, size), Content::Index, std::slice::from_ref(&range)).await?;
             self.read_bytes.fetch_add(from_store, Ordering::Relaxed);
-            match parse_tail(tail.first().unwrap_or(&Bytes::new()), size).map_err(|error| ReadError::file(key, error))? {
+            match parse_tail(tail.first().unwrap_or(&Bytes::new()), size).map_err(|error| self.unread(key, error))? {
                 Tail::Footer(file) => return Ok(file.footer),
                 Tail::NeedBytes(needed) => length = needed,
             }

@@ -7,9 +7,11 @@
 
 mod coalesce;
 mod contended;
+mod counted;
 mod day;
 mod disk;
 mod folder;
+mod only;
 mod open;
 pub mod paths;
 mod probe;
@@ -27,6 +29,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 pub use contended::Contended;
+pub use counted::{RequestCounters, StoreOperation, StoreOutcome};
 pub use day::{Day, DayError};
 pub use disk::{CacheFolderError, Content, DiskCache, DiskCacheFigures};
 pub use open::{OpenError, S3Options, StoreOptions, open};
@@ -35,6 +38,7 @@ pub use upload::Upload;
 
 use crate::error::ReadError;
 use crate::store::coalesce::coalesce;
+use crate::store::counted::Counted;
 use crate::store::retry::Attempts;
 
 /// Requests of one read that are under way at a time.
@@ -46,6 +50,7 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
     disk_cache: Option<DiskCache>,
+    requests: Arc<RequestCounters>,
 }
 
 /// What became of a create-only put.
@@ -67,7 +72,13 @@ pub struct CreateError {
 
 impl Store {
     pub fn new(objects: Arc<dyn ObjectStore>, prefix: &str) -> Self {
-        Self { objects, prefix: Path::from(prefix), disk_cache: None }
+        let requests = Arc::<RequestCounters>::default();
+        Self { objects: Arc::new(Counted::new(objects, requests.clone())), prefix: Path::from(prefix), disk_cache: None, requests }
+    }
+
+    /// Requests to the object store so far.
+    pub fn request_counters(&self) -> &RequestCounters {
+        &self.requests
     }
 
     /// The same store, with what [`Self::cached_ranges`] reads kept on a local disk.
