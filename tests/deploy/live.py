@@ -99,7 +99,7 @@ class Stack(contextlib.ExitStack):
         arguments = chart.find(values, "Deployment", "tailwater-aggregator")["spec"]["template"]["spec"]["containers"][0]["args"]
         arguments = [argument.replace("/etc/tailwater/aggregator.yaml", str(config)) for argument in arguments]
         if not flags:
-            flags = [f"--storage-filesystem-path={self.folder / 'store'}"]
+            flags = [f"--storage-filesystem-path={self.folder / 'store'}", "--storage-quota-bytes=1TiB"]
         self.start(name, [programs.program("tailwater-aggregator"), *arguments, f"--listen=127.0.0.1:{port}", *flags], environment)
         url = f"http://127.0.0.1:{port}"
         self.wait_for(name, f"{url}/ready")

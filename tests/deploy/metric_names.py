@@ -35,13 +35,19 @@ def of_programs():
         for suffix in re.findall(r'format!\("\{prefix\}(_[a-z_]+)"\)', text):
             names.add(f"tailwater{suffix}")
     for text in code_of("agent/src"):
-        names |= set(re.findall(r'"(promtail_[a-z0-9_]+)"', text))
+        names |= {base(name) for name in re.findall(r'"(promtail_[a-z0-9_]+)"', text)}
         # Those that are written out as text.
         names |= {base(name) for name in re.findall(r"\b(tailwater_agent_[a-z0-9_]+)", text)}
-    registry = (chart.REPOSITORY / "agent/src/metrics.rs").read_text().split("#[cfg(test)]")[0]
-    names |= {f"tailwater_agent_{name}" for name in re.findall(r'registry\.register\(\s*"([a-z0-9_]+)"', registry)}
-    names |= {f"tailwater_agent_{name}" for name in re.findall(r'\("([a-z0-9_]+)", "[^"]+", &self\.', registry)}
+        names |= set(registered(text))
     return names
+
+
+def registered(text):
+    """Names that a source of the agent gives to a registry: under the prefix of the function that makes one, else under Promtail's."""
+    first, *others = re.split(r'with_prefix\("([a-z_]+)"\)', text)
+    for prefix, part in [("promtail", first), *zip(others[::2], others[1::2])]:
+        yield from (f"{prefix}_{name}" for name in re.findall(r'registry\.register\(\s*"([a-z0-9_]+)"', part))
+        yield from (f"{prefix}_{name}" for name in re.findall(r'\("([a-z0-9_]+)", "[^"]+", &self\.', part))
 
 
 def base(name):

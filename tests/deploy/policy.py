@@ -10,8 +10,14 @@ SELECTOR_LABELS = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.
 # Host folders, and whether they may be written.
 HOST_PATHS = {"/var/log/pods": False, "/var/lib/tailwater-agent": True, "/run/promtail": False}
 MONITORS = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
-# Component → what its ServiceAccount may do: {(group, resource): verbs}.
-RIGHTS = {"tailwater:namespaces": {("", "namespaces"): {"list"}}, "tailwater:agent": {("", "pods"): {"list", "watch"}, ("", "namespaces"): {"list", "watch"}}}
+# What the agent's ServiceAccount may do: {(group, resource): verbs}.
+OF_AGENT = {("", "pods"): {"list", "watch"}, ("", "namespaces"): {"list", "watch"}}
+# Role → what it may grant, one of these.
+RIGHTS = {
+    "tailwater:namespaces": [{("", "namespaces"): {"list"}}],
+    "tailwater:agent": [OF_AGENT, {**OF_AGENT, ("", "events"): {"list", "watch"}}],
+    "tailwater-agent-events": [{("coordination.k8s.io", "leases"): {"get", "create", "update"}}],
+}
 
 
 def problems(document):
@@ -29,7 +35,7 @@ def labels(document):
     missing = LABELS - set(metadata.get("labels", {}))
     if missing:
         yield f"labels are missing: {', '.join(sorted(missing))}"
-    if document["kind"] not in ("ClusterRole", "ClusterRoleBinding", "PriorityClass") and not metadata.get("namespace"):
+    if document["kind"] not in ("ClusterRole", "ClusterRoleBinding", "PriorityClass", "APIService") and not metadata.get("namespace"):
         yield "names no namespace"
     selector = document.get("spec", {}).get("selector") if isinstance(document.get("spec"), dict) else None
     if isinstance(selector, dict) and document["kind"] in ("Deployment", "DaemonSet", "StatefulSet", "PodDisruptionBudget"):
@@ -49,8 +55,8 @@ def rights(document):
         for group in rule.get("apiGroups", []):
             for resource in rule["resources"]:
                 given.setdefault((group, resource), set()).update(rule["verbs"])
-    allowed = RIGHTS.get(document["metadata"]["name"], {})
-    if given != allowed:
+    allowed = RIGHTS.get(document["metadata"]["name"], [{}])
+    if given not in allowed:
         yield f"grants {given}, the program needs {allowed}"
 
 

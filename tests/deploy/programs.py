@@ -23,10 +23,11 @@ def program(name):
 def keys_of(name):
     """Keys of a program's configuration, dotted, as its source lists them."""
     file, pattern = {
-        "tailwater-agent": ("agent/src/config/keys.rs", r'path: "([a-z0-9_.\[\]]+)"'),
+        "tailwater-agent": ("agent/src/config/*keys.rs", r'path: "([a-z0-9_.\[\]]+)"'),
         "tailwater-aggregator": ("aggregator/src/config/key.rs", r'key\("([a-z0-9_.]+)", Kind::'),
     }[name]
-    found = set(re.findall(pattern, (chart.REPOSITORY / file).read_text().split("#[cfg(test)]")[0]))
+    texts = [path.read_text().split("#[cfg(test)]")[0] for path in chart.REPOSITORY.glob(file)]
+    found = {key for text in texts for key in re.findall(pattern, text)}
     assert len(found) > 20, f"{file} lists its keys in another way"
     return found
 

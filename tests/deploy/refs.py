@@ -4,6 +4,8 @@ import chart
 
 # Secrets that the values files name and a person makes beforehand.
 BROUGHT = {("Secret", name) for name in ("tailwater-s3", "logs-users", "logs-tls", "tailwater-agent-config", "gateway-tls", "clients-ca", "push-token", "tailwater-minio", "cloudflared")}
+# What every cluster has.
+BROUGHT |= {("ClusterRole", "system:auth-delegator")}
 BROUGHT |= {("PersistentVolumeClaim", "tailwater-store"), ("PriorityClass", "system-node-critical")}
 
 
@@ -14,6 +16,7 @@ def problems(documents, brought=BROUGHT):
         if one["kind"] in ("ConfigMap", "Secret"):
             keys[one["kind"], one["metadata"]["name"]] = set(one.get("data", {})) | set(one.get("stringData", {}))
     pods = [(document, metadata["labels"], spec) for document in documents for metadata, spec in chart.pod_specs(document)]
+    known |= {("Secret", one["spec"]["secretName"]) for one in documents if one["kind"] == "Certificate"}
     seen = set()
     for document in documents:
         key = (document["kind"], document["metadata"].get("namespace"), document["metadata"]["name"])
@@ -61,6 +64,8 @@ def of_document(document, known, keys, pods):
         for subject in document["subjects"]:
             if (subject["kind"], subject["name"]) not in known:
                 yield f"its subject {subject['name']} is not there"
+    if kind == "APIService":
+        yield from service_port(spec["service"], known, document)
     if kind == "Ingress":
         for rule in spec["rules"]:
             for path in rule["http"]["paths"]:

@@ -85,7 +85,7 @@ def agent_check(data, folder):
     [(file, text)] = data.items()
     (folder / file).write_text(text)
     flag = {"agent.yaml": "--config", "promtail.yaml": "--promtail-config"}[file]
-    return chart.run([programs.program("tailwater-agent"), flag, folder / file, "--check-config"], env=programs.clean_environment(NODE_NAME="n"))
+    return chart.run([programs.program("tailwater-agent"), flag, folder / file, "--check-config"], env=programs.clean_environment(NODE_NAME="n", KUBERNETES_SERVICE_HOST="10.0.0.1"))
 
 
 @pytest.mark.parametrize("name", AGENTS)

@@ -40,6 +40,16 @@ def test_base_and_minio_are_what_the_chart_renders():
         assert text == outcome.stdout
 
 
+def test_the_overlay_of_rights_is_what_the_chart_renders(tmp_path):
+    copy = tmp_path / "deploy"
+    shutil.copytree(chart.DEPLOY, copy)
+    outcome = chart.run(["bash", copy / "kustomize/render"], env={**os.environ, "HELM": chart.tool("helm")})
+    assert outcome.returncode == 0, outcome.stderr
+    for file in ("rights.yaml", "changes.yaml"):
+        path = f"kustomize/overlays/rbac-api/{file}"
+        assert (copy / path).read_text() == (chart.DEPLOY / path).read_text(), f"{path} differs: run deploy/kustomize/render"
+
+
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_overlays_are_valid_and_within_the_policy(name, tmp_path):
     documents = built(name, tmp_path)
@@ -47,7 +57,7 @@ def test_overlays_are_valid_and_within_the_policy(name, tmp_path):
     ours = [one for one in documents if one["kind"] != "Secret"]
     found += [problem for one in ours for problem in policy.problems(one)]
     found += policy.together(documents)
-    brought = refs.BROUGHT if name == "no-prometheus-operator" else set()
+    brought = refs.BROUGHT if name in ("no-prometheus-operator", "rbac-api") else set()
     found += refs.problems(documents, brought)
     assert not found, "\n".join(found)
 

@@ -69,6 +69,10 @@ TABLE = [
     ("default", AGGREGATOR, AGGREGATOR, 3100, False),
     ("filesystem", AGGREGATOR, INTERNET, 443, False),
     ("minimal", STRANGER, AGGREGATOR, 3100, True),
+    ("rbac-api", AGGREGATOR, API_SERVER, 443, True),
+    ("rbac-api", AGGREGATOR, INTERNET, 6443, False),
+    ("default", API_SERVER, AGGREGATOR, 3100, False),
+    ("rbac-api", GATEWAY, API_SERVER, 443, False),
 ]
 
 

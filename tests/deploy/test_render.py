@@ -95,7 +95,7 @@ REFUSED = [
     ("apiserver.enabled=true", "apiserver"),
     ("canary.enabled=true", "canary"),
     ("ui.enabled=true", "ui"),
-    ("auth.mode=kubernetes", "mode"),
+    ("auth.mode=ldap", "mode"),
     ("storage.type=gcs", "type"),
     ("storage.s3.sse=aws:kms", "sse"),
     ("gateway.nginxConfig.clientMaxBodySize=lots", "clientMaxBodySize"),
@@ -140,7 +140,7 @@ def test_what_cannot_work_is_refused_in_a_sentence(values, words):
     assert outcome.returncode != 0 and words in outcome.stderr, outcome.stderr
 
 
-GOLDENS = {"default": "dev", "ha": "high availability", "compat": "swap", "minimal": "minimal", "basic-auth": "who may read", "tenants": "tenants"}
+GOLDENS = {"default": "dev", "ha": "high availability", "compat": "swap", "minimal": "minimal", "basic-auth": "who may read", "tenants": "tenants", "rbac-api": "rights by Kubernetes"}
 
 
 @pytest.mark.parametrize("name", GOLDENS)

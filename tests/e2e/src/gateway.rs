@@ -68,6 +68,8 @@ impl GatewayVariables {
             ("GATEWAY_SERVER", &nothing),
             ("GATEWAY_TENANT", &nothing),
             ("GATEWAY_PUSH", &nothing),
+            ("GATEWAY_READ", &nothing),
+            ("GATEWAY_ACCESS", &"\"\"".to_owned()),
             ("GATEWAY_LOCATION", &nothing),
         ] {
             let variable = format!("${{{name}}}");

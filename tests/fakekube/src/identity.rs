@@ -11,7 +11,7 @@ pub(crate) const MASTERS: &str = "system:masters";
 pub(crate) const AUTHENTICATED: &str = "system:authenticated";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
 const ANONYMOUS: &str = "system:anonymous";
-const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+pub(crate) const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
 /// Someone who may ask, as one entry of the users file. A service account is `system:serviceaccount:NAMESPACE:NAME`; its groups follow from that.
 #[derive(Debug, Clone, Deserialize)]

@@ -205,7 +205,7 @@ impl FakeKube {
             "apiVersion": "v1", "kind": "Config", "current-context": current,
             "clusters": [{"name": "fakekube", "cluster": {"server": self.url(), "certificate-authority-data": authority}}],
             "users": each(|one| json!({"name": one.user, "user": {"token": one.token}})),
-            "contexts": each(|one| json!({"name": one.user, "context": {"cluster": "fakekube", "user": one.user}})),
+            "contexts": each(context),
         });
         format!("{config:#}\n")
     }
@@ -222,6 +222,16 @@ impl FakeKube {
         files.push((folder.join("url"), self.url()));
         files.iter().try_for_each(|(path, text)| std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display())))
     }
+}
+
+/// A service account works in its own namespace.
+fn context(known: &TokenUser) -> Value {
+    let namespace = known
+        .user
+        .strip_prefix(identity::SERVICE_ACCOUNT)
+        .and_then(|rest| rest.split_once(':'))
+        .map_or("default", |(namespace, _)| namespace);
+    json!({"name": known.user, "context": {"cluster": "fakekube", "user": known.user, "namespace": namespace}})
 }
 
 fn file_name(user: &str) -> String {

@@ -96,6 +96,76 @@ insecure: {{ .insecure }}
 {{- end }}
 {{- end }}
 
+{{/* Variables with the bucket's keys */}}
+{{- define "tailwater.s3Env" -}}
+{{- $secret := include "tailwater.s3Secret" . }}
+{{- $keys := .Values.storage.s3 }}
+{{- if .Values.minio.enabled }}
+{{- $keys = dict "accessKeyKey" "AWS_ACCESS_KEY_ID" "secretKeyKey" "AWS_SECRET_ACCESS_KEY" }}
+{{- end -}}
+- name: AWS_ACCESS_KEY_ID
+  valueFrom:
+    secretKeyRef:
+      name: {{ $secret }}
+      key: {{ $keys.accessKeyKey }}
+- name: AWS_SECRET_ACCESS_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ $secret }}
+      key: {{ $keys.secretKeyKey }}
+{{- with $keys.sessionTokenKey }}
+- name: AWS_SESSION_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ $secret }}
+      key: {{ . }}
+      optional: true
+{{- end }}
+{{- end }}
+
+{{/* Rules of a NetworkPolicy: the way to the bucket */}}
+{{- define "tailwater.bucketEgress" -}}
+{{- if (and .Values.minio.enabled .Values.aggregator.enabled) }}
+- to:
+    - podSelector:
+        matchLabels:
+          {{- include "tailwater.selector" (dict "root" . "component" "minio") | nindent 10 }}
+  ports:
+    - port: 9000
+{{- else if eq .Values.storage.type "s3" }}
+{{- $endpoint := urlParse .Values.storage.s3.endpoint }}
+{{- $port := trimPrefix ":" (regexFind ":[0-9]+$" ($endpoint.host | default "")) | default (ternary "80" "443" (eq ($endpoint.scheme | default "") "http")) }}
+- to:
+    {{- range .Values.networkPolicy.egressS3Cidrs }}
+    - ipBlock:
+        cidr: {{ . }}
+    {{- end }}
+    {{- if or (contains ".svc" ($endpoint.host | default "")) (and $endpoint.host (not (contains "." $endpoint.host))) }}
+    # The endpoint is a Service: its pods, wherever they are.
+    - namespaceSelector: {}
+    {{- end }}
+  ports:
+    {{- range (.Values.networkPolicy.egressS3Ports | default (list $port)) }}
+    - port: {{ . }}
+    {{- end }}
+{{- if not .Values.storage.s3.existingSecret }}
+# Where ambient credentials come from: the instance's metadata, the node's identity agent, the token service.
+- to:
+    - ipBlock:
+        cidr: 169.254.169.254/32
+    - ipBlock:
+        cidr: 169.254.170.23/32
+  ports:
+    - port: 80
+- to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+  ports:
+    - port: 443
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "tailwater.hasOperator" -}}
 {{- if or .Values.monitoring.force (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") }}true{{ end }}
 {{- end }}

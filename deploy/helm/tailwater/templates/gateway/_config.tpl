@@ -1,3 +1,16 @@
+{{- define "tailwater.authzLocation" -}}
+location = /internal/authz {
+    internal;
+    proxy_pass_request_body off;
+    proxy_set_header Content-Length "";
+    proxy_set_header Connection "";
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Tailwater-Access "";
+    proxy_next_upstream error http_502 http_503 non_idempotent;
+    proxy_read_timeout 10s;
+    proxy_pass http://aggregator;
+}
+{{- end }}
 {{/* nginx.conf: the template of deploy/gateway with its variables filled in */}}
 {{- define "tailwater.nginxConfig" -}}
 {{- $gateway := .Values.gateway }}
@@ -19,6 +32,15 @@
 {{- $server = append $server "ssl_certificate /etc/nginx/tls/tls.crt;\nssl_certificate_key /etc/nginx/tls/tls.key;\nssl_protocols TLSv1.2 TLSv1.3;" }}
 {{- end }}
 {{- $push := "" }}
+{{- $read := "" }}
+{{- $access := "\"\"" }}
+{{- if eq .Values.auth.mode "kubernetes" }}
+{{- /* Whose token it is: the aggregator says so in a header that it has signed. The token itself goes no further. */}}
+{{- $server = append $server (include "tailwater.authzLocation" . | trim) }}
+{{- $tenant = "proxy_set_header Authorization \"\";" }}
+{{- $access = "$tailwater_access" }}
+{{- $read = "auth_request /internal/authz;\nauth_request_set $tailwater_access $upstream_http_x_tailwater_access;" }}
+{{- end }}
 {{- if $gateway.tls.clientCaSecret }}
 {{- $server = append $server "ssl_client_certificate /etc/nginx/client-ca/ca.crt;\nssl_verify_client optional;" }}
 {{- end }}
@@ -41,6 +63,8 @@
   | replace "${GATEWAY_LOG_ALL}" (ternary "1" "0" $gateway.verboseLogging)
   | replace "${GATEWAY_TMP}" "/tmp"
   | replace "${GATEWAY_TENANT}" $tenant
+  | replace "${GATEWAY_ACCESS}" $access
+  | replace "${GATEWAY_READ}" ($read | indent 12 | trim)
   | replace "${GATEWAY_PUSH}" $push
   | replace "${GATEWAY_LOCATION}" (trim $gateway.nginxConfig.locationSnippet | indent 12 | trim)
   | replace "${GATEWAY_SERVER}" (join "\n" $server | indent 8 | trim)
