@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::NonEmptyStringValueParser, value_parser};
 
+use crate::apiserver::{ApiserverOptions, TlsFiles};
 use crate::config::key::{Key, Kind};
 use crate::config::load::{LoadError, load};
 use crate::config::merge::Merged;
@@ -21,6 +22,7 @@ pub enum Invocation {
     Export(ExportOptions),
     Import(ImportOptions),
     Backup(BackupOptions),
+    Apiserver(ApiserverOptions),
 }
 
 /// Where the configuration comes from and what is to be done with it.
@@ -53,6 +55,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         Some(("backup", matches)) => {
             Ok(Invocation::Backup(arguments::backup_options(matches).expect("clap requires one of the subcommands of `backup`")))
         }
+        Some(("apiserver", matches)) => Ok(Invocation::Apiserver(apiserver_options(matches))),
         _ => unreachable!("clap requires one of the subcommands above"),
     }
 }
@@ -65,7 +68,47 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(with_config(Command::new("serve").about("Runs the aggregator")))
         .subcommand(demo())
+        .subcommand(with_config(apiserver()))
         .subcommands(arguments::commands())
+}
+
+fn apiserver() -> Command {
+    let file = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("FILE").required(true).value_parser(value_parser!(PathBuf)).help(help)
+    };
+    Command::new("apiserver")
+        .about("Serves the reading API as a part of the Kubernetes API, logs.tailwater.io/v1")
+        .arg(
+            Arg::new("address")
+                .long("address")
+                .value_name("ADDRESS")
+                .value_parser(value_parser!(SocketAddr))
+                .default_value("0.0.0.0:8443")
+                .help("Address of the HTTPS server"),
+        )
+        .arg(
+            Arg::new("aggregator")
+                .long("aggregator")
+                .value_name("URL")
+                .default_value("http://tailwater-aggregator:3100")
+                .help("Where the aggregator answers"),
+        )
+        .arg(file("tls-certificate", "The server's certificate chain (PEM), read for each connection"))
+        .arg(file("tls-key", "Its key (PEM)"))
+        .arg(Arg::new("audit").long("audit").action(ArgAction::SetTrue).help("Write a line to the log for each read"))
+}
+
+fn apiserver_options(matches: &ArgMatches) -> ApiserverOptions {
+    let given = "the argument is required or has a default";
+    let file = |name: &str| matches.get_one::<PathBuf>(name).cloned().expect(given);
+    ApiserverOptions {
+        source: config_source(matches),
+        address: matches.get_one::<SocketAddr>("address").copied().expect(given),
+        aggregator: matches.get_one::<String>("aggregator").cloned().expect(given),
+        tls: TlsFiles { certificate: file("tls-certificate"), key: file("tls-key") },
+        is_audited: matches.get_flag("audit"),
+        lifetimes: Default::default(),
+    }
 }
 
 fn demo() -> Command {
@@ -180,6 +223,19 @@ mod tests {
         for refused in ["fsck --skip-damaged", "export", "export --out x --format csv", "import"] {
             assert!(parsed(&format!("tailwater-aggregator {refused}")).is_err(), "{refused}");
         }
+    }
+
+    #[test]
+    fn the_apiserver_takes_its_own_flags_beside_those_of_the_configuration() {
+        let parsed = parse("tailwater-aggregator apiserver --tls-certificate c --tls-key k --audit --storage-prefix=p".split(' '));
+        match parsed.expect("arguments") {
+            Invocation::Apiserver(options) => {
+                assert_eq!((options.address.port(), options.aggregator.as_str()), (8443, "http://tailwater-aggregator:3100"));
+                assert!(options.is_audited && options.source.flags.len() == 1 && options.tls.key == *"k");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(parse(["tailwater-aggregator", "apiserver"]).is_err(), "without a certificate");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod access;
+pub mod apiserver;
 pub mod cli;
 pub mod clock;
 pub mod compaction;

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use tailwater_aggregator::apiserver::{Apiserver, ApiserverOptions};
 use tailwater_aggregator::cli::{self, ConfigSource, Invocation};
 use tailwater_aggregator::config::Config;
 use tailwater_aggregator::demo::DemoOptions;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
             return checked(&options.source, offline::backup(&options));
         }
         Ok(Invocation::Backup(options)) => on_store(&options.source, offline::backup(&options)).map(drop),
+        Ok(Invocation::Apiserver(options)) => apiserver(&options),
         Ok(Invocation::Export(options)) => on_store(&options.source, offline::export(&options)).map(drop),
         Ok(Invocation::Import(options)) => on_store(&options.source, offline::import(&options)).map(drop),
         Err(error) => error.exit(),
@@ -45,6 +47,12 @@ fn serve(source: &ConfigSource) -> anyhow::Result<()> {
         tokio::spawn(server.limits_reload(source.clone(), config).run());
         Ok(server.run(signals::stop()?, Grace::CLUSTER).await?)
     })
+}
+
+fn apiserver(options: &ApiserverOptions) -> anyhow::Result<()> {
+    let Some((config, _)) = configured(&options.source)? else { return Ok(()) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async { Ok(Apiserver::start(options, &config).await?.run(signals::stop()?).await?) })
 }
 
 /// The configuration, with our own log begun; `None` if it was only asked for.

@@ -77,6 +77,11 @@ impl Cluster {
         }
     }
 
+    /// Reads the store's, if an aggregator has begun it.
+    pub async fn read(store: &Store) -> Result<Option<Self>, ClusterError> {
+        store.get(paths::CLUSTER).await?.map(|bytes| Self::parse(&bytes)).transpose()
+    }
+
     pub fn peer_key(&self) -> &PeerKey {
         &self.peer_key
     }

@@ -1,0 +1,134 @@
+//! What a path stands for: one of the aggregator's reading endpoints, or the log of a pod. Pure; whatever is neither is nothing.
+
+use crate::access::routes::RouteNeeds;
+use crate::apiserver::discovery::ROOT;
+
+/// What is read, and the namespace that it is confined to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// `None`: all that the caller may read.
+    pub(super) namespace: Option<String>,
+    /// Below the namespace or the version, escaped as it came.
+    pub(super) path: String,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An endpoint of the aggregator.
+    Endpoint,
+    /// One that is followed over a WebSocket.
+    Tail,
+    /// The log of a pod as text.
+    PodLog { pod: String },
+}
+
+impl Target {
+    /// Of a path as it was sent, without its query.
+    pub(super) fn of(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix(ROOT)?;
+        let (namespace, path) = match rest.strip_prefix("/namespaces/") {
+            Some(rest) => {
+                let (namespace, _) = rest.split_once('/')?;
+                (Some(namespace.to_owned()).filter(|name| is_name(name))?.into(), &rest[namespace.len()..])
+            }
+            None => (None, rest),
+        };
+        let kind = match (&namespace, pod_of(path)) {
+            (Some(_), Some(pod)) => Kind::PodLog { pod: pod.to_owned() },
+            _ => match RouteNeeds::of(&pattern(path)?) {
+                RouteNeeds::LiveLogs => Kind::Tail,
+                RouteNeeds::Logs => Kind::Endpoint,
+                RouteNeeds::Nothing | RouteNeeds::Identity | RouteNeeds::Everything => return None,
+            },
+        };
+        Some(Self { namespace, path: path.to_owned(), kind })
+    }
+}
+
+/// The pod whose log a path stands for.
+fn pod_of(path: &str) -> Option<&str> {
+    let pod = path.strip_prefix("/pods/")?.strip_suffix("/log")?;
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    (!pod.is_empty() && pod.len() <= 253 && pod.bytes().all(is_part) && !pod.starts_with('.')).then_some(pod)
+}
+
+/// The route that a path of Loki's API has.
+fn pattern(path: &str) -> Option<String> {
+    let rest = path.strip_prefix("/loki/api/v1/")?;
+    let parts: Vec<&str> = rest.split('/').collect();
+    if parts.iter().any(|part| part.is_empty() || matches!(*part, "." | "..")) {
+        return None;
+    }
+    match parts.as_slice() {
+        [kind @ ("label" | "detected_field"), _, "values"] => Some(format!("/loki/api/v1/{kind}/{{name}}/values")),
+        // Escapes have no place in the names of endpoints.
+        _ if rest.contains(['%', '{']) => None,
+        _ => Some(path.to_owned()),
+    }
+}
+
+/// Whether a text can be the name of a namespace.
+fn is_name(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.len() <= 63 && text.bytes().all(is_part) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(path: &str) -> Option<(Option<String>, String, Kind)> {
+        Target::of(&format!("/apis/logs.tailwater.io/v1{path}")).map(|target| (target.namespace, target.path, target.kind))
+    }
+
+    #[test]
+    fn reading_endpoints_are_reached_within_a_namespace_or_everywhere() {
+        let owned = |namespace: Option<&str>, path: &str, kind| Some((namespace.map(str::to_owned), path.to_owned(), kind));
+        let pod = |pod: &str| Kind::PodLog { pod: pod.to_owned() };
+        for (path, expected) in [
+            ("/loki/api/v1/query_range", owned(None, "/loki/api/v1/query_range", Kind::Endpoint)),
+            ("/namespaces/a/pods/web-1.x/log", owned(Some("a"), "/pods/web-1.x/log", pod("web-1.x"))),
+            ("/namespaces/a/loki/api/v1/query", owned(Some("a"), "/loki/api/v1/query", Kind::Endpoint)),
+            ("/namespaces/a/loki/api/v1/tail", owned(Some("a"), "/loki/api/v1/tail", Kind::Tail)),
+            ("/namespaces/a-1/loki/api/v1/label/pod%2Fx/values", owned(Some("a-1"), "/loki/api/v1/label/pod%2Fx/values", Kind::Endpoint)),
+            ("/namespaces/a/loki/api/v1/index/volume_range", owned(Some("a"), "/loki/api/v1/index/volume_range", Kind::Endpoint)),
+        ] {
+            assert_eq!(of(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_reached() {
+        for path in [
+            "",
+            "/",
+            "/loki/api/v1/push",
+            "/loki/api/v1/delete",
+            "/loki/api/v1/rules",
+            "/namespaces/a/loki/api/v1/delete",
+            "/namespaces/a/../b/loki/api/v1/query",
+            "/namespaces/a/loki/api/v1/../../../config",
+            "/namespaces/a/loki/api/v1/%2e%2e/query",
+            "/namespaces/a%2fb/loki/api/v1/query",
+            "/namespaces/../loki/api/v1/query",
+            "/namespaces//loki/api/v1/query",
+            "/namespaces/A/loki/api/v1/query",
+            "/namespaces/a/config",
+            "/namespaces/a//loki/api/v1/query",
+            "/namespaces/a/loki/api/v1/label/{name}/values/x",
+            "/namespaces/a/loki/api/v1/label/../values",
+            "/namespaces/a/loki/api/v1/query%2frange",
+            "/namespaces/a/loki/api/v1/query/",
+            "/pods/p/log",
+            "/namespaces/a/pods/p",
+            "/namespaces/a/pods//log",
+            "/namespaces/a/pods/../log",
+            "/namespaces/a/pods/a/b/log",
+            "/namespaces/a/pods/a%22/log",
+        ] {
+            assert_eq!(of(path), None, "{path}");
+        }
+        assert_eq!(Target::of("/loki/api/v1/query"), None);
+    }
+}
