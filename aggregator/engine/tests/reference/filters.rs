@@ -139,6 +139,7 @@ pub(crate) fn seconds(text: &str) -> Option<f64> {
     amounts(text)?.into_iter().map(|(number, name)| Some(number * unit(name)?)).sum()
 }
 
+/// Whole bytes.
 pub(crate) fn bytes(text: &str) -> Option<f64> {
     let amounts = amounts(text)?;
     let [(number, unit)] = amounts[..] else { return None };
@@ -150,5 +151,5 @@ pub(crate) fn bytes(text: &str) -> Option<f64> {
         "mib" => 1024.0 * 1024.0,
         _ => return None,
     };
-    Some(number * factor)
+    Some((number * factor).trunc())
 }
