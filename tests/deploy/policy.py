@@ -14,8 +14,9 @@ MONITORS = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
 OF_AGENT = {("", "pods"): {"list", "watch"}, ("", "namespaces"): {"list", "watch"}}
 # Role → what it may grant, one of these.
 RIGHTS = {
+    "tailwater:api-access": [{("logs.tailwater.io", resource): {"get", "list", "watch", "create"} for resource in ("pods", "pods/log", "loki/v1")}],
     "tailwater:namespaces": [{("", "namespaces"): {"list"}}],
-    "tailwater:agent": [OF_AGENT, {**OF_AGENT, ("", "events"): {"list", "watch"}}],
+    "tailwater:agent": [OF_AGENT, {**OF_AGENT, ("events.k8s.io", "events"): {"list", "watch"}}],
     "tailwater-agent-events": [{("coordination.k8s.io", "leases"): {"get", "create", "update"}}],
 }
 

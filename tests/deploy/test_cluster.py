@@ -1,6 +1,7 @@
 """The programs against an API server: what they ask of it is what the chart allows them to ask, and its troubles lose nothing."""
 
 import copy
+import datetime
 import json
 import urllib.parse
 
@@ -34,7 +35,7 @@ def scene(tmp_path_factory):
         stack.kube.apply(pod("elsewhere", app="other").replace("node-a", "node-b"))
         stack.aggregator_url = stack.aggregator()
         stack.write_lines(["line of first"], pod="shop_first_uid-first", container="app")
-        stack.agent_url = stack.agent(f"{stack.aggregator_url}/loki/api/v1/push", flags=[f"--kubeconfig={stack.kube.kubeconfig(AGENT)}", "--metadata-wait=1s"])
+        stack.agent_url = stack.agent(f"{stack.aggregator_url}/loki/api/v1/push", flags=[f"--kubeconfig={stack.kube.kubeconfig(AGENT)}", "--metadata-wait=4s"])
         yield stack
 
 
@@ -97,20 +98,26 @@ def test_watches_that_break_are_taken_up_without_storms(scene):
     kube = scene.kube
     before = sum(one["verb"] == "list" for one in kube.requests(AGENT))
     for trouble, make in TROUBLES.items():
+        granted = watches(kube)
         make(kube)
         kube.apply(pod(f"after-{trouble}", app=f"app-{trouble}"))
         # The watch may be away for some seconds; what is read before it is back has the labels of its path.
-        live.eventually(f"the agent knows the pod after {trouble}", lambda: watches_both(kube))
+        live.eventually(f"the agent watches again after {trouble}", lambda: watches_again(kube, granted))
         scene.write_lines([f"line after {trouble}"], pod=f"shop_after-{trouble}_uid-after-{trouble}", container="app")
         arrives(scene, f"line after {trouble}", app=f"app-{trouble}")
     lists = sum(one["verb"] == "list" for one in kube.requests(AGENT)) - before
     assert 2 <= lists <= LISTS_AT_MOST, lists
 
 
-def watches_both(kube):
-    """Whether the last request for each kind was a watch that was granted."""
-    last = {one["resource"]: one for one in kube.requests(AGENT)}
-    return all(last[resource]["verb"] == "watch" and last[resource]["status"] == 200 for resource in ("pods", "namespaces"))
+def watches(kube):
+    """How many watches of each kind were granted."""
+    granted = [one["resource"] for one in kube.requests(AGENT) if one["verb"] == "watch" and one["status"] == 200]
+    return {resource: granted.count(resource) for resource in ("pods", "namespaces")}
+
+
+def watches_again(kube, before):
+    """Whether both kinds have a watch that was granted since."""
+    return all(count > before[resource] for resource, count in watches(kube).items())
 
 
 def test_lines_do_not_wait_for_ever_and_later_ones_have_the_late_metadata(scene):
@@ -125,3 +132,16 @@ def test_lines_do_not_wait_for_ever_and_later_ones_have_the_late_metadata(scene)
 
     live.eventually("full labels", written)
     assert live.count(scene.aggregator_url, '{namespace="shop", pod="late"} |= "early line"') == 1
+
+
+def test_events_are_sent_with_the_rights_that_the_chart_gives(tmp_path):
+    with live.Stack(tmp_path) as stack:
+        rendered = yaml.safe_dump_all(chart.documents("rbac-api"), sort_keys=False)
+        event = {"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e", "namespace": "shop"}, "regarding": {"kind": "Pod", "name": "p", "namespace": "shop"}, "reason": "Pulled", "note": "image pulled", "type": "Normal", "eventTime": datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")}
+        stack.kube = cluster.Cluster(stack, [{"token": "agent-token", "user": AGENT}], f"{rendered}\n---\n{json.dumps(event)}")
+        aggregator = stack.aggregator()
+        stack.agent(f"{aggregator}/loki/api/v1/push", values="rbac-api", flags=[f"--kubeconfig={stack.kube.kubeconfig(AGENT)}"])
+        rules = [rule for kind, name in (("ClusterRole", "tailwater:agent"), ("Role", "tailwater-agent-events")) for rule in chart.find("rbac-api", kind, name)["rules"]]
+        live.eventually("everything is asked", lambda: not list(role_problems({"rules": rules}, stack.kube.requests(AGENT))))
+        assert not [one for one in stack.kube.requests(AGENT) if one["status"] == 403]
+        live.eventually("the event is a line", lambda: live.count(aggregator, '{namespace="shop"} |= "image pulled"') == 1)

@@ -14,7 +14,7 @@ def other(name, namespace):
     return Peer((("app.kubernetes.io/name", name),), namespace)
 
 
-AGENT, GATEWAY, AGGREGATOR, MINIO, SETUP, TEST = map(ours, ("agent", "gateway", "aggregator", "minio", "minio-setup", "test"))
+AGENT, GATEWAY, AGGREGATOR, APISERVER, MINIO, SETUP, TEST = map(ours, ("agent", "gateway", "aggregator", "apiserver", "minio", "minio-setup", "test"))
 PROMETHEUS, GRAFANA, HEADLAMP, PROMTAIL = other("prometheus", "monitoring"), other("grafana", "monitoring"), other("headlamp", "headlamp"), other("promtail", "logging")
 TUNNEL, STRANGER, DNS = other("cloudflared", "monitoring"), other("shop", "default"), other("kube-dns", "kube-system")
 STRANGER_HERE = other("shop", "monitoring")
@@ -73,6 +73,13 @@ TABLE = [
     ("rbac-api", AGGREGATOR, INTERNET, 6443, False),
     ("default", API_SERVER, AGGREGATOR, 3100, False),
     ("rbac-api", GATEWAY, API_SERVER, 443, False),
+    ("rbac-api", API_SERVER, APISERVER, 8443, True),
+    ("rbac-api", INTERNET, APISERVER, 8443, False),
+    ("rbac-api", STRANGER, APISERVER, 8443, False),
+    ("rbac-api", APISERVER, AGGREGATOR, 3100, True),
+    ("rbac-api", APISERVER, API_SERVER, 6443, True),
+    ("rbac-api", APISERVER, Peer(address="203.0.113.9"), 443, True),
+    ("rbac-api", APISERVER, GATEWAY, 8080, False),
 ]
 
 

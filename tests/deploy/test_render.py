@@ -92,7 +92,7 @@ REFUSED = [
     ("aggregator.image.tag=latest", "tag"),
     ("aggregator.ruler.enabled=true", "ruler"),
     ("aggregator.cache.diskBytes=5Gi", "cache"),
-    ("apiserver.enabled=true", "apiserver"),
+    ("apiserver.tls.secret=x", "secret"),
     ("canary.enabled=true", "canary"),
     ("ui.enabled=true", "ui"),
     ("auth.mode=ldap", "mode"),
@@ -129,6 +129,8 @@ SENTENCES = [
     (["storage.s3.bucket=b", "gateway.tls.existingSecret=t"], "private CA"),
     (["storage.s3.bucket=b", "gateway.tls.mtls=push", "agent.enabled=false"], "clientCaSecret"),
     (["storage.s3.bucket=b", "compat.lokiServices=true", "gateway.enabled=false"], "lead to the gateway"),
+    (["storage.s3.bucket=b", "apiserver.enabled=true"], "apiserver.tls.certManagerIssuer"),
+    (["storage.type=filesystem", "storage.filesystem.hostPath=/x", "apiserver.enabled=true"], "key from the bucket"),
     (["aggregator.enabled=false"], "nothing to pass requests on to"),
     (["aggregator.enabled=false", "gateway.enabled=false"], "no receiver"),
 ]

@@ -42,7 +42,7 @@ pub(crate) const CLUSTER_ROLES: &Resource = &RESOURCES[7];
 pub(crate) const CLUSTER_ROLE_BINDINGS: &Resource = &RESOURCES[8];
 pub(crate) const API_SERVICES: &Resource = &RESOURCES[9];
 
-pub(crate) static RESOURCES: [Resource; 17] = [
+pub(crate) static RESOURCES: [Resource; 18] = [
     Resource {
         short_names: &["po"],
         fields: &[
@@ -84,6 +84,7 @@ pub(crate) static RESOURCES: [Resource; 17] = [
         ..kept("", "events", "Event", true)
     },
     Resource { short_names: &["sa"], ..kept("", "serviceaccounts", "ServiceAccount", true) },
+    kept("events.k8s.io", "events", "Event", true),
     kept("coordination.k8s.io", "leases", "Lease", true),
     review("authentication.k8s.io", "tokenreviews", "TokenReview"),
     review("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),

@@ -123,6 +123,10 @@ insecure: {{ .insecure }}
 {{- end }}
 {{- end }}
 
+{{- define "tailwater.apiserverSecret" -}}
+{{ .Values.apiserver.tls.existingSecret | default "tailwater-apiserver-tls" }}
+{{- end }}
+
 {{/* Rules of a NetworkPolicy: the way to the bucket */}}
 {{- define "tailwater.bucketEgress" -}}
 {{- if (and .Values.minio.enabled .Values.aggregator.enabled) }}
