@@ -75,30 +75,43 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let (metadata, now) = (event.metadata(), Instant::now());
-        let admitted = self.kinds.lock().entry(metadata.callsite()).or_insert_with(|| Kind::new(now)).admit(now);
+        let now = Instant::now();
+        let admitted = self.kinds.lock().entry(event.metadata().callsite()).or_insert_with(|| Kind::new(now)).admit(now);
         let Some(left_out) = admitted else { return Ok(()) };
-        let mut line = Line { text: String::new(), format: self.format };
-        line.add("ts", &Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
-        line.add("level", &metadata.level().as_str().to_ascii_lowercase());
-        line.add("target", metadata.target());
-        event.record(&mut line);
+        let mut line = Line::of(event, self.format);
         if left_out > 0 {
             line.add("suppressed", &left_out.to_string());
         }
-        match self.format {
-            LogFormat::Logfmt => writeln!(writer, "{}", line.text),
-            LogFormat::Json => writeln!(writer, "{{{}}}", line.text),
-        }
+        line.write(&mut writer)
     }
 }
 
-struct Line {
+/// A line of a program's own log; the aggregator writes its own with it too.
+#[derive(Debug)]
+pub struct Line {
     text: String,
     format: LogFormat,
 }
 
 impl Line {
+    /// When, how bad, where, and what an event says.
+    pub fn of(event: &Event<'_>, format: LogFormat) -> Self {
+        let mut line = Self { text: String::new(), format };
+        line.add("ts", &Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
+        line.add("level", &event.metadata().level().as_str().to_ascii_lowercase());
+        line.add("target", event.metadata().target());
+        event.record(&mut line);
+        line
+    }
+
+    /// Writes it with its end.
+    pub fn write(self, writer: &mut impl fmt::Write) -> fmt::Result {
+        match self.format {
+            LogFormat::Logfmt => writeln!(writer, "{}", self.text),
+            LogFormat::Json => writeln!(writer, "{{{}}}", self.text),
+        }
+    }
+
     fn add(&mut self, name: &str, value: &str) {
         let name = if name == "message" { "msg" } else { name };
         let is_first = self.text.is_empty();
@@ -144,6 +157,19 @@ mod tests {
             line.add("label", "a\nlevel=error");
             assert_eq!(line.text, expected);
         }
+    }
+
+    #[test]
+    fn users_texts_cannot_forge_lines() {
+        let mut logfmt = Line { text: String::new(), format: LogFormat::Logfmt };
+        logfmt.add("message", "flush failed");
+        logfmt.add("key", "seg/01/2");
+        logfmt.add("label", "a\nlevel=error");
+        assert_eq!(logfmt.text, r#"msg="flush failed" key=seg/01/2 label="a\nlevel=error""#);
+        let mut json = Line { text: String::new(), format: LogFormat::Json };
+        json.add("message", "a\"b\n");
+        json.add("n", "1");
+        assert_eq!(json.text, r#""msg":"a\"b\n","n":"1""#);
     }
 
     #[test]

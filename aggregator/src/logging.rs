@@ -1,13 +1,12 @@
 //! Our own log, on standard error, as logfmt or JSON, with a level that can be changed while running.
 //!
-//! Values are quoted and escaped wherever they hold more than plain characters: what users send cannot forge lines.
+//! Lines are written as the agent writes its own: what users send cannot forge them.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
-use tracing::field::{Field, Visit};
+use tailwater_agent::own_log::{self, Line};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::FmtContext;
@@ -45,7 +44,7 @@ impl LogLevelControl {
 /// Begins to log. To be called once.
 pub fn start(level: LogLevel, format: LogFormat) -> LogLevelControl {
     let (filter, handle) = reload::Layer::new(filter_of(level));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(Lines { format });
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(Lines { format: line_format(format) });
     tracing_subscriber::registry().with(filter).with(lines).init();
     LogLevelControl::new(level, move |level| {
         if let Err(error) = handle.reload(filter_of(level)) {
@@ -64,9 +63,16 @@ fn filter_of(level: LogLevel) -> LevelFilter {
     }
 }
 
+fn line_format(format: LogFormat) -> own_log::LogFormat {
+    match format {
+        LogFormat::Logfmt => own_log::LogFormat::Logfmt,
+        LogFormat::Json => own_log::LogFormat::Json,
+    }
+}
+
 /// One event, one line.
 struct Lines {
-    format: LogFormat,
+    format: own_log::LogFormat,
 }
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -75,74 +81,13 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let metadata = event.metadata();
-        let mut line = Line { text: String::new(), format: self.format };
-        line.add("ts", &Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
-        line.add("level", &metadata.level().as_str().to_ascii_lowercase());
-        line.add("target", metadata.target());
-        event.record(&mut line);
-        match self.format {
-            LogFormat::Logfmt => writeln!(writer, "{}", line.text),
-            LogFormat::Json => writeln!(writer, "{{{}}}", line.text),
-        }
-    }
-}
-
-struct Line {
-    text: String,
-    format: LogFormat,
-}
-
-impl Line {
-    fn add(&mut self, name: &str, value: &str) {
-        let name = if name == "message" { "msg" } else { name };
-        let is_first = self.text.is_empty();
-        match self.format {
-            LogFormat::Logfmt => {
-                let is_plain = !value.is_empty() && value.chars().all(|c| c.is_alphanumeric() || "-_./:+,{}[]()*%@".contains(c));
-                let separator = if is_first { "" } else { " " };
-                let written = if is_plain {
-                    write!(self.text, "{separator}{name}={value}")
-                } else {
-                    write!(self.text, "{separator}{name}={value:?}")
-                };
-                written.expect("writing to memory cannot fail");
-            }
-            LogFormat::Json => {
-                let value = serde_json::to_string(value).expect("a text is JSON");
-                let separator = if is_first { "" } else { "," };
-                write!(self.text, "{separator}\"{name}\":{value}").expect("writing to memory cannot fail");
-            }
-        }
-    }
-}
-
-impl Visit for Line {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field.name(), value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field.name(), &format!("{value:?}"));
+        Line::of(event, self.format).write(&mut writer)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn users_texts_cannot_forge_lines() {
-        let mut logfmt = Line { text: String::new(), format: LogFormat::Logfmt };
-        logfmt.add("message", "flush failed");
-        logfmt.add("key", "seg/01/2");
-        logfmt.add("label", "a\nlevel=error");
-        assert_eq!(logfmt.text, r#"msg="flush failed" key=seg/01/2 label="a\nlevel=error""#);
-        let mut json = Line { text: String::new(), format: LogFormat::Json };
-        json.add("message", "a\"b\n");
-        json.add("n", "1");
-        assert_eq!(json.text, r#""msg":"a\"b\n","n":"1""#);
-    }
 
     #[test]
     fn a_new_level_is_applied_and_told() {

@@ -1,8 +1,10 @@
 //! Names and values in one piece of memory: label sets of thousands of instances are kept, and seldom looked at.
 //!
-//! Each text is preceded by its length, seven bits a byte, the last byte without the highest bit.
+//! Each text is preceded by its length as a varint.
 
 use std::collections::BTreeMap;
+
+use prost::encoding::{decode_varint, encode_varint};
 
 /// Pairs in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,12 +30,7 @@ impl From<&BTreeMap<String, String>> for PackedPairs {
     fn from(pairs: &BTreeMap<String, String>) -> Self {
         let mut packed = Vec::new();
         for text in pairs.iter().flat_map(|(name, value)| [name, value]) {
-            let mut length = text.len();
-            while length >= 0x80 {
-                packed.push((length & 0x7f) as u8 | 0x80);
-                length >>= 7;
-            }
-            packed.push(length as u8);
+            encode_varint(text.len() as u64, &mut packed);
             packed.extend_from_slice(text.as_bytes());
         }
         Self(packed.into_boxed_slice())
@@ -41,17 +38,9 @@ impl From<&BTreeMap<String, String>> for PackedPairs {
 }
 
 /// The first text of `packed`, and what comes after it.
-fn text(packed: &[u8]) -> Option<(&str, &[u8])> {
-    let (mut length, mut at) = (0, 0);
-    loop {
-        let byte = *packed.get(at)?;
-        length |= usize::from(byte & 0x7f) << (7 * at);
-        at += 1;
-        if byte & 0x80 == 0 {
-            break;
-        }
-    }
-    let (text, rest) = packed.get(at..)?.split_at_checked(length)?;
+fn text(mut packed: &[u8]) -> Option<(&str, &[u8])> {
+    let length = decode_varint(&mut packed).ok()? as usize;
+    let (text, rest) = packed.split_at_checked(length)?;
     Some((std::str::from_utf8(text).expect("it was packed from a text"), rest))
 }
 

@@ -38,6 +38,14 @@ pub struct LogRequest {
     pub equal_stamps: EqualStamps,
 }
 
+impl LogRequest {
+    /// The newest entries of `[start, end)`, with stored labels, structured metadata and parsed labels kept apart.
+    pub fn newest(expr: LogExpr, start: i64, end: i64, limit: usize) -> Self {
+        let (direction, equal_stamps) = (Direction::Backward, EqualStamps::InArrivalOrder);
+        Self { expr, start, end, limit, direction, interval: 0, categorize: true, equal_stamps }
+    }
+}
+
 /// One page of the entries of a log query, in one order over all streams: by stamp, by stream, then as they came.
 ///
 /// A page goes on beyond `limit` to the last entry of its last stream and stamp, so that pages put together are the whole answer whatever is

@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tailwater_engine::access::{AllowedNamespaces, AllowedPods, Grant, Incarnations, LabelPolicy};
-use tailwater_engine::answer::{MetricAnswer, MetricValue};
 use tailwater_engine::request::{Direction, TimeRange, VolumeGrouping, VolumeRequest};
 use tailwater_engine::{Access, Engine, EngineOptions};
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::entry::{Metadata, PushBatch, StreamEntries, StreamLabels};
 use tailwater_storage::pairs::Pairs;
+use world::{points, run};
 
 const SECOND: i64 = 1_000_000_000;
 const END: i64 = 40;
@@ -148,17 +148,6 @@ async fn engine(segments: &[Vec<Line>], is_folded: bool) -> Engine {
     Engine::with_options(catalog, EngineOptions { result_bytes: 1 << 20, ..EngineOptions::new(64 << 20) }).expect("starts")
 }
 
-/// (labels, timestamp, value) of every point.
-fn points(answer: &MetricAnswer) -> Vec<(String, i64, f64)> {
-    match &answer.value {
-        MetricValue::Scalar(value) => vec![("scalar".into(), 0, *value)],
-        MetricValue::Series(series) => series
-            .iter()
-            .flat_map(|series| series.points.iter().map(|point| (series.labels.to_string(), point.timestamp, point.value)))
-            .collect(),
-    }
-}
-
 /// One of the two sides that are compared.
 struct Side<'s> {
     engine: &'s Engine,
@@ -237,10 +226,6 @@ const METRIC_QUERIES: [&str; 9] = [
     r#"variants(count_over_time({app=~".+"}[8s]), bytes_over_time({app=~".+"}[8s])) of ({app=~".+"}[8s])"#,
     r#"sum(count_over_time({namespace="a"}[1m])) unless sum(count_over_time({namespace="c"}[1m]))"#,
 ];
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test)
-}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]

@@ -6,36 +6,10 @@ mod world;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tailwater_engine::answer::{LogAnswer, MetricAnswer, MetricValue};
+use tailwater_engine::answer::{LogAnswer, MetricAnswer};
 use tailwater_engine::request::{Direction, TimeRange};
 use tailwater_engine::{Access, Engine, QueryError};
-use world::Entry;
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test)
-}
-
-/// (labels, timestamp, value) of every point.
-fn points(answer: &MetricAnswer) -> Vec<(String, i64, f64)> {
-    match &answer.value {
-        MetricValue::Scalar(value) => vec![("scalar".into(), 0, *value)],
-        MetricValue::Series(series) => series
-            .iter()
-            .flat_map(|series| series.points.iter().map(|point| (series.labels.to_string(), point.timestamp, point.value)))
-            .collect(),
-    }
-}
-
-fn entries(answer: &LogAnswer) -> Vec<(String, i64, String)> {
-    let stream = |stream: &tailwater_engine::answer::LogStream| -> Vec<_> {
-        stream
-            .entries
-            .iter()
-            .map(|entry| (stream.labels.to_string(), entry.timestamp, String::from_utf8_lossy(&entry.line).into_owned()))
-            .collect()
-    };
-    answer.streams.iter().flat_map(stream).collect()
-}
+use world::{Entry, entries, points, run};
 
 async fn metric(engine: &Engine, access: &Access, query: &str, start: i64, end: i64, step: i64) -> Result<MetricAnswer, QueryError> {
     engine.metrics(access, world::metric_request(query, start, end, step), &world::limits()).await

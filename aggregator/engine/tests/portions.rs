@@ -9,11 +9,7 @@ use proptest::prelude::*;
 use tailwater_engine::answer::{ListedEntry, LogEntry};
 use tailwater_engine::request::{ContextRequest, Direction, EqualStamps, LogRequest, PageRequest};
 use tailwater_engine::{Access, Engine};
-use world::{Entry, Growing};
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test)
-}
+use world::{Entry, Growing, run};
 
 /// (labels, stamp, line).
 type Shown = (String, i64, String);

@@ -18,11 +18,7 @@ use tailwater_storage::compact::{CompactionOptions, Compactor, DeletedRange, Era
 use tailwater_storage::entry::TenantId;
 use tailwater_storage::manifest::TombstoneId;
 use tailwater_storage::pairs::Pairs;
-use world::{Entry, Growing};
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test)
-}
+use world::{Entry, Growing, run};
 
 fn engine(world: &Growing) -> Engine {
     let options = EngineOptions { result_bytes: 4 << 20, ..EngineOptions::new(64 << 20) };

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tailwater_engine::answer::{LogAnswer, MetricAnswer, MetricValue};
+use tailwater_engine::answer::{MetricAnswer, MetricValue};
 use tailwater_engine::request::{Direction, MetricRequest, TimeRange};
 use tailwater_engine::{Engine, EngineOptions};
 use tailwater_logql::ast::{Expr, MetricExpr};
@@ -16,11 +16,7 @@ use tailwater_storage::catalog::Catalog;
 use tailwater_storage::compact::{DeletedRange, Erasure, StreamErasure};
 use tailwater_storage::manifest::TombstoneId;
 use tailwater_storage::pairs::Pairs;
-use world::Entry;
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test)
-}
+use world::{Entry, entries, run};
 
 fn engine_over(catalog: &Arc<Catalog>, text_index: bool) -> Engine {
     Engine::with_options(catalog.clone(), EngineOptions { text_index, ..EngineOptions::new(256 << 20) }).expect("starts")
@@ -130,16 +126,6 @@ fn points(answer: &MetricAnswer) -> Points {
         series.points.iter().map(|point| ((series.labels.to_string(), point.timestamp), point.value)).collect()
     };
     series.iter().flat_map(of).collect()
-}
-
-fn entries(answer: &LogAnswer) -> Vec<(String, i64, String)> {
-    let of = |stream: &tailwater_engine::answer::LogStream| -> Vec<_> {
-        let entry = |entry: &tailwater_engine::answer::LogEntry| {
-            (stream.labels.to_string(), entry.timestamp, String::from_utf8_lossy(&entry.line).into_owned())
-        };
-        stream.entries.iter().map(entry).collect()
-    };
-    answer.streams.iter().flat_map(of).collect()
 }
 
 /// Stages, and which lines pass them.

@@ -10,13 +10,9 @@ use tailwater_engine::answer::{MetricValue, Series};
 use tailwater_engine::request::{VolumeGrouping, VolumeRequest};
 use tailwater_engine::{Access, Engine};
 use tailwater_storage::pairs::Pairs;
-use world::Entry;
+use world::{Entry, run};
 
 const END: i64 = 50;
-
-fn run<T>(test: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test)
-}
 
 async fn volume(engine: &Engine, access: &Access, step: Option<i64>) -> Vec<Series> {
     let request = VolumeRequest {

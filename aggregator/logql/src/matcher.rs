@@ -52,6 +52,11 @@ impl StreamMatcher {
         Ok(StreamMatcher { name: matcher.name.clone(), op: matcher.op, value: matcher.value.clone(), regex })
     }
 
+    /// Whether a stream is matched by all of them; `value_of` tells its labels by their names.
+    pub fn all_match<'l>(matchers: &[StreamMatcher], value_of: impl Fn(&str) -> Option<&'l str>) -> bool {
+        matchers.iter().all(|matcher| matcher.matches(value_of(&matcher.name).unwrap_or_default()))
+    }
+
     /// Whether a stream whose label has this value is matched; pass `""` for a missing one. Streams have no metric
     /// name: a matcher of `__name__` asks for nothing.
     pub fn matches(&self, value: &str) -> bool {

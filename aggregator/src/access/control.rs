@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue};
-use tailwater_engine::access::AllowedNamespaces;
+use tailwater_engine::access::{AllowedNamespaces, NAMESPACE_LABELS};
 use tailwater_engine::{Access, Engine};
 
 use crate::access::authorizer::Authorizer;
@@ -130,7 +130,7 @@ impl TenantIndex {
         let mut touched = BTreeSet::new();
         for access in &self.accesses {
             for selector in question.selectors() {
-                for label in ["namespace", "k8s_namespace_name"] {
+                for label in NAMESPACE_LABELS {
                     touched.extend(self.engine.label_values(access, label, Some(selector), question.range).await.ok()?);
                 }
             }

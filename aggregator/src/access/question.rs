@@ -5,6 +5,7 @@
 
 use axum::body::Bytes;
 use axum::http::HeaderMap;
+use tailwater_engine::access::{NAMESPACE_LABELS, POD_LABELS};
 use tailwater_engine::request::TimeRange;
 use tailwater_logql::ast::{Expr, MatchOp, Selector};
 use tailwater_logql::matcher::StreamMatcher;
@@ -12,9 +13,6 @@ use tailwater_logql::matcher::StreamMatcher;
 use crate::http::form::Form;
 use crate::http::query_checks::log_ranges;
 use crate::http::range::{Bounds, parse_time};
-
-const NAMESPACE_LABELS: [&str; 2] = ["namespace", "k8s_namespace_name"];
-const POD_LABELS: [&str; 2] = ["pod", "k8s_pod_name"];
 
 /// The selectors of a request and the time that they are asked over.
 #[derive(Debug, Clone)]

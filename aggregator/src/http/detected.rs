@@ -12,7 +12,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 use tailwater_engine::answer::LogStream;
-use tailwater_engine::request::{Direction, EqualStamps, LogRequest};
+use tailwater_engine::request::LogRequest;
 use tailwater_engine::scope::TENANT_LABEL;
 use tailwater_logql::ast::{Expr, LogExpr};
 use tailwater_logql::labels::LabelSet;
@@ -133,17 +133,7 @@ impl FieldQuestion {
     /// The newest lines, with their labels kept apart.
     async fn newest_lines(&self, state: &ReadState, headers: &HeaderMap, asked: &Asked) -> Result<Vec<LogStream>, ApiError> {
         let Some(Bounds { start, end }) = visible(self.bounds, asked.limits.max_query_lookback, asked.now) else { return Ok(Vec::new()) };
-        let (expr, limit) = (self.expr.clone(), self.lines as usize);
-        let request = LogRequest {
-            expr,
-            start,
-            end,
-            limit,
-            direction: Direction::Backward,
-            interval: 0,
-            categorize: true,
-            equal_stamps: EqualStamps::InArrivalOrder,
-        };
+        let request = LogRequest::newest(self.expr.clone(), start, end, self.lines as usize);
         let limits = state.query_limits(headers, &asked.limits);
         Ok(state.engine.logs(state.scope(asked), request, &limits).await?.streams)
     }

@@ -12,7 +12,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tailwater_engine::QueryError;
 use tailwater_engine::answer::{LogStream, MetricValue};
-use tailwater_engine::request::{Direction, EqualStamps, LogRequest, MetricRequest, QueryLimits};
+use tailwater_engine::request::{LogRequest, MetricRequest, QueryLimits};
 use tailwater_logql::ast::{
     Expr, LogExpr, LogRange, MetricExpr, NameOrMatcher, RangeAggregation, RangeOp, Stage, VectorAggregation, VectorOp,
 };
@@ -111,16 +111,7 @@ impl Sampling<'_> {
 
     async fn lines(&self, bounds: Bounds, limit: usize) -> Result<Vec<LogStream>, QueryError> {
         let Bounds { start, end } = bounds;
-        let request = LogRequest {
-            expr: self.expr.clone(),
-            start,
-            end,
-            limit,
-            direction: Direction::Backward,
-            interval: 0,
-            categorize: true,
-            equal_stamps: EqualStamps::InArrivalOrder,
-        };
+        let request = LogRequest::newest(self.expr.clone(), start, end, limit);
         Ok(self.state.engine.logs(self.state.scope(self.asked), request, self.limits).await?.streams)
     }
 

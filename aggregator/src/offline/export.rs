@@ -64,7 +64,7 @@ fn predicate(selector: Option<&str>) -> Result<StreamPredicate, OfflineError> {
     let selector = parse_any_selector(text).map_err(|error| refused(error.to_string()))?;
     let matchers: Result<Vec<StreamMatcher>, _> = selector.matchers.iter().map(StreamMatcher::new).collect();
     let matchers = matchers.map_err(|error| refused(error.to_string()))?;
-    Ok(Arc::new(move |labels| matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()))))
+    Ok(Arc::new(move |labels| StreamMatcher::all_match(&matchers, |name| labels.get(name))))
 }
 
 /// Nanoseconds since the epoch, of a text of the command line.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tailwater_storage::pairs::Pairs;
 
 use crate::access::incarnation::Incarnations;
+use crate::access::{POD_LABELS, first_of};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Grant {
@@ -28,7 +29,7 @@ impl Grant {
 
     pub(super) fn of_stream(&self, labels: &Pairs) -> Option<Incarnations> {
         if let AllowedPods::Only(pods) = &self.pods {
-            let pod = labels.get("pod").or_else(|| labels.get("k8s_pod_name"))?;
+            let pod = first_of(POD_LABELS, labels)?;
             if !pods.contains(pod) {
                 return None;
             }

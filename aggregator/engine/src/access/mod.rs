@@ -26,6 +26,11 @@ pub(crate) use incarnation::SpanView;
 pub use incarnation::{Incarnations, SpanSight};
 pub use policy::LabelPolicy;
 
+/// Labels that name the namespace of a stream: the first one that it has counts.
+pub const NAMESPACE_LABELS: [&str; 2] = ["namespace", "k8s_namespace_name"];
+/// The same of its pod.
+pub const POD_LABELS: [&str; 2] = ["pod", "k8s_pod_name"];
+
 /// One tenant, the namespaces of it that may be read, and what of their streams may be seen.
 #[derive(Clone)]
 pub struct Access {
@@ -98,7 +103,7 @@ impl Access {
         }
         match &self.namespaces {
             AllowedNamespaces::All => Some(Incarnations::Every),
-            AllowedNamespaces::Only(allowed) => allowed.get(namespace_of(labels)?)?.of_stream(labels),
+            AllowedNamespaces::Only(allowed) => allowed.get(first_of(NAMESPACE_LABELS, labels)?)?.of_stream(labels),
         }
     }
 
@@ -108,9 +113,9 @@ impl Access {
     }
 }
 
-/// The namespace that decides who may read a stream.
-fn namespace_of(labels: &Pairs) -> Option<&str> {
-    labels.get("namespace").or_else(|| labels.get("k8s_namespace_name"))
+/// The value of the first of these labels that a stream has.
+fn first_of<'l>(names: [&str; 2], labels: &'l Pairs) -> Option<&'l str> {
+    names.into_iter().find_map(|name| labels.get(name))
 }
 
 #[cfg(test)]

@@ -24,8 +24,7 @@ impl LabelPolicy {
     }
 
     pub(super) fn matches(&self, labels: &Pairs) -> bool {
-        let matches = |matcher: &StreamMatcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default());
-        self.0.compiled.iter().any(|matchers| matchers.iter().all(matches))
+        self.0.compiled.iter().any(|matchers| StreamMatcher::all_match(matchers, |name| labels.get(name)))
     }
 }
 

@@ -281,11 +281,8 @@ pub(crate) fn select_streams(
         };
         compiled.push(StreamMatcher::all(matchers)?);
     }
-    let is_selected = |labels: &Pairs| {
-        let matches =
-            |matchers: &Vec<StreamMatcher>| matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()));
-        compiled.is_empty() || compiled.iter().any(matches)
-    };
+    let is_selected =
+        |labels: &Pairs| compiled.is_empty() || compiled.iter().any(|matchers| StreamMatcher::all_match(matchers, |name| labels.get(name)));
     // Each stream is judged once, however many parts hold it.
     let mut judged: HashMap<StreamId, Option<(SelectedStream, bool)>> = HashMap::new();
     for span in snapshot.iter().flat_map(|part| &part.table().streams).filter(|span| touches(span, range)) {

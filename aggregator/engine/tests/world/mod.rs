@@ -7,6 +7,7 @@ use std::time::Duration;
 use object_store::memory::InMemory;
 use tailwater_engine::Engine;
 use tailwater_engine::access::{Access, AllowedNamespaces, Grant};
+use tailwater_engine::answer::{LogAnswer, LogEntry, LogStream, MetricAnswer, MetricValue};
 use tailwater_engine::request::{Direction, EqualStamps, LogRequest, MetricRequest, QueryLimits};
 use tailwater_logql::ast::Expr;
 use tailwater_storage::catalog::{CacheBudget, Catalog};
@@ -115,6 +116,30 @@ pub(crate) fn push(entries: &[Entry]) -> PushBatch {
 /// Every entry once.
 pub(crate) fn distinct(segments: &[Vec<Entry>]) -> BTreeSet<Entry> {
     segments.iter().flatten().cloned().collect()
+}
+
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(test)
+}
+
+/// (labels, timestamp, value) of every point.
+pub(crate) fn points(answer: &MetricAnswer) -> Vec<(String, i64, f64)> {
+    match &answer.value {
+        MetricValue::Scalar(value) => vec![("scalar".into(), 0, *value)],
+        MetricValue::Series(series) => series
+            .iter()
+            .flat_map(|series| series.points.iter().map(|point| (series.labels.to_string(), point.timestamp, point.value)))
+            .collect(),
+    }
+}
+
+/// (labels, timestamp, line) of every entry.
+pub(crate) fn entries(answer: &LogAnswer) -> Vec<(String, i64, String)> {
+    let stream = |stream: &LogStream| -> Vec<_> {
+        let entry = |entry: &LogEntry| (stream.labels.to_string(), entry.timestamp, String::from_utf8_lossy(&entry.line).into_owned());
+        stream.entries.iter().map(entry).collect()
+    };
+    answer.streams.iter().flat_map(stream).collect()
 }
 
 pub(crate) fn tenant() -> TenantId {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::ws::WebSocket;
 use axum::http::HeaderMap;
 use tailwater_engine::QueryError;
-use tailwater_engine::request::{Direction, EqualStamps, LogRequest, QueryLimits};
+use tailwater_engine::request::{LogRequest, QueryLimits};
 use tailwater_logql::ast::LogExpr;
 use tailwater_logql::labels::CategorizedLabels;
 use tailwater_logql::matcher::StreamMatcher;
@@ -92,7 +92,7 @@ impl Session {
         let pipeline = Pipeline::compile(&expr.stages, None, &NeededLabels::All, &options)?.with_now(self.asked.now);
         let access = self.state.read.access(&self.asked.rights, &self.tenant, self.asked.now);
         let selects = move |labels: &Pairs| {
-            let is_asked = matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()));
+            let is_asked = StreamMatcher::all_match(&matchers, |name| labels.get(name));
             if is_asked { access.of_stream(labels) } else { None }
         };
         let subscription = self.state.subscriptions.subscribe(self.tenant.clone(), selects);
@@ -103,16 +103,7 @@ impl Session {
     async fn history(&self, expr: LogExpr) -> Result<Vec<ShownEntry>, QueryError> {
         let lookback = self.asked.limits.max_query_lookback;
         let oldest = if lookback.is_zero() { i64::MIN } else { self.asked.now.saturating_sub(lookback.nanoseconds()) };
-        let request = LogRequest {
-            expr,
-            start: self.parameters.start.max(oldest),
-            end: i64::MAX,
-            limit: self.parameters.limit,
-            direction: Direction::Backward,
-            interval: 0,
-            categorize: true,
-            equal_stamps: EqualStamps::InArrivalOrder,
-        };
+        let request = LogRequest::newest(expr, self.parameters.start.max(oldest), i64::MAX, self.parameters.limit);
         let answer = self.state.read.engine.logs(self.state.read.scope(&self.asked), request, &self.query_limits).await?;
         let mut entries: Vec<ShownEntry> = Vec::new();
         for stream in answer.streams {

@@ -5,6 +5,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use prost::encoding::encode_varint;
 
 use crate::ingest::json::JsonError;
 use crate::ingest::json::cursor::Cursor;
@@ -165,24 +166,16 @@ fn hexadecimal(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn put_key(out: &mut Vec<u8>, field: &Field, wire_type: u8) {
-    put_varint(out, u64::from(field.number << 3) | u64::from(wire_type));
+    encode_varint(u64::from(field.number << 3) | u64::from(wire_type), out);
 }
 
 fn put_number(out: &mut Vec<u8>, field: &Field, number: u64) {
     put_key(out, field, VARINT);
-    put_varint(out, number);
+    encode_varint(number, out);
 }
 
 fn put_bytes(out: &mut Vec<u8>, field: &Field, bytes: &[u8]) {
     put_key(out, field, BYTES);
-    put_varint(out, bytes.len() as u64);
+    encode_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
-}
-
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }

@@ -1,10 +1,12 @@
 //! The body of a refusal: a `google.rpc.Status` with its message, as collectors read it.
 
+use prost::encoding::encode_varint;
+
 /// `Status { string message = 2 }`
 pub fn encode(message: &str) -> Vec<u8> {
     const MESSAGE_KEY: u8 = 2 << 3 | 2;
     let mut body = vec![MESSAGE_KEY];
-    super::json::put_varint(&mut body, message.len() as u64);
+    encode_varint(message.len() as u64, &mut body);
     body.extend_from_slice(message.as_bytes());
     body
 }

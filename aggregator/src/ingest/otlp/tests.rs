@@ -1,17 +1,18 @@
 //! Whole requests, in both encodings.
 
 use proptest::prelude::*;
+use prost::encoding::encode_varint;
 use serde_json::{Value, json};
 use tailwater_storage::entry::TenantId;
 
 use super::*;
-use crate::ingest::otlp::json::{put_varint, to_protobuf};
+use crate::ingest::otlp::json::to_protobuf;
 
 const NOW: i64 = 1_768_903_200_000_000_000;
 
 fn nested(out: &mut Vec<u8>, number: u8, message: &[u8]) {
     out.push(number << 3 | 2);
-    put_varint(out, message.len() as u64);
+    encode_varint(message.len() as u64, out);
     out.extend_from_slice(message);
 }
 
@@ -24,7 +25,7 @@ pub(super) fn value(sent: &Value) -> Vec<u8> {
         Value::Bool(is_true) => out.extend_from_slice(&[2 << 3, u8::from(*is_true)]),
         Value::Number(number) if number.is_i64() => {
             out.push(3 << 3);
-            put_varint(&mut out, number.as_i64().expect("an integer").cast_unsigned());
+            encode_varint(number.as_i64().expect("an integer").cast_unsigned(), &mut out);
         }
         Value::Number(number) => {
             out.push(4 << 3 | 1);
