@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tailwater_logql::ast::LabelFilter;
 
-use crate::data::Record;
-use crate::filters;
+use super::data::Record;
+use super::filters;
 
 /// Values may be empty: such labels tell series apart, but are not shown.
 pub(crate) type Labels = BTreeMap<String, String>;
@@ -17,7 +17,7 @@ enum Origin {
     Parsed,
 }
 
-/// What a query needs of the parsers; see [`crate::needs`].
+/// What a query needs of the parsers; see [`super::needs`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Needs {
     /// `None`: everything.

@@ -1,13 +1,10 @@
 //! Metric queries over chosen entries. Random ones are compared in `reference`.
 
-#[allow(dead_code)]
-mod world;
-
+use crate::world::{self, Entry};
 use tailwater_engine::answer::MetricValue;
 use tailwater_engine::request::{MetricRequest, QueryLimits};
 use tailwater_engine::{Engine, QueryError};
 use tailwater_logql::ast::MetricExpr;
-use world::Entry;
 
 const SECOND: i64 = 1_000_000_000;
 

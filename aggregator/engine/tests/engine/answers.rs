@@ -1,15 +1,12 @@
 //! Answers against plain reckoning over the list of entries.
 
-#[allow(dead_code)]
-mod world;
-
 use std::collections::BTreeMap;
 
+use crate::world::{self, Entry, entries, points, run};
 use proptest::prelude::*;
 use tailwater_engine::answer::{LogAnswer, MetricAnswer};
 use tailwater_engine::request::{Direction, TimeRange};
 use tailwater_engine::{Access, Engine, QueryError};
-use world::{Entry, entries, points, run};
 
 async fn metric(engine: &Engine, access: &Access, query: &str, start: i64, end: i64, step: i64) -> Result<MetricAnswer, QueryError> {
     engine.metrics(access, world::metric_request(query, start, end, step), &world::limits()).await

@@ -1,11 +1,8 @@
 //! What plans look like: every operator visible, every leaf bound to an access.
 
-#[allow(dead_code)]
-mod world;
-
+use crate::world::{self, Entry};
 use tailwater_engine::request::Direction;
 use tailwater_engine::{Access, QueryError};
-use world::Entry;
 
 const SECOND: i64 = 1_000_000_000;
 

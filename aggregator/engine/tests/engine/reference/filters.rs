@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use regex::Regex;
 use tailwater_logql::ast::{CompareOp, FilterValue, LabelFilter, LineFilter, LineFilterArg, LineFilterOp, MatchOp, Matcher};
 
-use crate::entry::Entry;
+use super::entry::Entry;
 
 pub(crate) fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("an expression that both dialects read alike")

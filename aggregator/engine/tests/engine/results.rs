@@ -1,16 +1,12 @@
 //! Kept results never show: whatever is pushed, folded, merged, deleted or past its retention meanwhile, an engine that keeps results answers
 //! as one that keeps none. And they are used: a window that moves reads what is new, at its two ends.
 
-#[allow(dead_code)]
-mod queries;
-#[allow(dead_code)]
-mod world;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::queries::{Flat, SECOND, difference, entry, query, sorted};
+use crate::world::{self, Entry, Growing, run};
 use proptest::prelude::*;
-use queries::{Flat, SECOND, difference, entry, query, sorted};
 use tailwater_engine::answer::{MetricAnswer, MetricValue};
 use tailwater_engine::request::{MetricRequest, QueryLimits};
 use tailwater_engine::{Access, Engine, EngineOptions, QueryError, Scope};
@@ -18,7 +14,6 @@ use tailwater_storage::compact::{CompactionOptions, Compactor, DeletedRange, Era
 use tailwater_storage::entry::TenantId;
 use tailwater_storage::manifest::TombstoneId;
 use tailwater_storage::pairs::Pairs;
-use world::{Entry, Growing, run};
 
 fn engine(world: &Growing) -> Engine {
     let options = EngineOptions { result_bytes: 4 << 20, ..EngineOptions::new(64 << 20) };

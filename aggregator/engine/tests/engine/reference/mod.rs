@@ -15,20 +15,18 @@ mod parsers;
 mod pipeline;
 mod queries;
 mod template;
-#[allow(dead_code)]
-#[path = "../world/mod.rs"]
-mod world;
-
 use std::collections::BTreeMap;
 
-use data::{Data, Record, SECOND};
-use entry::Labels;
-use metrics::Failure;
+use self::data::{Data, Record, SECOND};
+use self::entry::Labels;
+use self::metrics::Failure;
 use proptest::prelude::*;
 use tailwater_engine::answer::MetricValue;
 use tailwater_engine::request::{Direction, EqualStamps, MetricRequest, QueryLimits};
 use tailwater_engine::{Engine, EngineOptions, QueryError};
 use tailwater_logql::ast::{Expr, LogExpr, MetricExpr};
+
+use crate::world;
 
 /// On average; fewer when a difference is shrunk.
 const QUERIES_A_CASE: usize = 10;

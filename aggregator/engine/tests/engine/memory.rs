@@ -1,16 +1,13 @@
 //! Queries that need more memory than there is: the same answers from the disk, an error that says what to do, and nothing left behind.
 
-#[allow(dead_code)]
-mod world;
-
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::world::{self, Entry};
 use tailwater_engine::answer::MetricValue;
 use tailwater_engine::request::{Direction, QueryLimits};
 use tailwater_engine::{Engine, EngineOptions, QueryError, SpillFolder};
 use tailwater_storage::catalog::Catalog;
-use world::Entry;
 
 const SECOND: i64 = 1_000_000_000;
 const TRACES: i64 = 6_000;

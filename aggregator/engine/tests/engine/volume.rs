@@ -1,16 +1,13 @@
 //! Volume against the sum of line lengths.
 
-#[allow(dead_code)]
-mod world;
-
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::world::{self, Entry, run};
 use proptest::prelude::*;
 use tailwater_engine::answer::{MetricValue, Series};
 use tailwater_engine::request::{VolumeGrouping, VolumeRequest};
 use tailwater_engine::{Access, Engine};
 use tailwater_storage::pairs::Pairs;
-use world::{Entry, run};
 
 const END: i64 = 50;
 

@@ -6,11 +6,6 @@ use crate::world::Entry;
 
 pub(crate) const SECOND: i64 = 1_000_000_000;
 
-/// Entries of a minute, in segments.
-pub(crate) fn segments() -> impl Strategy<Value = Vec<Vec<Entry>>> {
-    proptest::collection::vec(proptest::collection::vec(entry(60), 0..40), 1..4)
-}
-
 /// An entry of the first so many seconds.
 pub(crate) fn entry(seconds: i64) -> impl Strategy<Value = Entry> {
     let value = prop_oneof![8 => (-9i32..30).prop_map(Some), 1 => Just(None)];

@@ -1,4 +1,4 @@
-//! Random queries over [`data`](crate::data), as text.
+//! Random queries over [`data`](super::data), as text.
 
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use tailwater_engine::request::Direction;
 use tailwater_logql::ast::{LogExpr, MetricExpr};
 
-use crate::data::{self, SECOND};
-use crate::{Flat, Steps, cases, difference, engine, log_query, logs, metric_query, points, queries, run, sorted, steps};
+use super::data::{self, SECOND};
+use super::{Flat, Steps, cases, difference, engine, log_query, logs, metric_query, points, queries, run, sorted, steps};
 
 /// Adds up the points of a step.
 fn summed(points: &Flat) -> Flat {

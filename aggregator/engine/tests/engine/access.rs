@@ -3,12 +3,10 @@
 //! Two engines: one holds everything and is asked under an access, the other holds what the oracle lets through and is asked without any
 //! restriction. Restarts of namespaces, pods granted one by one and label policies come at random.
 
-#[allow(dead_code)]
-mod world;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::world::{self, points, run};
 use proptest::prelude::*;
 use tailwater_engine::access::{AllowedNamespaces, AllowedPods, Grant, Incarnations, LabelPolicy};
 use tailwater_engine::request::{Direction, TimeRange, VolumeGrouping, VolumeRequest};
@@ -16,7 +14,6 @@ use tailwater_engine::{Access, Engine, EngineOptions};
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::entry::{Metadata, PushBatch, StreamEntries, StreamLabels};
 use tailwater_storage::pairs::Pairs;
-use world::{points, run};
 
 const SECOND: i64 = 1_000_000_000;
 const END: i64 = 40;

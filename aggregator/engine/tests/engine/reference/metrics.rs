@@ -7,10 +7,10 @@ use tailwater_logql::ast::{
     VectorMatching, VectorOp,
 };
 
-use crate::data::Record;
-use crate::entry::Labels;
-use crate::filters::regex;
-use crate::{needs, pipeline};
+use super::data::Record;
+use super::entry::Labels;
+use super::filters::regex;
+use super::{needs, pipeline};
 
 /// Why a query has no answer.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use tailwater_logql::ast::Extraction;
 
-use crate::entry::{Entry, Stop};
-use crate::filters::regex;
-use crate::json::{self, Value};
+use super::entry::{Entry, Stop};
+use super::filters::regex;
+use super::json::{self, Value};
 
 /// A parser's outcome: `Err` where it stops early or fails.
 pub(crate) enum Outcome {

@@ -1,15 +1,12 @@
 //! Pages put together are the whole answer, whatever is pushed and folded between them; neighbours are those of the stream.
 
-#[allow(dead_code)]
-mod world;
-
 use std::collections::BTreeSet;
 
+use crate::world::{self, Entry, Growing, run};
 use proptest::prelude::*;
 use tailwater_engine::answer::{ListedEntry, LogEntry};
 use tailwater_engine::request::{ContextRequest, Direction, EqualStamps, LogRequest, PageRequest};
 use tailwater_engine::{Access, Engine};
-use world::{Entry, Growing, run};
 
 /// (labels, stamp, line).
 type Shown = (String, i64, String);

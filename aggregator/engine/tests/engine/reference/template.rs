@@ -1,6 +1,6 @@
 //! The templates that `queries` writes: fields, a few functions, pipes and one level of `if`.
 
-use crate::entry::Entry;
+use super::entry::Entry;
 
 pub(crate) fn execute(template: &str, entry: &Entry<'_>) -> String {
     let mut out = String::new();

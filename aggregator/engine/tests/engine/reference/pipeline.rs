@@ -2,11 +2,11 @@
 
 use tailwater_logql::ast::{Conversion, LabelFormatSource, NameOrMatcher, Selector, Stage, Unwrap};
 
-use crate::data::Record;
-use crate::entry::{Entry, Needs};
-use crate::filters;
-use crate::parsers::{self, Outcome};
-use crate::template;
+use super::data::Record;
+use super::entry::{Entry, Needs};
+use super::filters;
+use super::parsers::{self, Outcome};
+use super::template;
 
 pub(crate) fn selects(selector: &Selector, record: &Record) -> bool {
     selector.matchers.iter().all(|matcher| {

@@ -1,12 +1,10 @@
 //! The same answers however entries are stored and found: in memory, in segments, in data files, with the text index and without, and
 //! whatever is erased; and that few bytes are read for them.
 
-#[allow(dead_code)]
-mod world;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::world::{self, Entry, entries, run};
 use proptest::prelude::*;
 use tailwater_engine::answer::{MetricAnswer, MetricValue};
 use tailwater_engine::request::{Direction, MetricRequest, TimeRange};
@@ -16,7 +14,6 @@ use tailwater_storage::catalog::Catalog;
 use tailwater_storage::compact::{DeletedRange, Erasure, StreamErasure};
 use tailwater_storage::manifest::TombstoneId;
 use tailwater_storage::pairs::Pairs;
-use world::{Entry, entries, run};
 
 fn engine_over(catalog: &Arc<Catalog>, text_index: bool) -> Engine {
     Engine::with_options(catalog.clone(), EngineOptions { text_index, ..EngineOptions::new(256 << 20) }).expect("starts")

@@ -6,8 +6,8 @@ use tailwater_logql::ast::{
     Grouping, LabelFilter, LabelFormatSource, LogExpr, RangeAggregation, RangeOp, Stage, VectorAggregation, VectorOp,
 };
 
-use crate::entry::Needs;
-use crate::template;
+use super::entry::Needs;
+use super::template;
 
 /// Of a log query: everything.
 pub(crate) fn of_log(log: &LogExpr) -> Needs {
