@@ -12,8 +12,9 @@ use arrow::datatypes::SchemaRef;
 use datafusion_common::Result;
 use datafusion_physical_plan::ExecutionPlan;
 use futures::{StreamExt, stream};
-use tailwater_storage::file::columns::{LinePage, MetadataColumn, Wanted};
+use tailwater_storage::file::columns::Wanted;
 use tailwater_storage::file::pages::Pages;
+use tailwater_storage::pairs::Pairs;
 
 use crate::batch;
 use crate::memory::OperatorMemory;
@@ -175,7 +176,7 @@ impl TopEntries {
         let (lines, metadata) = (page.lines()?, page.metadata()?);
         let entry = |key: Key| {
             let row = page.row_of(self.portion.order.place(key).2);
-            (key, Some(Entry::of(lines, metadata, row)))
+            (key, Some(Entry::of(lines.line(row), metadata.row(row))))
         };
         Ok(keys.into_iter().map(entry).collect())
     }
@@ -282,9 +283,10 @@ impl TopEntries {
             let Some(rows) = rows_of.get(&(selected.part, selected.page)) else { continue };
             let needed = rows.iter().map(|(row, _)| row + 1).max().unwrap_or(0);
             let lines = pages.lines_until(selected.page, needed).map_err(|error| file_error(part, error))?;
-            let metadata = pages.metadata(selected.page).map_err(|error| file_error(part, error))?;
-            for (row, key) in rows {
-                let entry = Entry::of(&lines, &metadata, *row);
+            let places: Vec<usize> = rows.iter().map(|(row, _)| *row).collect();
+            let metadata = pages.metadata_of(selected.page, &places).map_err(|error| file_error(part, error))?;
+            for ((row, key), metadata) in rows.iter().zip(metadata) {
+                let entry = Entry::of(lines.line(*row), &metadata);
                 self.counters.add_scanned(0, entry.line.len() as u64);
                 entries.push((*key, entry));
             }
@@ -319,8 +321,8 @@ struct Entry {
 type Found = (Key, Option<Entry>);
 
 impl Entry {
-    fn of(lines: &LinePage, metadata: &MetadataColumn, row: usize) -> Self {
-        Self { line: lines.line(row).to_vec(), metadata: metadata.row(row).as_bytes().to_vec() }
+    fn of(line: &[u8], metadata: &Pairs) -> Self {
+        Self { line: line.to_vec(), metadata: metadata.as_bytes().to_vec() }
     }
 
     fn bytes(&self) -> usize {

@@ -86,7 +86,7 @@ impl PageBytes {
     pub(crate) fn lines_until(&self, rows: usize, wanted: usize) -> Result<LinePage, FileError> {
         let page = self.check(Some(rows))?;
         page.expect(Encoding::DELTA_LENGTH_BYTE_ARRAY)?;
-        let mut prefix = Prefix::of(&page)?;
+        let mut prefix = Prefix::of(&page);
         let mut target = (rows * 2 + 1024).min(page.header.uncompressed);
         loop {
             prefix.grow(target)?;
@@ -97,7 +97,7 @@ impl PageBytes {
                         return Err(damaged(self.leaf, "lengths of lines do not add up"));
                     }
                     prefix.grow(end)?;
-                    let text = Buffer::from_vec(prefix.plain).slice(text_at);
+                    let text = Buffer::from_vec(std::mem::take(&mut prefix.plain)).slice(text_at);
                     return Ok(LinePage { offsets: OffsetBuffer::new(offsets.into()), text });
                 }
                 Err(delta::DeltaError::Short) if prefix.plain.len() < page.header.uncompressed => {
@@ -112,6 +112,9 @@ impl PageBytes {
 thread_local! {
     /// A context for each thread that decodes: making one costs more than a small page.
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+
+    /// Those for pages that are decompressed in part: each that is not in use.
+    static PARTIAL_DECOMPRESSORS: RefCell<Vec<zstd::stream::raw::Decoder<'static>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Checked<'_> {
@@ -141,36 +144,60 @@ impl Checked<'_> {
 /// The beginning of a page, decompressed as far as it was needed.
 struct Prefix<'a> {
     leaf: Leaf,
-    context: zstd::stream::raw::Decoder<'static>,
+    /// `None` before the first byte is asked for.
+    context: Option<zstd::stream::raw::Decoder<'static>>,
     rest: &'a [u8],
     plain: Vec<u8>,
     whole: usize,
 }
 
 impl<'a> Prefix<'a> {
-    fn of(page: &Checked<'a>) -> Result<Self, FileError> {
-        let context = zstd::stream::raw::Decoder::new().map_err(|error| damaged(page.leaf, error))?;
-        Ok(Self { leaf: page.leaf, context, rest: page.body, plain: Vec::new(), whole: page.header.uncompressed })
+    fn of(page: &Checked<'a>) -> Self {
+        Self { leaf: page.leaf, context: None, rest: page.body, plain: Vec::new(), whole: page.header.uncompressed }
     }
 
     /// Decompresses until at least `target` bytes are there.
     fn grow(&mut self, target: usize) -> Result<(), FileError> {
         use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
         let target = target.min(self.whole);
+        let context = match &mut self.context {
+            Some(context) => context,
+            None => self.context.insert(partial_decompressor().map_err(|error| damaged(self.leaf, error))?),
+        };
+        // Written is to the end of the capacity.
+        self.plain.reserve_exact(target.saturating_sub(self.plain.len()));
         while self.plain.len() < target {
             let from = self.plain.len();
-            self.plain.resize(target, 0);
             let mut input = InBuffer::around(self.rest);
-            let mut output = OutBuffer::around(&mut self.plain[from..]);
-            self.context.run(&mut input, &mut output).map_err(|error| damaged(self.leaf, error))?;
-            let (read, written) = (input.pos(), output.pos());
+            let mut output = OutBuffer::around_pos(&mut self.plain, from);
+            context.run(&mut input, &mut output).map_err(|error| damaged(self.leaf, error))?;
+            let (read, written) = (input.pos(), output.pos() - from);
             self.rest = &self.rest[read..];
-            self.plain.truncate(from + written);
             if read == 0 && written == 0 {
                 return Err(damaged(self.leaf, "a page ends early"));
             }
         }
+        if self.plain.len() > self.whole {
+            return Err(damaged(self.leaf, "a page decompresses to another length than its header says"));
+        }
         Ok(())
+    }
+}
+
+impl Drop for Prefix<'_> {
+    fn drop(&mut self) {
+        if let Some(context) = self.context.take() {
+            PARTIAL_DECOMPRESSORS.with_borrow_mut(|kept| kept.push(context));
+        }
+    }
+}
+
+/// One that was used before and is set back, or a new one.
+fn partial_decompressor() -> std::io::Result<zstd::stream::raw::Decoder<'static>> {
+    use zstd::stream::raw::{Decoder, Operation};
+    match PARTIAL_DECOMPRESSORS.with_borrow_mut(Vec::pop) {
+        Some(mut used) => used.reinit().map(|()| used),
+        None => Decoder::new(),
     }
 }
 
@@ -243,6 +270,15 @@ pub(crate) struct MetadataPages<'a> {
 impl MetadataPages<'_> {
     /// Joins uid and map into one set for each row, equal sets once.
     pub(crate) fn decode(&self, rows: usize) -> Result<MetadataColumn, FileError> {
+        self.joined(rows, |joined, sizes| joined.column(sizes))
+    }
+
+    /// The sets of chosen rows alone, in their order.
+    pub(crate) fn decode_rows(&self, rows: usize, chosen: &[usize]) -> Result<Vec<Pairs>, FileError> {
+        self.joined(rows, |joined, sizes| joined.rows(sizes, chosen))
+    }
+
+    fn joined<T>(&self, rows: usize, take: impl FnOnce(&Joined<'_>, &[u32]) -> T) -> Result<T, FileError> {
         let [uids, names, values] = self.pages;
         let checked = [uids.check(Some(rows))?, names.check(Some(rows))?, values.check(Some(rows))?];
         let [uid_body, name_body, value_body] = [checked[0].decompress()?, checked[1].decompress()?, checked[2].decompress()?];
@@ -259,7 +295,7 @@ impl MetadataPages<'_> {
         let pairs = sizes.iter().map(|size| *size as usize).sum();
         let names = Strings::decode(names.leaf, checked[1].header.encoding, name_body, pairs, self.dictionaries[1])?;
         let values = Strings::decode(values.leaf, checked[2].header.encoding, value_body, pairs, self.dictionaries[2])?;
-        Ok(Joined { uids, names, values }.column(&sizes))
+        Ok(take(&Joined { uids, names, values }, &sizes))
     }
 }
 
@@ -345,6 +381,16 @@ impl Joined<'_> {
             std::mem::swap(&mut key, &mut last_key);
         }
         MetadataColumn { of: of.into(), sets: sets.into() }
+    }
+
+    fn rows(&self, sizes: &[u32], chosen: &[usize]) -> Vec<Pairs> {
+        let starts: Vec<usize> = sizes.iter().scan(0, |end, &size| Some(std::mem::replace(end, *end + size as usize))).collect();
+        let key = |row: usize| {
+            let pairs = starts[row]..starts[row] + sizes[row] as usize;
+            let of_map = pairs.flat_map(|pair| [self.names.of[pair], self.values.of[pair]]);
+            std::iter::once(self.uids.of[row]).chain(of_map).collect::<Vec<u32>>()
+        };
+        chosen.iter().map(|&row| self.set(&key(row))).collect()
     }
 
     /// The set behind a key: uid, then name and value of each pair.

@@ -15,6 +15,7 @@ use crate::file::decode::{MetadataPages, PageBytes, StringDictionary};
 use crate::file::read::{FileFooter, leaves};
 use crate::file::rows::RowGroupRows;
 use crate::file::schema::Leaf;
+use crate::pairs::Pairs;
 
 /// Fetched pages of one row group.
 #[derive(Debug)]
@@ -113,10 +114,10 @@ impl StoredPages {
         Ok(self.decoded_dictionaries.get_or_init(|| decoded))
     }
 
-    fn metadata(&self, page: usize) -> Result<MetadataColumn, FileError> {
+    fn metadata(&self, page: usize) -> Result<MetadataPages<'_>, FileError> {
         let [uids, names, values] = self.dictionaries()?;
         let pages = METADATA_LEAVES.map(|leaf| self.page(leaf, page));
-        MetadataPages { pages, dictionaries: [uids, names, values] }.decode(self.rows(page))
+        Ok(MetadataPages { pages, dictionaries: [uids, names, values] })
     }
 }
 
@@ -157,10 +158,21 @@ impl Pages {
 
     pub fn metadata(&self, page: usize) -> Result<MetadataColumn, FileError> {
         match self {
-            Self::Stored(stored) => stored.metadata(page),
+            Self::Stored(stored) => stored.metadata(page)?.decode(stored.rows(page)),
             Self::Recent(rows) => {
                 let range = rows.pages.rows(page);
                 Ok(MetadataColumn { of: rows.metadata.of.slice(range.start, range.len()), sets: rows.metadata.sets.clone() })
+            }
+        }
+    }
+
+    /// Metadata of chosen rows, in their order; cheaper than of the whole page if they are few.
+    pub fn metadata_of(&self, page: usize, chosen: &[usize]) -> Result<Vec<Pairs>, FileError> {
+        match self {
+            Self::Stored(stored) => stored.metadata(page)?.decode_rows(stored.rows(page), chosen),
+            Self::Recent(rows) => {
+                let first = rows.pages.rows(page).start;
+                Ok(chosen.iter().map(|row| rows.metadata.row(first + row).clone()).collect())
             }
         }
     }

@@ -79,6 +79,8 @@ fn rows_of(pages: &Pages, table: &PageTable) -> Result<Vec<Row>, FileError> {
             rows.push((stamps[row], lines.line(row).to_vec(), metadata.row(row).clone(), hashes[row]));
         }
         assert_eq!(pages.line_offsets(page)?.len(), lines.offsets.len());
+        let some: Vec<usize> = (0..table.rows(page).len()).rev().step_by(7).collect();
+        assert_eq!(pages.metadata_of(page, &some)?, some.iter().map(|row| metadata.row(*row).clone()).collect::<Vec<_>>());
     }
     Ok(rows)
 }
