@@ -4,7 +4,7 @@ use crate::options::DataSize;
 
 /// Loki 3.7.6 and VictoriaLogs 1.26 (lines kept as they are), 500 MB; milliseconds where nothing else is said.
 const PUBLISHED: [(&str, Option<f64>, Option<f64>); 22] = [
-    ("push", Some(75.6), Some(64.4)),
+    ("push_and_folds", Some(75.6), Some(64.4)),
     ("push_and_background", Some(80.8), Some(77.9)),
     ("peak_ingest", Some(883.0), Some(269.0)),
     ("peak_queries", Some(1510.0), Some(159.0)),
@@ -51,7 +51,7 @@ impl Target {
 
 /// Of Loki and of VictoriaLogs. They were measured with 500 MB, so figures that grow with the data are left out for other sizes.
 pub(crate) fn published(key: &str, size: &DataSize) -> (Option<f64>, Option<f64>) {
-    let is_comparable = size.name == "500m" || matches!(key, "push" | "push_and_background" | "stored");
+    let is_comparable = size.name == "500m" || matches!(key, "push" | "push_and_folds" | "push_and_background" | "stored");
     let found = PUBLISHED.iter().find(|(name, ..)| is_comparable && *name == key);
     found.map_or((None, None), |(_, loki, victoria_logs)| (*loki, *victoria_logs))
 }

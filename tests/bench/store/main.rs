@@ -117,7 +117,7 @@ async fn run(options: &Options, source: &Path) -> Result<bool> {
     let mut aggregator = serve::start(&places.logs, &places.store).await?;
     let mut seen = None;
     if !options.is_push_skipped {
-        let (ingested, how) = ingest(&aggregator, &data, &places.store, options.connections).await?;
+        let (ingested, how) = ingest(&mut aggregator, &data, &places.store, options.connections).await?;
         figures.extend(figures::of_ingestion(&ingested, truth, &yardsticks));
         seen = Some(how);
     }
@@ -154,15 +154,19 @@ async fn run(options: &Options, source: &Path) -> Result<bool> {
     Ok(are_answers_true)
 }
 
-async fn ingest(aggregator: &Aggregator, data: &Data, store: &Path, connections: usize) -> Result<(Ingested, Seen)> {
+/// The aggregator's thread of folds, merges and retention.
+const BACKGROUND_THREAD: &str = "compactor";
+
+async fn ingest(aggregator: &mut Aggregator, data: &Data, store: &Path, connections: usize) -> Result<(Ingested, Seen)> {
     let before = aggregator.usage()?;
     let pushed = load::push_all(&data.pushes, &aggregator.api()?.push_url(), connections).await?;
-    let durable = aggregator.usage()?;
+    let (durable, folding) = (aggregator.usage()?, aggregator.process().processor_seconds_of_threads(BACKGROUND_THREAD)?);
     let seen = quiet::background_work_is_done(aggregator, store).await?;
     let quiet = aggregator.usage()?;
     let ingested = Ingested {
         pushed,
-        until_durable: durable.processor_seconds - before.processor_seconds,
+        until_durable: durable.processor_seconds - before.processor_seconds - folding,
+        folding_meanwhile: folding,
         until_quiet: quiet.processor_seconds - before.processor_seconds,
         peak_at_durable: durable.peak_bytes,
         peak_at_quiet: quiet.peak_bytes,

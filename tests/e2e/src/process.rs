@@ -129,20 +129,38 @@ impl Process {
     pub fn usage(&self) -> Result<Usage> {
         let id = self.child.id();
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).with_context(|| format!("cannot look at {}", self.name))?;
-        // Fields are counted from behind the name, which may hold blanks: user time is the 12th there.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
         let status = fs::read_to_string(format!("/proc/{id}/status"))?;
         Ok(Usage {
-            processor_seconds: (ticks(11) + ticks(12)) / TICKS_PER_SECOND,
+            processor_seconds: processor_seconds(&stat),
             peak_bytes: status_bytes(&status, "VmHWM:")?,
             resident_bytes: status_bytes(&status, "VmRSS:")?,
         })
     }
 
+    /// Of all its threads of this name together.
+    pub fn processor_seconds_of_threads(&self, name: &str) -> Result<f64> {
+        let mut seconds = 0.0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread may end while it is looked at.
+            let Ok(stat) = fs::read_to_string(thread?.path().join("stat")) else { continue };
+            if stat.contains(&format!("({name})")) {
+                seconds += processor_seconds(&stat);
+            }
+        }
+        Ok(seconds)
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).expect("a process id fits into 31 bits"))
     }
+}
+
+/// User and system time of a `stat` of `/proc`.
+fn processor_seconds(stat: &str) -> f64 {
+    // Fields are counted from behind the name, which may hold blanks: user time is the 12th there.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+    (ticks(11) + ticks(12)) / TICKS_PER_SECOND
 }
 
 impl Drop for Process {
