@@ -1,7 +1,8 @@
 //! `RankingExec`: `topk`, `bottomk`, `sort` and `sort_desc`, which choose and order points but leave labels and values.
 //!
-//! Points of equal value stand in the order of their labels; what is no number comes last. Points are emitted step by step, so that the
-//! answer of an instant query has them in their order.
+//! Points of equal value stand in the order of their labels; what is no number comes last. Labels without a value that are not to be shown
+//! count neither for the order nor for the groups. Points are emitted step by step, so that the answer of an instant query has them in
+//! their order.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use datafusion_execution::SendableRecordBatchStream;
 use futures::{StreamExt, stream};
 use tailwater_logql::ast::Grouping;
 use tailwater_logql::labels::LabelSet;
+use tailwater_storage::pairs::{PairIter, Pairs};
 
 use crate::batch;
 use crate::memory::OperatorMemory;
@@ -32,6 +34,8 @@ pub(crate) struct Ranking {
     /// Points kept of each group at each step.
     pub(crate) limit: usize,
     pub(crate) grouping: Grouping,
+    /// Its series have labels without a value that are not to be shown.
+    pub(crate) hides_empty_labels: bool,
     /// For people.
     pub(crate) text: String,
 }
@@ -43,7 +47,7 @@ struct State {
     ranking: Arc<Ranking>,
     groups: SeriesIndex,
     series: SeriesIndex,
-    /// By series.
+    /// By series, as far as they are shown.
     labels: Vec<LabelSet>,
     /// By step, then group.
     lists: BTreeMap<(u32, u32), Ranked>,
@@ -57,10 +61,11 @@ impl State {
         let mut taken = 0;
         let mut places: Vec<(u32, u32)> = Vec::new();
         for encoded in points.label_sets() {
-            let (group, _) = self.groups.number(group_labels(&self.ranking.grouping, encoded).as_bytes());
+            let shown = self.ranking.shown(encoded);
+            let (group, _) = self.groups.number(group_labels(&self.ranking.grouping, shown.as_bytes()).as_bytes());
             let (series, is_new) = self.series.number(encoded);
             if is_new {
-                self.labels.push(batch::decode_labels(encoded));
+                self.labels.push(batch::decode_labels(shown.as_bytes()));
                 taken += 2 * encoded.len() + size_of::<LabelSet>();
             }
             places.push((group, series));
@@ -105,6 +110,11 @@ fn cut(list: &mut Ranked, ranking: &Ranking, labels: &[LabelSet]) {
 }
 
 impl Ranking {
+    /// The labels of a series as later operators and the answer have them.
+    fn shown(&self, labels: &[u8]) -> Pairs {
+        Pairs::from_pairs(PairIter::over(labels).filter(|(_, value)| !self.hides_empty_labels || !value.is_empty()))
+    }
+
     fn order(&self, left: f64, right: f64) -> Ordering {
         let by_value = left.partial_cmp(&right).map(|order| if self.is_descending { order.reverse() } else { order });
         by_value.unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()))
@@ -140,7 +150,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn ranking(is_descending: bool, limit: usize) -> Ranking {
-        Ranking { is_descending, limit, grouping: Grouping { without: false, labels: Vec::new() }, text: String::new() }
+        let grouping = Grouping { without: false, labels: Vec::new() };
+        Ranking { is_descending, limit, grouping, hides_empty_labels: true, text: String::new() }
     }
 
     proptest! {

@@ -162,7 +162,8 @@ impl Planner<'_> {
             _ => usize::MAX,
         };
         let is_ordered = position.grid.count == 1 && sorts(&MetricExpr::Vector(aggregation.clone()));
-        Ok(Vector { plan: plan(Ranking { is_descending, limit, grouping, text }, vec![inner.plan]), is_ordered, ..inner })
+        let ranking = Ranking { is_descending, limit, grouping, hides_empty_labels: inner.hides_empty_labels, text };
+        Ok(Vector { plan: plan(ranking, vec![inner.plan]), is_ordered, ..inner })
     }
 
     async fn operation(&self, operation: &BinaryOperation, position: Position<'_>) -> Result<Vector, QueryError> {

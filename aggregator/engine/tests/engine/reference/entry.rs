@@ -40,6 +40,8 @@ pub(crate) struct Entry<'n> {
     pub(crate) timestamp: i64,
     pub(crate) line: String,
     pub(crate) error: Option<&'static str>,
+    /// Not the words that are shown, but equal where those are equal.
+    pub(crate) error_details: String,
     /// A parser failed: of such an entry, a query that asks for errors keeps the error.
     pub(crate) is_unparsed: bool,
     labels: BTreeMap<String, (Origin, String)>,
@@ -58,7 +60,8 @@ impl<'n> Entry<'n> {
             labels.insert(name, (Origin::Metadata, (*value).to_owned()));
         }
         let (timestamp, line) = (record.timestamp, record.line.clone());
-        Self { timestamp, line, error: None, is_unparsed: false, labels, stream_names, extracted: BTreeSet::new(), needs }
+        let (error, error_details, extracted) = (None, String::new(), BTreeSet::new());
+        Self { timestamp, line, error, error_details, is_unparsed: false, labels, stream_names, extracted, needs }
     }
 
     /// The value as it is; `None` if there is no such label.
@@ -107,8 +110,9 @@ impl<'n> Entry<'n> {
         if self.has_enough() { Err(Stop::Enough) } else { Ok(()) }
     }
 
-    pub(crate) fn fail(&mut self, error: &'static str) {
+    pub(crate) fn fail(&mut self, error: &'static str, details: String) {
         self.error = Some(error);
+        self.error_details = details;
     }
 
     /// Whether parsers found all that is needed of them.
@@ -116,10 +120,22 @@ impl<'n> Entry<'n> {
         self.needs.names.as_ref().is_some_and(|names| names.is_subset(&self.extracted))
     }
 
+    /// Whether a query that asks for errors gets that of this entry, instead of failing for it.
+    pub(crate) fn is_error_preserved(&self) -> bool {
+        self.is_unparsed && self.needs.names.as_ref().is_some_and(|names| names.contains("__error__"))
+    }
+
     /// All labels, with the error.
     pub(crate) fn labels(&self) -> Labels {
         let mut labels: Labels = self.labels.iter().map(|(name, (_, value))| (name.clone(), value.clone())).collect();
-        labels.extend(self.error.map(|error| ("__error__".to_owned(), error.to_owned())));
+        let mut set = |name: &str, value: &str| drop(labels.insert(name.to_owned(), value.to_owned()));
+        self.error.into_iter().for_each(|error| set("__error__", error));
+        if !self.error_details.is_empty() {
+            set("__error_details__", &self.error_details);
+        }
+        if self.is_error_preserved() {
+            set("__preserve_error__", "true");
+        }
         labels
     }
 }

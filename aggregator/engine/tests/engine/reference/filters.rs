@@ -94,7 +94,10 @@ pub(crate) fn keeps(filter: &LabelFilter, entry: &mut Entry<'_>) -> bool {
                 FilterValue::Bytes(wanted) => (bytes(text), *wanted as f64),
             };
             let Some(found) = found else {
-                entry.error.get_or_insert("LabelFilterErr");
+                if entry.error.is_none() {
+                    let details = text.to_owned();
+                    entry.fail("LabelFilterErr", details);
+                }
                 return true;
             };
             match op {

@@ -118,7 +118,6 @@ fn samples(
     let (stages, needs, grouping) = needs::of_range(range, above);
     let end = time - range.range.offset;
     let within = |record: &&Record| end - range.range.range < record.timestamp && record.timestamp <= end;
-    let asks_for_errors = grouping.is_some_and(|grouping| !grouping.without && grouping.labels.iter().any(|label| label == "__error__"));
     let mut samples = Vec::new();
     for record in records.iter().filter(within).filter(|record| pipeline::selects(&range.range.log.selector, record)) {
         let Some(mut entry) = pipeline::run(&stages, record, &needs) else { continue };
@@ -131,10 +130,13 @@ fn samples(
             _ => 1.0,
         };
         let mut labels = entry.labels();
-        if let Some(error) = entry.error
-            && !(asks_for_errors && entry.is_unparsed)
-        {
-            return Err(Failure::Error(error.to_owned()));
+        if let Some(error) = entry.error {
+            if !entry.is_error_preserved() {
+                return Err(Failure::Error(error.to_owned()));
+            }
+            // Such an entry is not grouped.
+            samples.push(Sample { labels, timestamp: entry.timestamp, value });
+            continue;
         }
         if let Some(unwrap) = &range.range.unwrap
             && grouping.is_none_or(|grouping| grouping.without)

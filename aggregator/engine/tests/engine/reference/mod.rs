@@ -103,10 +103,10 @@ async fn logs(engine: &Engine, expr: &LogExpr, (start, end): (i64, i64), limit: 
 }
 
 fn plain_logs(expr: &LogExpr, data: &Data, (start, end): (i64, i64)) -> Shown {
-    let needs = needs::of_log(expr);
+    let (needs, stages) = (needs::of_log(expr), pipeline::as_run(&expr.stages));
     let selected = |record: &Record| (start..end).contains(&record.timestamp) && pipeline::selects(&expr.selector, record);
     let records = data.distinct();
-    let kept = records.iter().filter(|record| selected(record)).filter_map(|record| pipeline::run(&expr.stages, record, &needs));
+    let kept = records.iter().filter(|record| selected(record)).filter_map(|record| pipeline::run(&stages, record, &needs));
     let mut entries: Shown = kept.map(|entry| (shown(entry.labels()), entry.timestamp, entry.line)).collect();
     entries.sort();
     entries

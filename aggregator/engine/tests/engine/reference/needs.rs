@@ -7,6 +7,7 @@ use tailwater_logql::ast::{
 };
 
 use super::entry::Needs;
+use super::pipeline::as_run;
 use super::template;
 
 /// Of a log query: everything.
@@ -14,7 +15,7 @@ pub(crate) fn of_log(log: &LogExpr) -> Needs {
     Needs { names: None, early: early(&log.stages) }
 }
 
-/// The stages of a range aggregation that run, what they need, and by what samples are grouped.
+/// The stages of a range aggregation as they run, what they need, and by what samples are grouped.
 pub(crate) fn of_range<'r>(range: &'r RangeAggregation, above: Option<&'r VectorAggregation>) -> (Vec<Stage>, Needs, Option<&'r Grouping>) {
     static NO_LABELS: Grouping = Grouping { without: false, labels: Vec::new() };
     let adds_up =
@@ -22,7 +23,7 @@ pub(crate) fn of_range<'r>(range: &'r RangeAggregation, above: Option<&'r Vector
     let pushed = above.filter(|above| above.op == VectorOp::Sum && adds_up);
     let pushed = pushed.map(|above| above.grouping.as_ref().unwrap_or(&NO_LABELS));
     let grouping = range.grouping.as_ref().or(pushed);
-    let stages = running(range);
+    let stages = as_run(&running(range));
     let names = match grouping {
         _ if range.op == RangeOp::AbsentOverTime => Some(needed(&stages, range, &[])),
         Some(grouping) if !grouping.without => Some(needed(&stages, range, &grouping.labels)),

@@ -10,7 +10,8 @@ use super::json::{self, Value};
 pub(crate) enum Outcome {
     Done,
     Dropped,
-    Failed(&'static str),
+    /// The error and what tells it from others of its name.
+    Failed(&'static str, String),
 }
 
 impl From<Stop> for Outcome {
@@ -35,7 +36,13 @@ pub(crate) fn json(entry: &mut Entry<'_>) -> Extracted {
     let line = entry.line.clone();
     let (fields, is_whole) = json::object(&line);
     flatten(entry, "", &fields)?;
-    if is_whole { Ok(()) } else { Err(Outcome::Failed("JSONParserErr")) }
+    if is_whole { Ok(()) } else { Err(broken_json(&line, "no object")) }
+}
+
+/// Whatever else is wrong with objects of `data`, they all end too early.
+fn broken_json(line: &str, unless_object: &str) -> Outcome {
+    let details = if line.trim_start().starts_with('{') { "cut" } else { unless_object };
+    Outcome::Failed("JSONParserErr", details.to_owned())
 }
 
 fn flatten(entry: &mut Entry<'_>, parent: &str, fields: &[(String, Value)]) -> Extracted {
@@ -66,17 +73,13 @@ pub(crate) fn json_paths(entry: &mut Entry<'_>, extractions: &[Extraction]) -> E
         return Ok(());
     }
     if !line.starts_with(['{', '[', '"']) {
-        return Err(Outcome::Failed("JSONParserErr"));
+        return Err(Outcome::Failed("JSONParserErr", String::new()));
     }
     let (fields, _) = json::object(&line);
     let mut found: Vec<(String, Option<String>)> = Vec::new();
     for extraction in extractions {
-        let value = path(&extraction.path).iter().try_fold(Value::Object(fields.clone(), line.clone()), |value, key| match value {
-            Value::Object(fields, _) => fields.into_iter().find(|(other, _)| other == key).map(|(_, value)| value),
-            _ => None,
-        });
-        let text = value.map(|value| match value {
-            Value::Scalar(text) | Value::Text(text) | Value::Object(_, text) | Value::Array(text) => text,
+        let text = at_path(&fields, &path(&extraction.path)).map(|value| match value {
+            Value::Scalar(text) | Value::Text(text) | Value::Object(_, text) | Value::Array(text) => text.clone(),
             Value::Null => String::new(),
         });
         found.push((extraction.name.clone(), text));
@@ -95,44 +98,60 @@ pub(crate) fn json_paths(entry: &mut Entry<'_>, extractions: &[Extraction]) -> E
     Ok(())
 }
 
+/// The first value that the path leads to, through whichever of the fields of one name.
+fn at_path<'v>(fields: &'v [(String, Value)], path: &[String]) -> Option<&'v Value> {
+    let (key, below) = path.split_first()?;
+    fields.iter().filter(|(other, _)| other == key).find_map(|(_, value)| match value {
+        value if below.is_empty() => Some(value),
+        Value::Object(fields, _) => at_path(fields, below),
+        _ => None,
+    })
+}
+
 /// The keys of `a.b` and `a["b c"]`.
 fn path(path: &str) -> Vec<String> {
     let plain = path.replace("[\"", ".").replace("\"]", "");
     plain.split('.').filter(|key| !key.is_empty()).map(str::to_owned).collect()
 }
 
-/// Pairs of a logfmt line in order; `None` for a broken one.
-fn pairs(line: &str) -> Vec<Option<(String, String)>> {
+/// Key and value, or where in the line and at what it is broken.
+type Pair = Result<(String, String), String>;
+
+/// Pairs of a logfmt line in order.
+fn pairs(line: &str) -> Vec<Pair> {
     let mut pairs = Vec::new();
     let mut rest = line.trim_start_matches(|char: char| char <= ' ');
     while !rest.is_empty() {
         let (pair, length) = pair(rest);
-        pairs.push(pair);
+        pairs.push(pair.map_err(|at| match rest[at..].chars().next() {
+            Some(unexpected) => format!("{unexpected} at {}", line.len() - rest.len() + at),
+            None => "not ended".to_owned(),
+        }));
         rest = rest[length..].trim_start_matches(|char: char| char <= ' ');
     }
     pairs
 }
 
-/// The pair at the start of a text and its length; a broken one goes up to the next blank.
-fn pair(text: &str) -> (Option<(String, String)>, usize) {
+/// The pair at the start of a text, or where it is broken, and its length; a broken one goes up to the next blank.
+fn pair(text: &str) -> (Result<(String, String), usize>, usize) {
     let word = text.find(|char: char| char <= ' ').unwrap_or(text.len());
     let key_length = text[..word].find('=').unwrap_or(word);
     let key = &text[..key_length];
     if key.is_empty() || key.contains('"') {
-        return (None, word);
+        return (Err(key.find('"').unwrap_or(0)), word);
     }
     if key_length == word {
-        return (Some((key.to_owned(), String::new())), word);
+        return (Ok((key.to_owned(), String::new())), word);
     }
     let value = &text[key_length + 1..];
     if !value.starts_with('"') {
         let value = &text[key_length + 1..word];
-        let is_sound = !value.contains(['"', '=']);
-        return (is_sound.then(|| (key.to_owned(), value.to_owned())), word);
+        let broken_at = value.find(['"', '=']).map(|at| key_length + 1 + at);
+        return (broken_at.map_or_else(|| Ok((key.to_owned(), value.to_owned())), Err), word);
     }
     match json::string(value) {
-        Some((text, length)) => (Some((key.to_owned(), text)), key_length + 1 + length),
-        None => (None, word),
+        Some((unquoted, length)) => (Ok((key.to_owned(), unquoted)), key_length + 1 + length),
+        None => (Err(text.len()), word),
     }
 }
 
@@ -140,10 +159,10 @@ pub(crate) fn logfmt(entry: &mut Entry<'_>, is_strict: bool, keeps_empty: bool) 
     let line = entry.line.clone();
     for pair in pairs(&line) {
         match pair {
-            None if is_strict => return Err(Outcome::Failed("LogfmtParserErr")),
-            None => {}
-            Some((_, value)) if value.is_empty() && !keeps_empty => {}
-            Some((key, value)) => entry.extract(&sanitized(&key), &value)?,
+            Err(details) if is_strict => return Err(Outcome::Failed("LogfmtParserErr", details)),
+            Err(_) => {}
+            Ok((_, value)) if value.is_empty() && !keeps_empty => {}
+            Ok((key, value)) => entry.extract(&sanitized(&key), &value)?,
         }
     }
     Ok(())
@@ -158,9 +177,9 @@ pub(crate) fn logfmt_keys(entry: &mut Entry<'_>, is_strict: bool, extractions: &
     }
     for pair in pairs(&line) {
         match pair {
-            None if is_strict => return Err(Outcome::Failed("LogfmtParserErr")),
-            None => {}
-            Some((key, value)) => {
+            Err(details) if is_strict => return Err(Outcome::Failed("LogfmtParserErr", details)),
+            Err(_) => {}
+            Ok((key, value)) => {
                 for extraction in extractions.iter().filter(|extraction| extraction.path == key) {
                     let name = entry.parsed_name(&extraction.name);
                     entry.set(&name, &value);
@@ -208,7 +227,7 @@ pub(crate) fn unpack(entry: &mut Entry<'_>) -> Extracted {
     }
     let (fields, is_whole) = json::object(&line);
     if !line.starts_with('{') || !is_whole {
-        return Err(Outcome::Failed("JSONParserErr"));
+        return Err(broken_json(&line, "nothing to unpack"));
     }
     let texts: Vec<(String, String)> =
         fields.into_iter().filter_map(|(key, value)| if let Value::Text(text) = value { Some((key, text)) } else { None }).collect();

@@ -15,7 +15,26 @@ pub(crate) fn selects(selector: &Selector, record: &Record) -> bool {
     })
 }
 
-/// The entry as the stages leave it, if they keep it.
+/// The stages in the order in which they run: a line filter goes ahead of what stands between it and the last label filter, `line_format` or
+/// `unpack`. That shows where it goes ahead of `decolorize`.
+pub(crate) fn as_run(stages: &[Stage]) -> Vec<Stage> {
+    let (mut ordered, mut begin) = (Vec::new(), 0);
+    for stage in stages {
+        match stage {
+            Stage::LineFilter(_) => {
+                ordered.insert(begin, stage.clone());
+                begin += 1;
+            }
+            _ => ordered.push(stage.clone()),
+        }
+        if matches!(stage, Stage::LabelFilter(_) | Stage::LineFormat { .. } | Stage::Unpack) {
+            begin = ordered.len();
+        }
+    }
+    ordered
+}
+
+/// The entry as the stages leave it, if they keep it; the stages in the order of [`as_run`].
 pub(crate) fn run<'n>(stages: &[Stage], record: &Record, needs: &'n Needs) -> Option<Entry<'n>> {
     let mut entry = Entry::new(record, needs);
     for stage in stages {
@@ -61,6 +80,7 @@ fn step(stage: &Stage, entry: &mut Entry<'_>) -> bool {
             for target in targets.iter().filter(|target| is_meant(target, name_of(target), entry)).collect::<Vec<_>>() {
                 match name_of(target) {
                     "__error__" => entry.error = None,
+                    "__error_details__" => entry.error_details.clear(),
                     name => entry.remove(name),
                 }
             }
@@ -109,8 +129,8 @@ fn parse(stage: &Stage, entry: &mut Entry<'_>) -> bool {
         other => panic!("no parser: {other:?}"),
     };
     match extracted {
-        Err(Outcome::Failed(error)) => {
-            entry.fail(error);
+        Err(Outcome::Failed(error, details)) => {
+            entry.fail(error, details);
             entry.is_unparsed = true;
             true
         }
@@ -131,7 +151,7 @@ pub(crate) fn unwrapped(unwrap: &Unwrap, entry: &mut Entry<'_>) -> Option<f64> {
         Some(Conversion::Duration | Conversion::DurationSeconds) => filters::seconds(&text),
     };
     if value.is_none() {
-        entry.fail("SampleExtractionErr");
+        entry.fail("SampleExtractionErr", text);
     }
     let keeps = unwrap.post_filters.iter().all(|filter| filters::keeps(filter, entry));
     keeps.then_some(value.unwrap_or(0.0))
