@@ -40,6 +40,8 @@ impl Planner<'_> {
         let pipeline = Pipeline::compile(&log.stages, range.range.unwrap.as_ref(), &needed, &self.options)?;
         let pipeline = pipeline.with_grouping(grouping).with_now(self.now);
         let window = Window { range: range.range.range, offset: range.range.offset };
+        // Those that samples are grouped by are shown even if they are empty.
+        let may_hide_labels = grouping.is_none_or(|grouping| grouping.without);
         let (start, end) = position.grid.stamps(window);
         let selection = position.leaves.select(self, &log.selector, TimeRange { start, end }).await?;
         let wanted = Wanted {
@@ -52,7 +54,7 @@ impl Planner<'_> {
             grid: position.grid,
             window,
             absent,
-            hides_empty_labels: grouping.is_none() && position.series_of_answer.is_none(),
+            hides_empty_labels: may_hide_labels && position.series_of_answer.is_none(),
             max_series: position.series_of_answer.filter(|most| *most < usize::MAX),
             text: MetricExpr::Range(range.clone()).to_string(),
         };
@@ -66,7 +68,7 @@ impl Planner<'_> {
         };
         let gathered = Arc::new(CoalescePartitionsExec::new(partial));
         let last = plan(RangeAggregate::new(Phase::Final, spec), vec![gathered]);
-        let hides_empty_labels = grouping.is_none() && position.series_of_answer.is_some();
+        let hides_empty_labels = may_hide_labels && position.series_of_answer.is_some();
         Ok(Vector::unordered(last, selection.parts(), hides_empty_labels))
     }
 }

@@ -70,6 +70,35 @@ async fn sorting_orders_an_instant_answer_by_value() {
     assert_eq!(order(&format!("topk(2, sort({values}))")).await, [3.0, 2.0]);
 }
 
+/// A label without a value is not shown: it decides neither what comes first among equals nor what is a group of its own.
+#[tokio::test]
+async fn ties_go_by_the_labels_that_are_shown() {
+    let at = |app: &str, line: &str| Entry::new("a", app, 5, line);
+    let engine = world::engine(&[vec![at("x1", "b=1"), at("x2", "a= b=1"), at("x3", "a=1 b=1")]]).await;
+    let kept = async |query: &str| -> Vec<String> {
+        let found = answer(&engine, &metric(query), SECOND, SECOND, 1).await.expect("answers");
+        found.into_iter().map(|(labels, ..)| labels.split("app=\"").nth(1).expect("an app")[..2].to_owned()).collect()
+    };
+    let counted = r#"count_over_time({namespace="a"} | logfmt --keep-empty [1m])"#;
+    assert_eq!(kept(&format!("topk(1, {counted})")).await, ["x3"], "`a` comes before `app`");
+    assert_eq!(kept(&format!("topk(2, {counted})")).await, ["x3", "x1"]);
+    assert_eq!(kept(&format!("bottomk by (a) (1, {counted})")).await, ["x3", "x1"]);
+}
+
+#[tokio::test]
+async fn labels_without_a_value_are_shown_where_samples_are_grouped_by_them_alone() {
+    let at = |second: i64, line: &str| Entry::new("a", "x", second * SECOND, line);
+    let engine = world::engine(&[vec![at(5, "v=1"), at(6, "a= v=2"), at(7, "a= v=3")]]).await;
+    let counted = r#"count_over_time({namespace="a"} | logfmt --keep-empty | keep a [1m])"#;
+    let shown = async |query: &str| answer(&engine, &metric(query), 10 * SECOND, 10 * SECOND, 1).await.expect("answers");
+    let series = |labels: &str, value: f64| (labels.to_owned(), 10 * SECOND, value);
+    assert_eq!(shown(&format!("sum by (a) ({counted})")).await, [series("{}", 1.0), series(r#"{a=""}"#, 2.0)]);
+    assert_eq!(shown(&format!("sum without (v) ({counted})")).await, [series("{}", 3.0)]);
+    assert_eq!(shown(&format!("max by (a) ({counted})")).await, [series("{}", 2.0)]);
+    let greatest = r#"max_over_time({namespace="a"} | logfmt --keep-empty | keep a, v | unwrap v [1m]) without (b)"#;
+    assert_eq!(shown(greatest).await, [series("{}", 1.0), series("{}", 3.0)]);
+}
+
 #[tokio::test]
 async fn variants_share_a_range_and_each_has_its_limit() {
     let entries = (0..4).map(|app| Entry::new("a", &format!("x{app}"), 5, &format!("v={app}"))).collect();

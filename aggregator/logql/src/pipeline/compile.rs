@@ -182,7 +182,8 @@ impl Compiler {
 /// Filters on a single label, the first of each name, to be tested when a parser sets the label. Not for labels that
 /// expressions set, as those may overwrite what is tested (those that `label_format` sets are tested as found, though,
 /// as in Loki). This shows where a label is dropped between the parser and
-/// the filter: the filter tests what the parser found, as in Loki.
+/// the filter: the filter tests what the parser found, as in Loki. (Where samples are grouped by labels, that is
+/// undone by `with_grouping`.)
 fn early_filters(stages: &[Stage], names: &PipelineNames) -> Vec<Option<LabelFilter>> {
     let mut filters = vec![None; names.len()];
     for filter in stages.iter().filter_map(|stage| if let Stage::LabelFilter(filter) = stage { Some(filter) } else { None }) {

@@ -104,6 +104,9 @@ impl Pipeline {
 
     /// Sets how [`Processed::series_labels`] and [`Processed::write_series_key`] group samples; pass what
     /// [`crate::needed::sample_grouping`] says. Without this call: by all labels.
+    ///
+    /// Samples grouped by labels are filtered where the filter stands, as in Loki: what a stage before it drops or sets is not tested as it
+    /// was found.
     pub fn with_grouping(mut self, grouping: Option<&Grouping>) -> Pipeline {
         let names = |names: &mut PipelineNames, grouping: &Grouping| -> Vec<NameId> {
             grouping.labels.iter().map(|label| names.intern(label)).collect()
@@ -116,6 +119,10 @@ impl Pipeline {
                 SeriesGrouping::Without(without)
             }
         };
+        let changes_labels = |stage: &Stage| matches!(stage, Stage::Drop(_) | Stage::Keep(_) | Stage::LabelFormat(_));
+        if matches!(&self.grouping, SeriesGrouping::By(names) if !names.is_empty()) && self.stages.iter().any(changes_labels) {
+            self.early_filters.clear();
+        }
         self
     }
 

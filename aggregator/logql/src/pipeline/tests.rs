@@ -351,6 +351,23 @@ fn a_filter_sees_what_a_parser_found_even_if_it_is_dropped_before() {
 }
 
 #[test]
+fn a_filter_stands_where_it_is_written_once_samples_are_grouped_by_labels() {
+    let keeps = |between: Ast, filter: Ast, grouping: Option<Grouping>| {
+        let stages = [logfmt(), between, filter];
+        let pipeline = Pipeline::compile(&stages, None, &NeededLabels::All, &PipelineOptions::default()).unwrap();
+        let pipeline = pipeline.with_grouping(grouping.as_ref());
+        pipeline.for_stream(&stream()).process(0, b"level=info", &[]).is_some()
+    };
+    let drop = || Ast::Drop { targets: vec![NameOrMatcher::Name("level".into())] };
+    let keep = || Ast::Keep { targets: vec![NameOrMatcher::Name("app".into())] };
+    for between in [drop, keep] {
+        let empty = || text_filter("level", MatchOp::Equal, "");
+        assert!(keeps(between(), empty(), Some(by(&["app"]))));
+        assert!(!keeps(between(), empty(), Some(by(&[]))) && !keeps(between(), empty(), None));
+    }
+}
+
+#[test]
 fn line_filters_move_ahead_of_decolorize_up_to_a_label_filter() {
     let filter = |text: &str| {
         let alternatives = vec![ast::LineFilterArg::Text(text.into())];

@@ -1,23 +1,34 @@
 //! Filters of lines and labels.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use regex::Regex;
 use tailwater_logql::ast::{CompareOp, FilterValue, LabelFilter, LineFilter, LineFilterArg, LineFilterOp, MatchOp, Matcher};
 
 use super::entry::Entry;
 
-pub(crate) fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("an expression that both dialects read alike")
+/// Queries have few expressions, each of them asked for every entry.
+pub(crate) fn regex(pattern: &str) -> Rc<Regex> {
+    thread_local!(static COMPILED: RefCell<HashMap<String, Rc<Regex>>> = RefCell::default());
+    let compile = || Rc::new(Regex::new(pattern).expect("an expression that both dialects read alike"));
+    COMPILED.with_borrow_mut(|compiled| compiled.entry(pattern.to_owned()).or_insert_with(compile).clone())
 }
 
-/// Whether a matcher's value fits, anchored.
+/// Whether a value fits a matcher of a selector, `drop` or `keep`: anchored, a dot stands for a line break too.
 pub(crate) fn matches(matcher: &Matcher, value: &str) -> bool {
+    fits(matcher, value, "(?s:")
+}
+
+fn fits(matcher: &Matcher, value: &str, group: &str) -> bool {
+    let is_match = || regex(&format!("^{group}{})$", matcher.value)).is_match(value);
     match matcher.op {
         MatchOp::Equal => value == matcher.value,
         MatchOp::NotEqual => value != matcher.value,
-        MatchOp::Regex => regex(&format!("^(?:{})$", matcher.value)).is_match(value),
-        MatchOp::NotRegex => !regex(&format!("^(?:{})$", matcher.value)).is_match(value),
+        MatchOp::Regex => is_match(),
+        MatchOp::NotRegex => !is_match(),
     }
 }
 
@@ -79,7 +90,8 @@ fn holds_address(text: &str, range: &str) -> bool {
 /// Runs a label filter: whether the entry stays. May set its error.
 pub(crate) fn keeps(filter: &LabelFilter, entry: &mut Entry<'_>) -> bool {
     match filter {
-        LabelFilter::String(matcher) => matches(matcher, entry.get(&matcher.name)),
+        // Here a dot stands for no line break.
+        LabelFilter::String(matcher) => fits(matcher, entry.get(&matcher.name), "(?:"),
         LabelFilter::And { left, right } => keeps(left, entry) & keeps(right, entry),
         LabelFilter::Or { left, right } => keeps(left, entry) || keeps(right, entry),
         LabelFilter::Ip { name, negated, pattern } => {

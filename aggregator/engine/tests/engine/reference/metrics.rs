@@ -159,7 +159,7 @@ fn over_time(range: &RangeAggregation, above: Option<&VectorAggregation>, record
         series.entry(sample.labels).or_default().push((sample.timestamp, sample.value));
     }
     // Labels without a value tell series apart, but later operators do not see them.
-    let hides_empty = needs::of_range(range, above).2.is_none();
+    let hides_empty = needs::of_range(range, above).2.is_none_or(|grouping| grouping.without);
     let points = series.into_iter().map(|(labels, mut samples)| {
         samples.sort_by_key(|(timestamp, _)| *timestamp);
         let value = window_value(range, &samples);

@@ -2,7 +2,8 @@
 //! against itself asked in other ways.
 //!
 //! Entries lie in data files, in segments and in memory, some in several places. `TAILWATER_REFERENCE_QUERIES` says how many queries are
-//! compared (10,000; 500 in a build without optimization). What differs is shrunk and printed with query and data.
+//! compared (10,000; 500 in a build without optimization). They are the same in every run (`PROPTEST_RNG_SEED` in `.cargo/config.toml`); another
+//! number there draws others, and repeats them. What differs is shrunk and printed with query and data.
 
 mod data;
 mod entry;
@@ -15,6 +16,7 @@ mod parsers;
 mod pipeline;
 mod queries;
 mod template;
+
 use std::collections::BTreeMap;
 
 use self::data::{Data, Record, SECOND};

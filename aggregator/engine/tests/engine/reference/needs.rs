@@ -29,7 +29,10 @@ pub(crate) fn of_range<'r>(range: &'r RangeAggregation, above: Option<&'r Vector
         Some(grouping) if !grouping.without => Some(needed(&stages, range, &grouping.labels)),
         _ => None,
     };
-    let needs = Needs { names, early: early(&stages) };
+    let is_grouped = range.op != RangeOp::AbsentOverTime && grouping.is_some_and(|by| !by.without && !by.labels.is_empty());
+    let changes_labels = |stage: &Stage| matches!(stage, Stage::Drop { .. } | Stage::Keep { .. } | Stage::LabelFormat { .. });
+    let early = if is_grouped && stages.iter().any(changes_labels) { Default::default() } else { early(&stages) };
+    let needs = Needs { names, early };
     (stages, needs, grouping)
 }
 
