@@ -92,7 +92,7 @@ async fn labels_without_a_value_are_shown_where_samples_are_grouped_by_them_alon
     let counted = r#"count_over_time({namespace="a"} | logfmt --keep-empty | keep a [1m])"#;
     let shown = async |query: &str| answer(&engine, &metric(query), 10 * SECOND, 10 * SECOND, 1).await.expect("answers");
     let series = |labels: &str, value: f64| (labels.to_owned(), 10 * SECOND, value);
-    assert_eq!(shown(&format!("sum by (a) ({counted})")).await, [series("{}", 1.0), series(r#"{a=""}"#, 2.0)]);
+    assert_eq!(shown(&format!("sum by (a) ({counted})")).await, [series(r#"{a=""}"#, 2.0), series("{}", 1.0)]);
     assert_eq!(shown(&format!("sum without (v) ({counted})")).await, [series("{}", 3.0)]);
     assert_eq!(shown(&format!("max by (a) ({counted})")).await, [series("{}", 2.0)]);
     let greatest = r#"max_over_time({namespace="a"} | logfmt --keep-empty | keep a, v | unwrap v [1m]) without (b)"#;
