@@ -40,6 +40,7 @@ use crate::push::receiver::Receiver;
 use crate::readers::{Readers, Totals, allowed_open_files, reader_count, spawn_thread};
 use crate::reload::{Continuing, ReloadRequests};
 use crate::starting::{OpenedPositions, bind, docker_root, events_client, install_crypto, receiver, take_data_dir};
+use crate::tail::handover::Handover;
 use crate::tail::records::LineRules;
 use crate::tail::worker::{Command, Worker, WorkerHandle};
 
@@ -78,7 +79,7 @@ pub(crate) async fn start_with(mut config: Config, continuing: Continuing, shutd
     let metrics = Arc::clone(&continuing.metrics);
     let events = events_client(&config, &metrics).await?;
     let positions = OpenedPositions::open(&config, lock.as_ref().is_some_and(|data_dir| data_dir.was_used));
-    let agent = Agent::new(config, Discovery::Pods { root }, receiver, positions, continuing).with_events(events);
+    let agent = Agent::new(config, Discovery::Pods { root }, receiver, positions, ("", continuing)).with_events(events);
     let supervisor = tokio::spawn(async move {
         let _lock = lock;
         agent.run(listener, kubernetes, shutdown).await
@@ -109,15 +110,18 @@ pub(crate) struct Agent {
     gate: Arc<Gate>,
     is_first_scan_done: Arc<AtomicBool>,
     is_full_reread: bool,
+    /// Open files of before a reload, and for after one.
+    handover: Handover,
 }
 
 impl Agent {
+    /// `pass` names this pass over the files among several; it goes on over a reload.
     pub(crate) fn new(
         config: Config,
         discovery: Discovery,
         receiver: Receiver,
         positions: OpenedPositions,
-        continuing: Continuing,
+        (pass, continuing): (&str, Continuing),
     ) -> Self {
         let gate = Gate::new(reader_count(config.readers).max(MIN_CONCURRENCY), config.client.backoff.min_period / 4);
         Self {
@@ -126,6 +130,7 @@ impl Agent {
             receiver,
             positions: positions.table,
             store: Some(positions.store),
+            handover: continuing.handover(pass),
             metrics: continuing.metrics,
             events: None,
             reload: continuing.reload,
@@ -268,6 +273,7 @@ impl Agent {
             timing: self.config.timing.clone(),
             is_first_scan_done: Arc::clone(&self.is_first_scan_done),
             stop: Arc::clone(&readers.stop),
+            handover: self.handover.clone(),
         };
         readers.threads.push(self.spawn_scanner(scanning)?);
         if let Discovery::Targets(plan) = &self.discovery {
@@ -380,6 +386,7 @@ impl Agent {
             all_containers: Arc::clone(&totals.containers),
             pending_bytes: Arc::clone(&totals.pending_bytes),
             docker_root: docker_root(config),
+            handover: self.handover.clone(),
         }
     }
 

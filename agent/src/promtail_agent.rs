@@ -71,7 +71,10 @@ pub(crate) async fn start(
             old_positions: if positions.is_new { old_positions.clone() } else { OldPositions::default() },
         };
         let events = if index == 0 { events_client(&config, &metrics).await? } else { None };
-        passes.push(Agent::new(config, Discovery::Targets(Box::new(plan)), receiver, positions, continuing.clone()).with_events(events));
+        passes.push(
+            Agent::new(config, Discovery::Targets(Box::new(plan)), receiver, positions, (&client.name, continuing.clone()))
+                .with_events(events),
+        );
     }
     let mut listener = config.listen.map(bind).transpose()?;
     let listen = listener.as_ref().and_then(|listener| listener.local_addr().ok());

@@ -1,13 +1,16 @@
 //! Taking a new configuration while running.
 //!
 //! A new configuration is read and checked whole first; a wrong one changes nothing. Then the readers stop, what they read is sent and positions are
-//! written, and reading goes on from there with the new one: at a record boundary behind everything sent. Metrics go on counting. Should the new
+//! written, and reading goes on from there with the new one: at a record boundary behind everything sent. Files
+//! that were deleted meanwhile are handed over by descriptor ([`crate::tail::handover`]). Metrics go on counting. Should the new
 //! one not start, the old one is started again.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +18,7 @@ use crate::agent::start_with;
 use crate::config::Config;
 use crate::handle::{AgentError, AgentHandle, StartError};
 use crate::metrics::Metrics;
+use crate::tail::handover::Handover;
 
 /// Between two looks at the configuration file.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -31,11 +35,18 @@ pub(crate) struct Continuing {
     pub(crate) metrics: Arc<Metrics>,
     /// Where the HTTP surface asks for a reload.
     pub(crate) reload: Option<ReloadRequests>,
+    /// Open files, by the pass over them that reads them.
+    handovers: Arc<Mutex<HashMap<String, Handover>>>,
 }
 
 impl Continuing {
     pub(crate) fn new() -> Self {
-        Self { metrics: Metrics::new(), reload: None }
+        Self { metrics: Metrics::new(), reload: None, handovers: Arc::default() }
+    }
+
+    /// Where the pass of that name leaves and finds open files.
+    pub(crate) fn handover(&self, pass: &str) -> Handover {
+        self.handovers.lock().entry(pass.to_owned()).or_default().clone()
     }
 }
 

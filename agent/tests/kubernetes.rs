@@ -66,7 +66,7 @@ async fn labels_and_metadata_come_from_the_api_by_a_watch_of_this_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pods_that_live_for_a_moment_lose_nothing() {
     const PODS: usize = 150;
-    let (node, recorder, api, config) = scene(Duration::from_secs(1)).await;
+    let (node, recorder, api, config) = scene(Duration::from_secs(5)).await;
     let agent = Agent::start(config).await;
     wait_until("watches", || api.is_watched(), String::new).await;
     let mut directories = Vec::new();
@@ -85,7 +85,9 @@ async fn pods_that_live_for_a_moment_lose_nothing() {
             api.delete(&uid);
         }
     }
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // Those of which the API told have come, and the others are open: from here on their names may go.
+    let is_seen = || recorder.count() >= PODS * 2 / 3 && agent.metric("open_files") >= PODS as f64;
+    wait_until("all pods seen", is_seen, || format!("{} lines, {} files", recorder.count(), agent.metric("open_files"))).await;
     directories.iter().for_each(|directory| std::fs::remove_dir_all(directory).unwrap());
     recorder.wait_for(PODS).await;
     let apps = label_by_line(&recorder, "app");
@@ -150,21 +152,25 @@ async fn an_edit_of_labels_is_repeated_where_it_was_made() {
     container.lines(5..8);
     recorder.wait_for(8).await;
     api.put(pod("web-1", "uid-1", json!({"app": "second"})));
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    container.lines(8..12);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Lines are written until the change has taken effect at one of them, which is on disk before it is sent.
+    let mut written = 8;
+    let is_recorded = || std::fs::read_to_string(node.data().join("positions.json")).is_ok_and(|text| text.contains("second"));
+    let and_more = || {
+        container.lines(written..written + 1);
+        written += 1;
+        is_recorded()
+    };
+    wait_until("the change recorded", and_more, String::new).await;
     agent.stop().await;
     recorder.behave(|_| Reaction::Store);
     let agent = Agent::start(config.clone()).await;
-    container.lines(12..14);
-    recorder.wait_for(14).await;
+    container.lines(written..written + 2);
+    recorder.wait_for(written + 2).await;
     agent.stop().await;
     let apps = label_by_line(&recorder, "app");
     assert!(apps.values().all(|labels| labels.len() == 1), "no line has two label sets: {apps:?}");
-    assert_eq!(
-        (&apps["line 0"][0], &apps["line 6"][0], &apps["line 13"][0]),
-        (&"first".to_owned(), &"first".to_owned(), &"second".to_owned())
-    );
+    let of = |number: usize| apps[&format!("line {number}")][0].as_str();
+    assert_eq!((of(0), of(6), of(written + 1)), ("first", "first", "second"));
 }
 
 /// Case 44: the directory of a static pod is named after its configuration's hash, which the mirror pod carries.
@@ -317,11 +323,18 @@ async fn pods_and_namespaces_can_opt_out_and_come_back_from_where_they_are() {
     api.put(annotated(json!({"tailwater.io/exclude": "true"})));
     container.lines(0..5);
     let agent = Agent::start(config).await;
-    settle().await;
+    // Told by the API, in whole seconds; then there is a while for the readers to act by it.
+    let taken = async |before: f64| {
+        let last = || agent.metric("kube_watch_last_event_timestamp_seconds");
+        wait_until("the change told to the agent", || last() > before, || last().to_string()).await;
+        settle().await;
+        last()
+    };
+    let mut at = taken(0.0).await;
     assert_eq!(recorder.count(), 0, "excluded from the start");
     // Back: from the present on, not from the past.
     api.put(annotated(json!({})));
-    settle().await;
+    at = taken(at).await;
     container.lines(5..8);
     recorder.wait_for(3).await;
     for (annotations, is_excluded) in [
@@ -334,7 +347,7 @@ async fn pods_and_namespaces_can_opt_out_and_come_back_from_where_they_are() {
     ] {
         let before = recorder.count();
         api.put(annotated(annotations.clone()));
-        settle().await;
+        at = taken(at).await;
         let text = annotations.to_string();
         container.line(&text);
         if is_excluded {
@@ -347,8 +360,9 @@ async fn pods_and_namespaces_can_opt_out_and_come_back_from_where_they_are() {
     assert!(agent.handle.render_metrics().contains("tailwater_agent_annotations_invalid_total 1"));
     let before = recorder.count();
     api.put(annotated(json!({})));
+    at = taken(at).await;
     api.namespace("shop", "ns-uid-1", json!({"tailwater.io/exclude": "true"}));
-    settle().await;
+    taken(at).await;
     container.line("of a namespace that opted out");
     settle().await;
     assert_eq!(recorder.count(), before);

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -29,7 +31,7 @@ const SHARED: usize = 100;
 const AT_ONCE: usize = 4;
 /// Quiet for so long, nothing more is expected.
 const QUIET: Duration = Duration::from_millis(1200);
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 #[derive(Debug, Clone)]
 struct Sent {
@@ -261,16 +263,24 @@ impl Run {
                 (sent.0.len(), sent.1)
             };
             let quiet = last.map_or(began.elapsed(), |last| last.elapsed());
-            if (count >= expected && quiet >= QUIET) || began.elapsed() > DEADLINE {
+            let is_to_end = cases[0].get("expect_error").is_some();
+            if (count >= expected && quiet >= QUIET && !is_to_end) || began.elapsed() > DEADLINE {
                 break None;
             }
         };
         let mut metrics = String::new();
         if exit.is_none() {
             let prefix = text(cases[0], "path_prefix");
-            let answer = reqwest::get(format!("http://127.0.0.1:{}{prefix}/metrics", self.port)).await;
-            if let Ok(answer) = answer {
-                metrics = answer.text().await.unwrap_or_default();
+            let is_wanted = cases[0].get("expect_metrics").is_some();
+            loop {
+                if let Ok(answer) = reqwest::get(format!("http://127.0.0.1:{}{prefix}/metrics", self.port)).await {
+                    metrics = answer.text().await.unwrap_or_default();
+                }
+                // A slow start has not opened its port yet.
+                if !metrics.is_empty() || !is_wanted || began.elapsed() > DEADLINE {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
             child.kill().unwrap();
             child.wait().unwrap();
@@ -286,7 +296,7 @@ async fn start(is_alone: bool) -> Run {
     let sink = Sink::default();
     let router = Router::new().fallback(take).with_state(sink.clone()).layer(axum::extract::DefaultBodyLimit::disable());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = support::program::free_address().port();
     Run { directory: tempfile::tempdir().unwrap(), sink, sink_port, port, is_alone }
 }
 

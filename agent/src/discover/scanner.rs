@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::listing::{self, ContainerListing, Identities, Ignored, SeenPod};
+use super::listing::{self, ContainerListing, Identities, Ignored, SeenPod, Source};
 use super::paths::{LogFileName, PodDirectory};
 use super::scanning::Scanning;
 use super::selection::Selection;
@@ -43,6 +43,8 @@ struct Running {
     known: BTreeMap<ContainerPath, (Arc<SeenPod>, String)>,
     /// Names and identities last told of each container.
     told: HashMap<ContainerPath, Identities>,
+    /// Docker's directories, and which container's directory has the link to each.
+    links: HashMap<PathBuf, PathBuf>,
     next_scan: Instant,
     beat: Heartbeat,
 }
@@ -53,8 +55,16 @@ impl Scanner {
         let (sender, changes) = sync_channel(CHANGE_QUEUE);
         let watches = if self.scanning.timing.watch_directories { DirectoryWatches::new(sender).ok() } else { None };
         let beat = self.scanning.metrics.heartbeats.begin("scanner");
-        let mut running =
-            Running { beat, watches, changes, known: BTreeMap::new(), told: HashMap::new(), next_scan: Instant::now(), scanner: self };
+        let mut running = Running {
+            beat,
+            watches,
+            changes,
+            known: BTreeMap::new(),
+            told: HashMap::new(),
+            links: HashMap::new(),
+            next_scan: Instant::now(),
+            scanner: self,
+        };
         while !running.scanner.scanning.stop.load(Ordering::Acquire) {
             running.beat.renew();
             running.step();
@@ -99,6 +109,7 @@ impl Running {
         self.tell_gone(&seen);
         self.forget_gone_watches();
         if !self.scanner.scanning.is_first_scan_done.swap(true, Ordering::AcqRel) {
+            self.tell_handed(&mut seen);
             self.count_missing_containers(&seen);
         }
         let metrics = &self.scanner.scanning.metrics;
@@ -140,6 +151,7 @@ impl Running {
         let name = container.clone();
         match self.settled_listing(pod, &directory, &container, ignored) {
             Ok(listing) => {
+                self.watch_behind_links(&listing);
                 if !listing.is_gone {
                     seen.insert(listing.path.clone());
                     self.known.insert(listing.path.clone(), (Arc::clone(pod), name));
@@ -148,6 +160,15 @@ impl Running {
             }
             Err(error) => self.unreadable(&directory, &error, ignored),
         }
+    }
+
+    /// Docker rotates its files itself, in a directory of its own.
+    fn watch_behind_links(&mut self, listing: &ContainerListing) {
+        let behind = |text: &String| Path::new(text).parent().filter(|parent| parent.is_absolute()).map(Path::to_owned);
+        let Some(directory) = listing.files.iter().find_map(|file| behind(&file.text)) else { return };
+        // Where it cannot be watched, scans find what changed.
+        self.watch(&directory);
+        self.links.insert(directory, listing.directory.clone());
     }
 
     /// A listing made while nothing was renamed: a file may be missed that is renamed while its directory is read, and then a newer one be
@@ -225,6 +246,9 @@ impl Running {
 
     /// The pod or container directory in which `path` changed something; the root asks for a scan.
     fn directory_to_list(&mut self, path: &Path) -> Option<PathBuf> {
+        if let Some(directory) = path.parent().and_then(|parent| self.links.get(parent)) {
+            return Some(directory.clone());
+        }
         let below = path.strip_prefix(&self.scanner.root).ok()?;
         match below.components().count() {
             0 => {
@@ -297,6 +321,22 @@ impl Running {
         let Some(watches) = &mut self.watches else { return };
         let gone: HashSet<PathBuf> = watches.watched().filter(|path| !path.is_dir()).cloned().collect();
         gone.iter().for_each(|path| watches.forget(path));
+        self.links.retain(|directory, _| !gone.contains(directory));
+    }
+
+    /// After the first scan: containers that are gone and of which a reload handed over open files.
+    fn tell_handed(&mut self, seen: &mut BTreeSet<ContainerPath>) {
+        let handover = self.scanner.scanning.handover.clone();
+        for (path, directory, source) in handover.unlisted(|path| seen.contains(path)) {
+            match &source {
+                Source::Container { pod, container } if self.scanner.selection.takes(pod, container) => {
+                    seen.insert(path.clone());
+                    self.tell(ContainerListing { path, directory, source, files: Vec::new(), is_gone: true });
+                }
+                // Another kind of configuration, or one that leaves the container out.
+                Source::Container { .. } | Source::Target(_) => handover.close(&path),
+            }
+        }
     }
 
     /// After the first scan: containers of the checkpoint that are not there at all.

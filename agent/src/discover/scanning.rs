@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use crate::metrics::Metrics;
 use crate::positions::keeper::SharedPositions;
 use crate::settings::Timing;
+use crate::tail::handover::Handover;
 use crate::tail::worker::WorkerHandle;
 
 pub(crate) struct Scanning {
@@ -15,4 +16,6 @@ pub(crate) struct Scanning {
     pub(crate) timing: Timing,
     pub(crate) is_first_scan_done: Arc<AtomicBool>,
     pub(crate) stop: Arc<AtomicBool>,
+    /// Open files of before a reload.
+    pub(crate) handover: Handover,
 }

@@ -157,6 +157,9 @@ impl Running {
             is_pending |= self.scan_job(job, &mut seen, &mut is_watching);
         }
         self.tell_gone(&seen);
+        if !self.scanner.scanning.is_first_scan_done.load(Ordering::Acquire) {
+            self.tell_handed(&seen);
+        }
         self.owners.retain(|_, (key, _)| self.told.contains_key(key));
         self.scanner.scanning.is_first_scan_done.store(true, Ordering::Release);
         let metrics = &self.scanner.scanning.metrics;
@@ -322,6 +325,24 @@ impl Running {
             if let Some(told) = self.told.remove(&key) {
                 let source = Source::Target(told.target);
                 self.tell(ContainerListing { path: key, directory: told.directory, source, files: Vec::new(), is_gone: true });
+            }
+        }
+    }
+
+    /// After the first scan: files without a name that a reload handed over. They keep their labels and take the stages of the job of that name.
+    fn tell_handed(&self, seen: &HashSet<ContainerPath>) {
+        let handover = &self.scanner.scanning.handover;
+        for (path, directory, source) in handover.unlisted(|path| seen.contains(path)) {
+            let job = self.scanner.jobs.iter().find(|job| path.split(SEPARATOR).next() == Some(&job.name));
+            match (source, job) {
+                (Source::Target(target), Some(job)) => {
+                    let limits = Arc::clone(&self.scanner.limits);
+                    let target = FileTarget { job: Arc::clone(job), labels: target.labels.clone(), limits, old_offset: None };
+                    let source = Source::Target(Arc::new(target));
+                    self.tell(ContainerListing { path, directory, source, files: Vec::new(), is_gone: true });
+                }
+                // The job that read it is gone.
+                _ => handover.close(&path),
             }
         }
     }

@@ -172,6 +172,11 @@ impl PositionsTable {
         self.files.get(&file).map(|entry| entry.progress.offset)
     }
 
+    /// Whether a file that was read to its end, at `offset`, is acknowledged so far.
+    pub(crate) fn is_finished(&self, file: FileId, offset: u64) -> bool {
+        self.files.get(&file).is_some_and(|entry| entry.progress.is_finished && entry.progress.offset >= offset)
+    }
+
     /// Entries of a container's files, by number of first insertion.
     pub(crate) fn files_of(&self, container: &str) -> Vec<(FileId, FileEntry)> {
         let of_container = self.files.iter().filter(|(_, entry)| entry.instance.container == container);

@@ -18,6 +18,8 @@ use super::balance::{Balance, BalancePart, FileBalance, FileEnd, Meter};
 use super::counts::ReadCounts;
 use super::cuts::{apply_cut, cut_pending, flush_all, record_clock};
 use super::file::{ReadEnd, TailFile};
+use super::handover::{HandedContainer, HandedFile};
+use super::hold::Unacknowledged;
 use super::outlet::{Outlet, RenderedSet};
 use super::rate::{ContainerRate, RateLimit};
 use super::records::{LineRules, RecordSink};
@@ -104,6 +106,10 @@ pub(crate) struct ContainerTail {
     /// Compressed files by device and inode.
     pub(crate) compressed: HashMap<(u64, u64), CompressedFile>,
     pub(crate) is_listed: bool,
+    /// Read to their ends and not acknowledged so far.
+    pub(super) unacknowledged: Vec<Unacknowledged>,
+    /// Open files of before a reload, until the first listing is taken in.
+    pub(super) handed: Vec<HandedFile>,
     /// Its live file, closed while nothing is written to it.
     pub(crate) sleeping: Option<Box<Sleeping>>,
     /// A file that was closed and is not open again yet.
@@ -167,6 +173,8 @@ impl ContainerTail {
             remembered,
             compressed: HashMap::new(),
             is_listed: false,
+            unacknowledged: Vec::new(),
+            handed: Vec::new(),
             sleeping: None,
             woken: None,
             needs_listing: false,
@@ -195,13 +203,23 @@ impl ContainerTail {
         }
     }
 
+    /// What it has open and has not finished, for whoever reads it after a reload. What was read is in its marks already.
+    pub(super) fn into_handed(self) -> (ContainerPath, HandedContainer) {
+        let unacknowledged = self.unacknowledged.into_iter().map(|file| file.file);
+        let late = self.late.into_iter().map(|late| late.file);
+        let open = late.chain(self.files).filter_map(TailFile::into_handed);
+        // A reload may come before what the last one handed over was taken up.
+        let files = self.handed.into_iter().chain(unacknowledged).chain(open).collect();
+        (self.path, HandedContainer { directory: self.directory, source: self.source, files })
+    }
+
     /// Whether nothing of it is left to do.
     pub(crate) fn is_over(&self) -> bool {
-        self.is_gone && self.files.is_empty() && self.late.is_empty() && !self.is_in_batch
+        self.is_gone && self.open_files() == 0 && !self.is_in_batch
     }
 
     pub(crate) fn open_files(&self) -> usize {
-        self.files.len() + self.late.len()
+        self.files.len() + self.late.len() + self.unacknowledged.len()
     }
 
     /// Looks whether more of it is unread than one turn reads, as its files were last seen.
@@ -458,6 +476,7 @@ impl ContainerTail {
         self.ended_balances.push(std::mem::take(&mut front.balance).finish(front.id, end));
         self.passed.push(Passed { id: front.id, entry: entry.clone() });
         self.finished.push(FinishedFile { id: front.id, entry, size: front.size, modified: Some(front.modified()) });
+        self.hold_until_acknowledged(front, end);
         let is_instance_over =
             self.files.front().map(|next| next.parsed_name.instance) != self.state.as_ref().map(|(instance, _)| *instance);
         if is_instance_over {

@@ -17,6 +17,7 @@ use nix::fcntl::OFlag;
 use super::balance::FileBalance;
 use super::content::Content;
 use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
+use super::handover::HandedFile;
 use super::records::{RecordSink, leading_nul};
 use crate::discover::paths::LogFileName;
 use crate::parse::time::StampReader;
@@ -192,6 +193,12 @@ impl TailFile {
             progress,
             cuts: Vec::new(),
         }
+    }
+
+    /// What goes on over a reload. `None` for a compressed file, which is found again by its name.
+    pub(super) fn into_handed(self) -> Option<HandedFile> {
+        let is_plain = !self.content.is_compressed();
+        is_plain.then_some(HandedFile { file: self.file, name: self.name, parsed_name: self.parsed_name })
     }
 
     /// Looks at size, links and times.

@@ -1,15 +1,16 @@
 //! Files that were deleted and are still held open: their bytes are there, and on the node's disk, until they are read.
 //!
 //! They are held for so long and up to so many bytes, of all containers together; then the one deleted first is let go, and counted if bytes of it were
-//! unread. This is looked after even while the receiver takes nothing, since that is when files are deleted unread.
+//! unread. A file that is read stays open until that is acknowledged, or a reload in between would lose what was on its way. This is looked after even while the receiver takes nothing, since that is when files are deleted unread.
 
 use std::time::Instant;
 
 use super::balance::FileEnd;
 use super::container::ContainerTail;
 use super::file::TailFile;
+use super::handover::HandedFile;
 use crate::metrics::{Metrics, PossibleLoss};
-use crate::positions::table::{Mark, Progress};
+use crate::positions::table::{FileId, Mark, PositionsTable, Progress};
 
 /// A deleted file that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +19,36 @@ pub(crate) struct Held {
     pub(crate) bytes: u64,
 }
 
+/// A file that was read to its end, of which something is still on its way: a reload reads that again.
+#[derive(Debug)]
+pub(crate) struct Unacknowledged {
+    pub(super) file: HandedFile,
+    id: FileId,
+    /// Where its end was.
+    offset: u64,
+    /// Since when it has no name any more.
+    deleted_since: Option<Instant>,
+}
+
 impl ContainerTail {
+    /// Keeps the descriptor of a file that is read to its end.
+    pub(super) fn hold_until_acknowledged(&mut self, file: TailFile, end: FileEnd) {
+        let (id, offset) = (file.id, file.offset);
+        if end == FileEnd::Drained
+            && let Some(file) = file.into_handed()
+        {
+            self.unacknowledged.push(Unacknowledged { file, id, offset, deleted_since: None });
+        }
+    }
+
+    /// Closes what is acknowledged meanwhile.
+    pub(super) fn close_acknowledged(&mut self, positions: &PositionsTable) {
+        self.unacknowledged.retain(|file| !positions.is_finished(file.id, file.offset));
+        if self.unacknowledged.is_empty() {
+            self.unacknowledged = Vec::new();
+        }
+    }
+
     /// Looks which files have no name any more. Returns the bytes they take and which of them was deleted first.
     pub(crate) fn held(&mut self, now: Instant) -> (u64, Option<Held>) {
         let late = self.late.iter_mut().map(|late| &mut late.file);
@@ -32,11 +62,21 @@ impl ContainerTail {
             bytes += held.bytes;
             oldest = Some(oldest.map_or(held, |other| other.min(held)));
         }
+        for file in self.unacknowledged.iter_mut().filter(|file| file.file.is_deleted()) {
+            let held = Held { since: *file.deleted_since.get_or_insert(now), bytes: file.offset };
+            bytes += held.bytes;
+            oldest = Some(oldest.map_or(held, |other| other.min(held)));
+        }
         (bytes, oldest)
     }
 
     /// Lets the file go that was deleted first. Returns the bytes it took.
     pub(crate) fn let_go(&mut self, metrics: &Metrics) -> u64 {
+        // What is on its way is not lost with its file.
+        let on_its_way = self.unacknowledged.iter().position(|file| file.deleted_since.is_some());
+        if let Some(index) = on_its_way {
+            return self.unacknowledged.remove(index).offset;
+        }
         let late = self.late.iter().map(|late| &late.file);
         let first = self.files.iter().chain(late).filter(|file| file.deleted_since.is_some()).min_by_key(|file| file.deleted_since);
         let Some((id, bytes)) = first.map(|file| (file.id, file.size)) else { return 0 };

@@ -51,6 +51,7 @@ impl ContainerTail {
             let entry = file.entry(&self.path, progress);
             self.late_marks.push(Mark { file: file.id, entry: entry.clone() });
             self.finished.push(FinishedFile { id: file.id, entry, size: file.size, modified: Some(file.modified()) });
+            self.hold_until_acknowledged(file, end);
             self.is_in_batch = true;
         } else {
             count_denied(outlet, context.counts);

@@ -3,7 +3,7 @@
 //! [`worker`] is one reader thread with its share of containers and its batch; [`container`] is one container's files in the order in which
 //! they are read; [`file`] holds one descriptor; [`records`] turns a chunk of bytes into entries, [`state`] being what carries over from one record
 //! to the next; [`outlet`] is where an instance's entries go. [`reconcile`] takes in what a directory holds, [`cuts`] decides about lines that do not
-//! end, [`marks`] says what an acknowledgement will mean. Lines of a `promtail.yaml`'s targets go through
+//! end, [`marks`] says what an acknowledgement will mean, [`handover`] keeps descriptors over a reload. Lines of a `promtail.yaml`'s targets go through
 //! [`stages`], chunk by chunk in [`lines`]; [`boundaries`] knows from where they could be read again. [`balance`] checks that nothing went missing on the way.
 //!
 //! Invariants: a file is read by descriptor, never by name; a newer file of a container is not read before the older is final and drained;
@@ -19,6 +19,7 @@ mod cuts;
 pub(crate) mod file;
 pub(crate) mod fingerprint;
 mod follow_labels;
+pub(crate) mod handover;
 mod hold;
 mod late;
 mod lines;

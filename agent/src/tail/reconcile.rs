@@ -63,6 +63,7 @@ impl ContainerTail {
         unknown.sort_by(|a, b| a.name.cmp(&b.name));
         let mut taken: Vec<(u64, u64)> = Vec::new();
         let mut has_unreadable = false;
+        has_news |= self.take_handed(listing, context);
         for seen in unknown {
             // Two names of one inode: one reader.
             if taken.contains(&(seen.device, seen.inode)) || self.is_settled(seen, context) {
@@ -95,7 +96,25 @@ impl ContainerTail {
         self.forget_unlisted(listing, context);
         if !self.is_listed {
             self.is_listed = true;
+            // Those that have names were opened by them.
+            self.handed = Vec::new();
             self.count_missing(context);
+        }
+        has_news
+    }
+
+    /// Takes up files of before a reload that have no name any more. They were known before all that is found now.
+    fn take_handed(&mut self, listing: &ContainerListing, context: &ReconcileContext<'_>) -> bool {
+        let mut has_news = false;
+        for handed in std::mem::take(&mut self.handed) {
+            // One with a name whose directory is left out now is nobody's.
+            let Some(seen) = handed.as_seen().filter(|_| !listing.is_gone || handed.is_deleted()) else { continue };
+            if listing.files.iter().any(|other| (other.device, other.inode) == (seen.device, seen.inode)) {
+                // It is opened by its name, unless that goes as well before this listing is taken in.
+                self.handed.push(handed);
+                continue;
+            }
+            has_news |= self.take_opened(handed.file, &seen, context).is_ok_and(|is_to_be_read| is_to_be_read);
         }
         has_news
     }
@@ -129,6 +148,10 @@ impl ContainerTail {
     /// Opens a file that is not held: finished and grown, remembered, or new.
     fn take(&mut self, seen: &SeenFile, context: &ReconcileContext<'_>) -> Result<bool, OpenError> {
         let handle = self.open(seen, context)?;
+        self.take_opened(handle, seen, context)
+    }
+
+    fn take_opened(&mut self, handle: File, seen: &SeenFile, context: &ReconcileContext<'_>) -> Result<bool, OpenError> {
         let head = Head::read(&handle)?;
         let format = self.compressed_format();
         let new = |id: FileId, handle: File, start: Progress| {

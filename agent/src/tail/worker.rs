@@ -17,6 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 use super::container::{ContainerTail, ReadContext, Turn};
 use super::counts::ReadCounts;
 use super::cuts::PENDING_BYTES;
+use super::handover::Handover;
 use super::hold::Held;
 use super::reconcile::ReconcileContext;
 use super::records::LineRules;
@@ -96,6 +97,8 @@ pub(crate) struct Worker {
     pub(crate) pending_bytes: Arc<AtomicUsize>,
     /// Where links of the tree may lead to.
     pub(crate) docker_root: Option<PathBuf>,
+    /// Descriptors from before a reload, and for after one.
+    pub(crate) handover: Handover,
 }
 
 struct Running {
@@ -308,7 +311,7 @@ impl Running {
         let now = Instant::now();
         let index = match self.by_path.get(&listing.path) {
             Some(index) => *index,
-            None if listing.is_gone => return,
+            None if listing.is_gone && !self.worker.handover.has(&listing.path) => return,
             None => self.add_container(listing, now),
         };
         let context = ReconcileContext {
@@ -337,7 +340,8 @@ impl Running {
 
     fn add_container(&mut self, listing: &ContainerListing, now: Instant) -> usize {
         let remembered = self.worker.positions.lock().files_of(&listing.path);
-        let tail = ContainerTail::new(listing.path.clone(), listing.directory.clone(), listing.source.clone(), remembered, now);
+        let mut tail = ContainerTail::new(listing.path.clone(), listing.directory.clone(), listing.source.clone(), remembered, now);
+        tail.handed = self.worker.handover.take(&listing.path);
         self.containers.push(Box::new(tail));
         self.worker.all_containers.fetch_add(1, Ordering::Relaxed);
         let index = self.containers.len() - 1;
@@ -441,6 +445,10 @@ impl Running {
 
     /// Deleted files are held until they are read, within the limits.
     fn hold_deleted(&mut self, now: Instant) {
+        if self.containers.iter().any(|container| !container.unacknowledged.is_empty()) {
+            let positions = self.worker.positions.lock();
+            self.containers.iter_mut().for_each(|container| container.close_acknowledged(&positions));
+        }
         let mut bytes = 0;
         let mut oldest: Option<(Held, usize)> = None;
         for (index, container) in self.containers.iter_mut().enumerate() {
@@ -467,6 +475,10 @@ impl Running {
         self.counts.publish(&self.worker.metrics);
         self.worker.outgoing.send_at_end();
         self.close_batch(Instant::now());
+        for container in self.containers.drain(..) {
+            let (path, container) = container.into_handed();
+            self.worker.handover.leave(path, container);
+        }
         self.worker.outgoing.send_at_end();
     }
 }

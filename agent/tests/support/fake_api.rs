@@ -105,7 +105,7 @@ impl FakeApi {
     }
 
     pub fn event_watches(&self) -> usize {
-        self.0.lock().events.watchers.len()
+        self.0.lock().events.watchers.iter().filter(|watcher| !watcher.is_closed()).count()
     }
 
     pub fn delete(&self, uid: &str) {

@@ -152,6 +152,11 @@ impl Recorder {
         self.recorded.lock().distinct.len()
     }
 
+    /// Distinct entries whose line begins so.
+    pub fn count_of(&self, first: char) -> usize {
+        self.recorded.lock().distinct.iter().filter(|entry| entry.line.starts_with(first)).count()
+    }
+
     /// Waits until `count` distinct entries are stored.
     pub async fn wait_for(&self, count: usize) {
         wait_until(&format!("{count} entries"), || self.count() >= count, || format!("{} entries", self.count())).await;
@@ -164,8 +169,15 @@ pub fn label(labels: &str, name: &str) -> String {
     rest.split('"').next().unwrap().to_owned()
 }
 
+/// How many descriptors of this process lead to what has that name now.
+pub fn descriptors_of(path: &Path) -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    open.filter(|descriptor| std::fs::read_link(descriptor.path()).is_ok_and(|target| target == path)).count()
+}
+
 pub async fn wait_until(what: &str, mut is_so: impl FnMut() -> bool, state: impl Fn() -> String) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    // Only a failure waits for so long: machines are slow and busy.
+    let deadline = Instant::now() + Duration::from_secs(180);
     while !is_so() {
         assert!(Instant::now() < deadline, "still waiting for {what}; there is: {}", state());
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -45,8 +46,7 @@ impl Program {
     /// By a command that ends with the program's path.
     pub fn start_by(mut command: Command, node: &Node, url: &str, flags: &[&str]) -> Self {
         let log = File::options().create(true).append(true).open(node.log()).unwrap();
-        // Free a moment ago; taken by another test in between, the program would end and the test say so.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_address();
         let child = command
             .args(["--listen", &address.to_string(), "--node-name", "node-a", "--push-url", url])
             .arg("--pods-dir")
@@ -101,7 +101,7 @@ impl Program {
 
     /// Waits until a sample is what `is_right` says.
     pub async fn wait_for_metric(&self, name: &str, is_right: impl Fn(f64) -> bool) {
-        for _ in 0..600 {
+        for _ in 0..1800 {
             if self.metrics().await.get(name).is_some_and(|value| is_right(*value)) {
                 return;
             }
@@ -153,6 +153,19 @@ impl Program {
 
     pub fn open_descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
+    }
+}
+
+/// Free, and of no range from which the system takes ports for connections: one of those could be gone before the program has it.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let own = u16::try_from(std::process::id() % 1000).unwrap() * 20;
+        let port = 10_000 + (own + NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
     }
 }
 

@@ -353,6 +353,8 @@ async fn case_26_a_second_agent_waits_for_the_first() {
     let mut second = Program::start(&node, &recorder.url());
     writer.lines(200);
     recorder.wait_for(400).await;
+    let log = || std::fs::read_to_string(node.log()).unwrap();
+    wait_until("the second waiting", || log().contains("waiting for its end"), log).await;
     pause(700).await;
     assert!(!second.has_ended(), "it waits");
     assert!(second.metrics().await.is_empty(), "it does nothing meanwhile");
@@ -363,7 +365,8 @@ async fn case_26_a_second_agent_waits_for_the_first() {
     assert_eq!(recorder.all().len(), 600);
     // One that is told to stop while it waits ends at once, as it should.
     let third = Program::start(&node, &recorder.url());
-    pause(300).await;
+    let waits = || std::fs::read_to_string(node.log()).unwrap().matches("waiting for its end").count();
+    wait_until("two that waited", || waits() == 2, || waits().to_string()).await;
     assert!(third.terminate().await.success());
     assert!(second.terminate().await.success());
 }

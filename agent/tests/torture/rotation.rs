@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact, faults, faults_of};
-use crate::support::{Agent, Container, Node, Reaction, Recorder, gzip, numbered, wait_until};
+use crate::support::{Agent, Container, Node, Reaction, Recorder, descriptors_of, gzip, numbered, wait_until};
 
 async fn pause(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -29,6 +29,8 @@ async fn case_01_twenty_rotations_under_load() {
             writer.container.reopen();
             std::thread::sleep(Duration::from_millis(15));
         }
+        // Without it the last rotated file is final only if its being closed was seen.
+        writer.lines(10);
         writer
     });
     let writer = writer.await.unwrap();
@@ -199,8 +201,8 @@ async fn case_07_deleted_files_are_held_until_they_are_read_within_the_limit() {
         for _ in 0..6 {
             writer.lines(1000);
             let rotated = writer.container.rotate();
-            // Seen under its new name before it goes.
-            pause(150).await;
+            // The agent has it open before it goes.
+            wait_until("an open file", || descriptors_of(&rotated) > 0, String::new).await;
             std::fs::remove_file(rotated).unwrap();
         }
         writer.lines(10);
@@ -470,8 +472,8 @@ async fn case_14_a_file_that_another_is_renamed_over_is_drained_by_its_descripto
     let live = writer.container.live();
     for _ in 0..8 {
         writer.lines(500);
-        // Open at the agent before its name goes.
-        pause(150).await;
+        // Open at the agent, not only at its writer, before its name goes.
+        wait_until("an open file", || descriptors_of(&live) > 1, String::new).await;
         writer.lines(500);
         let temporary = live.with_extension("log.tmp");
         let new = OpenOptions::new().create_new(true).append(true).open(&temporary).unwrap();
