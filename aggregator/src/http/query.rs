@@ -194,7 +194,7 @@ async fn range_answer(state: &ReadState, headers: &HeaderMap, asked: Asked, log:
     }
 }
 
-fn kind_of(expression: &Expr) -> QueryKind {
+pub(crate) fn kind_of(expression: &Expr) -> QueryKind {
     match expression {
         Expr::Metric(_) => QueryKind::Metric,
         Expr::Log(log) if log.stages.is_empty() => QueryKind::Limited,
@@ -205,8 +205,13 @@ fn kind_of(expression: &Expr) -> QueryKind {
 /// Notes what is asked for, and refuses it if the tenant's limits say so.
 pub(crate) fn check_allowed(asked: &Asked, log: &mut QueryLog, asked_for: AskedFor) -> Result<(), ApiError> {
     log.note(asked_for);
+    check_blocked(asked, asked_for.kind, log.tags())
+}
+
+/// Refuses what the tenant's limits block.
+pub(crate) fn check_blocked(asked: &Asked, kind: QueryKind, tags: &[(String, String)]) -> Result<(), ApiError> {
     let query = asked.form.get("query");
-    let is_blocked = asked.limits.blocked_queries.iter().any(|rule| rule.blocks(query, asked_for.kind, log.tags()));
+    let is_blocked = asked.limits.blocked_queries.iter().any(|rule| rule.blocks(query, kind, tags));
     if is_blocked { Err(ApiError::QueryBlocked) } else { Ok(()) }
 }
 

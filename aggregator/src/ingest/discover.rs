@@ -56,8 +56,8 @@ pub(crate) fn detected_level(of_labels: Option<&DetectedLevel>, metadata: &[(Cow
     if let Some(level) = LEVEL_NAMES.iter().find_map(|name| pushed(name)) {
         return DetectedLevel::of_value(level);
     }
-    if let Some(level) = pushed("severity_number").and_then(|number| Level::of_severity_number(number)) {
-        return DetectedLevel::Known(level);
+    if let Some(number) = pushed("severity_number") {
+        return DetectedLevel::Known(Level::of_severity_number(number));
     }
     DetectedLevel::Known(level_of_line(line))
 }
@@ -101,7 +101,11 @@ mod tests {
             (None, vec![("lvl", "bogus")], "error", "bogus"),
             (None, vec![("severity_text", "FATAL"), ("severity_number", "9")], "plain", "fatal"),
             (None, vec![("severity_number", "17")], "plain", "error"),
-            (None, vec![("severity_number", "99")], "debug", "debug"),
+            (None, vec![("severity_number", "99")], "debug", "unknown"),
+            (None, vec![("severity_number", "0")], "debug", "unknown"),
+            (None, vec![("severity_number", "-3")], "debug", "trace"),
+            (None, vec![("severity_number", "x")], "error", "info"),
+            (None, vec![("severity_number", "9"), ("lvl", "err")], "plain", "error"),
             (None, vec![("trace_id", "1")], "info: x", "info"),
         ] {
             let metadata: Vec<(Cow<'_, str>, Cow<'_, str>)> = metadata.into_iter().map(|(n, v)| (n.into(), v.into())).collect();

@@ -15,7 +15,7 @@ use tailwater_storage::pairs::Pairs;
 use crate::ingest::decode::PushRefused;
 use crate::ingest::discover::{DETECTED_LEVEL, DetectedLevel, detected_level};
 use crate::ingest::level::{Level, level_of_line};
-use crate::ingest::metadata::{MetadataPairs, Pair, merged, sanitised_name, valid_text};
+use crate::ingest::metadata::{MetadataPairs, Pair, merged, sanitised_name, shown_value, valid_text};
 use crate::ingest::newest::{NewestStamps, WINDOW_NANOSECONDS, newest_of};
 use crate::ingest::rejection::{Rejection, Rejections, Size};
 use crate::ingest::stamp::Stamp;
@@ -253,14 +253,13 @@ impl BatchBuilder<'_> {
         Ok(())
     }
 
-    /// A pair without a name cannot be asked for and is dropped.
-    fn pair(&mut self, name: &[u8], value: &[u8]) -> Result<Option<(String, String)>, PushRefused> {
+    fn pair(&mut self, name: &[u8], value: &[u8]) -> Result<(String, String), PushRefused> {
         const OVERHEAD: usize = 96;
         let is_bounded = self.limits.max_structured_metadata_entries_count > 0;
         self.grow(name.len() + value.len() + if is_bounded { 0 } else { OVERHEAD })?;
         let name = sanitised_name(name);
-        let value = valid_text(value, &mut self.invalid_bytes);
-        Ok((!name.is_empty()).then(|| (name.into_owned(), value.into_owned())))
+        let value = shown_value(value, &mut self.invalid_bytes);
+        Ok((name.into_owned(), value.into_owned()))
     }
 
     /// An entry of the current stream. `seconds` and `nanos` are as pushed.

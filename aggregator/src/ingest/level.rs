@@ -55,16 +55,17 @@ impl Level {
         WORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|&(_, level)| level)
     }
 
-    /// OpenTelemetry's severity numbers, 1 to 24.
-    pub(crate) fn of_severity_number(number: &str) -> Option<Self> {
-        match number.parse::<i64>().ok()? {
-            1..=4 => Some(Self::Trace),
-            5..=8 => Some(Self::Debug),
-            9..=12 => Some(Self::Info),
-            13..=16 => Some(Self::Warn),
-            17..=20 => Some(Self::Error),
-            21..=24 => Some(Self::Fatal),
-            _ => None,
+    /// The level of OpenTelemetry's severity numbers, which are 1 to 24. What is no number counts as information.
+    pub(crate) fn of_severity_number(number: &str) -> Self {
+        match number.parse::<i64>() {
+            Err(_) => Self::Info,
+            Ok(0 | 25..) => Self::Unknown,
+            Ok(..=4) => Self::Trace,
+            Ok(5..=8) => Self::Debug,
+            Ok(9..=12) => Self::Info,
+            Ok(13..=16) => Self::Warn,
+            Ok(17..=20) => Self::Error,
+            Ok(21..=24) => Self::Fatal,
         }
     }
 }

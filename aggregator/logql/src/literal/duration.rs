@@ -13,12 +13,27 @@ pub enum DurationError {
     UnknownUnit { unit: String, text: String },
     #[error("duration out of range")]
     OutOfRange,
-    #[error("time: invalid duration {}", go_quote(.0))]
+    #[error("time: invalid duration {}", quoted_bytes(.0))]
     GoInvalid(String),
-    #[error("time: missing unit in duration {}", go_quote(.0))]
+    #[error("time: missing unit in duration {}", quoted_bytes(.0))]
     GoMissingUnit(String),
-    #[error("time: unknown unit {} in duration {}", go_quote(.unit), go_quote(.text))]
+    #[error("time: unknown unit {} in duration {}", quoted_bytes(.unit), quoted_bytes(.text))]
     GoUnknownUnit { unit: String, text: String },
+}
+
+/// In quotes as Go's clock library has it: all but printable ASCII as bytes.
+fn quoted_bytes(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
+            b' '..=0x7f => quoted.push(char::from(byte)),
+            _ => quoted.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 const MILLISECOND: u64 = 1_000_000;
@@ -192,6 +207,17 @@ mod tests {
     use super::*;
 
     const SECOND: i64 = 1_000_000_000;
+
+    #[test]
+    fn refused_texts_are_quoted_by_bytes() {
+        for (text, expected) in [
+            ("é\t", r#"time: invalid duration "\xc3\xa9\x09""#),
+            ("a\"\\\u{7f}", "time: invalid duration \"a\\\"\\\\\u{7f}\""),
+            ("1\tB", r#"time: unknown unit "\x09B" in duration "1\x09B""#),
+        ] {
+            assert_eq!(parse_go_duration(text).expect_err("no duration").to_string(), expected);
+        }
+    }
 
     #[test]
     fn prometheus_durations_read() {

@@ -1,6 +1,7 @@
 //! The one-line form. Every function appends to `out`.
 
 use super::needs_quotes;
+use crate::template::shortest_float;
 use crate::ast::{
     BinaryOperation, Extraction, FilterValue, GroupSide, Grouping, LabelFilter, LabelFormatSource, LabelReplace, LineFilter, LineFilterArg,
     LogExpr, LogRange, Matcher, MetricExpr, NameOrMatcher, RangeAggregation, Selector, Stage, Unwrap, VectorAggregation,
@@ -204,8 +205,10 @@ fn literal(out: &mut String, value: f64) {
         out.push_str("(0 / 0)");
     } else if value.is_infinite() {
         out.push_str(if value > 0.0 { "(1e308 * 10)" } else { "(-1e308 * 10)" });
-    } else {
+    } else if value == 0.0 {
         out.push_str(&number_text(value));
+    } else {
+        out.push_str(&shortest_float(value));
     }
 }
 
@@ -275,11 +278,15 @@ fn vector_aggregation(out: &mut String, aggregation: &VectorAggregation) {
     out.push(')');
 }
 
+fn grouping(out: &mut String, grouping: Option<&Grouping>) {
+    separated_grouping(out, grouping, ",");
+}
+
 /// ` by (a,b)`, or nothing.
-pub(super) fn grouping(out: &mut String, grouping: Option<&Grouping>) {
+pub(super) fn separated_grouping(out: &mut String, grouping: Option<&Grouping>, separator: &str) {
     let Some(grouping) = grouping else { return };
     out.push_str(if grouping.without { " without (" } else { " by (" });
-    out.push_str(&grouping.labels.join(","));
+    out.push_str(&grouping.labels.join(separator));
     out.push(')');
 }
 
@@ -288,32 +295,32 @@ fn binary(out: &mut String, operation: &BinaryOperation) {
     out.push('(');
     metric(out, &operation.left);
     out.push(' ');
-    operator(out, operation, right.starts_with('('));
+    operator(out, operation, right.starts_with('('), ",");
     out.push(' ');
     out.push_str(&right);
     out.push(')');
 }
 
-/// `/ on (x) group_left (y)`. `before_paren`: the right operand begins with `(`, which would otherwise be taken
-/// for the list of labels of `group_left`.
-pub(super) fn operator(out: &mut String, operation: &BinaryOperation, before_paren: bool) {
+/// `/ on (x) group_left (y)`; a blank stands for a group that is not asked for. `before_paren`: the right operand begins with `(`, which
+/// would otherwise be taken for the list of labels of `group_left`.
+pub(super) fn operator(out: &mut String, operation: &BinaryOperation, before_paren: bool, separator: &str) {
     out.push_str(operation.op.name());
     if operation.return_bool {
         out.push_str(" bool");
     }
     let Some(matching) = &operation.matching else { return };
     out.push_str(if matching.on { " on (" } else { " ignoring (" });
-    out.push_str(&matching.labels.join(","));
+    out.push_str(&matching.labels.join(separator));
     out.push(')');
     let (name, include) = match &matching.group {
-        None => return,
+        None => return out.push(' '),
         Some(GroupSide::Left { include }) => (" group_left", include),
         Some(GroupSide::Right { include }) => (" group_right", include),
     };
     out.push_str(name);
     if !include.is_empty() || before_paren {
         out.push_str(" (");
-        out.push_str(&include.join(","));
+        out.push_str(&include.join(separator));
         out.push(')');
     }
 }

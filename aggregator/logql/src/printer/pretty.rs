@@ -76,13 +76,13 @@ fn range_aggregation(aggregation: &RangeAggregation, level: usize) -> String {
     out.push_str(&log_range(&aggregation.range, level + 1));
     break_line(&mut out, level);
     out.push(')');
-    compact::grouping(&mut out, aggregation.grouping.as_ref());
+    compact::separated_grouping(&mut out, aggregation.grouping.as_ref(), ", ");
     out
 }
 
 fn vector_aggregation(aggregation: &VectorAggregation, level: usize) -> String {
     let mut out = indent(level) + aggregation.op.name();
-    compact::grouping(&mut out, aggregation.grouping.as_ref());
+    compact::separated_grouping(&mut out, aggregation.grouping.as_ref(), ", ");
     out.push_str("(\n");
     if let Some(parameter) = aggregation.parameter {
         out.push_str(&indent(level + 1));
@@ -101,7 +101,7 @@ fn binary(operation: &BinaryOperation, level: usize) -> String {
     let mut out = operand(&operation.left, level + 1, precedence, !right_associative);
     let right = operand(&operation.right, level + 1, precedence, right_associative);
     break_line(&mut out, level);
-    compact::operator(&mut out, operation, right.trim_start().starts_with('('));
+    compact::operator(&mut out, operation, right.trim_start().starts_with('('), ", ");
     out.push('\n');
     out.push_str(&right);
     out
@@ -167,6 +167,23 @@ mod tests {
         assert_eq!(parse(&printed).expect("printed form is well formed"), tree);
         let plain = parse(&format!("{a} + {b} * {c}")).expect("well formed");
         assert_eq!(format_query(&plain), format!("  {a}\n+\n    {b}\n  *\n    {c}"));
+    }
+
+    #[test]
+    fn numbers_and_matchings_are_printed_as_clients_know_them() {
+        for (query, expected) in [
+            ("0/0", "NaN"),
+            ("1e308*10", "+Inf"),
+            ("123456789*1000", "1.23456789e+11"),
+            ("1e-7", "1e-07"),
+            ("1_000", "1000"),
+            ("vector(1) == on() vector(2)", "(vector(1.000000) == on ()  vector(2.000000))"),
+            ("vector(1) + ignoring(a,b) group_left(c) vector(2)", "(vector(1.000000) + ignoring (a,b) group_left (c) vector(2.000000))"),
+        ] {
+            assert_eq!(format_query(&parse(query).expect(query)), expected);
+        }
+        let long = format!("sum by (a,b)(rate({{app=\"{}\"}}[5m]))", "x".repeat(90));
+        assert!(format_query(&parse(&long).expect("well formed")).starts_with("sum by (a, b)(\n"));
     }
 
     #[test]

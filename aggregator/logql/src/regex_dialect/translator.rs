@@ -132,7 +132,8 @@ impl<'a> Translator<'a> {
 
     fn open(&mut self) -> Result<(), RegexError> {
         let text = self.rest;
-        if text.starts_with("(?P<") || text.starts_with("(?<") {
+        let has_name = |opening: &str| text.len() > opening.len() && text.starts_with(opening);
+        if has_name("(?P<") || has_name("(?<") {
             let start = text.find('<').expect("just seen") + 1;
             let end = text.find('>').ok_or_else(|| RegexErrorKind::InvalidNamedCapture.at(text))?;
             let name = &text[start..end];
@@ -207,7 +208,7 @@ impl<'a> Translator<'a> {
                 _ => return Err(RegexErrorKind::InvalidPerlSyntax.at(&text[..text.len() - after.len()])),
             }
         }
-        Err(RegexErrorKind::MissingParen.at(self.pattern))
+        Err(RegexErrorKind::InvalidPerlSyntax.at(text))
     }
 
     /// A repetition operator, which none may follow.

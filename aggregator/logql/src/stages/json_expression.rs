@@ -135,6 +135,8 @@ impl Walk<'_, '_> {
         let target = self.extraction.labels.unsuffixed_or_suffixed(self.stage.labels[index]);
         let text = match value.kind {
             Kind::Null => Text::EMPTY,
+            // Escapes in the strings of an array are undone with the array as a whole, those in an object stay.
+            Kind::Array => value_text(&mut self.extraction, Value { kind: Kind::String { is_escaped: true }, ..value }),
             _ => value_text(&mut self.extraction, value),
         };
         self.extraction.labels.set_parsed(target, text);

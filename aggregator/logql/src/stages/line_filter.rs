@@ -89,8 +89,9 @@ impl Test {
     fn regex(pattern: &str, options: FilterOptions) -> Result<Test, RegexError> {
         let compile = |pattern: &str| translate(pattern)?.compile_within(options.expression_bytes);
         if let Some(alternatives) = pattern.strip_prefix("(?i)").and_then(plain_alternatives) {
-            let texts = alternatives.iter().map(|text| Finder::new(&lower(text)).into_owned()).collect();
-            return Ok(Test::ContainsLower(LowerCase { ascii: compile(pattern)?, texts }));
+            let lowered: Vec<String> = alternatives.iter().map(|text| lower(text)).collect();
+            let texts = lowered.iter().map(|text| Finder::new(text).into_owned()).collect();
+            return Ok(Test::ContainsLower(LowerCase { ascii: compile(&format!("(?i){}", lowered.join("|")))?, texts }));
         }
         let without_empty = plain_alternatives(pattern).map(|alternatives| alternatives.join("|"));
         Ok(Test::Regex(compile(without_empty.as_deref().unwrap_or(pattern))?))
@@ -142,7 +143,7 @@ fn lower(text: &str) -> String {
 }
 
 /// The alternatives that are not empty; `None` if one of them is more than plain text, or all are empty.
-fn plain_alternatives(pattern: &str) -> Option<Vec<&str>> {
+pub(super) fn plain_alternatives(pattern: &str) -> Option<Vec<&str>> {
     let is_plain = !pattern.contains(|c| r"\.+*?()[]{}^$".contains(c));
     let alternatives: Vec<&str> = pattern.split('|').filter(|text| !text.is_empty()).collect();
     (is_plain && !alternatives.is_empty()).then_some(alternatives)

@@ -1,6 +1,7 @@
 //! `| logfmt label="key", …`: the values of given keys; the last occurrence of a key counts.
 //!
-//! Each label is first set to nothing, unless the entry has it from its stream or its metadata.
+//! Each label is first set to nothing, unless the entry has it from its stream or its metadata: then the first occurrence counts,
+//! and a second one ends the line. Of several keys for one label the last one is meant.
 
 use thiserror::Error;
 
@@ -33,7 +34,9 @@ impl LogfmtExpression {
         let mut labels = Vec::with_capacity(extractions.len());
         for extraction in extractions {
             let key = parse_key(&extraction.path)?;
-            labels.push((names.intern(&extraction.name), names.intern(&key)));
+            let label = names.intern(&extraction.name);
+            labels.retain(|(known, _)| *known != label);
+            labels.push((label, names.intern(&key)));
         }
         Ok(LogfmtExpression { strict, labels })
     }
@@ -72,6 +75,9 @@ impl LogfmtExpression {
             let text = value_text(&mut extraction, pair);
             for (label, _) in self.labels.iter().filter(|(_, wanted)| *wanted == key) {
                 let target = extraction.labels.unsuffixed_or_suffixed(*label);
+                if target != *label && extraction.labels.is_extracted(target) {
+                    return;
+                }
                 extraction.labels.set_parsed(target, text);
             }
         }

@@ -1,7 +1,7 @@
 //! Pairs of a logfmt line: `key=value key="quoted \"value\"" key`.
 //!
 //! Keys and unquoted values hold bytes above space. In lenient reading a malformed pair is left out up to the next
-//! space; strict reading ends at the first one.
+//! space, but for a quoted value with a broken escape, which ends with its quote; strict reading ends at the first one.
 
 use thiserror::Error;
 
@@ -64,6 +64,7 @@ impl<'l> Pairs<'l> {
         loop {
             match self.next_strict()? {
                 Ok(pair) => return Some(pair),
+                Err(LogfmtError { reason: Reason::InvalidQuoted, .. }) => {}
                 Err(_) => self.at = self.end_of(self.at, blanks),
             }
         }
@@ -264,6 +265,7 @@ mod tests {
             ("a= b=", &[("a", ""), ("b", "")]),
             ("a=\"x\"b=2", &[("a", "x"), ("b", "2")]),
             ("a=\"\\q\" b=2", &[("b", "2")]),
+            ("a=\"\\q\"c=3 b=2", &[("c", "3"), ("b", "2")]),
             ("", &[]),
             (" \t ", &[]),
         ];

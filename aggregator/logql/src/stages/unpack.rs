@@ -1,11 +1,12 @@
 //! `| unpack`: an object that carries the line in `_entry` and its labels beside it.
 //!
-//! Only string values are read. Without `_entry` nothing changes, labels included.
+//! Only string values are read. Without `_entry` nothing changes, labels included. Of equal names within a line the last counts; what an
+//! earlier parser extracted stays.
 
 use thiserror::Error;
 
-use super::extraction::{Extraction, ParserScratch, Progress, Verdict, append_clean, is_clean};
-use super::json::{JSON_ERROR, append_string, value_text};
+use super::extraction::{Extraction, ParserScratch, Progress, Verdict};
+use super::json::{JSON_ERROR, value_text};
 use super::json_text::{JsonError, Kind, Value, skip_blanks, string_end, unescape, value_at};
 use crate::pipeline::keys::ROOT;
 
@@ -31,8 +32,7 @@ pub(crate) fn run(mut extraction: Extraction<'_>, scratch: &mut ParserScratch, u
         Ok(false) => (Verdict::Keep, false),
         Ok(true) => {
             for (target, text) in scratch.pending.drain(..) {
-                let is_new = !extraction.labels.is_extracted(target);
-                if is_new && extraction.extract(target, text) == Progress::Done(Verdict::Drop) {
+                if extraction.extract(target, text) == Progress::Done(Verdict::Drop) {
                     return (Verdict::Drop, false);
                 }
             }
@@ -61,9 +61,12 @@ fn read(extraction: &mut Extraction<'_>, scratch: &mut ParserScratch, unpacked: 
         let colon = skip_blanks(line, key_end + 1).filter(|at| line[*at] == b':').ok_or(JsonError::Malformed)?;
         let value = value_at(line, skip_blanks(line, colon + 1).ok_or(JsonError::Malformed)?)?;
         let key = &line[at + 1..key_end];
+        if is_escaped {
+            unescape(key, &mut scratch.unescaped).map(|()| scratch.unescaped.clear())?;
+        }
         if key == ENTRY_KEY && matches!(value.kind, Kind::String { .. }) {
             unpacked.clear();
-            append_entry(line, value, unpacked);
+            unescape(&line[value.start..value.end], unpacked)?;
             is_packed = true;
         } else if matches!(value.kind, Kind::String { .. }) {
             keep_label(extraction, scratch, key, is_escaped, value)?;
@@ -76,15 +79,6 @@ fn read(extraction: &mut Extraction<'_>, scratch: &mut ParserScratch, unpacked: 
         }
     }
     Ok(is_packed)
-}
-
-fn append_entry(line: &[u8], value: Value, unpacked: &mut Vec<u8>) {
-    let raw = &line[value.start..value.end];
-    match value.kind {
-        Kind::String { is_escaped: true } => append_string(raw, unpacked),
-        _ if is_clean(raw) => unpacked.extend_from_slice(raw),
-        _ => append_clean(raw, unpacked),
-    }
 }
 
 /// Keeps a label until it is known whether the line is packed.

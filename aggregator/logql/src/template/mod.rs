@@ -33,6 +33,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use analysis::FieldsRead;
+pub(crate) use format::shortest_float;
 pub use function::{Call, CallResult, Dialect, Function, Type};
 pub use time::{Time, Zone};
 pub use value::{IntegerType, Value};

@@ -4,12 +4,12 @@ use std::io::Write;
 
 use tailwater_logql::labels::LabelSet;
 
-/// Appends a string in quotes. `<`, `>` and `&` are escaped, invalid bytes become U+FFFD.
+/// Appends a string in quotes. `<`, `>` and `&` are escaped, each invalid byte becomes U+FFFD.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     for chunk in text.utf8_chunks() {
         write_escaped(out, chunk.valid().as_bytes());
-        if !chunk.invalid().is_empty() {
+        for _ in chunk.invalid() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }

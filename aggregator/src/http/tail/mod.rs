@@ -22,6 +22,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, RawQuery, Request, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
 use tailwater_logql::ast::{Expr, LogExpr};
@@ -30,7 +31,8 @@ use tailwater_logql::validate::check_stages;
 use crate::access::Caller;
 use crate::http::error::ApiError;
 use crate::http::method_not_allowed;
-use crate::http::query::{Asked, ReadState, encoding_flags};
+use crate::http::query::{Asked, ReadState, check_blocked, encoding_flags, kind_of};
+use crate::http::query_log::query_tags;
 use crate::http::range::{self, Bounds, ParameterError};
 use crate::http::response::logs::EncodingFlags;
 use crate::http::tail::permits::Permits;
@@ -79,7 +81,7 @@ struct TailParameters {
 
 impl TailParameters {
     /// In the order in which they are refused.
-    fn of(asked: &Asked, flags: EncodingFlags) -> Result<Self, ApiError> {
+    fn of(asked: &Asked, headers: &HeaderMap) -> Result<Self, ApiError> {
         let expression = tailwater_logql::parse(asked.form.get("query"))?;
         check_stages(&expression, &|_: &_| Ok(()))?;
         let limit = range::limit(&asked.form)? as usize;
@@ -93,6 +95,8 @@ impl TailParameters {
         if allowed > 0 && limit > allowed {
             return Err(ParameterError::TooManyEntries { limit: limit as u32, allowed }.into());
         }
+        check_blocked(asked, kind_of(&expression), &query_tags(headers))?;
+        let flags = encoding_flags(headers);
         let expr = match expression {
             Expr::Log(log) => Some(log),
             Expr::Metric(_) => None,
@@ -107,7 +111,7 @@ async fn tail(State(state): State<TailState>, RawQuery(query): RawQuery, request
     let tenant = state.read.tenancy.writer(&parts.headers)?;
     let Ok(caller) = Caller::from_request_parts(&mut parts, &()).await;
     let asked = state.read.asked(&caller, query.as_deref(), &Bytes::new())?;
-    let parameters = TailParameters::of(&asked, encoding_flags(&parts.headers))?;
+    let parameters = TailParameters::of(&asked, &parts.headers)?;
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await;
     let upgrade = upgrade.map_err(|_| ApiError::BadRequest { text: "Bad Request\n".to_owned() })?;
     let session = Session::new(state, tenant, asked, parameters, &parts.headers);

@@ -147,6 +147,21 @@ async fn stages_choose_format_and_show_the_labels_of_entries() {
 }
 
 #[tokio::test]
+async fn queries_that_are_blocked_are_not_followed() {
+    let world = World::new("limits: {blocked_queries: [{pattern: '.*secret.*', regex: true}, {types: filter, tags: {source: scraper}}]}").await;
+    for (query, tags, is_blocked) in [
+        (r#"{app="secret"}"#, "", true),
+        (r#"{app="a"} |= "x""#, "Source=scraper", true),
+        (r#"{app="a"}"#, "Source=scraper", false),
+        (r#"{app="a"} |= "x""#, "", false),
+    ] {
+        let reply = world.surface.get_as("/loki/api/v1/tail", &[("query", query)], &[("x-query-tags", tags)]).await;
+        let expected = if is_blocked { "query blocked by policy" } else { "Bad Request\n" };
+        assert_eq!(reply.seen(), (400, expected), "{query} {tags}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_followed_is_refused_before_the_upgrade() {
     let world = World::new("{}").await;
     let selector = ("query", r#"{app="a"}"#);

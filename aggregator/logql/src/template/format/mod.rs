@@ -9,6 +9,11 @@ mod verb;
 
 pub(super) use printf::printf;
 
+/// The shortest text that reads back as the number: with an exponent below -4 and from 6 on.
+pub(crate) fn shortest_float(value: f64) -> String {
+    float::float_text(value, 'g', None)
+}
+
 use super::Environment;
 use super::value::Value;
 use verb::Writer;

@@ -46,15 +46,23 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::text(text))
     })
     .with_rest(Type::Any),
-    Function::new("html", &[], |call| Ok(Value::text(encode::html(&printed(call))))).with_rest(Type::Any),
-    Function::new("js", &[], |call| Ok(Value::text(encode::javascript(&printed(call))))).with_rest(Type::Any),
-    Function::new("urlquery", &[], |call| Ok(Value::text(encode::url_query(&printed(call))))).with_rest(Type::Any),
+    Function::new("html", &[], |call| Ok(Value::text(encode::html(&shown(call))))).with_rest(Type::Any),
+    Function::new("js", &[], |call| Ok(Value::text(encode::javascript(&shown(call))))).with_rest(Type::Any),
+    Function::new("urlquery", &[], |call| Ok(Value::text(encode::url_query(&shown(call))))).with_rest(Type::Any),
 ];
 
 fn printed(call: &Call<'_, '_>) -> Vec<u8> {
     let mut text = Vec::new();
     print(call.arguments, call.environment, call.data_type, &mut text);
     text
+}
+
+/// What is to be escaped: as printed, but for what is not there.
+fn shown(call: &mut Call<'_, '_>) -> Vec<u8> {
+    for argument in call.arguments.iter_mut().filter(|argument| argument.is_nothing()) {
+        *argument = Value::text("<no value>");
+    }
+    printed(call)
 }
 
 fn index<'v>(call: &mut Call<'_, 'v>) -> CallResult<'v> {

@@ -38,11 +38,17 @@ fn seconds<'v>(call: &mut Call<'_, 'v>) -> CallResult<'v> {
 pub(super) fn to_integer(value: &Value<'_>) -> i64 {
     match value {
         Value::Integer(number, _) => *number,
-        Value::Float(number) if number.is_finite() => *number as i64,
+        Value::Float(number) => whole(*number),
         Value::Bool(value) => i64::from(*value),
         Value::Text(text) => number::integer(whole_part(&String::from_utf8_lossy(text))).unwrap_or(0),
         _ => 0,
     }
+}
+
+/// What has no place among whole numbers becomes the lowest of them.
+fn whole(number: f64) -> i64 {
+    const END: f64 = 9_223_372_036_854_775_808.0;
+    if (-END..END).contains(&number) { number as i64 } else { i64::MIN }
 }
 
 /// `2.675` without what follows the point, where there are but digits around it.

@@ -34,15 +34,22 @@ fn readable(text: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     if is_utf8(&text) { text } else { Cow::Owned(cleaned(&text)) }
 }
 
-/// Matches from left to right; an empty one right behind another match does not count.
+/// Matches from left to right; an empty one right behind another match does not count, nor one within a character.
 fn matches<'t>(pattern: &'t Pattern, text: &'t [u8]) -> impl Iterator<Item = regex::bytes::Captures<'t>> {
     let mut last_end = None;
     pattern.regex.captures_iter(text).filter(move |captures| {
         let Some(whole) = captures.get(0) else { return false };
+        if whole.is_empty() && is_within_character(text, whole.start()) {
+            return false;
+        }
         let counts = !(whole.is_empty() && last_end == Some(whole.start()));
         last_end = Some(whole.end());
         counts
     })
+}
+
+fn is_within_character(text: &[u8], at: usize) -> bool {
+    text.get(at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000)
 }
 
 fn replace_all<'v>(call: &mut Call<'_, 'v>, expands: bool) -> CallResult<'v> {

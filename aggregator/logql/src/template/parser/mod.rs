@@ -178,7 +178,7 @@ impl Parser<'_> {
         let is_empty = |list: &List| list.nodes.iter().all(|node| matches!(node, Node::Text(text) if text.trim().is_empty()));
         match self.parsed.definitions.get(&name) {
             Some(earlier) if !is_empty(earlier) && !is_empty(&list) => {
-                Err(format!("template: multiple definition of template {}", go_quote(&name)))
+                self.error(format!("template: multiple definition of template {}", go_quote(&name)))
             }
             Some(earlier) if !is_empty(earlier) => Ok(()),
             _ => {
