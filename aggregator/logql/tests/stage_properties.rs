@@ -55,6 +55,29 @@ fn json_object(values: BoxedStrategy<Value>) -> impl Strategy<Value = Map<String
     prop::collection::vec((key, values), 0..6).prop_map(|pairs| pairs.into_iter().collect())
 }
 
+/// The escapes that serde writes, undone wherever they stand.
+fn without_escapes(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text.chars();
+    while let Some(character) = rest.next() {
+        if character != '\\' {
+            plain.push(character);
+            continue;
+        }
+        let escaped = rest.next().unwrap();
+        plain.push(match escaped {
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'u' => char::from_u32(u32::from_str_radix(&rest.by_ref().take(4).collect::<String>(), 16).unwrap()).unwrap(),
+            itself => itself,
+        });
+    }
+    plain
+}
+
 /// What `| json` makes of a parsed object, in the order of the text.
 fn flatten(object: &Map<String, Value>, prefix: &[String], labels: &mut Labels) {
     for (key, value) in object {
@@ -115,6 +138,7 @@ proptest! {
             let expected = match value.pointer(pointer) {
                 None | Some(Value::Null) => String::new(),
                 Some(Value::String(text)) => text.replace(char::REPLACEMENT_CHARACTER, " "),
+                Some(array @ Value::Array(_)) => without_escapes(&array.to_string()).replace(char::REPLACEMENT_CHARACTER, " "),
                 Some(other) => other.to_string(),
             };
             let labels = run(&format!("{{a=\"b\"}} | json x=`{path}`"), line.as_bytes()).unwrap();

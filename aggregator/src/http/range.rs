@@ -181,16 +181,18 @@ impl Bounds {
         Self { start: down(self.start), end: if end == self.end { end } else { end.saturating_add(step) } }
     }
 
-    /// Refuses a range longer than the limit (0: none); `window` is what a metric query reads before `start`.
+    /// Refuses a range longer than the limit (0: none), in whole milliseconds; `window` is what a metric query reads before `start`.
     pub fn limited(self, window: i64, limit: Span) -> Result<(), ParameterError> {
         let refuse = |length: i64| Err(ParameterError::TooLong { length: GoDuration(length), limit });
         if limit.is_zero() {
             return Ok(());
         }
-        if self.length() > limit.nanoseconds() {
-            return refuse(self.length());
+        let whole = |time: i64| time.saturating_sub(time.rem_euclid(MILLISECOND));
+        let length = whole(self.end).saturating_sub(whole(self.start));
+        if length > limit.nanoseconds() {
+            return refuse(length);
         }
-        let with_window = self.length().saturating_add(window);
+        let with_window = length.saturating_add(window);
         if with_window > limit.nanoseconds() { refuse(with_window) } else { Ok(()) }
     }
 }
@@ -435,6 +437,10 @@ mod tests {
         assert_eq!(
             text(-SECOND, 1_768_471_201 * SECOND, 0),
             Err("the query time range exceeds the limit (query length: 491242h0m2s, limit: 30d1h)".to_owned())
+        );
+        assert_eq!(
+            text(1_768_471_200_000, 1_768_474_800 * SECOND, 0),
+            Err("the query time range exceeds the limit (query length: 491242h30m31.529s, limit: 30d1h)".to_owned())
         );
         assert_eq!(
             text(0, 3600 * SECOND, 721 * 3600 * SECOND),

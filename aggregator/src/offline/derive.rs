@@ -59,7 +59,10 @@ fn sanitised(given: Pairs) -> Pairs {
     if given.is_empty() {
         return given;
     }
-    let named = given.iter().map(|(name, value)| (sanitised_name(name.as_bytes()), value)).filter(|(name, value)| !name.is_empty() && !value.is_empty());
+    let named = given
+        .iter()
+        .map(|(name, value)| (sanitised_name(name.as_bytes()), value))
+        .filter(|(name, value)| !name.is_empty() && !value.is_empty());
     Pairs::from_pairs(named)
 }
 

@@ -357,14 +357,11 @@ impl EntryLabels {
         self.is_error_preserved
     }
 
-    /// Sets the entry's error; `write` writes the details. Without any, those of an earlier error stay.
+    /// Sets the entry's error; `write` writes the details.
     pub(crate) fn set_error(&mut self, kind: &'static str, write: impl FnOnce(&mut String)) {
         self.error = Some(Cow::Borrowed(kind));
-        let earlier = std::mem::take(&mut self.error_details);
+        self.error_details.clear();
         write(&mut self.error_details);
-        if self.error_details.is_empty() {
-            self.error_details = earlier;
-        }
     }
 
     /// A parser's error, which a query that asks for errors keeps.

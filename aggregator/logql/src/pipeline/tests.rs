@@ -122,6 +122,9 @@ fn json_paths_are_followed() {
         &[
             (r#"{"a":{"b":{"c":1}}}"#, r#"{x="{\"b\":{\"c\":1}}"}"#),
             (r#"{"a":[{"b":1}, 2]}"#, r#"{x="[{\"b\":1}, 2]"}"#),
+            (r#"{"a":["q\"\u00e9\n",{"b":"\\"}]}"#, r#"{x="[\"q\"é\n\",{\"b\":\"\\\"}]"}"#),
+            (r#"{"a":["\q"]}"#, r#"{x=""}"#),
+            (r#"{"a":{"b":"\n"}}"#, r#"{x="{\"b\":\"\\n\"}"}"#),
             (r#"{"a":null}"#, r#"{x=""}"#),
             (r#"{"b":1}"#, r#"{x=""}"#),
             (r#"{"a":1,"#, r#"{x="1"}"#),
@@ -300,6 +303,10 @@ fn unpacked_lines_take_their_labels_along() {
     check_unpacked(r#"{"_entry":"a \"b\"","c-d":"1","n":2,"pod":"x"}"#, r#"{c_d="1", pod_extracted="x"}"#, r#"a "b""#);
     check_unpacked(r#"{"c":"1","_entry":""}"#, r#"{c="1"}"#, "");
     check_unpacked(r#"{"c":"1"}"#, "{}", r#"{"c":"1"}"#);
+    check_unpacked(r#"{"_entry":"x","c":"1","c":"2","_entry":"y"}"#, r#"{c="2"}"#, "y");
+    check_unpacked("{\"_entry\":\"\u{fffd}\",\"c\":\"\u{fffd}\"}", r#"{c=" "}"#, "\u{fffd}");
+    let escape = r#"{__error__="JSONParserErr", __error_details__="Encountered an invalid escape sequence in a string"}"#;
+    check_unpacked(r#"{"_entry":"x","\q":[1]}"#, escape, r#"{"_entry":"x","\q":[1]}"#);
     check_unpacked("", "{}", "");
     check_unpacked("x", r#"{__error__="JSONParserErr", __error_details__="expecting json object(6), but it is not"}"#, "x");
     let broken = r#"{__error__="JSONParserErr", __error_details__="Value is string, but can't find closing '\"' symbol"}"#;

@@ -1,7 +1,6 @@
 //! The one-line form. Every function appends to `out`.
 
 use super::needs_quotes;
-use crate::template::shortest_float;
 use crate::ast::{
     BinaryOperation, Extraction, FilterValue, GroupSide, Grouping, LabelFilter, LabelFormatSource, LabelReplace, LineFilter, LineFilterArg,
     LogExpr, LogRange, Matcher, MetricExpr, NameOrMatcher, RangeAggregation, Selector, Stage, Unwrap, VectorAggregation,
@@ -9,6 +8,7 @@ use crate::ast::{
 use crate::literal::{
     format_bytes_size, format_go_duration, format_go_float, format_prometheus_duration, go_quote, parse_bytes_size, parse_go_float,
 };
+use crate::template::shortest_float;
 
 pub(super) fn text(write: impl FnOnce(&mut String)) -> String {
     let mut out = String::new();

@@ -3,8 +3,7 @@
 //! Two forms: compact, on one line, used in error texts; and the one of [`format_query`], which is the compact
 //! one as long as it fits into [`LINE_LENGTH`] and breaks whatever is longer. Either reads back as the same tree:
 //! where Loki's form would lose digits (sizes, `vector`) or meaning (broken binary operations of mixed
-//! precedence), more is printed than there. One answer alone does not read back: that of a query that is nothing but a number which
-//! no text can be written for.
+//! precedence), more is printed than there.
 
 mod compact;
 mod pretty;
@@ -19,7 +18,6 @@ pub const LINE_LENGTH: usize = 100;
 pub fn format_query(expression: &Expr) -> String {
     match expression {
         Expr::Log(log) => pretty::log(log, 0),
-        Expr::Metric(MetricExpr::Literal(value)) if !value.is_finite() => crate::template::shortest_float(*value),
         Expr::Metric(metric) => pretty::metric(metric, 0),
     }
 }

@@ -172,8 +172,6 @@ mod tests {
     #[test]
     fn numbers_and_matchings_are_printed_as_clients_know_them() {
         for (query, expected) in [
-            ("0/0", "NaN"),
-            ("1e308*10", "+Inf"),
             ("123456789*1000", "1.23456789e+11"),
             ("1e-7", "1e-07"),
             ("1_000", "1000"),

@@ -71,7 +71,7 @@ impl Translated {
         found.unwrap_or_default()
     }
 
-    pub(super) fn surrounded(mut self, before: &str, after: &str) -> Self {
+    pub(crate) fn surrounded(mut self, before: &str, after: &str) -> Self {
         self.pattern = format!("{before}{}{after}", self.pattern);
         self
     }

@@ -247,7 +247,7 @@ fn shared_start<'t>(texts: &[&'t str]) -> &'t str {
 /// For `x.*`, `.*x` and `.*x.*`, where `x` is plain or a group of plain alternatives, and for alternatives of those: the texts.
 fn contained_texts(pattern: &str) -> Option<Vec<Piece>> {
     if let Some((first, rest)) = pattern.split_once('|').filter(|_| !pattern.contains(['(', '[', '\\'])) {
-        let is_plain = |text: &str| super::line_filter::plain_alternatives(text).is_some();
+        let is_plain = |text: &str| plain_alternatives(text).is_some();
         let piece = |text: &str| if is_plain(text) { Some(vec![Piece::Whole(text.as_bytes().into())]) } else { contained_texts(text) };
         return Some([piece(first)?, if is_plain(rest) { strict_pieces(rest)? } else { contained_texts(rest)? }].concat());
     }

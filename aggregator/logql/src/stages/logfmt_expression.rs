@@ -1,7 +1,6 @@
 //! `| logfmt label="key", …`: the values of given keys; the last occurrence of a key counts.
 //!
-//! Each label is first set to nothing, unless the entry has it from its stream or its metadata: then the first occurrence counts,
-//! and a second one ends the line. Of several keys for one label the last one is meant.
+//! Each label is first set to nothing, unless the entry has it from its stream or its metadata.
 
 use thiserror::Error;
 
@@ -34,9 +33,7 @@ impl LogfmtExpression {
         let mut labels = Vec::with_capacity(extractions.len());
         for extraction in extractions {
             let key = parse_key(&extraction.path)?;
-            let label = names.intern(&extraction.name);
-            labels.retain(|(known, _)| *known != label);
-            labels.push((label, names.intern(&key)));
+            labels.push((names.intern(&extraction.name), names.intern(&key)));
         }
         Ok(LogfmtExpression { strict, labels })
     }
@@ -75,9 +72,6 @@ impl LogfmtExpression {
             let text = value_text(&mut extraction, pair);
             for (label, _) in self.labels.iter().filter(|(_, wanted)| *wanted == key) {
                 let target = extraction.labels.unsuffixed_or_suffixed(*label);
-                if target != *label && extraction.labels.is_extracted(target) {
-                    return;
-                }
                 extraction.labels.set_parsed(target, text);
             }
         }

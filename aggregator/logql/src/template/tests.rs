@@ -158,6 +158,11 @@ fn texts_are_worked_on() {
             "{{regexReplaceAll \"([a-c])\" .csv \"<$1>\"}} {{regexReplaceAllLiteral \"[a-c]\" .csv \"$1\"}} {{count \"[a-c]\" .csv}} {{count \"x*\" \"ab\"}}",
             "<a>,<b>,,<c> $1,$1,,$1 3 3",
         ),
+        ("{{regexReplaceAll \"\" \"é日\" \"-\"}} {{regexReplaceAllLiteral \"x*\" \"é\" \"$\"}} {{count \"\" \"é日\"}}", "-é-日- $é$ 3"),
+        (
+            "{{html nil}} {{js nil}} {{urlquery nil}} {{add 1e20 2}} {{max 1e20 0}}",
+            "&lt;no value&gt; \\u003Cno value\\u003E %3Cno+value%3E -9223372036854775806 0",
+        ),
         ("{{$r := \"b\"}}{{regexReplaceAll $r .csv \"x\"}} {{regexReplaceAll \"a*\" \"baac\" \"x\"}}", "a,x,,c xbxcx"),
     ]);
 }

@@ -148,7 +148,8 @@ async fn stages_choose_format_and_show_the_labels_of_entries() {
 
 #[tokio::test]
 async fn queries_that_are_blocked_are_not_followed() {
-    let world = World::new("limits: {blocked_queries: [{pattern: '.*secret.*', regex: true}, {types: filter, tags: {source: scraper}}]}").await;
+    let world =
+        World::new("limits: {blocked_queries: [{pattern: '.*secret.*', regex: true}, {types: filter, tags: {source: scraper}}]}").await;
     for (query, tags, is_blocked) in [
         (r#"{app="secret"}"#, "", true),
         (r#"{app="a"} |= "x""#, "Source=scraper", true),

@@ -121,7 +121,7 @@ fn a_record_becomes_an_entry_with_labels_of_its_resource() {
     assert_eq!((stamp, line.as_str()), (NOW, "a line"));
     assert_eq!(
         metadata,
-        r#"{dash_key="", detected_level="error", dropped_attributes_count="2", flags="1", host_name="h", key_1digit="e", "#.to_owned()
+        r#"{detected_level="error", dropped_attributes_count="2", flags="1", host_name="h", key_1digit="e", "#.to_owned()
             + r#"list="[\"x\",\"y\"]", nested_a="b", nested_a_b="c", "#
             + &format!(r#"observed_timestamp="{}", ok="true", s_a="1", scope_dropped_attributes_count="3", "#, NOW + 5)
             + r#"scope_name="lib", scope_version="1.2", "#
