@@ -20,7 +20,6 @@ pub(crate) fn answer(server: &Server, method: &Method, path: &str) -> Result<Res
     let document = match parts.as_slice() {
         ["livez" | "readyz" | "healthz", ..] => return Ok("ok".into_response()),
         ["version"] => version(),
-        ["openapi", "v3"] => json!({"paths": {}}),
         ["api"] => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         ["api", "v1"] => resources("", "v1"),
         ["apis"] => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": all_groups(server)}),

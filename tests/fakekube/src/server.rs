@@ -18,10 +18,10 @@ use crate::list::Pages;
 use crate::record::{Record, Records};
 use crate::representation::Representation;
 use crate::request::{Attributes, Parameters, decoded};
-use crate::resource::Resource;
+use crate::resource::{NAMESPACES, Resource};
 use crate::status::{Failure, json_response};
 use crate::store::Store;
-use crate::{discovery, pod_log, rbac, review, service, write};
+use crate::{discovery, namespace, openapi, pod_log, rbac, review, service, write};
 
 /// The largest body of a request.
 const BODY: usize = 4 << 20;
@@ -100,6 +100,9 @@ async fn answer(server: &Server, user: &User, asked: &Attributes, parameters: &P
     if let Some(backend) = backend {
         return aggregation::proxied(server, &backend, user, asked, request).await;
     }
+    if asked.path.starts_with(openapi::ROOT) {
+        return openapi::answer(server, user, &asked.path).await;
+    }
     if !asked.is_resource {
         return discovery::answer(server, request.method(), &asked.path);
     }
@@ -139,6 +142,7 @@ async fn kept(
             let object = object.ok_or_else(|| Failure::not_found(resource, &asked.name))?;
             Ok(json_response(StatusCode::OK, &shown.object(resource, &object)))
         }
+        "delete" if resource == NAMESPACES => namespace::delete(server, &asked.name).await,
         verb => {
             let sent = if verb == "delete" { serde_json::Value::Null } else { body_of(request).await? };
             server.change(|store| write::answer(store, resource, asked, sent))
