@@ -74,3 +74,9 @@ def test_a_backup_under_load_brings_back_what_was_acknowledged(s3, tmp_path):
             stack.stop(prefix)
         status, text = command(s3, "last", "backup", "restore", "--to=s3://logs/backup", f"--id={backups[0]['id']}")
         assert status == 1 and "empty" in text, "a store that is there is not written over"
+        status, text = command(s3, "live", "backup", "prune", "--keep=1", "--to=s3://logs/backup")
+        assert status == 0 and "1 backups are left" in text and text.count("was taken away") == 2, text
+        status, text = command(s3, "live", "backup", "verify", "--to=s3://logs/backup")
+        assert status == 0 and "is whole" in text, "the newest needs nothing of the others"
+        status, text = command(s3, "again", "backup", "restore", "--to=s3://logs/backup", f"--id={backups[0]['id']}")
+        assert status != 0, "it is gone"

@@ -1,10 +1,12 @@
 //! The command line of the commands that work on a store by themselves.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::NonEmptyStringValueParser, builder::PossibleValuesParser, value_parser};
 
 use crate::cli::{ConfigSource, config_source, with_config};
+use crate::config::span::Span;
 
 /// What `fsck` was told.
 #[derive(Debug)]
@@ -58,6 +60,11 @@ pub enum BackupAction {
     List,
     Verify,
     Restore,
+    /// Takes away all but the newest and those that began within this time.
+    Prune {
+        keep: NonZeroUsize,
+        within: Option<Span>,
+    },
 }
 
 /// What `backup` was told.
@@ -133,11 +140,28 @@ fn backup() -> Command {
         Command::new("verify").about("Reads every checksum of a backup; ends with 0 (whole), 1 (damage) or 2 (could not run)").arg(id());
     let restore =
         Command::new("restore").about("Makes the configured store, which must be empty, from a backup; no server may work on it").arg(id());
+    let prune = Command::new("prune")
+        .about("Takes away old backups and what only they need; the newest always stays")
+        .arg(
+            Arg::new("keep")
+                .long("keep")
+                .value_name("NUMBER")
+                .value_parser(value_parser!(NonZeroUsize))
+                .required(true)
+                .help("So many stay, the newest ones"),
+        )
+        .arg(
+            Arg::new("keep-within")
+                .long("keep-within")
+                .value_name("TIME")
+                .value_parser(|text: &str| Span::parse(text).map_err(|error| error.to_string()))
+                .help("Those stay too that began within this time, such as 30d"),
+        );
     Command::new("backup")
-        .about("Makes, lists, checks and restores backups of a store")
+        .about("Makes, lists, checks, restores and prunes backups of a store")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([create, list, verify, restore].map(|command| with_config(command.arg(place()))))
+        .subcommands([create, list, verify, restore, prune].map(|command| with_config(command.arg(place()))))
 }
 
 fn format_argument() -> Arg {
@@ -191,6 +215,10 @@ pub(crate) fn backup_options(matches: &ArgMatches) -> Option<BackupOptions> {
         "list" => BackupAction::List,
         "verify" => BackupAction::Verify,
         "restore" => BackupAction::Restore,
+        "prune" => BackupAction::Prune {
+            keep: matches.get_one("keep").copied().expect("the argument is required"),
+            within: matches.get_one("keep-within").copied(),
+        },
         _ => return None,
     };
     let place = given(matches, "to").expect("the argument is required");

@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use tailwater_storage::backup::{self, BackupError, BackupProgress, BackupRecord};
+use tailwater_storage::backup::{self, BackupError, BackupProgress, BackupRecord, Keep};
 use tailwater_storage::store::{self, S3Options, Store, StoreOptions};
 use ulid::Ulid;
 
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::offline::fsck::{Verdict, show, tell};
 use crate::offline::opened::Opened;
@@ -24,7 +25,7 @@ struct Told<'a> {
     tenants: &'a [backup::BackupTenant],
 }
 
-/// Does one of the four things; `Damaged` comes of `verify` alone.
+/// Does one of these things; `Damaged` comes of `verify` alone.
 pub async fn backup(options: &BackupOptions) -> Result<Verdict, OfflineError> {
     let config = options.source.load()?.config;
     let place = place(&options.place, &config)?;
@@ -33,6 +34,10 @@ pub async fn backup(options: &BackupOptions) -> Result<Verdict, OfflineError> {
         BackupAction::List => list(options, &place).await?,
         BackupAction::Verify => return verify(options, &place).await,
         BackupAction::Restore => restore(options, &place).await?,
+        BackupAction::Prune { keep, within } => {
+            let since = within.map(|within| SystemClock.now().saturating_sub(within.nanoseconds()));
+            prune(&place, Keep { newest: keep, since }).await?;
+        }
     }
     Ok(Verdict::Whole)
 }
@@ -84,6 +89,20 @@ async fn restore(options: &BackupOptions, place: &Store) -> Result<(), OfflineEr
     drop(progress);
     let (id, objects, bytes) = (&record.id, done.total, mebibytes(done.bytes_total));
     println!("backup {id}: {objects} objects with {bytes} are in the store, {} of them were copied now; `fsck` checks them", done.copied);
+    Ok(())
+}
+
+async fn prune(place: &Store, keep: Keep) -> Result<(), OfflineError> {
+    let done = backup::prune(place, keep).await?;
+    for id in &done.backups {
+        println!("backup {id} was taken away");
+    }
+    println!(
+        "{} backups are left; {} objects with {} that none of them needs were deleted",
+        done.kept,
+        done.objects,
+        mebibytes(done.bytes)
+    );
     Ok(())
 }
 

@@ -12,15 +12,17 @@
 //! 3. If an object goes away meanwhile, a commit has replaced it: it is planned anew, and what was copied stays copied.
 //! 4. A store is restored into an empty place (or one that holds a part of the same backup), manifests last and the newest version of each tenant at the end.
 //!
-//! Nothing is deleted, neither in the store nor in the backup.
+//! Nothing is deleted in the store, and in the backup only by `prune`.
 
 mod copy;
 mod plan;
+mod prune;
 mod record;
 mod run;
 #[cfg(test)]
 mod tests;
 
+pub use prune::{Keep, Pruned, prune};
 pub use record::{BackupRecord, BackupTenant, records};
 pub use run::{BackupCreated, BackupProgress, create, restore, verify};
 

@@ -9,7 +9,10 @@ use crate::backup::BackupError;
 use crate::backup::plan::Plan;
 use crate::store::{Store, paths};
 
-const FOLDER: &str = "backups";
+/// Of records.
+pub(super) const BACKUPS: &str = "backups";
+/// Of records of backups that are being taken away.
+pub(super) const PRUNED: &str = "pruned";
 const FORMAT: u32 = 1;
 
 /// One backup: everything that a store consisted of.
@@ -47,7 +50,11 @@ impl BackupRecord {
     }
 
     pub(super) fn key(&self) -> String {
-        format!("{FOLDER}/{}.json", self.id)
+        self.key_in(BACKUPS)
+    }
+
+    pub(super) fn key_in(&self, folder: &str) -> String {
+        format!("{folder}/{}.json", self.id)
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -82,8 +89,12 @@ fn is_of_a_store(key: &str) -> bool {
 
 /// The backups at a place, oldest first.
 pub async fn records(place: &Store) -> Result<Vec<BackupRecord>, BackupError> {
+    of_folder(place, BACKUPS).await
+}
+
+pub(super) async fn of_folder(place: &Store, folder: &str) -> Result<Vec<BackupRecord>, BackupError> {
     let mut found = Vec::new();
-    for object in place.list_after(FOLDER, None).await? {
+    for object in place.list_after(folder, None).await? {
         if let Some(bytes) = place.get(&object.key).await? {
             found.push(BackupRecord::parse(&object.key, &bytes)?);
         }

@@ -151,3 +151,54 @@ async fn damage_of_a_backup_is_found() {
     let failed = restore(&place, &record, &empty_place(), |_| ()).await;
     assert!(matches!(failed, Err(BackupError::Incomplete { .. })), "{failed:?}");
 }
+
+/// Keys of everything at a place.
+async fn keys(place: &Store, folder: &str) -> Vec<String> {
+    place.list_after(folder, None).await.expect("lists").into_iter().map(|object| object.key).collect()
+}
+
+fn keep(newest: usize) -> Keep {
+    Keep { newest: newest.try_into().expect("some"), since: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_backups_go_with_what_only_they_need() {
+    let (mut world, place) = (world().await, empty_place());
+    let first = back_up(&world, &place, 1).await.record;
+    world.flush("W", &entries(5)).await;
+    world.compact(true).await;
+    let second = back_up(&world, &place, 2).await.record;
+    let third = back_up(&world, &place, 3).await.record;
+    assert_eq!(prune(&place, keep(3)).await.expect("prunes"), Pruned { kept: 3, ..Pruned::default() });
+    let since = Keep { since: Some(7), ..keep(1) };
+    assert_eq!(prune(&place, since).await.expect("prunes").kept, 3, "all of them are young enough");
+    let done = prune(&place, Keep { since: Some(8), ..keep(2) }).await.expect("prunes");
+    let only_first: Vec<_> = first.objects.iter().filter(|(key, _)| !second.objects.contains_key(*key)).collect();
+    assert!(!only_first.is_empty(), "segments were folded");
+    let bytes = only_first.iter().map(|(_, size)| *size).sum();
+    assert_eq!(done, Pruned { backups: vec![first.id.clone()], objects: only_first.len() as u64, bytes, kept: 2 });
+    assert_eq!(keys(&place, paths::TENANTS).await, second.objects.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(keys(&place, "pruned").await, [""; 0]);
+    assert_eq!(records(&place).await.expect("reads"), [second.clone(), third]);
+    assert_eq!(restored(&place, &second).await.seen().await, truth((0..6).flat_map(entries)));
+    assert_eq!(prune(&place, keep(1)).await.expect("prunes").objects, 0, "the newest needs them all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prune_that_was_cut_off_leaves_whole_backups_and_is_gone_on_with() {
+    let (mut world, objects) = (world().await, Arc::new(InMemory::new()));
+    let place = Store::new(objects.clone(), "backup");
+    back_up(&world, &place, 1).await;
+    world.flush("W", &entries(5)).await;
+    world.compact(true).await;
+    let newest = back_up(&world, &place, 2).await.record;
+    let faults = FaultStore::new(objects);
+    faults.script(Rule::new(Operation::Delete, Fault::Refused(Answer::Denied)).skip(3).always());
+    prune(&Store::new(Arc::new(faults), "backup"), keep(1)).await.expect_err("is cut off");
+    assert_eq!(records(&place).await.expect("reads"), [newest.clone()]);
+    assert_eq!(keys(&place, "pruned").await.len(), 1);
+    let again = prune(&place, keep(1)).await.expect("prunes");
+    assert!(again.backups.is_empty() && again.objects > 0, "{again:?}");
+    assert_eq!(keys(&place, paths::TENANTS).await, newest.objects.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(keys(&place, "pruned").await, [""; 0]);
+}
