@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::NonEmptyStringValueParser, value_parser};
 
-use crate::apiserver::{ApiserverOptions, TlsFiles};
+use crate::apiserver::ApiserverOptions;
+use crate::canary::CanaryOptions;
 use crate::config::key::{Key, Kind};
 use crate::config::load::{LoadError, load};
 use crate::config::merge::Merged;
@@ -23,6 +24,7 @@ pub enum Invocation {
     Import(ImportOptions),
     Backup(BackupOptions),
     Apiserver(ApiserverOptions),
+    Canary(CanaryOptions),
 }
 
 /// Where the configuration comes from and what is to be done with it.
@@ -55,6 +57,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
         Some(("backup", matches)) => {
             Ok(Invocation::Backup(arguments::backup_options(matches).expect("clap requires one of the subcommands of `backup`")))
         }
+        Some(("canary", matches)) => Ok(Invocation::Canary(canary_options(matches))),
         Some(("apiserver", matches)) => Ok(Invocation::Apiserver(apiserver_options(matches))),
         _ => unreachable!("clap requires one of the subcommands above"),
     }
@@ -69,13 +72,11 @@ fn command() -> Command {
         .subcommand(with_config(Command::new("serve").about("Runs the aggregator")))
         .subcommand(demo())
         .subcommand(with_config(apiserver()))
+        .subcommand(canary())
         .subcommands(arguments::commands())
 }
 
 fn apiserver() -> Command {
-    let file = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name("FILE").required(true).value_parser(value_parser!(PathBuf)).help(help)
-    };
     Command::new("apiserver")
         .about("Serves the reading API as a part of the Kubernetes API, logs.tailwater.io/v1")
         .arg(
@@ -93,21 +94,58 @@ fn apiserver() -> Command {
                 .default_value("http://tailwater-aggregator:3100")
                 .help("Where the aggregator answers"),
         )
-        .arg(file("tls-certificate", "The server's certificate chain (PEM), read for each connection"))
-        .arg(file("tls-key", "Its key (PEM)"))
         .arg(Arg::new("audit").long("audit").action(ArgAction::SetTrue).help("Write a line to the log for each read"))
 }
 
 fn apiserver_options(matches: &ArgMatches) -> ApiserverOptions {
     let given = "the argument is required or has a default";
-    let file = |name: &str| matches.get_one::<PathBuf>(name).cloned().expect(given);
     ApiserverOptions {
         source: config_source(matches),
         address: matches.get_one::<SocketAddr>("address").copied().expect(given),
         aggregator: matches.get_one::<String>("aggregator").cloned().expect(given),
-        tls: TlsFiles { certificate: file("tls-certificate"), key: file("tls-key") },
         is_audited: matches.get_flag("audit"),
         lifetimes: Default::default(),
+    }
+}
+
+fn canary() -> Command {
+    let text = |name: &'static str, placeholder: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(placeholder).value_parser(NonEmptyStringValueParser::new()).help(help)
+    };
+    let file = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
+    };
+    Command::new("canary")
+        .about("Writes a numbered line each second, looks for it where people look, and counts what is lost, late or doubled")
+        .arg(text("url", "URL", "Gateway or aggregator that is asked").required(true))
+        .arg(text("selector", "SELECTOR", "The stream that its output becomes: {namespace=\"monitoring\", pod=\"…\"}").required(true))
+        .arg(
+            Arg::new("listen")
+                .long("listen")
+                .value_name("ADDRESS")
+                .value_parser(value_parser!(SocketAddr))
+                .default_value("0.0.0.0:3500")
+                .help("Address of /metrics and /live"),
+        )
+        .arg(text("tenant", "TENANT", "Sent as X-Scope-OrgID"))
+        .arg(file("bearer-token-file", "Bearer token of its queries, read before each"))
+        .arg(file("username-file", "User of its queries, read before each"))
+        .arg(file("password-file", "That user's password").requires("username-file"))
+        .arg(file("ca-file", "Authority of the gateway's certificate (PEM); without it, the machine's"))
+}
+
+fn canary_options(matches: &ArgMatches) -> CanaryOptions {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let file = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+    CanaryOptions {
+        url: text("url").expect("the argument is required"),
+        address: matches.get_one::<SocketAddr>("listen").copied().expect("the argument has a default"),
+        selector: text("selector").expect("the argument is required"),
+        tenant: text("tenant"),
+        bearer_token: file("bearer-token-file"),
+        username: file("username-file"),
+        password: file("password-file"),
+        authority: file("ca-file"),
     }
 }
 
@@ -231,11 +269,11 @@ mod tests {
         match parsed.expect("arguments") {
             Invocation::Apiserver(options) => {
                 assert_eq!((options.address.port(), options.aggregator.as_str()), (8443, "http://tailwater-aggregator:3100"));
-                assert!(options.is_audited && options.source.flags.len() == 1 && options.tls.key == *"k");
+                let flags: Vec<(&str, &str)> = options.source.flags.iter().map(|(key, text)| (key.name, text.as_str())).collect();
+                assert!(options.is_audited && flags.contains(&("tls.key", "k")) && flags.len() == 3, "{flags:?}");
             }
             other => panic!("{other:?}"),
         }
-        assert!(parse(["tailwater-aggregator", "apiserver"]).is_err(), "without a certificate");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod apiserver;
+pub mod canary;
 pub mod cli;
 pub mod clock;
 pub mod compaction;
@@ -32,4 +33,5 @@ pub mod reload;
 pub mod retention;
 pub mod server;
 pub mod signals;
+pub mod tls;
 pub mod wiring;

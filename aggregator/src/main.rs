@@ -4,8 +4,9 @@
 use std::process::ExitCode;
 
 use tailwater_aggregator::apiserver::{Apiserver, ApiserverOptions};
+use tailwater_aggregator::canary::{self, CanaryOptions};
 use tailwater_aggregator::cli::{self, ConfigSource, Invocation};
-use tailwater_aggregator::config::Config;
+use tailwater_aggregator::config::{Config, LogFormat, LogLevel};
 use tailwater_aggregator::demo::DemoOptions;
 use tailwater_aggregator::logging::LogLevelControl;
 use tailwater_aggregator::offline::{self, BackupAction, OfflineError, Verdict};
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         }
         Ok(Invocation::Backup(options)) => on_store(&options.source, offline::backup(&options)).map(drop),
         Ok(Invocation::Apiserver(options)) => apiserver(&options),
+        Ok(Invocation::Canary(options)) => canary(options),
         Ok(Invocation::Export(options)) => on_store(&options.source, offline::export(&options)).map(drop),
         Ok(Invocation::Import(options)) => on_store(&options.source, offline::import(&options)).map(drop),
         Err(error) => error.exit(),
@@ -53,6 +55,13 @@ fn apiserver(options: &ApiserverOptions) -> anyhow::Result<()> {
     let Some((config, _)) = configured(&options.source)? else { return Ok(()) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async { Ok(Apiserver::start(options, &config).await?.run(signals::stop()?).await?) })
+}
+
+/// Its own log goes to standard error: what it writes to standard output is looked for.
+fn canary(options: CanaryOptions) -> anyhow::Result<()> {
+    logging::start(LogLevel::Info, LogFormat::Logfmt);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { Ok(canary::run(options, signals::stop()?).await?) })
 }
 
 /// The configuration, with our own log begun; `None` if it was only asked for.

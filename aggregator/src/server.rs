@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
+use axum::serve::{Listener, ListenerExt};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +40,7 @@ use crate::panics;
 use crate::query_metrics;
 use crate::reload::LimitsReload;
 use crate::retention;
+use crate::tls::{Greeting, TlsError, TlsFiles, TlsListener};
 use crate::wiring::{Parts, WiringError};
 
 /// Why there is no server. Display is one line that says what to do.
@@ -49,6 +52,10 @@ pub enum ServeError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Wiring(#[from] WiringError),
+    #[error("{0}; look at `tls.certificate` and `tls.key`")]
+    Tls(#[from] TlsError),
+    #[error("`peers` are asked by plain HTTP, which none of them answers with `tls.certificate`: list their https:// addresses")]
+    PlainPeers,
     #[error("the HTTP server failed: {0}")]
     Http(std::io::Error),
 }
@@ -79,6 +86,8 @@ pub struct Server {
     router: Router,
     parts: Parts,
     lifecycle: Lifecycle,
+    /// `None`: plain HTTP.
+    tls: Option<TlsFiles>,
 }
 
 impl Server {
@@ -86,10 +95,17 @@ impl Server {
     pub async fn start(config: Config, log_level: LogLevelControl) -> Result<Self, ServeError> {
         let (listener, address) = bind(config.listen).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let tls = config.tls.files();
+        if tls.is_some() && config.peers.iter().any(|peer| !peer.starts_with("https://")) {
+            return Err(ServeError::PlainPeers);
+        }
         let parts = Parts::start(&config, Arc::clone(&clock)).await?;
+        if let Some(files) = &tls {
+            files.server(None, &parts.tls_metrics)?;
+        }
         let lifecycle = Lifecycle::default();
         let router = endpoints(config, clock, log_level, &parts, lifecycle.clone());
-        Ok(Self { listener, address, router, parts, lifecycle })
+        Ok(Self { listener, address, router, parts, lifecycle, tls })
     }
 
     /// Where it listens, with the port that was chosen if none was given.
@@ -105,13 +121,14 @@ impl Server {
     /// Answers until `stop` is cancelled, then stops in order.
     pub async fn run(mut self, stop: CancellationToken, grace: Grace) -> Result<(), ServeError> {
         let closing = CancellationToken::new();
-        let listener = self.listener.tap_io(|connection| {
-            if let Err(error) = connection.set_nodelay(true) {
-                tracing::debug!(%error, "a connection keeps its delay");
+        let mut serving = match self.tls.take() {
+            None => serve(without_delay(self.listener), self.router, closing.clone()),
+            Some(files) => {
+                let greeting = Greeting { files, clients: Arc::new(|| None), metrics: self.parts.tls_metrics.clone() };
+                let listener = TlsListener::start(self.listener, greeting).map_err(ServeError::Http)?;
+                serve(listener, self.router, closing.clone())
             }
-        });
-        let serving = axum::serve(listener, self.router).with_graceful_shutdown(closing.clone().cancelled_owned());
-        let mut serving = std::pin::pin!(serving.into_future());
+        };
         tracing::info!(address = %self.address, "listening");
         tokio::select! {
             ended = &mut serving => return ended.map_err(ServeError::Http),
@@ -140,6 +157,22 @@ impl Server {
     }
 }
 
+/// Answers until `closing` is cancelled and what runs then has ended.
+fn serve<L>(listener: L, router: Router, closing: CancellationToken) -> BoxFuture<'static, std::io::Result<()>>
+where
+    L: Listener<Addr: std::fmt::Debug>,
+{
+    axum::serve(listener, router).with_graceful_shutdown(closing.cancelled_owned()).into_future().boxed()
+}
+
+fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its delay");
+        }
+    })
+}
+
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let listen_error = |source: std::io::Error| match source.kind() {
         ErrorKind::AddrInUse => ServeError::AddressInUse { address },
@@ -156,6 +189,9 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
     flush_metrics::register(&parts.ingester, &metrics);
     query_metrics::register(&parts.engine, &metrics);
     panics::register(&metrics);
+    if config.tls.is_on() {
+        parts.tls_metrics.register(&metrics);
+    }
     let quota = config.storage.quota_bytes.as_u64();
     compaction::register(&parts.catalog, &parts.compaction, &parts.peers, &clock, quota, &metrics);
     retention::register(&parts.catalog, parts.compaction.compactor(), parts.compaction.retention(), &metrics);

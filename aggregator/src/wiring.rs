@@ -27,6 +27,7 @@ use crate::lifecycle::StoreContact;
 use crate::memory;
 use crate::peers::{self, Peers};
 use crate::retention::{PolicyError, RetentionOptions, RetentionRules};
+use crate::tls::TlsMetrics;
 
 /// Shares of the memory limit, in percent.
 const INGEST_SHARE: usize = 25;
@@ -49,6 +50,8 @@ pub struct Parts {
     pub compaction: BackgroundWork,
     pub retention: Arc<RetentionRules>,
     pub peers: Peers,
+    /// Of the server's certificate, if it has one.
+    pub(crate) tls_metrics: TlsMetrics,
     pub store_contact: StoreContact,
     pub access: AccessParts,
     background: TaskTracker,
@@ -142,7 +145,8 @@ impl Parts {
         let retention = Arc::new(RetentionRules::new(catalog.clone(), config.tenant_limits(), options)?);
         let compaction = BackgroundWork::start(catalog.clone(), retention.clone(), peers.clone(), work_options(config), manifest_clock);
         let compaction = compaction.map_err(WiringError::Thread)?;
-        Ok(Self { catalog, ingester, engine, compaction, retention, peers, store_contact, access, background, stopping })
+        let tls_metrics = TlsMetrics::default();
+        Ok(Self { catalog, ingester, engine, compaction, retention, peers, tls_metrics, store_contact, access, background, stopping })
     }
 
     /// Stores what waits and ends the tasks. To be called once no more requests come.

@@ -11,9 +11,9 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tailwater_aggregator::access::expiring::Lifetimes;
-use tailwater_aggregator::apiserver::{Apiserver, ApiserverOptions, TlsFiles};
+use tailwater_aggregator::apiserver::{Apiserver, ApiserverOptions};
 use tailwater_aggregator::cli::ConfigSource;
-use tailwater_aggregator::config::{AuthMode, Config};
+use tailwater_aggregator::config::{AuthMode, Config, Tls};
 use tailwater_aggregator::logging::LogLevelControl;
 use tailwater_aggregator::server::{Grace, Server};
 use tailwater_fakekube::{Certificate, FakeKube, Options, Signer, TokenUser};
@@ -83,6 +83,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: root}]
 
 struct World {
     kube: FakeKube,
+    aggregator: String,
     apiserver: String,
     /// Trusts the API server and the apiserver.
     client: Client,
@@ -122,11 +123,11 @@ impl World {
         std::fs::write(path("kubeconfig"), kube.kubeconfig(OWN_ACCOUNT)).expect("written");
         config.auth.mode = AuthMode::Kubernetes;
         config.auth.kubeconfig = path("kubeconfig");
+        config.tls = Tls { certificate: path("tls.crt"), key: path("tls.key") };
         let options = ApiserverOptions {
             source: ConfigSource::default(),
             address: "127.0.0.1:0".parse().expect("an address"),
             aggregator: aggregator.clone(),
-            tls: TlsFiles { certificate: path("tls.crt"), key: path("tls.key") },
             is_audited: true,
             lifetimes,
         };
@@ -143,14 +144,15 @@ impl World {
         kube.apply(&registration).expect("registered");
         let trusted = [kube.authority(), &authority].map(|pem| reqwest::Certificate::from_pem(pem.as_bytes()).expect("a certificate"));
         let client = Client::builder().tls_certs_merge(trusted).build().expect("a client");
-        let world = Self { kube, apiserver: format!("https://{address}"), client, authority, stop, _folders: [store, files] };
-        world.push(&aggregator).await;
+        let apiserver = format!("https://{address}");
+        let world = Self { kube, aggregator, apiserver, client, authority, stop, _folders: [store, files] };
+        world.push().await;
         world.ready().await;
         world
     }
 
     /// Lines of `a`, of a former `a`, and of `b`.
-    async fn push(&self, aggregator: &str) {
+    async fn push(&self) {
         let mut streams = Vec::new();
         for (number, (namespace, uid, line)) in [
             ("a", self.uid("a").await, "n=1 of a"),
@@ -165,9 +167,20 @@ impl World {
             let labels = json!({"namespace": namespace, "app": "x", "pod": format!("p-{namespace}")});
             streams.push(json!({"stream": labels, "values": [[stamp, line, {"namespace_uid": uid}]]}));
         }
-        let pushed = self.client.post(format!("{aggregator}/loki/api/v1/push")).header("content-type", "application/json");
-        let pushed = pushed.body(json!({"streams": streams}).to_string()).send().await.expect("an answer");
+        self.push_streams(&json!({"streams": streams})).await;
+    }
+
+    async fn push_streams(&self, streams: &Value) {
+        let pushed = self.client.post(format!("{}/loki/api/v1/push", self.aggregator)).header("content-type", "application/json");
+        let pushed = pushed.body(streams.to_string()).send().await.expect("an answer");
         assert_eq!(pushed.status(), StatusCode::NO_CONTENT);
+    }
+
+    /// A line of a container of a pod in namespace `a`.
+    async fn push_line(&self, pod: &str, pod_uid: &str, stamp: i64, line: &str) {
+        let labels = json!({"namespace": "a", "app": "y", "pod": pod, "container": "web", "node_name": "n1"});
+        let metadata = json!({"namespace_uid": self.uid("a").await, "pod_uid": pod_uid});
+        self.push_streams(&json!({"streams": [{"stream": labels, "values": [[stamp.to_string(), line, metadata]]}]})).await;
     }
 
     async fn uid(&self, namespace: &str) -> String {
@@ -278,7 +291,103 @@ async fn a_pod_s_log_is_text_also_when_the_pod_is_gone() {
     assert!(status == 200 && text.lines().count() == 2 && text.lines().all(|line| line.contains("Z n=") && line.len() > 30), "{text}");
     assert_eq!(log("ann", "b/pods/p-b/log").await.0, 403);
     assert_eq!(log("ann", "a/pods/p-a/log?previous=true").await.0, 400);
-    assert_eq!(log("ann", "a/pods/p-a/log?follow=true").await.0, 400);
+    assert_eq!(log("ann", "a/pods/p-a/log?follow=true&untilTime=2026-01-01T00:00:00Z").await.0, 400);
+}
+
+#[tokio::test]
+async fn pods_are_told_by_what_they_have_logged() {
+    let world = World::new(Lifetimes::default()).await;
+    let second = 1_000_000_000;
+    let begin = now() / second * second - 600 * second;
+    for (uid, after, line) in [("u1", 0, "one"), ("u1", 10, "three"), ("u2", 20, "four"), ("u3", 30, "five!"), ("u3", 40, "sixth")] {
+        world.push_line("web-0", uid, begin + after * second, line).await;
+    }
+    let list = async |user: &str, path: &str| json_of(world.through(user, &format!("{ROOT}/namespaces/a/pods{path}")).await).await;
+    let told = |pod: &Value| {
+        let status = &pod["status"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (
+            text(&pod["metadata"]["name"]),
+            text(&pod["metadata"]["uid"]),
+            status["lines"].as_u64().expect("lines"),
+            status["bytes"].as_u64().expect("bytes"),
+        )
+    };
+    let all = |list: &Value| list["items"].as_array().expect("a list").iter().map(told).collect::<Vec<_>>();
+    let of = |name: &str, uid: &str, lines, bytes| (name.to_owned(), uid.to_owned(), lines, bytes);
+    let web = [of("web-0", "u3", 2, 10), of("web-0", "u2", 1, 4), of("web-0", "u1", 2, 8)];
+    let for_ann = list("ann", "").await;
+    assert_eq!(for_ann["kind"], "PodList");
+    assert_eq!(all(&for_ann), [&[of("p-a", "", 2, 16)][..], &web].concat());
+    // What a former namespace of the name wrote is not ann's.
+    assert_eq!(all(&list("root", "").await)[0], of("p-a", "", 3, 35));
+    let newest = list("ann", "/web-0").await;
+    assert_eq!((&newest["kind"], told(&newest)), (&json!("Pod"), web[0].clone()));
+    assert_eq!(newest["status"]["containers"], json!(["web"]));
+    assert_eq!(newest["status"]["nodeName"], "n1");
+    let stamp = |seconds: i64| jiff::Timestamp::from_second(seconds).expect("a time").to_string();
+    assert_eq!(newest["status"]["firstLine"], stamp(begin / second + 30));
+    assert_eq!(newest["status"]["lastLine"], stamp(begin / second + 40));
+    let first_page = list("ann", "?limit=1").await;
+    assert_eq!((all(&first_page).len(), &first_page["metadata"]["continue"]), (1, &json!("p-a")));
+    assert_eq!(all(&list("ann", "?limit=1&continue=p-a").await), web);
+    for (user, path, status) in
+        [("ann", "/gone", 404), ("bob", "", 403), ("ann", "?labelSelector=app%3Dy", 400), ("ann", "?watch=true", 400)]
+    {
+        let answer = world.through(user, &format!("{ROOT}/namespaces/a/pods{path}")).await;
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        assert_eq!(json_of(answer).await["kind"], "Status", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_s_log_is_followed_until_its_right_is_gone() {
+    let world = World::new(Lifetimes { allowed: Duration::from_millis(900), denied: Duration::from_millis(300) }).await;
+    let begin = now() - 600_000_000_000;
+    for number in 1..=3 {
+        world.push_line("web-0", "u", begin + number, &format!("old {number}")).await;
+    }
+    let path = |more: &str| format!("{ROOT}/namespaces/a/pods/web-0/log?follow=true{more}");
+    let mut whole = world.through("ann", &path("")).await;
+    let mut newest = world.through("ann", &path("&tailLines=1&timestamps=true")).await;
+    let mut short = world.through("ann", &path("&limitBytes=14")).await;
+    let read = async |answer: &mut Response, text: &mut String, until: &str| {
+        while !text.contains(until) {
+            let piece = tokio::time::timeout(Duration::from_secs(60), answer.chunk()).await.expect("a line").expect("no failure");
+            let Some(piece) = piece else { return };
+            text.push_str(std::str::from_utf8(&piece).expect("text"));
+        }
+    };
+    let (mut of_whole, mut of_newest, mut of_short) = (String::new(), String::new(), String::new());
+    read(&mut whole, &mut of_whole, "old 3\n").await;
+    read(&mut newest, &mut of_newest, "old 3\n").await;
+    for number in 1..=3 {
+        world.push_line("web-0", "u", now(), &format!("new {number}")).await;
+        read(&mut whole, &mut of_whole, &format!("new {number}\n")).await;
+        read(&mut newest, &mut of_newest, &format!("new {number}\n")).await;
+    }
+    assert_eq!(of_whole, "old 1\nold 2\nold 3\nnew 1\nnew 2\nnew 3\n");
+    let shown: Vec<&str> = of_newest.lines().filter_map(|line| Some(line.split_once(' ')?.1)).collect();
+    assert_eq!(shown, ["old 3", "new 1", "new 2", "new 3"]);
+    read(&mut short, &mut of_short, "it ends by itself").await;
+    assert_eq!(of_short, "old 1\nold 2\nol");
+    world.kube.delete("rolebindings", "a", "ann-reads").expect("deleted");
+    read(&mut whole, &mut of_whole, "it ends by itself").await;
+    assert!(of_whole.ends_with("new 3\n"), "{of_whole}");
+}
+
+#[tokio::test]
+async fn what_it_does_is_counted() {
+    let world = World::new(Lifetimes::default()).await;
+    assert_eq!(world.query("ann", "/namespaces/a", r#"{app="x"}"#).await.0, 200);
+    let metrics = world.client.get(format!("{}/metrics", world.apiserver)).send().await.expect("an answer").text().await.expect("text");
+    let figure = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} is missing in {metrics}"));
+        line.rsplit(' ').next().and_then(|figure| figure.parse::<f64>().ok()).expect("a figure")
+    };
+    assert!(figure("tailwater_request_duration_seconds_count{route=\"loki\",method=\"GET\",status_code=\"200\"}") >= 1.0);
+    assert!(figure("tailwater_access_reviews_total{outcome=\"allowed\"}") >= 1.0);
+    assert!(figure("tailwater_tls_certificate_not_after_seconds") > now() as f64 / 1e9);
 }
 
 #[tokio::test]
@@ -360,11 +469,11 @@ async fn discovery_needs_neither_aggregator_nor_store() {
     let mut config = Config::default();
     config.storage.filesystem.path = empty.path().join("nothing");
     config.auth.kubeconfig = path("kubeconfig");
+    config.tls = Tls { certificate: path("tls.crt"), key: path("tls.key") };
     let options = ApiserverOptions {
         source: ConfigSource::default(),
         address: "127.0.0.1:0".parse().expect("an address"),
         aggregator: "http://127.0.0.1:1".to_owned(),
-        tls: TlsFiles { certificate: path("tls.crt"), key: path("tls.key") },
         is_audited: false,
         lifetimes: Lifetimes::default(),
     };
@@ -374,7 +483,16 @@ async fn discovery_needs_neither_aggregator_nor_store() {
     let running = tokio::spawn(apiserver.run(stop.clone()));
     let trusted = reqwest::Certificate::from_pem(authority.as_bytes()).expect("a certificate");
     let client = Client::builder().tls_certs_merge([trusted]).build().expect("a client");
-    for path in ["/apis", "/apis/logs.tailwater.io", ROOT, "/openapi/v2", "/openapi/v3", "/version", "/livez"] {
+    for path in [
+        "/apis",
+        "/apis/logs.tailwater.io",
+        ROOT,
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/apis/logs.tailwater.io/v1",
+        "/version",
+        "/livez",
+    ] {
         let answer = client.get(format!("{url}{path}")).send().await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
     }

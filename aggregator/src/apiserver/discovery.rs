@@ -6,19 +6,28 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
+use crate::apiserver::openapi;
+
 pub(super) const GROUP: &str = "logs.tailwater.io";
 pub(super) const VERSION: &str = "v1";
 pub(super) const ROOT: &str = "/apis/logs.tailwater.io/v1";
+pub(super) const OPENAPI_OF_GROUP: &str = "/openapi/v3/apis/logs.tailwater.io/v1";
 
 pub(super) fn routes() -> Router {
     Router::new()
         .route("/apis", get(async || shown(&groups())))
         .route("/apis/logs.tailwater.io", get(async || shown(&group())))
         .route(ROOT, get(async || shown(&resources())))
-        .route("/openapi/v2", get(async || shown(&openapi_v2())))
-        .route("/openapi/v3", get(async || shown(&json!({"paths": {}}))))
+        .route("/openapi/v2", get(async || shown(&openapi::v2())))
+        .route("/openapi/v3", get(async || shown(&openapi::v3())))
+        .route(OPENAPI_OF_GROUP, get(async || shown(&openapi::v3_of_group())))
         .route("/version", get(async || shown(&version())))
         .route("/livez", get(async || "ok"))
+}
+
+/// Whether a path is one of these.
+pub(super) fn is_part(path: &str) -> bool {
+    matches!(path, "/apis" | "/apis/logs.tailwater.io" | ROOT | "/openapi/v2" | "/openapi/v3" | OPENAPI_OF_GROUP | "/version")
 }
 
 fn shown(document: &Value) -> Response {
@@ -35,19 +44,20 @@ fn groups() -> Value {
 }
 
 /// Resources as the API server names them when it decides about a path: `…/loki/api/v1/…` is resource `loki`, name `api`, subresource `v1`.
+/// None of them can be deleted, so that the deletion of a namespace asks for nothing beyond this document.
 fn resources() -> Value {
-    let resource = |name: &str, kind: &str, verbs: &[&str]| json!({"name": name, "singularName": "", "namespaced": true, "kind": kind, "verbs": verbs});
+    let resource = |name: &str, singular: &str, kind: &str, verbs: &[&str]| json!({"name": name, "singularName": singular, "namespaced": true, "kind": kind, "verbs": verbs});
     json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
         "groupVersion": format!("{GROUP}/{VERSION}"),
-        "resources": [resource("loki", "Loki", &["get"]), resource("loki/v1", "Loki", &["get", "create"]), resource("pods/log", "Pod", &["get"])],
+        "resources": [
+            resource("loki", "", "Loki", &["get"]),
+            resource("loki/v1", "", "Loki", &["get", "create"]),
+            resource("pods", "pod", "Pod", &["get", "list"]),
+            resource("pods/log", "", "Pod", &["get"]),
+        ],
     })
-}
-
-/// There are no objects to be described.
-fn openapi_v2() -> Value {
-    json!({"swagger": "2.0", "info": {"title": "tailwater", "version": env!("CARGO_PKG_VERSION")}, "paths": {}, "definitions": {}})
 }
 
 fn version() -> Value {

@@ -16,16 +16,16 @@ use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::tls::KnownClients;
+
 const NAMESPACE: &str = "kube-system";
 const NAME: &str = "extension-apiserver-authentication";
 
 /// What is believed, and of whom.
 #[derive(Debug, Clone)]
 pub(super) struct FrontProxy {
-    /// Who signs the client certificate.
-    pub(super) roots: Arc<RootCertStore>,
-    /// Its common name; empty: any.
-    pub(super) allowed_names: Vec<String>,
+    /// By which certificates it is known.
+    pub(super) clients: KnownClients,
     pub(super) user_headers: Vec<String>,
     pub(super) uid_headers: Vec<String>,
     pub(super) group_headers: Vec<String>,
@@ -56,19 +56,13 @@ impl FrontProxy {
         }
         let lowercase = |names: Vec<String>| names.into_iter().map(|name| name.to_ascii_lowercase()).collect::<Vec<_>>();
         Ok(Self {
-            roots: Arc::new(roots),
-            allowed_names: list("requestheader-allowed-names")?,
+            clients: KnownClients { roots: Arc::new(roots), names: list("requestheader-allowed-names")? },
             user_headers: lowercase(list("requestheader-username-headers")?),
             // Clusters before 1.32 do not tell of it.
             uid_headers: lowercase(list("requestheader-uid-headers").unwrap_or_else(|_| vec!["x-remote-uid".to_owned()])),
             group_headers: lowercase(list("requestheader-group-headers")?),
             extra_prefixes: lowercase(list("requestheader-extra-headers-prefix")?),
         })
-    }
-
-    /// Whether a client whose certificate these roots have signed is the front proxy.
-    pub(super) fn is_named(&self, common_name: &str) -> bool {
-        self.allowed_names.is_empty() || self.allowed_names.iter().any(|allowed| allowed == common_name)
     }
 }
 

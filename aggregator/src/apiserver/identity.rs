@@ -9,7 +9,7 @@ use crate::access::AccessRefused;
 use crate::access::authorizer::Authorizer;
 use crate::access::identity::{Identity, bearer_token};
 use crate::apiserver::front_proxy::FrontProxy;
-use crate::apiserver::listener::Peer;
+use crate::tls::Peer;
 
 /// Nobody's headers count but those of the front proxy; on its connections they alone do.
 pub(super) async fn identify(
@@ -18,7 +18,7 @@ pub(super) async fn identify(
     headers: &HeaderMap,
     authorizer: &Authorizer,
 ) -> Result<Arc<Identity>, AccessRefused> {
-    if let Some(front_proxy) = front_proxy.filter(|_| peer.is_front_proxy) {
+    if let Some(front_proxy) = front_proxy.filter(|_| peer.is_known) {
         return told(front_proxy, headers).map(Arc::new).ok_or(AccessRefused::Unauthenticated);
     }
     authorizer.authenticate(bearer_token(headers).ok_or(AccessRefused::Unauthenticated)?).await
@@ -65,13 +65,13 @@ fn unescaped(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::KnownClients;
     use axum::http::{HeaderName, HeaderValue};
 
     fn front_proxy() -> FrontProxy {
         let one = |name: &str| vec![name.to_owned()];
         FrontProxy {
-            roots: Arc::new(rustls::RootCertStore::empty()),
-            allowed_names: one("front-proxy-client"),
+            clients: KnownClients { roots: Arc::new(rustls::RootCertStore::empty()), names: one("front-proxy-client") },
             user_headers: one("x-remote-user"),
             uid_headers: one("x-remote-uid"),
             group_headers: one("x-remote-group"),

@@ -1,22 +1,26 @@
 //! `tailwater-aggregator apiserver`: the reading API as a part of the Kubernetes API, `logs.tailwater.io/v1`, under its users' own names.
 //!
 //! ```text
-//! kube-apiserver ─ client certificate, X-Remote-* ─→ listener.rs → read.rs: identity.rs → access::Authorizer → forward.rs, follow.rs ─→ aggregator
+//! kube-apiserver ─ client certificate, X-Remote-* ─→ tls → read.rs: identity.rs → access::Authorizer → forward.rs, follow.rs ─→ aggregator
 //!                                                    discovery.rs (needs neither store nor aggregator)          X-Tailwater-Access, signed
 //! front_proxy.rs watches whose certificate that is · target.rs says which paths there are · status.rs refuses · audit.rs tells of each read
+//! pod_log.rs, live_log.rs: a pod's log as text · pods.rs, pod_list.rs: pods that have logs · openapi.rs describes them · observe.rs counts
 //! ```
 //! It keeps no data. What it may be asked for is what the aggregator's routes read, confined to the namespaces that the caller may read.
 
 mod audit;
-mod common_name;
 mod discovery;
 mod follow;
 mod forward;
 mod front_proxy;
 mod identity;
 mod key;
-mod listener;
+mod live_log;
+mod observe;
+mod openapi;
+mod pod_list;
 mod pod_log;
+mod pods;
 mod read;
 mod status;
 mod target;
@@ -42,14 +46,13 @@ use crate::access::metrics::ReviewMetrics;
 use crate::access::review::Reviewer;
 use crate::apiserver::forward::Upstream;
 use crate::apiserver::front_proxy::FrontProxy;
-use crate::apiserver::listener::{Peer, TlsListener};
 use crate::apiserver::read::ReadState;
 use crate::cli::ConfigSource;
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::tls::{Greeting, Peer, TlsError, TlsListener, TlsMetrics};
 use crate::wiring;
-
-pub use listener::{TlsError, TlsFiles};
 
 /// How long requests are waited for that run when it is stopped.
 const GRACE: Duration = Duration::from_secs(10);
@@ -61,7 +64,6 @@ pub struct ApiserverOptions {
     pub address: SocketAddr,
     /// URL of the aggregator.
     pub aggregator: String,
-    pub tls: TlsFiles,
     /// A line in the log for each read.
     pub is_audited: bool,
     /// How long answers of the Kubernetes API are used.
@@ -70,6 +72,8 @@ pub struct ApiserverOptions {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApiserverError {
+    #[error("the Kubernetes API asks by HTTPS only: set `tls.certificate` and `tls.key`")]
+    NoCertificate,
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
@@ -98,7 +102,12 @@ pub struct Apiserver {
 impl Apiserver {
     /// Checks what can be checked without the cluster and the store, which may come later.
     pub async fn start(options: &ApiserverOptions, config: &Config) -> Result<Self, ApiserverError> {
-        options.tls.server(None)?;
+        let metrics = Arc::new(Metrics::default());
+        let (tls_metrics, reviews) = (TlsMetrics::default(), ReviewMetrics::default());
+        tls_metrics.register(&metrics);
+        reviews.register(&metrics);
+        let files = config.tls.files().ok_or(ApiserverError::NoCertificate)?;
+        files.server(None, &tls_metrics)?;
         let kubernetes = client::connect(&config.auth.kubeconfig).await?;
         let bucket = store::open(&wiring::store_options(config), &config.storage.prefix)?;
         let tenant = HeaderValue::from_str(&config.tenancy.default).map_err(ApiserverError::Tenant)?;
@@ -113,15 +122,17 @@ impl Apiserver {
         background.spawn(key::keep_looking(bucket, found, stopping.clone()));
         background.close();
         let state = ReadState {
-            authorizer: Authorizer::new(Reviewer::new(kubernetes, ReviewMetrics::default()), options.lifetimes),
+            authorizer: Authorizer::new(Reviewer::new(kubernetes, reviews), options.lifetimes),
             signer,
             front_proxy: front_proxy.clone(),
             upstream: Upstream::new(aggregator, &options.aggregator, tenant),
             clock: Arc::new(SystemClock),
             is_audited: options.is_audited,
         };
-        let listener = TlsListener::start(bound, options.tls.clone(), front_proxy).map_err(failed)?;
-        Ok(Self { listener, address, router: read::router(state), stopping, background })
+        let clients = Arc::new(move || front_proxy.borrow().as_ref().map(|front_proxy| front_proxy.clients.clone()));
+        let greeting = Greeting { files, clients, metrics: tls_metrics };
+        let listener = TlsListener::start(bound, greeting).map_err(failed)?;
+        Ok(Self { listener, address, router: observe::wrap(read::router(state), metrics), stopping, background })
     }
 
     pub fn address(&self) -> SocketAddr {

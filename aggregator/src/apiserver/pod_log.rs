@@ -3,7 +3,7 @@
 //! ```text
 //! parameters → LogQL → pages of query_range, oldest first → lines
 //! ```
-//! Pages are asked for as the client reads; one is in memory at a time. To follow is left to `…/loki/api/v1/tail`.
+//! Pages are asked for as the client reads; one is in memory at a time. What is followed goes on by `live_log.rs`.
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, header};
@@ -13,6 +13,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 use serde_json::Value;
 
 use crate::apiserver::forward::Upstream;
+use crate::apiserver::live_log::{LiveLog, Sent, StillHolds};
 use crate::apiserver::status::Refused;
 use crate::http::form::Form;
 use crate::http::range::parse_rfc_3339;
@@ -23,7 +24,10 @@ const PAGE: usize = 1000;
 const MOST_LINES: usize = 5000;
 const SECOND: i64 = 1_000_000_000;
 /// The time that one query is asked over: what tenants may ask over by default. Without a beginning it is all that is looked at.
-const WINDOW: i64 = 720 * 3600 * SECOND;
+pub(super) const WINDOW: i64 = 720 * 3600 * SECOND;
+
+/// How far behind the present the history of a followed log is read.
+const AHEAD: i64 = 3600 * SECOND;
 
 /// What is asked of a pod's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,20 +42,22 @@ pub(super) struct PodLogQuestion {
     timestamps: bool,
     tail_lines: Option<usize>,
     limit_bytes: Option<usize>,
+    follow: bool,
 }
 
 impl PodLogQuestion {
     /// The text of a refusal says which parameter is wrong.
     pub(super) fn of(form: &Form, namespace: &str, pod: &str, now: i64) -> Result<Self, String> {
-        if flag(form, "follow")? {
-            return Err("follow is not answered here, follow /namespaces/NAMESPACE/loki/api/v1/tail".to_owned());
+        // What an instance before the newest wrote does not go on.
+        let previous = flag(form, "previous")?;
+        let follow = flag(form, "follow")? && !previous;
+        if follow && !form.get("untilTime").is_empty() {
+            return Err("at most one of `follow` or `untilTime` may be specified".to_owned());
         }
-        let until = time(form, "untilTime")?.unwrap_or(now);
-        let since = match (number(form, "sinceSeconds")?, time(form, "sinceTime")?) {
-            (Some(_), Some(_)) => return Err("at most one of `sinceTime` or `sinceSeconds` may be specified".to_owned()),
-            (Some(seconds), None) => now.saturating_sub(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(SECOND)),
-            (None, since) => since.unwrap_or(until.saturating_sub(WINDOW)),
-        };
+        let (since, until) = span(form, now)?;
+        let since = since.unwrap_or(until.saturating_sub(WINDOW));
+        // Pages go on until they have all there is, also what comes while they are read.
+        let until = if follow { until.saturating_add(AHEAD) } else { until };
         let tail_lines = number(form, "tailLines")?;
         if tail_lines.is_some_and(|lines| lines > MOST_LINES) {
             return Err(format!("tailLines is greater than {MOST_LINES}, ask for a time instead (sinceTime, untilTime)"));
@@ -60,10 +66,11 @@ impl PodLogQuestion {
             query: query(form, namespace, pod)?,
             since,
             until,
-            previous: flag(form, "previous")?,
+            previous,
             timestamps: flag(form, "timestamps")?,
             tail_lines,
             limit_bytes: number(form, "limitBytes")?,
+            follow,
         })
     }
 
@@ -102,12 +109,23 @@ fn query(form: &Form, namespace: &str, pod: &str) -> Result<String, String> {
     Ok(query)
 }
 
+/// When a question begins, if it says so, and ends: nanoseconds since the epoch, both included.
+pub(super) fn span(form: &Form, now: i64) -> Result<(Option<i64>, i64), String> {
+    let until = time(form, "untilTime")?.unwrap_or(now);
+    let since = match (number(form, "sinceSeconds")?, time(form, "sinceTime")?) {
+        (Some(_), Some(_)) => return Err("at most one of `sinceTime` or `sinceSeconds` may be specified".to_owned()),
+        (Some(seconds), None) => Some(now.saturating_sub(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(SECOND))),
+        (None, since) => since,
+    };
+    Ok((since, until))
+}
+
 /// A text of LogQL.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
-fn flag(form: &Form, name: &str) -> Result<bool, String> {
+pub(super) fn flag(form: &Form, name: &str) -> Result<bool, String> {
     match form.get(name) {
         "" | "false" | "0" => Ok(false),
         "true" | "1" => Ok(true),
@@ -115,7 +133,7 @@ fn flag(form: &Form, name: &str) -> Result<bool, String> {
     }
 }
 
-fn number(form: &Form, name: &str) -> Result<Option<usize>, String> {
+pub(super) fn number(form: &Form, name: &str) -> Result<Option<usize>, String> {
     match form.get(name) {
         "" => Ok(None),
         text => text.parse().map(Some).map_err(|_| format!("{name}: `{text}` is no whole number from 0 on")),
@@ -130,21 +148,28 @@ fn time(form: &Form, name: &str) -> Result<Option<i64>, String> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    stamp: i64,
-    line: String,
-    restart: Option<u64>,
+pub(super) struct Entry {
+    pub(super) stamp: i64,
+    pub(super) line: String,
+    pub(super) restart: Option<u64>,
+    pub(super) container: String,
 }
 
 /// The entries of an answer to a log query, oldest first.
 fn entries(answer: &Value) -> Vec<Entry> {
+    entries_of(&answer["data"]["result"])
+}
+
+/// The entries of a list of streams, oldest first.
+pub(super) fn entries_of(streams: &Value) -> Vec<Entry> {
     let mut entries = Vec::new();
-    for found in answer["data"]["result"].as_array().into_iter().flatten() {
+    for found in streams.as_array().into_iter().flatten() {
+        let container = found["stream"]["container"].as_str().unwrap_or_default();
         let restart = found["stream"]["restart"].as_str().and_then(|text| text.parse().ok());
         for value in found["values"].as_array().into_iter().flatten() {
             let stamp = value[0].as_str().and_then(|text| text.parse().ok());
             if let (Some(stamp), Some(line)) = (stamp, value[1].as_str()) {
-                entries.push(Entry { stamp, line: line.to_owned(), restart });
+                entries.push(Entry { stamp, line: line.to_owned(), restart, container: container.to_owned() });
             }
         }
     }
@@ -175,9 +200,11 @@ pub(super) struct PodLog<S> {
     pub(super) question: PodLogQuestion,
     /// The signed rights, for each page anew.
     pub(super) sign: S,
+    /// Asked while it is followed.
+    pub(super) still_holds: Option<StillHolds>,
 }
 
-impl<S: Fn() -> HeaderValue + Send + Sync + 'static> PodLog<S> {
+impl<S: Fn() -> HeaderValue + Clone + Send + Sync + 'static> PodLog<S> {
     /// The answer; what goes wrong before its first page is told by a status.
     pub(super) async fn answer(mut self, done: impl FnOnce(u64) + Send + 'static) -> Result<Response<Body>, Refused> {
         if self.question.previous {
@@ -224,15 +251,29 @@ impl<S: Fn() -> HeaderValue + Send + Sync + 'static> PodLog<S> {
         Ok(entries(&answer))
     }
 
+    /// What goes on behind the pages, if it is asked for. `oldest`: of the first page.
+    fn live(&mut self, oldest: Option<&Entry>) -> Option<LiveLog<S>> {
+        let still_holds = self.still_holds.take().filter(|_| self.question.follow)?;
+        let PodLogQuestion { query, since, until, tail_lines, .. } = &self.question;
+        let mut sent = Sent::new(*since);
+        if tail_lines.is_some() {
+            // What is older than the lines that were asked for is not wanted.
+            sent.begin(oldest.map_or(until.saturating_sub(AHEAD), |oldest| oldest.stamp).saturating_add(1));
+        }
+        let (upstream, query, sign) = (self.upstream.clone(), query.clone(), self.sign.clone());
+        Some(LiveLog { upstream, query, sign, still_holds, sent, following: None })
+    }
+
     /// Lines, page by page.
     fn pieces(
-        self,
+        mut self,
         first: Vec<Entry>,
         next: Option<i64>,
         done: impl FnOnce(u64) + Send + 'static,
     ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
         let left = self.question.limit_bytes.unwrap_or(usize::MAX);
-        let state = Sending { log: self, ready: Some(first), next, left, sent: 0, done: Some(done) };
+        let live = self.live(first.first());
+        let state = Sending { log: self, live, ready: Some(first), next, left, sent: 0, done: Some(done) };
         stream::try_unfold(state, |mut sending| async move {
             let piece = sending.piece().await.map_err(std::io::Error::other)?;
             Ok::<_, std::io::Error>(piece.map(|piece| (piece, sending)))
@@ -243,6 +284,8 @@ impl<S: Fn() -> HeaderValue + Send + Sync + 'static> PodLog<S> {
 /// How far a log has been sent. Its bytes are told when it is dropped.
 struct Sending<S, F: FnOnce(u64)> {
     log: PodLog<S>,
+    /// What comes behind the pages.
+    live: Option<LiveLog<S>>,
     ready: Option<Vec<Entry>>,
     /// Where the next page begins.
     next: Option<i64>,
@@ -252,24 +295,13 @@ struct Sending<S, F: FnOnce(u64)> {
     done: Option<F>,
 }
 
-impl<S: Fn() -> HeaderValue + Send + Sync + 'static, F: FnOnce(u64)> Sending<S, F> {
+impl<S: Fn() -> HeaderValue + Clone + Send + Sync + 'static, F: FnOnce(u64)> Sending<S, F> {
     async fn piece(&mut self) -> Result<Option<Bytes>, Refused> {
         loop {
             if self.left == 0 {
                 return Ok(None);
             }
-            let page = match (self.ready.take(), self.next.take()) {
-                (Some(page), next) => {
-                    self.next = next;
-                    page
-                }
-                (None, Some(start)) => {
-                    let (page, next) = self.log.next_page(start).await?;
-                    self.next = next;
-                    page
-                }
-                (None, None) => return Ok(None),
-            };
+            let Some(page) = self.entries().await? else { return Ok(None) };
             let mut bytes = Vec::new();
             page.iter().for_each(|entry| self.log.question.line(entry, &mut bytes));
             bytes.truncate(self.left);
@@ -279,6 +311,31 @@ impl<S: Fn() -> HeaderValue + Send + Sync + 'static, F: FnOnce(u64)> Sending<S, 
                 return Ok(Some(bytes.into()));
             }
         }
+    }
+
+    /// The next entries; `None` behind the last.
+    async fn entries(&mut self) -> Result<Option<Vec<Entry>>, Refused> {
+        let page = match (self.ready.take(), self.next.take()) {
+            (Some(page), next) => {
+                self.next = next;
+                page
+            }
+            (None, Some(start)) => {
+                let (page, next) = self.log.next_page(start).await?;
+                self.next = next;
+                page
+            }
+            (None, None) => {
+                return Ok(match &mut self.live {
+                    Some(live) => live.next().await,
+                    None => None,
+                });
+            }
+        };
+        if let Some(live) = &mut self.live {
+            page.iter().for_each(|entry| live.sent.note(entry));
+        }
+        Ok(Some(page))
     }
 }
 
@@ -322,7 +379,7 @@ mod tests {
     #[test]
     fn what_cannot_be_answered_is_refused() {
         for (parameters, part) in [
-            (&[("follow", "true")][..], "follow"),
+            (&[("follow", "true"), ("untilTime", "2026-01-20T10:00:00Z")][..], "follow"),
             (&[("sinceSeconds", "1"), ("sinceTime", "2026-01-20T10:00:00Z")], "at most one"),
             (&[("tailLines", "-1")], "tailLines"),
             (&[("tailLines", "5001")], "greater than 5000"),
@@ -339,7 +396,7 @@ mod tests {
 
     #[test]
     fn lines_are_shown_as_the_kubelet_shows_them() {
-        let entry = Entry { stamp: NOW + 5, line: "hello".to_owned(), restart: None };
+        let entry = Entry { stamp: NOW + 5, line: "hello".to_owned(), restart: None, container: String::new() };
         let shown = |parameters: &[(&str, &str)]| {
             let mut out = Vec::new();
             question(parameters).expect("parameters").line(&entry, &mut out);
@@ -351,7 +408,7 @@ mod tests {
 
     #[test]
     fn pages_join_without_a_gap_or_a_repetition() {
-        let entry = |stamp: i64| Entry { stamp, line: stamp.to_string(), restart: None };
+        let entry = |stamp: i64| Entry { stamp, line: stamp.to_string(), restart: None, container: String::new() };
         let stamps = |page: &[Entry]| page.iter().map(|entry| entry.stamp).collect::<Vec<_>>();
         let all: Vec<Entry> = (0..2500).map(|number| entry(number / 3)).collect();
         let (mut found, mut next) = (Vec::new(), Some(0));

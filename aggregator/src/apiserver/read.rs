@@ -9,7 +9,7 @@ use axum::extract::connect_info::ConnectInfo;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tailwater_engine::access::AllowedNamespaces;
@@ -24,13 +24,16 @@ use crate::access::signature::{AccessSigner, Claim};
 use crate::apiserver::audit::Audit;
 use crate::apiserver::forward::{Passed, Upstream};
 use crate::apiserver::front_proxy::FrontProxy;
-use crate::apiserver::listener::Peer;
+use crate::apiserver::live_log::StillHolds;
+use crate::apiserver::pod_list::Shape;
 use crate::apiserver::pod_log::{PodLog, PodLogQuestion};
+use crate::apiserver::pods::{Pods, PodsQuestion};
 use crate::apiserver::status::Refused;
 use crate::apiserver::target::{Kind, Target};
 use crate::apiserver::{discovery, follow, identity};
 use crate::clock::Clock;
 use crate::http::form::{Form, MAX_FORM_BYTES};
+use crate::tls::Peer;
 
 /// What reads work with. Cheap to clone.
 #[derive(Clone)]
@@ -86,7 +89,8 @@ impl Reading {
     /// The one pod that is asked about, if it is one.
     fn pod(&self) -> Option<&str> {
         match &self.target.kind {
-            Kind::PodLog { pod } => Some(pod),
+            Kind::PodLog { pod } | Kind::Pod { pod } => Some(pod),
+            Kind::Pods => None,
             Kind::Endpoint | Kind::Tail => self.question.as_ref().and_then(Question::named_pod),
         }
     }
@@ -121,9 +125,53 @@ impl ReadState {
                 let form = Form::new(&parts.headers, parts.uri.query(), &body);
                 let namespace = target.namespace.as_deref().unwrap_or_default();
                 let question = PodLogQuestion::of(&form, namespace, pod, now).map_err(|text| Refused::BadRequest { text })?;
-                PodLog { upstream: self.upstream.clone(), question, sign }.answer(done).await
+                let still_holds = Some(self.looks(reading, allowed));
+                PodLog { upstream: self.upstream.clone(), question, sign, still_holds }.answer(done).await
             }
+            Kind::Pods => self.pods(target, None, &parts, &body, sign, done).await,
+            Kind::Pod { pod } => self.pods(target, Some(pod), &parts, &body, sign, done).await,
         }
+    }
+
+    /// Pods of a namespace that have logs, or one of them: the newest of its name.
+    async fn pods(
+        &self,
+        target: &Target,
+        pod: Option<&str>,
+        parts: &Parts,
+        body: &Bytes,
+        sign: impl Fn() -> HeaderValue + Sync,
+        done: impl FnOnce(u64),
+    ) -> Result<Response, Refused> {
+        if parts.method != Method::GET {
+            return Err(Refused::Method);
+        }
+        let form = Form::new(&parts.headers, parts.uri.query(), body);
+        let bad = |text| Refused::BadRequest { text };
+        let shape = Shape::wanted(&parts.headers, form.get("includeObject")).map_err(bad)?;
+        let namespace = target.namespace.as_deref().unwrap_or_default();
+        let question = PodsQuestion::of(&form, namespace, pod, self.clock.now()).map_err(bad)?;
+        let page = Pods { upstream: self.upstream.clone(), question, sign }.page().await?;
+        let document = match (pod, page.pods.first()) {
+            (None, _) => shape.list(&page),
+            (Some(_), Some(newest)) => shape.one(newest),
+            (Some(pod), None) => return Err(Refused::NoPod { name: pod.to_owned() }),
+        };
+        let text = document.to_string();
+        done(text.len() as u64);
+        Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+    }
+
+    /// Asks whether a right still holds.
+    fn looks(&self, reading: Reading, allowed: AllowedNamespaces) -> StillHolds {
+        let asked = Arc::new((self.clone(), reading, allowed));
+        Box::new(move || {
+            let asked = Arc::clone(&asked);
+            Box::pin(async move {
+                let (state, reading, allowed) = &*asked;
+                state.still_holds(reading, allowed).await
+            })
+        })
     }
 
     /// What the answer is to be kept within.

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::access::AccessRefused;
+use crate::apiserver::discovery::GROUP;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,9 @@ pub(super) enum Refused {
     Access(#[from] AccessRefused),
     #[error("the server could not find the requested resource")]
     NotFound,
+    /// No line of it is stored, or none that may be read.
+    #[error("pods.logs.tailwater.io \"{name}\" not found")]
+    NoPod { name: String },
     #[error("the request is cut off or has more than {limit} bytes")]
     TooLarge { limit: usize },
     #[error("the aggregator does not answer, try again: {reason}")]
@@ -29,7 +33,7 @@ impl Refused {
             Self::Access(AccessRefused::Forbidden { .. } | AccessRefused::NotClusterWide { .. }) => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::Access(AccessRefused::TooManyNamespaces { .. } | AccessRefused::Policy(_)) => (StatusCode::BAD_REQUEST, "BadRequest"),
             Self::Access(_) => (StatusCode::UNAUTHORIZED, "Unauthorized"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "NotFound"),
+            Self::NotFound | Self::NoPod { .. } => (StatusCode::NOT_FOUND, "NotFound"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge"),
             Self::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
@@ -50,6 +54,7 @@ impl Refused {
             Self::Access(AccessRefused::Forbidden { namespace, pod, .. }) => {
                 json!({"kind": "pods/log", "name": pod.as_deref().unwrap_or_default(), "namespace": namespace.as_deref().unwrap_or_default()})
             }
+            Self::NoPod { name } => json!({"name": name, "group": GROUP, "kind": "pods"}),
             _ => json!({}),
         }
     }

@@ -1,4 +1,4 @@
-//! What a path stands for: one of the aggregator's reading endpoints, or the log of a pod. Pure; whatever is neither is nothing.
+//! What a path stands for: one of the aggregator's reading endpoints, pods, or the log of a pod. Pure; whatever is none of them is nothing.
 
 use crate::access::routes::RouteNeeds;
 use crate::apiserver::discovery::ROOT;
@@ -21,6 +21,10 @@ pub(super) enum Kind {
     Tail,
     /// The log of a pod as text.
     PodLog { pod: String },
+    /// Pods of a namespace that have logs.
+    Pods,
+    /// One of them.
+    Pod { pod: String },
 }
 
 impl Target {
@@ -34,9 +38,9 @@ impl Target {
             }
             None => (None, rest),
         };
-        let kind = match (&namespace, pod_of(path)) {
-            (Some(_), Some(pod)) => Kind::PodLog { pod: pod.to_owned() },
-            _ => match RouteNeeds::of(&pattern(path)?) {
+        let kind = match namespace.as_ref().and_then(|_| of_pods(path)) {
+            Some(kind) => kind,
+            None => match RouteNeeds::of(&pattern(path)?) {
                 RouteNeeds::LiveLogs => Kind::Tail,
                 RouteNeeds::Logs => Kind::Endpoint,
                 RouteNeeds::Nothing | RouteNeeds::Identity | RouteNeeds::Everything => return None,
@@ -44,13 +48,36 @@ impl Target {
         };
         Some(Self { namespace, path: path.to_owned(), kind })
     }
+
+    /// As metrics call it.
+    pub(super) fn route(&self) -> &'static str {
+        match self.kind {
+            Kind::Endpoint => "loki",
+            Kind::Tail => "tail",
+            Kind::PodLog { .. } => "pod_log",
+            Kind::Pods | Kind::Pod { .. } => "pods",
+        }
+    }
 }
 
-/// The pod whose log a path stands for.
-fn pod_of(path: &str) -> Option<&str> {
-    let pod = path.strip_prefix("/pods/")?.strip_suffix("/log")?;
+/// What a path below a namespace stands for, if it is of pods.
+fn of_pods(path: &str) -> Option<Kind> {
+    let rest = path.strip_prefix("/pods")?;
+    if rest.is_empty() {
+        return Some(Kind::Pods);
+    }
+    let rest = rest.strip_prefix('/')?;
+    let (pod, is_log) = match rest.strip_suffix("/log") {
+        Some(pod) => (pod, true),
+        None => (rest, false),
+    };
+    let pod = Some(pod).filter(|pod| is_pod_name(pod))?.to_owned();
+    Some(if is_log { Kind::PodLog { pod } } else { Kind::Pod { pod } })
+}
+
+fn is_pod_name(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-    (!pod.is_empty() && pod.len() <= 253 && pod.bytes().all(is_part) && !pod.starts_with('.')).then_some(pod)
+    !text.is_empty() && text.len() <= 253 && text.bytes().all(is_part) && !text.starts_with('.')
 }
 
 /// The route that a path of Loki's API has.
@@ -89,6 +116,8 @@ mod tests {
         for (path, expected) in [
             ("/loki/api/v1/query_range", owned(None, "/loki/api/v1/query_range", Kind::Endpoint)),
             ("/namespaces/a/pods/web-1.x/log", owned(Some("a"), "/pods/web-1.x/log", pod("web-1.x"))),
+            ("/namespaces/a/pods", owned(Some("a"), "/pods", Kind::Pods)),
+            ("/namespaces/a/pods/web-1.x", owned(Some("a"), "/pods/web-1.x", Kind::Pod { pod: "web-1.x".to_owned() })),
             ("/namespaces/a/loki/api/v1/query", owned(Some("a"), "/loki/api/v1/query", Kind::Endpoint)),
             ("/namespaces/a/loki/api/v1/tail", owned(Some("a"), "/loki/api/v1/tail", Kind::Tail)),
             ("/namespaces/a-1/loki/api/v1/label/pod%2Fx/values", owned(Some("a-1"), "/loki/api/v1/label/pod%2Fx/values", Kind::Endpoint)),
@@ -121,7 +150,11 @@ mod tests {
             "/namespaces/a/loki/api/v1/query%2frange",
             "/namespaces/a/loki/api/v1/query/",
             "/pods/p/log",
-            "/namespaces/a/pods/p",
+            "/pods",
+            "/namespaces/a/podsx",
+            "/namespaces/a/pods/",
+            "/namespaces/a/pods/p/status",
+            "/namespaces/a/pods/..",
             "/namespaces/a/pods//log",
             "/namespaces/a/pods/../log",
             "/namespaces/a/pods/a/b/log",

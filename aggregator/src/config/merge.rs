@@ -229,6 +229,9 @@ fn contradictions(config: &Config) -> Vec<ConfigError> {
     if config.storage.s3.endpoint.starts_with("http://") && !config.storage.s3.insecure {
         error("storage.s3.endpoint", "is plain HTTP, use https:// or set storage.s3.insecure to true");
     }
+    if config.tls.is_on() == config.tls.key.as_os_str().is_empty() {
+        error("tls", "needs both, certificate and key");
+    }
     for (name, span) in
         [("flush_interval", config.flush_interval), ("ack_timeout", config.ack_timeout), ("discover_interval", config.discover_interval)]
     {
@@ -304,6 +307,9 @@ mod tests {
     fn contradictions_are_told() {
         assert_eq!(errors("storage: {type: s3}"), ["storage.s3.bucket: is empty, name the bucket to store in"]);
         assert_eq!(errors("flush_interval: 0s"), ["flush_interval: is zero, it has to be longer"]);
+        for half in ["tls: {certificate: a.crt}", "tls: {key: a.key}"] {
+            assert_eq!(errors(half), ["tls: needs both, certificate and key"]);
+        }
         assert_eq!(
             errors("storage: {s3: {endpoint: 'http://minio:9000'}}"),
             ["storage.s3.endpoint: is plain HTTP, use https:// or set storage.s3.insecure to true"]

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::size::ByteSize;
 use crate::config::span::Span;
 use crate::limits::{Limits, TenantLimits};
+use crate::tls::TlsFiles;
 
 /// `aggregator.yaml`. The defaults are in the `Default` implementations below.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +60,7 @@ pub struct Config {
     /// Where the replicas that share this store answer, such as `http://10.0.0.7:3100`; this one may be among them. They share the background work.
     /// A name that has several addresses stands for all of them: `{service: NAME}` is `[http://NAME:3100]`, NAME that of a headless Service.
     pub peers: Vec<String>,
+    pub tls: Tls,
 }
 
 impl Default for Config {
@@ -83,6 +85,7 @@ impl Default for Config {
             tenancy: Tenancy::default(),
             auth: Auth::default(),
             peers: Vec::new(),
+            tls: Tls::default(),
         }
     }
 }
@@ -248,6 +251,27 @@ pub struct Auth {
     /// How to reach the Kubernetes API; empty: as the pod's service account. That needs the ClusterRoles `system:auth-delegator` and
     /// `tailwater:namespaces`.
     pub kubeconfig: PathBuf,
+}
+
+/// HTTPS in place of HTTP. Both files are read again for each connection.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// The certificate with those that lead to its authority, PEM. Empty: plain HTTP.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+}
+
+impl Tls {
+    pub fn is_on(&self) -> bool {
+        !self.certificate.as_os_str().is_empty()
+    }
+
+    /// `None`: plain HTTP.
+    pub fn files(&self) -> Option<TlsFiles> {
+        self.is_on().then(|| TlsFiles { certificate: self.certificate.clone(), key: self.key.clone() })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -1,10 +1,15 @@
-//! The common name of a certificate's subject: all that is read of one here. Whether it is genuine, TLS has decided before.
+//! The common name of a certificate's subject and the end of its validity: all that is read of one here. Whether it is genuine, TLS has
+//! decided before.
 //!
 //! ```text
 //! Certificate = SEQUENCE { tbs = SEQUENCE { [0] version?, serial, algorithm, issuer, validity, subject, … }, … }
+//! validity = SEQUENCE { not before, not after }, each UTCTime YYMMDDHHMMSSZ or GeneralizedTime YYYYMMDDHHMMSSZ
 //! subject = SEQUENCE OF SET OF SEQUENCE { OBJECT IDENTIFIER, text }
 //! ```
-//! Pure. Anything that is not as drawn has no name.
+//! Pure. Anything that is not as drawn has no name and no end.
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
@@ -14,20 +19,16 @@ const VERSION: u8 = 0xa0;
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;
 const IA5_STRING: u8 = 0x16;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
 /// 2.5.4.3
 const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
 
 /// The common name, if the subject has exactly one.
 pub(super) fn common_name(certificate: &[u8]) -> Option<String> {
-    let (mut whole, _) = expect(certificate, SEQUENCE)?;
-    let (mut fields, _) = expect(take(&mut whole)?, SEQUENCE)?;
-    if fields.first() == Some(&VERSION) {
-        take(&mut fields)?;
-    }
-    // Serial number, algorithm, issuer, validity.
-    for _ in 0..4 {
-        take(&mut fields)?;
-    }
+    let mut fields = behind_issuer(certificate)?;
+    // Validity.
+    take(&mut fields)?;
     let (mut subject, _) = expect(fields, SEQUENCE)?;
     let mut names = Vec::new();
     while !subject.is_empty() {
@@ -43,6 +44,36 @@ pub(super) fn common_name(certificate: &[u8]) -> Option<String> {
         Ok([name]) => Some(name),
         Err(_) => None,
     }
+}
+
+/// Until when it is valid, in seconds since the epoch.
+pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
+    let (mut validity, _) = expect(behind_issuer(certificate)?, SEQUENCE)?;
+    take(&mut validity)?;
+    let (tag, text, _) = element(validity)?;
+    let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii())?;
+    let century = match (tag, text.get(..2)?.parse::<u8>().ok()?) {
+        (UTC_TIME, 0..50) => "20",
+        (UTC_TIME, _) => "19",
+        (GENERALIZED_TIME, _) => "",
+        _ => return None,
+    };
+    let time = DateTime::strptime("%Y%m%d%H%M%SZ", format!("{century}{text}")).ok()?;
+    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second())
+}
+
+/// The fields from the validity on.
+fn behind_issuer(certificate: &[u8]) -> Option<&[u8]> {
+    let (mut whole, _) = expect(certificate, SEQUENCE)?;
+    let (mut fields, _) = expect(take(&mut whole)?, SEQUENCE)?;
+    if fields.first() == Some(&VERSION) {
+        take(&mut fields)?;
+    }
+    // Serial number, algorithm, issuer.
+    for _ in 0..3 {
+        take(&mut fields)?;
+    }
+    Some(fields)
 }
 
 /// `Some(None)` for another attribute.
@@ -105,10 +136,15 @@ mod tests {
     }
 
     fn certificate(subject: &[Vec<u8>], has_version: bool) -> Vec<u8> {
+        certificate_until(subject, has_version, &der(UTC_TIME, b"260120100000Z"))
+    }
+
+    fn certificate_until(subject: &[Vec<u8>], has_version: bool, until: &[u8]) -> Vec<u8> {
         let version = if has_version { der(VERSION, &der(2, &[2])) } else { Vec::new() };
         let issuer = der(SEQUENCE, &attribute(COMMON_NAME, "an authority"));
-        let before = [der(2, &[1, 2, 3]), der(SEQUENCE, &[]), issuer, der(SEQUENCE, &[0; 200])].concat();
-        let fields = [version, before, der(SEQUENCE, &subject.concat()), der(SEQUENCE, &[])].concat();
+        let before = [der(2, &[1, 2, 3]), der(SEQUENCE, &[]), issuer].concat();
+        let validity = der(SEQUENCE, &[der(UTC_TIME, b"250120100000Z"), until.to_vec()].concat());
+        let fields = [version, before, validity, der(SEQUENCE, &subject.concat()), der(SEQUENCE, &[])].concat();
         der(SEQUENCE, &[der(SEQUENCE, &fields), der(SEQUENCE, &[])].concat())
     }
 
@@ -126,15 +162,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_end_of_its_validity_is_read_in_both_forms() {
+        for (tag, text, expected) in [
+            (UTC_TIME, "260120100000Z", Some(1_768_903_200)),
+            (UTC_TIME, "500120100000Z", Some(-629_474_400)),
+            (GENERALIZED_TIME, "20260120100000Z", Some(1_768_903_200)),
+            (GENERALIZED_TIME, "260120100000Z", None),
+            (UTF8_STRING, "260120100000Z", None),
+            (UTC_TIME, "", None),
+        ] {
+            let certificate = certificate_until(&[], true, &der(tag, text.as_bytes()));
+            assert_eq!(not_after(&certificate), expected, "{tag} {text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_cut_or_changed_is_read_without_panic(place in 0usize..400, byte in any::<u8>(), cut in 0usize..400) {
             let mut bytes = certificate(&[attribute(COMMON_NAME, "front-proxy-client")], true);
             let place = place % bytes.len();
             bytes[place] = byte;
-            drop(common_name(&bytes));
+            drop((common_name(&bytes), not_after(&bytes)));
             bytes.truncate(cut);
-            drop(common_name(&bytes));
+            drop((common_name(&bytes), not_after(&bytes)));
         }
     }
 }
