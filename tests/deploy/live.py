@@ -91,16 +91,20 @@ class Stack(contextlib.ExitStack):
 
         eventually(f"{name} answers at {url}", condition)
 
-    def aggregator(self, name="aggregator", values="filesystem", flags=(), environment=None):
-        """Runs with the rendered aggregator.yaml; the URL."""
+    def aggregator(self, name="aggregator", values="filesystem", flags=(), environment=None, replaced=()):
+        """Runs with the rendered aggregator.yaml, with names of a cluster replaced; the URL."""
         port = free_port()
         config = self.folder / f"{name}.yaml"
-        config.write_text(chart.find(values, "ConfigMap", "tailwater-aggregator")["data"]["aggregator.yaml"])
+        text = chart.find(values, "ConfigMap", "tailwater-aggregator")["data"]["aggregator.yaml"]
+        for old, new in replaced:
+            assert old in text, f"{old} is not in {text}"
+            text = text.replace(old, new)
+        config.write_text(text)
         arguments = chart.find(values, "Deployment", "tailwater-aggregator")["spec"]["template"]["spec"]["containers"][0]["args"]
         arguments = [argument.replace("/etc/tailwater/aggregator.yaml", str(config)) for argument in arguments]
         if not flags:
             flags = [f"--storage-filesystem-path={self.folder / 'store'}", "--storage-quota-bytes=1TiB"]
-        self.start(name, [programs.program("tailwater-aggregator"), *arguments, f"--listen=127.0.0.1:{port}", *flags], environment)
+        self.start(name, [programs.program("tailwater-aggregator"), *arguments, f"--listen=127.0.0.1:{port}", f"--cache-dir={self.folder / f'{name}-cache'}", *flags], environment)
         url = f"http://127.0.0.1:{port}"
         self.wait_for(name, f"{url}/ready")
         return url

@@ -13,6 +13,7 @@ OF_OTHERS = {
     "kube_pod_info",
     "container_memory_working_set_bytes",
     "container_cpu_usage_seconds_total",
+    "aggregator_unavailable_apiservice",
 }
 HISTOGRAM_PARTS = ("_bucket", "_count", "_sum")
 WORDS = re.compile(r"\b[a-z_:][a-z0-9_:]*\b")

@@ -17,6 +17,7 @@ RIGHTS = {
     "tailwater:api-access": [{("logs.tailwater.io", resource): {"get", "list", "watch", "create"} for resource in ("pods", "pods/log", "loki/v1")}],
     "tailwater:namespaces": [{("", "namespaces"): {"list"}}],
     "tailwater:agent": [OF_AGENT, {**OF_AGENT, ("events.k8s.io", "events"): {"list", "watch"}}],
+    "tailwater-canary": [{("", "pods/log"): {"get"}}],
     "tailwater-agent-events": [{("coordination.k8s.io", "leases"): {"get", "create", "update"}}],
 }
 

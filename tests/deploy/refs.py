@@ -3,7 +3,7 @@
 import chart
 
 # Secrets that the values files name and a person makes beforehand.
-BROUGHT = {("Secret", name) for name in ("tailwater-s3", "logs-users", "logs-tls", "tailwater-agent-config", "gateway-tls", "clients-ca", "push-token", "tailwater-minio", "cloudflared")}
+BROUGHT = {("Secret", name) for name in ("tailwater-s3", "logs-users", "logs-tls", "tailwater-agent-config", "gateway-tls", "clients-ca", "push-token", "tailwater-minio", "cloudflared", "canary-user")}
 # What every cluster has.
 BROUGHT |= {("ClusterRole", "system:auth-delegator"), ("Role", "extension-apiserver-authentication-reader"), ("Group", "system:authenticated")}
 BROUGHT |= {("PersistentVolumeClaim", "tailwater-store"), ("PriorityClass", "system-node-critical")}

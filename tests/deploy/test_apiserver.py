@@ -2,6 +2,8 @@
 
 import base64
 import json
+import ssl
+import subprocess
 import urllib.parse
 
 import pytest
@@ -17,14 +19,38 @@ from test_cluster import role_problems
 APISERVER = "system:serviceaccount:monitoring:tailwater-apiserver"
 USERS = [{"token": "apiserver-token", "user": APISERVER}, {"token": "ann-token", "user": "ann"}, {"token": "bob-token", "user": "bob"}]
 API = "/apis/logs.tailwater.io/v1"
+REPLICAS = ("apiserver-a", "apiserver-b")
+# Probes of the kubelet look at no certificate either.
+UNVERIFIED = ssl._create_unverified_context()
 
 
 def started(stack):
-    """The rendered command with this machine's ports and folders, registered as the rendered APIService says."""
+    """Two replicas, registered as the rendered APIService says."""
+    ports = [replica(stack, name) for name in REPLICAS]
+    registered = json.loads(json.dumps(chart.find("rbac-api", "APIService", "v1.logs.tailwater.io")))
+    # As cert-manager would.
+    registered["spec"]["caBundle"] = base64.b64encode((stack.kube.state / "ca.crt").read_bytes()).decode()
+    stack.kube.apply(yaml.safe_dump_all([*map(slice_of, ports), registered]))
+    stack.apiservers = [f"https://127.0.0.1:{port}" for port in ports]
+    for name, port in zip(REPLICAS, ports):
+        stack.wait_for(name, f"https://127.0.0.1:{port}/readyz", context=UNVERIFIED)
+
+
+def slice_of(port, is_ready=True):
+    """The EndpointSlice of one replica."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": f"tailwater-apiserver-{port}", "namespace": "monitoring", "labels": {"kubernetes.io/service-name": "tailwater-apiserver"}},
+        "ports": [{"name": "https", "port": int(port)}], "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": is_ready}}],
+    }
+
+
+def replica(stack, name):
+    """The rendered command with this machine's ports and folders; its port."""
     kube, port = stack.kube, live.free_port()
     issued = kube.order("certificates", data=json.dumps({"signer": "cluster", "common_name": "apiserver", "names": ["tailwater-apiserver.monitoring.svc"]}))
-    for name in ("certificate", "key"):
-        (stack.folder / f"apiserver.{name}").write_text(issued[name])
+    for part in ("certificate", "key"):
+        (stack.folder / f"apiserver.{part}").write_text(issued[part])
     (container,) = chart.find("rbac-api", "Deployment", "tailwater-apiserver")["spec"]["template"]["spec"]["containers"]
     local = {
         "--config": stack.folder / "aggregator.yaml", "--address": f"127.0.0.1:{port}", "--aggregator": stack.aggregator_url,
@@ -32,17 +58,8 @@ def started(stack):
     }
     arguments = [f"{name}={local[name]}" if name in local else argument for argument in container["args"] for name in [argument.split("=")[0]]]
     flags = ["--storage-type=filesystem", f"--storage-filesystem-path={stack.folder / 'store'}", f"--auth-kubeconfig={kube.kubeconfig(APISERVER)}"]
-    stack.start("apiserver", [programs.program("tailwater-aggregator"), *arguments, *flags])
-    slice_of = {
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "tailwater-apiserver-1", "namespace": "monitoring", "labels": {"kubernetes.io/service-name": "tailwater-apiserver"}},
-        "ports": [{"name": "https", "port": port}], "endpoints": [{"addresses": ["127.0.0.1"]}],
-    }
-    registered = json.loads(json.dumps(chart.find("rbac-api", "APIService", "v1.logs.tailwater.io")))
-    # As cert-manager would.
-    registered["spec"]["caBundle"] = base64.b64encode((kube.state / "ca.crt").read_bytes()).decode()
-    kube.apply(yaml.safe_dump_all([slice_of, registered]))
-    live.eventually("the apiserver answers", lambda: kube.ask(API, "admin")[0] == 200)
+    stack.start(name, [programs.program("tailwater-aggregator"), *arguments, *flags])
+    return port
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +69,7 @@ def scene(tmp_path_factory):
         stack.kube = cluster.Cluster(stack, USERS, f"{rendered}\n---{OBJECTS}")
         stack.aggregator_url = stack.aggregator(values="rbac-api", flags=["--storage-type=filesystem", f"--storage-filesystem-path={stack.folder / 'store'}", "--auth-mode=none"])
         for namespace in ("shop", "bank"):
-            assert live.push(stack.aggregator_url, [f"line of {namespace}"], {"namespace": namespace, "app": "till"})[0] == 204
+            assert live.push(stack.aggregator_url, [f"line of {namespace}"], {"namespace": namespace, "app": "till", "pod": "till-0", "container": "till"})[0] == 204
         started(stack)
         yield stack
 
@@ -90,3 +107,74 @@ def test_its_rights_are_what_it_asks_for(scene):
     reviews = [{"apiGroups": [f"{group}.k8s.io"], "resources": [resource], "verbs": ["create"]} for group, resource in [("authorization", "subjectaccessreviews")]]
     role = {"rules": [*reviews, *chart.find("rbac-api", "ClusterRole", "tailwater:namespaces")["rules"]]}
     assert list(role_problems(role, others)) == []
+
+
+def test_kubectl_lists_pods_that_have_logs(scene):
+    outcome = scene.kube.kubectl("get", "pods.logs.tailwater.io", "-n", "shop", user="ann")
+    assert outcome.returncode == 0, outcome.stderr
+    head, row = [line.split() for line in outcome.stdout.splitlines()]
+    assert head == ["NAME", "CONTAINERS", "FIRST", "LAST", "LINES", "BYTES"] and (row[0], row[1], row[4], row[5]) == ("till-0", "till", "1", "12")
+    wide = scene.kube.kubectl("get", "pods.logs.tailwater.io", "till-0", "-n", "shop", "-o", "wide", user="ann")
+    assert wide.returncode == 0 and "UID" in wide.stdout, wide.stderr
+    named = scene.kube.kubectl("get", "pods.logs.tailwater.io", "-n", "shop", "-o", "name", user="ann")
+    assert named.stdout == "pod.logs.tailwater.io/till-0\n", named.stderr
+    lines = scene.kube.kubectl("get", "pods.logs.tailwater.io", "till-0", "-n", "shop", "-o", "jsonpath={.status.lines}", user="ann")
+    assert lines.stdout == "1", lines.stderr
+    refused = scene.kube.kubectl("get", "pods.logs.tailwater.io", "-n", "bank", user="ann")
+    assert refused.returncode != 0 and "orbidden" in refused.stderr, refused.stderr
+
+
+def test_kubectl_reads_the_log_of_a_pod_that_is_gone(scene):
+    path = f"{API}/namespaces/shop/pods/till-0/log"
+    outcome = scene.kube.kubectl("get", "--raw", path, user="ann")
+    assert outcome.stdout == "line of shop\n", outcome.stderr
+    with subprocess.Popen(scene.kube.command("get", "--raw", f"{path}?follow=true&tailLines=1", user="ann"), env=scene.kube.environment, stdout=subprocess.PIPE, text=True) as following:
+        try:
+            assert following.stdout.readline() == "line of shop\n"
+            live.push(scene.aggregator_url, ["a later line"], {"namespace": "shop", "app": "other", "pod": "till-0", "container": "till"})
+            assert following.stdout.readline() == "a later line\n"
+        finally:
+            following.kill()
+
+
+def test_kubectl_is_told_what_there_is(scene):
+    outcome = scene.kube.kubectl("api-resources", "--api-group=logs.tailwater.io", "-o", "name", user="ann")
+    assert outcome.returncode == 0 and outcome.stdout.split() == ["loki.logs.tailwater.io", "pods.logs.tailwater.io"], outcome.stdout + outcome.stderr
+    outcome = scene.kube.kubectl("explain", "pods.status.firstLine", "--api-version=logs.tailwater.io/v1", user="ann")
+    assert outcome.returncode == 0 and "Time of its first line" in outcome.stdout, outcome.stdout + outcome.stderr
+    # The core's own pods are meant where no group is named.
+    core = scene.kube.kubectl("get", "pods", "-n", "shop", "-v=6", user="admin")
+    assert "/api/v1/namespaces/shop/pods" in core.stderr, core.stderr
+
+
+def test_what_it_does_is_in_its_metrics(scene):
+    """As Prometheus asks for it: by the rendered name, under the rendered authority."""
+    (endpoint,) = chart.find("rbac-api", "ServiceMonitor", "tailwater-apiserver")["spec"]["endpoints"]
+    assert (endpoint["scheme"], endpoint["tlsConfig"]["serverName"]) == ("https", "tailwater-apiserver.monitoring.svc")
+    text = live.ask(f"{scene.apiservers[0]}{endpoint['path']}", context=UNVERIFIED)[1]
+    for name in ("tailwater_request_duration_seconds_count", "tailwater_access_reviews_total", "tailwater_tls_certificate_not_after_seconds"):
+        assert f"\n{name}" in text, text
+
+
+def deleted(scene, namespace):
+    """A new namespace is deleted; whether it is gone soon."""
+    scene.kube.apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}))
+    outcome = scene.kube.kubectl("delete", "namespace", namespace, "--wait=true", "--timeout=10s")
+    return outcome.returncode == 0
+
+
+def test_a_missing_replica_or_aggregator_keeps_no_namespace(scene):
+    """Last of this file: it stops what the others need. Only without any replica does a namespace stay, as Kubernetes has it."""
+    assert deleted(scene, "first")
+    scene.stop(REPLICAS[0], kill=True)
+    assert deleted(scene, "second"), "one replica is gone"
+    # As its failing probe would take it out of the Service.
+    scene.kube.apply(json.dumps(slice_of(scene.apiservers[0].rpartition(":")[2], is_ready=False)))
+    scene.stop("aggregator", kill=True)
+    assert "does not answer" in read(scene, "ann", "/namespaces/shop"), "reading says that the aggregator is gone"
+    assert deleted(scene, "third"), "the aggregator is gone"
+    scene.stop(REPLICAS[1], kill=True)
+    scene.kube.apply(json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fourth"}}))
+    assert scene.kube.kubectl("delete", "namespace", "fourth", "--wait=false").returncode == 0
+    left = json.loads(scene.kube.ask("/api/v1/namespaces/fourth", "admin")[1])
+    assert left["status"]["phase"] == "Terminating" and "logs.tailwater.io/v1" in left["status"]["conditions"][0]["message"], left

@@ -14,7 +14,7 @@ def other(name, namespace):
     return Peer((("app.kubernetes.io/name", name),), namespace)
 
 
-AGENT, GATEWAY, AGGREGATOR, APISERVER, MINIO, SETUP, TEST = map(ours, ("agent", "gateway", "aggregator", "apiserver", "minio", "minio-setup", "test"))
+AGENT, CANARY, GATEWAY, AGGREGATOR, APISERVER, MINIO, SETUP, TEST = map(ours, ("agent", "canary", "gateway", "aggregator", "apiserver", "minio", "minio-setup", "test"))
 PROMETHEUS, GRAFANA, HEADLAMP, PROMTAIL = other("prometheus", "monitoring"), other("grafana", "monitoring"), other("headlamp", "headlamp"), other("promtail", "logging")
 TUNNEL, STRANGER, DNS = other("cloudflared", "monitoring"), other("shop", "default"), other("kube-dns", "kube-system")
 STRANGER_HERE = other("shop", "monitoring")
@@ -25,6 +25,11 @@ CLUSTER_MINIO = other("minio", "minio")
 TABLE = [
     ("default", AGENT, GATEWAY, 8080, True),
     ("default", AGENT, AGGREGATOR, 3100, False),
+    ("default", CANARY, GATEWAY, 8080, True),
+    ("default", CANARY, AGGREGATOR, 3100, False),
+    ("default", CANARY, INTERNET, 443, False),
+    ("default", PROMETHEUS, CANARY, 3500, True),
+    ("default", STRANGER, CANARY, 3500, False),
     ("default", AGENT, API_SERVER, 443, True),
     ("default", AGENT, API_SERVER, 6443, True),
     ("default", AGENT, INTERNET, 80, False),
@@ -67,6 +72,9 @@ TABLE = [
     ("gateway-all", INTERNET, GATEWAY, 8080, False),
     ("tenants", AGGREGATOR, AGGREGATOR, 3100, True),
     ("default", AGGREGATOR, AGGREGATOR, 3100, False),
+    ("ha", AGGREGATOR, AGGREGATOR, 3100, True),
+    ("autoscaling", AGGREGATOR, AGGREGATOR, 3100, True),
+    ("ha", AGGREGATOR, AGENT, 3101, False),
     ("filesystem", AGGREGATOR, INTERNET, 443, False),
     ("minimal", STRANGER, AGGREGATOR, 3100, True),
     ("rbac-api", AGGREGATOR, API_SERVER, 443, True),
@@ -76,6 +84,8 @@ TABLE = [
     ("rbac-api", API_SERVER, APISERVER, 8443, True),
     ("rbac-api", INTERNET, APISERVER, 8443, False),
     ("rbac-api", STRANGER, APISERVER, 8443, False),
+    ("rbac-api", PROMETHEUS, APISERVER, 8443, True),
+    ("rbac-api", GATEWAY, APISERVER, 8443, False),
     ("rbac-api", APISERVER, AGGREGATOR, 3100, True),
     ("rbac-api", APISERVER, API_SERVER, 6443, True),
     ("rbac-api", APISERVER, Peer(address="203.0.113.9"), 443, True),

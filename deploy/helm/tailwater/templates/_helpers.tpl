@@ -123,6 +123,15 @@ insecure: {{ .insecure }}
 {{- end }}
 {{- end }}
 
+{{/* Not empty where a canary can read back what this release's agents ship */}}
+{{- define "tailwater.hasCanary" -}}
+{{- $canary := .Values.canary }}
+{{- $isOwn := and (not $canary.url) (or .Values.gateway.enabled .Values.aggregator.enabled) }}
+{{- $mayRead := or (not (include "tailwater.isBasicAuth" .)) $canary.basicAuth.existingSecret }}
+{{- $isTrusted := or (not (include "tailwater.isGatewayTls" .)) $canary.tls.caSecret }}
+{{- if and $canary.enabled .Values.agent.enabled (or $canary.url (and $isOwn $mayRead $isTrusted)) }}true{{ end }}
+{{- end }}
+
 {{- define "tailwater.apiserverSecret" -}}
 {{ .Values.apiserver.tls.existingSecret | default "tailwater-apiserver-tls" }}
 {{- end }}

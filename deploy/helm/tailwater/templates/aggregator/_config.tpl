@@ -9,7 +9,19 @@
 {{- with .Values.storage.s3.prefix }}{{ $_ := set $storage "prefix" . }}{{ end }}
 {{- $config := dict "listen" "0.0.0.0:3100" "storage" $storage "tenancy" (dict "enabled" .Values.tenancy.enabled "default" .Values.tenancy.default) }}
 {{- if eq .Values.auth.mode "kubernetes" }}{{ $_ := set $config "auth" (dict "mode" "kubernetes") }}{{ end }}
+{{- if include "tailwater.isShared" . }}{{ $_ := set $config "peers" (dict "service" (include "tailwater.serviceHost" (dict "root" . "name" "tailwater-aggregator-headless"))) }}{{ end }}
+{{- if ne (toString .Values.aggregator.cache.diskBytes) "0" }}{{ $_ := set $config "cache" (dict "dir" "/var/cache/tailwater" "disk_bytes" (printf "%sB" .Values.aggregator.cache.diskBytes)) }}{{ end }}
 {{- with .Values.aggregator.limits }}{{ $_ := set $config "limits" . }}{{ end }}
 {{- with .Values.aggregator.overrides }}{{ $_ := set $config "overrides" . }}{{ end }}
 {{- toYaml (mergeOverwrite $config (deepCopy .Values.aggregator.config)) }}
+{{- end }}
+
+{{/* Not empty where several aggregators share a store, which divide the work of compaction among them */}}
+{{- define "tailwater.isShared" -}}
+{{- if and .Values.aggregator.enabled (or .Values.aggregator.autoscaling.enabled (gt (int .Values.aggregator.replicas) 1)) }}true{{ end }}
+{{- end }}
+
+{{/* The same, also where a person names the others */}}
+{{- define "tailwater.hasPeers" -}}
+{{- if or .Values.aggregator.config.peers (include "tailwater.isShared" .) }}true{{ end }}
 {{- end }}
