@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tailwater_agent::config::{PromtailConfig, RunMode, keys, load};
+use tailwater_agent::promtail::PromtailFlag;
 use tailwater_agent::reload::RunError;
 use tailwater_agent::{Config, StartError, doctor, own_log, promtail, reload, request_rewind};
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,17 +32,36 @@ fn main() -> ExitCode {
 }
 
 /// The command line with Promtail's own flags, which have one dash, in our form.
-fn arguments(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+fn arguments(mut given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let ours = |text: &str| match text.split('=').next() {
         Some("-config.file" | "--config.file") => Some(text.replacen("-config.file", "-promtail-config", 1)),
         Some("-config.expand-env" | "--config.expand-env") => Some(text.replacen("config.expand-env", "config-expand-env", 1)),
         Some("-check-syntax" | "--check-syntax") => Some("--check-config".to_owned()),
         Some("-dry-run") => Some("--dry-run".to_owned()),
         Some("-inspect") => Some("--inspect".to_owned()),
+        Some("-version") => Some("--version".to_owned()),
         _ => None,
     };
     let with_dashes = |text: String| if text.starts_with("--") { text } else { format!("-{text}") };
-    given.map(|argument| argument.to_str().and_then(ours).map_or_else(|| argument.clone(), |text| with_dashes(text).into())).collect()
+    let mut arguments = Vec::new();
+    while let Some(argument) = given.next() {
+        let Some(text) = argument.to_str() else {
+            arguments.push(argument);
+            continue;
+        };
+        // Ours have no dot, and no flag of Promtail is one of ours in another sense.
+        let (name, value) =
+            text.trim_start_matches('-').split_once('=').map_or((text.trim_start_matches('-'), None), |(n, v)| (n, Some(v.to_owned())));
+        match promtail::promtail_flag(name).filter(|_| text.starts_with('-')) {
+            Some(PromtailFlag::WithoutEffect) => {}
+            Some(PromtailFlag::Sets { is_switch }) => {
+                let value = value.or_else(|| if is_switch { Some("true".to_owned()) } else { given.next()?.into_string().ok() });
+                arguments.push(format!("--promtail-flag={name}={}", value.unwrap_or_default()).into());
+            }
+            None => arguments.push(ours(text).map_or_else(|| argument.clone(), |text| with_dashes(text).into())),
+        }
+    }
+    arguments
 }
 
 fn command_line() -> Command {
@@ -66,6 +86,7 @@ fn command_line() -> Command {
                 .value_parser(clap::builder::BoolishValueParser::new())
                 .help("Replace ${VAR} in the promtail.yaml by the environment (also -config.expand-env)"),
         )
+        .arg(Arg::new("promtail-flag").long("promtail-flag").global(true).hide(true).action(ArgAction::Append).value_name("NAME=VALUE"))
         .arg(Arg::new("dry-run").long("dry-run").action(ArgAction::SetTrue).help("Print entries; send nothing, move no position"))
         .arg(Arg::new("inspect").long("inspect").action(ArgAction::SetTrue).help("As --dry-run, and print what every stage did"))
         .arg(Arg::new("check-config").long("check-config").action(ArgAction::SetTrue).help("Check the configuration and exit"))
@@ -103,7 +124,9 @@ fn read_promtail(matches: &ArgMatches) -> anyhow::Result<Option<Arc<PromtailConf
     let Some(path) = matches.get_one::<String>("promtail-config") else { return Ok(None) };
     anyhow::ensure!(!matches.contains_id("config"), "give either `--config` or `--promtail-config`");
     let expands = matches.get_one::<bool>("config-expand-env").copied().unwrap_or(false);
-    let (config, report) = promtail::load(Path::new(path), expands, |name| std::env::var(name).ok())?;
+    let flags: Vec<(String, String)> =
+        matches.get_many::<String>("promtail-flag").into_iter().flatten().filter_map(|flag| flag.split_once('=')).map(owned).collect();
+    let (config, report) = promtail::load_with(Path::new(path), expands, |name| std::env::var(name).ok(), &flags)?;
     if config.is_none() {
         anyhow::bail!("`{path}` cannot be run:\n{report}");
     }
@@ -111,6 +134,10 @@ fn read_promtail(matches: &ArgMatches) -> anyhow::Result<Option<Arc<PromtailConf
         eprintln!("tailwater-agent: `{path}` is run with these differences:\n{report}");
     }
     Ok(config.map(Arc::new))
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
 }
 
 /// Leaves a request in the data directory.

@@ -157,7 +157,7 @@ async fn watch_pods(promtail: &PromtailConfig, metrics: &Arc<Metrics>, stop: &Ca
                 pods.insert((job_index, index), Arc::clone(known));
                 continue;
             }
-            let client = kubernetes::connect(discovery.kubeconfig.clone(), metrics).await?;
+            let client = kubernetes::connect(discovery.access.clone(), metrics).await?;
             let known: Arc<RwLock<KnownPods>> = Arc::default();
             let node_name = promtail.hostname.clone();
             tokio::spawn(watch(client, selection.clone(), node_name, Arc::clone(&known), Arc::clone(metrics), stop.clone()));

@@ -370,6 +370,51 @@ async fn pods_and_namespaces_can_opt_out_and_come_back_from_where_they_are() {
     agent.stop().await;
 }
 
+/// Case 50, the other wishes: whose lines they are, which share of them is kept, and how many a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_name_a_tenant_a_sample_and_a_limit() {
+    let (node, recorder, api, mut config) = scene(Duration::from_secs(30)).await;
+    config.rate.drops = true;
+    let mut containers = Vec::new();
+    for (name, annotations) in [
+        ("of-a", json!({"tailwater.io/tenant": "team-a"})),
+        ("sampled", json!({"tailwater.io/sample": "0.5"})),
+        ("limited", json!({"tailwater.io/rate-limit": "1KiB"})),
+        ("wrong", json!({"tailwater.io/tenant": "a|b", "tailwater.io/sample": "half"})),
+    ] {
+        let mut pod = pod(name, &format!("uid-{name}"), json!({"app": name}));
+        pod["metadata"]["annotations"] = annotations;
+        api.put(pod);
+        containers.push(container_of(&node, name, &format!("uid-{name}")));
+    }
+    for container in &mut containers[1..] {
+        container.lines(0..1000);
+    }
+    let agent = Agent::start(config.clone()).await;
+    let of = |pod: &str| recorder.stored().iter().filter(|entry| label(&entry.labels, "pod") == pod).count();
+    let dropped = |reason: &str| agent.metric(&format!("dropped_lines_total{{reason=\"{reason}\"}}")) as usize;
+    let is_settled = || agent.handle.metrics().lines_acknowledged + agent.handle.metrics().lines_dropped == 3000;
+    wait_until("all lines", is_settled, || format!("{:?}", agent.handle.metrics())).await;
+    assert_eq!((of("sampled") + dropped("unsampled"), of("limited") + dropped("rate_limited"), of("wrong")), (1000, 1000, 1000));
+    assert!((350..650).contains(&of("sampled")) && of("limited") < 900, "{} and {}", of("sampled"), of("limited"));
+    let before = recorder.count();
+    containers[0].line("of a tenant");
+    recorder.wait_for(before + 1).await;
+    assert_eq!(recorder.last_headers()["x-scope-orgid"], "team-a");
+    assert!(recorder.stored().iter().all(|entry| !entry.labels.contains("__")), "what is wished is no label");
+    assert!(agent.metric("annotations_invalid_total") >= 2.0);
+    assert_eq!(agent.metric("balance_errors_total"), 0.0);
+    let kept = of("sampled");
+    agent.stop().await;
+    // Read again without positions, the sample is the same.
+    std::fs::remove_dir_all(node.data()).unwrap();
+    let agent = Agent::start(config).await;
+    let is_read_again = || agent.handle.metrics().lines_acknowledged + agent.handle.metrics().lines_dropped == 3001;
+    wait_until("all lines again", is_read_again, || format!("{:?}", agent.handle.metrics())).await;
+    assert_eq!(of("sampled"), kept);
+    agent.stop().await;
+}
+
 /// Case 51: as long as a file system lets a directory's name be, and values that need quoting.
 #[tokio::test(flavor = "multi_thread")]
 async fn names_of_any_length_and_values_of_any_text_arrive() {

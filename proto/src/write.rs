@@ -18,9 +18,17 @@ const ENTRY_HEAD_CAPACITY: usize = 64;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Encoded entries of one stream, in sending order.
+/// Size of the first chunk of a stream, of which a batch may hold thousands, and of the largest, but for an entry that is larger itself.
+const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 256..=(64 << 10);
+
+/// Encoded entries of one stream, in sending order. They lie in chunks, so that no buffer is ever copied into one of twice its size, and a large stream
+/// takes as much memory as it has bytes.
 #[derive(Debug, Default)]
 pub struct EntriesBuffer {
+    /// Written and full.
+    full: Vec<Vec<u8>>,
+    full_bytes: usize,
+    /// Being written.
     bytes: Vec<u8>,
     count: usize,
 }
@@ -40,7 +48,10 @@ impl EntriesBuffer {
         let metadata_length: usize = metadata.iter().map(|pair| pair_field_length(field::ENTRY_STRUCTURED_METADATA, pair)).sum();
         let entry_length = 1 + encoded_len_varint(stamp_length as u64) + stamp_length + line_field_length(line.len()) + metadata_length;
 
-        self.bytes.reserve(ENTRY_HEAD_CAPACITY + line.len());
+        let needed = ENTRY_HEAD_CAPACITY + line.len() + metadata_length;
+        if self.bytes.capacity() - self.bytes.len() < needed {
+            self.begin_chunk(needed);
+        }
         put_length_delimited(&mut self.bytes, field::STREAM_ENTRIES, entry_length);
         put_length_delimited(&mut self.bytes, field::ENTRY_TIMESTAMP, stamp_length);
         stamp.put(&mut self.bytes);
@@ -54,28 +65,31 @@ impl EntriesBuffer {
         self.count += 1;
     }
 
+    #[cold]
+    fn begin_chunk(&mut self, needed: usize) {
+        let size = (2 * self.bytes.capacity()).clamp(*CHUNK_BYTES.start(), *CHUNK_BYTES.end()).max(needed);
+        let full = std::mem::replace(&mut self.bytes, Vec::with_capacity(size));
+        if !full.is_empty() {
+            self.full_bytes += full.len();
+            self.full.push(full);
+        }
+    }
+
+    fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        self.full.iter().chain(std::iter::once(&self.bytes)).map(Vec::as_slice)
+    }
+
     pub fn count(&self) -> usize {
         self.count
     }
 
     /// Encoded bytes so far.
     pub fn encoded_length(&self) -> usize {
-        self.bytes.len()
+        self.full_bytes + self.bytes.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.count == 0
-    }
-
-    /// Memory held, in bytes, whether used or not.
-    pub fn capacity(&self) -> usize {
-        self.bytes.capacity()
-    }
-
-    /// Forgets the entries, keeps the memory.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.count = 0;
     }
 }
 
@@ -107,9 +121,9 @@ pub struct RequestBuffer {
 impl RequestBuffer {
     /// Appends one stream. `labels` is the canonical text, `{a="b", c="d"}`.
     pub fn push_stream(&mut self, labels: &[u8], entries: &EntriesBuffer, shared_metadata: &SharedMetadata) {
-        self.bytes.reserve(encoded_stream_length(labels, entries.bytes.len(), shared_metadata));
+        self.bytes.reserve(encoded_stream_length(labels, entries.encoded_length(), shared_metadata));
         put_stream_head(&mut self.bytes, labels, entries, shared_metadata);
-        self.bytes.extend_from_slice(&entries.bytes);
+        entries.chunks().for_each(|chunk| self.bytes.extend_from_slice(chunk));
         self.bytes.extend_from_slice(&shared_metadata.0);
     }
 
@@ -141,7 +155,7 @@ impl CompressedRequest {
         self.head.clear();
         put_stream_head(&mut self.head, labels, entries, shared_metadata);
         self.block.write(&self.head);
-        self.block.write(&entries.bytes);
+        entries.chunks().for_each(|chunk| self.block.write(chunk));
         self.block.write(&shared_metadata.0);
     }
 
@@ -153,7 +167,7 @@ impl CompressedRequest {
 
 /// Key and length of a stream, and its labels.
 fn put_stream_head(bytes: &mut Vec<u8>, labels: &[u8], entries: &EntriesBuffer, shared_metadata: &SharedMetadata) {
-    let length = labels_field_length(labels) + entries.bytes.len() + shared_metadata.0.len();
+    let length = labels_field_length(labels) + entries.encoded_length() + shared_metadata.0.len();
     put_length_delimited(bytes, field::REQUEST_STREAMS, length);
     if !labels.is_empty() {
         put_length_delimited(bytes, field::STREAM_LABELS, labels.len());
@@ -344,12 +358,17 @@ mod tests {
     }
 
     #[test]
-    fn cleared_buffers_start_anew_and_keep_their_memory() {
+    fn entries_of_any_size_lie_in_chunks_that_are_as_large_as_they_need_be() {
         let mut buffer = EntriesBuffer::default();
-        buffer.push(1, &[b'x'; 1000]);
-        let capacity = buffer.capacity();
-        buffer.clear();
-        assert!(buffer.is_empty());
-        assert_eq!((buffer.encoded_length(), buffer.capacity()), (0, capacity));
+        let lines: Vec<Vec<u8>> = [10, 5000, 300_000, 0, 70_000].iter().map(|length| vec![b'x'; *length]).collect();
+        let lines: Vec<&Vec<u8>> = std::iter::repeat_n(&lines, 20).flatten().collect();
+        lines.iter().for_each(|line| buffer.push(1, line));
+        assert!(buffer.full.len() > 20, "{} chunks", buffer.full.len());
+        let held: usize = buffer.chunks().map(<[u8]>::len).sum();
+        assert_eq!(held, buffer.encoded_length());
+        let mut request = RequestBuffer::default();
+        request.push_stream(b"{}", &buffer, &SharedMetadata::default());
+        let stream = crate::read::streams(request.as_bytes()).next().expect("one stream").expect("written by us");
+        assert!(stream.entries().map(|entry| entry.expect("written by us").line.len()).eq(lines.iter().map(|line| line.len())));
     }
 }

@@ -1,7 +1,7 @@
 //! The batch being filled by one reader thread.
 //!
 //! Each stream has a buffer into which entries are written as protobuf; finishing compresses them into one request, piece by piece.
-//! Buffers are used again, within a budget. Nothing is allocated per line.
+//! Nothing is allocated per line.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,8 +21,6 @@ pub(crate) const MAX_REQUEST_BYTES: usize = 3 << 20;
 const WORST_EXPANSION: usize = 3;
 /// Room for keys and lengths of a stream beyond labels and metadata.
 const STREAM_OVERHEAD: usize = 32;
-/// Memory of buffers kept for the next batch, all together.
-const KEPT_BYTES: usize = 2 << 20;
 
 /// When a batch is full.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +52,6 @@ pub(crate) struct BatchBuilder {
     /// Starts at 1, so that a default slot is void.
     epoch: u64,
     streams: Vec<OpenStream>,
-    spare: Vec<EntriesBuffer>,
     request: CompressedRequest,
     marks: Vec<Mark>,
     balances: Vec<BalancePart>,
@@ -80,7 +77,6 @@ impl BatchBuilder {
             limits,
             epoch: 1,
             streams: Vec::new(),
-            spare: Vec::new(),
             request: CompressedRequest::default(),
             marks: Vec::new(),
             balances: Vec::new(),
@@ -109,7 +105,7 @@ impl BatchBuilder {
     pub(crate) fn open_for(&mut self, tenant: Option<Arc<str>>, labels: &Arc<[u8]>, shared_metadata: &Arc<SharedMetadata>) -> StreamSlot {
         self.counted_bytes += labels.len();
         self.encoded_bound += labels.len() + shared_metadata.encoded_length() + STREAM_OVERHEAD;
-        let entries = self.spare.pop().unwrap_or_default();
+        let entries = EntriesBuffer::default();
         self.streams.push(OpenStream { labels: Arc::clone(labels), shared_metadata: Arc::clone(shared_metadata), tenant, entries });
         StreamSlot { epoch: self.epoch, index: self.streams.len() - 1 }
     }
@@ -201,11 +197,7 @@ impl BatchBuilder {
             TenantRequest { tenant, body, entries }
         };
         let tenants: Vec<TenantRequest> = tenants.into_iter().map(of_tenant).filter(|request| request.entries > 0).collect();
-        for mut stream in self.streams.drain(..) {
-            stream.entries.clear();
-            self.spare.push(stream.entries);
-        }
-        self.keep_within_budget();
+        self.streams.clear();
         let batch = Batch {
             body,
             entries: self.entries as u64,
@@ -237,14 +229,6 @@ impl BatchBuilder {
             self.request.push_stream(&stream.labels, &stream.entries, &stream.shared_metadata);
         }
         (Bytes::copy_from_slice(self.request.finish()), entries)
-    }
-
-    fn keep_within_budget(&mut self) {
-        let mut kept = 0;
-        self.spare.retain(|buffer| {
-            kept += buffer.capacity();
-            kept <= KEPT_BYTES
-        });
     }
 }
 

@@ -57,11 +57,10 @@ pub(crate) fn line_bytes(body: &[u8]) -> Result<u64, SplitError> {
 /// The entries numbered `from..to` of `request`.
 fn part(request: &[u8], from: u64, to: u64) -> Result<Part, SplitError> {
     let mut out = RequestBuffer::default();
-    let mut buffer = EntriesBuffer::default();
     let (mut number, mut kept) = (0, 0);
     for stream in read::streams(request) {
         let stream = stream?;
-        buffer.clear();
+        let mut buffer = EntriesBuffer::default();
         for entry in stream.entries() {
             let entry = entry?;
             if (from..to).contains(&number) {

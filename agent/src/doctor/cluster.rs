@@ -22,11 +22,11 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     if !asks {
         return vec![Finding::fine(CHECK, "not asked; labels come from paths and from the configuration")];
     }
-    let kubeconfig = match &config.promtail {
-        Some(promtail) => promtail.jobs.iter().flat_map(|job| &job.pods).find_map(|pods| pods.kubeconfig.clone()),
-        None => config.kubeconfig.clone(),
+    let access = match &config.promtail {
+        Some(promtail) => promtail.jobs.iter().flat_map(|job| &job.pods).map(|pods| pods.access.clone()).next().unwrap_or_default(),
+        None => config.kubeconfig.clone().into(),
     };
-    let client = match kubernetes::connect(kubeconfig, &Metrics::new()).await {
+    let client = match kubernetes::connect(access, &Metrics::new()).await {
         Ok(client) => client,
         Err(error) => {
             let advice = "run with a service account whose token is mounted, or give a kubeconfig";

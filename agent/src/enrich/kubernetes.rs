@@ -9,7 +9,6 @@ use std::time::{Instant, SystemTime};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod};
 use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
@@ -17,6 +16,7 @@ use kube::{Api, Client, ResourceExt};
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
+use super::api_access::ApiAccess;
 use super::counted_requests::CountedRequests;
 use super::pods::{ContainerIdentity, NamespaceRecord, PodCache, PodRecord};
 use super::wishes::{AllowedAnnotations, Wishes};
@@ -36,20 +36,15 @@ pub enum ConnectError {
     },
     #[error("cannot use the cluster's service account; set `metadata_source: none` to run without the Kubernetes API")]
     InCluster(#[source] kube::config::InClusterError),
+    #[error("cannot use the API server `{url}`; correct `api_server` and its credentials: {what}")]
+    Server { url: String, what: String },
     #[error("cannot make a client for the Kubernetes API")]
     Client(#[source] Box<kube::Error>),
 }
 
-/// A client from `kubeconfig`, or from the service account of the pod this runs in; its requests are counted. Nothing is sent yet.
-pub(crate) async fn connect(kubeconfig: Option<PathBuf>, metrics: &Arc<Metrics>) -> Result<Client, ConnectError> {
-    let config = match kubeconfig {
-        Some(path) => {
-            let fail = |source| ConnectError::Kubeconfig { path: path.clone(), source: Box::new(source) };
-            let read = Kubeconfig::read_from(&path).map_err(fail)?;
-            kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.map_err(fail)?
-        }
-        None => kube::Config::incluster().map_err(ConnectError::InCluster)?,
-    };
+/// A client of the API; its requests are counted. Nothing is sent yet.
+pub(crate) async fn connect(access: impl Into<ApiAccess>, metrics: &Arc<Metrics>) -> Result<Client, ConnectError> {
+    let config = access.into().config().await?;
     let builder = ClientBuilder::try_from(config).map_err(|source| ConnectError::Client(Box::new(source)))?;
     let metrics = Arc::clone(metrics);
     let counted = tower::layer::layer_fn(move |inner| CountedRequests { inner, metrics: Arc::clone(&metrics) });

@@ -4,6 +4,7 @@
 //! lines that may be stored.
 //! The API is never needed to start: lines of an unknown pod wait in their files up to `metadata_wait`, then go out with path labels.
 
+pub(crate) mod api_access;
 pub(crate) mod choice;
 mod counted_requests;
 pub(crate) mod kubernetes;
@@ -89,7 +90,8 @@ impl Enricher {
 
     /// The limit that an annotation asks for, where the operator sets none.
     pub(crate) fn rate_limit(&self, pod: &PodDirectory, of_operator: RateLimit) -> RateLimit {
-        let wished = self.cache.as_ref().and_then(|cache| cache.read().rate_limit(pod)).filter(|_| of_operator == RateLimit::default());
+        let is_free = (of_operator.bytes, of_operator.lines) == (0, 0);
+        let wished = self.cache.as_ref().and_then(|cache| cache.read().rate_limit(pod)).filter(|_| is_free);
         wished.map_or(of_operator, |bytes| RateLimit { bytes, ..of_operator })
     }
 
@@ -97,6 +99,11 @@ impl Enricher {
         let mut labels = labels::stream_labels(question.pod, question.container, &self.node_name, &self.external_labels, facts);
         let mut metadata = self.sends_metadata.then(|| labels::metadata(question.pod, question.number, facts));
         self.choice.apply(&mut labels, metadata.as_mut(), &self.external_labels, facts);
+        if let Some(cache) = &self.cache {
+            let cache = cache.read();
+            let wished = [labels::TENANT, labels::SAMPLE].into_iter().zip(cache.tenant_and_sample(question.pod));
+            labels.extend(wished.filter_map(|(name, value)| Some((name.to_owned(), value?.clone()))));
+        }
         LabelSet { from_offset: 0, labels: PackedPairs::from(&labels), metadata: metadata.as_ref().map(PackedPairs::from) }
     }
 }

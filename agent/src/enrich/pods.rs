@@ -137,6 +137,14 @@ impl PodCache {
         of_pod.or_else(|| self.namespaces.get(&pod.namespace)?.wishes.rate_limit)
     }
 
+    /// The tenant that a pod's lines are of, and the share of them that is kept, if an annotation of the pod, else of its namespace, says so.
+    pub(crate) fn tenant_and_sample(&self, pod: &PodDirectory) -> [Option<&String>; 2] {
+        let of_pod = self.pods.get(&pod.uid).map(|pod| &pod.wishes);
+        let of_namespace = self.namespaces.get(&pod.namespace).map(|namespace| &namespace.wishes);
+        let first = |wish: fn(&Wishes) -> Option<&String>| of_pod.and_then(wish).or_else(|| of_namespace.and_then(wish));
+        [first(|wishes| wishes.tenant.as_ref()), first(|wishes| wishes.sample.as_ref())]
+    }
+
     /// All pods, by what their directories are named after.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&String, &PodRecord)> {
         self.pods.iter()

@@ -1,4 +1,4 @@
-//! What pods and namespaces ask for by annotation: to be left out, or not.
+//! What pods and namespaces ask for by annotation: to be left out, or not; to be limited, or sampled; to be a tenant's.
 //!
 //! `tailwater.io/exclude` and `tailwater.io/include` take `true`, `false` or names of containers; names that other agents know are read too. What a pod asks
 //! for goes before what its namespace does. Values that cannot be understood are counted and have no effect.
@@ -10,6 +10,10 @@ const INCLUDE: &str = "tailwater.io/include";
 const FLUENT_BIT: &str = "fluentbit.io/exclude";
 /// Bytes a second, like `1MiB`.
 const RATE_LIMIT: &str = "tailwater.io/rate-limit";
+/// Whose lines they are.
+const TENANT: &str = "tailwater.io/tenant";
+/// Which share of the lines is kept, between 0 and 1.
+const SAMPLE: &str = "tailwater.io/sample";
 const VECTOR: &str = "vector.dev/exclude";
 const VECTOR_CONTAINERS: &str = "vector.dev/exclude-containers";
 
@@ -24,15 +28,14 @@ pub enum AllowedAnnotations {
 impl AllowedAnnotations {
     /// `all`, `none`, or names with commas between them. The error says what would be right.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let known = |name: &str| [EXCLUDE, INCLUDE, RATE_LIMIT, FLUENT_BIT, VECTOR, VECTOR_CONTAINERS].contains(&name);
+        const KNOWN: [&str; 8] = [EXCLUDE, INCLUDE, RATE_LIMIT, TENANT, SAMPLE, FLUENT_BIT, VECTOR, VECTOR_CONTAINERS];
+        let known = |name: &str| KNOWN.contains(&name);
         let names = || text.split(',').map(str::trim).filter(|name| !name.is_empty());
         match text.trim() {
             "all" => Ok(Self::All),
             "none" | "" => Ok(Self::Named(Vec::new())),
             _ if names().all(known) => Ok(Self::Named(names().map(str::to_owned).collect())),
-            _ => Err(format!(
-                "`all`, `none`, or some of `{EXCLUDE}`, `{INCLUDE}`, `{RATE_LIMIT}`, `{FLUENT_BIT}`, `{VECTOR}`, `{VECTOR_CONTAINERS}`"
-            )),
+            _ => Err(format!("`all`, `none`, or some of `{}`", KNOWN.join("`, `"))),
         }
     }
 
@@ -67,6 +70,9 @@ pub(crate) struct Wishes {
     include: Option<Containers>,
     /// Bytes a second that each of its containers may write.
     pub(crate) rate_limit: Option<u64>,
+    pub(crate) tenant: Option<String>,
+    /// As it is written, between 0 and 1.
+    pub(crate) sample: Option<String>,
     /// Says something about being left out, were it that it is not.
     is_explicit: bool,
     /// Values that cannot be understood.
@@ -80,6 +86,8 @@ impl Wishes {
             match name.as_str() {
                 EXCLUDE | FLUENT_BIT | VECTOR_CONTAINERS => wishes.exclude(value),
                 RATE_LIMIT => wishes.limit_rate(value),
+                TENANT => wishes.name_tenant(value.trim()),
+                SAMPLE => wishes.sample(value.trim()),
                 INCLUDE => wishes.include = wishes.read(value).flatten(),
                 _ => {
                     if let Some(container) = name.strip_prefix(FLUENT_BIT).and_then(|rest| rest.strip_prefix('-'))
@@ -99,6 +107,22 @@ impl Wishes {
     fn limit_rate(&mut self, value: &str) {
         match value.trim().parse::<bytesize::ByteSize>().map(|size| size.as_u64()) {
             Ok(bytes) if bytes >= 1024 => self.rate_limit = Some(bytes),
+            _ => self.invalid += 1,
+        }
+    }
+
+    fn name_tenant(&mut self, value: &str) {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!-_.*'()".contains(&byte);
+        if (1..=150).contains(&value.len()) && value.bytes().all(is_part) && !matches!(value, "." | "..") {
+            self.tenant = Some(value.to_owned());
+        } else {
+            self.invalid += 1;
+        }
+    }
+
+    fn sample(&mut self, value: &str) {
+        match value.parse::<f64>() {
+            Ok(share) if (0.0..=1.0).contains(&share) => self.sample = Some(value.to_owned()),
             _ => self.invalid += 1,
         }
     }
@@ -198,6 +222,21 @@ mod tests {
         for (value, expected) in [("1MiB", (Some(1 << 20), 0)), ("64KiB", (Some(65_536), 0)), ("fast", (None, 1)), ("0", (None, 1))] {
             let wishes = wishes(&[(RATE_LIMIT, value)]);
             assert_eq!((wishes.rate_limit, wishes.invalid), expected, "{value}");
+        }
+        for (name, value, is_right) in [
+            (TENANT, "team-a", true),
+            (TENANT, "a|b", false),
+            (TENANT, "", false),
+            (SAMPLE, "0.25", true),
+            (SAMPLE, "2", false),
+            (SAMPLE, "half", false),
+        ] {
+            let wishes = wishes(&[(name, value)]);
+            assert_eq!(
+                (wishes.tenant.is_some() || wishes.sample.is_some(), wishes.invalid),
+                (is_right, u64::from(!is_right)),
+                "{name}={value}"
+            );
         }
     }
 }

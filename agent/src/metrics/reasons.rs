@@ -87,6 +87,8 @@ pub(crate) enum DropReason {
     StreamLimited,
     /// An annotation of its pod or namespace asks for it.
     Excluded,
+    /// It is not of the share that an annotation asks for.
+    Unsampled,
     /// It became older than the configuration says to read.
     TooOld,
     /// The receiver limits the rate, and the configuration says to drop then; or its container wrote more than its limit allows.
@@ -94,8 +96,16 @@ pub(crate) enum DropReason {
 }
 
 impl DropReason {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Excluded, Self::IngesterError, Self::RateLimited, Self::LineTooLong, Self::TooOld, Self::Unparsed, Self::StreamLimited];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Excluded,
+        Self::IngesterError,
+        Self::RateLimited,
+        Self::LineTooLong,
+        Self::TooOld,
+        Self::Unparsed,
+        Self::Unsampled,
+        Self::StreamLimited,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -105,6 +115,7 @@ impl DropReason {
             Self::LineTooLong => "line_too_long",
             Self::TooOld => "too_old",
             Self::Unparsed => "unparsed",
+            Self::Unsampled => "unsampled",
             Self::StreamLimited => "stream_limited",
         }
     }

@@ -1,11 +1,15 @@
 //! `scrape_configs`: what to read, and which stages its lines go through.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use super::client::{read_credentials, read_tls};
 use super::journal::{JournalConfig, read_journal};
 use super::reader::Fields;
 use super::report::Report;
 use super::yaml::Node;
+use crate::config::{ClientConfig, Secret};
+use crate::enrich::api_access::{ApiAccess, ApiServer};
 use crate::pipeline::Pipeline;
 use crate::pipeline::build::{self, Surroundings};
 use crate::relabel::{Labels, Rule, read_rules};
@@ -42,7 +46,7 @@ pub(crate) struct PodDiscovery {
     pub(crate) namespaces: Vec<String>,
     pub(crate) label_selector: Option<String>,
     pub(crate) field_selector: Option<String>,
-    pub(crate) kubeconfig: Option<std::path::PathBuf>,
+    pub(crate) access: ApiAccess,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +188,7 @@ fn read_pod_discovery(node: &Node, report: &mut Report) -> Vec<PodDiscovery> {
         if role != "pod" {
             report.error(line, format!("`kubernetes_sd_configs.role` `{role}` is not supported; only `pod` is"));
         }
-        let mut discovery = PodDiscovery { kubeconfig: fields.text("kubeconfig_file", report).map(Into::into), ..PodDiscovery::default() };
+        let mut discovery = PodDiscovery { access: read_access(&mut fields, report), ..PodDiscovery::default() };
         if let Some(node) = fields.take("namespaces")
             && let Some(mut namespaces) = Fields::of(node, "kubernetes_sd_configs.namespaces", report)
         {
@@ -202,11 +206,6 @@ fn read_pod_discovery(node: &Node, report: &mut Report) -> Vec<PodDiscovery> {
             discovery.field_selector = selector.text("field", report).filter(|text| !text.is_empty()).or(discovery.field_selector);
             selector.finish(report);
         }
-        for key in ["api_server", "basic_auth", "authorization", "bearer_token", "bearer_token_file", "oauth2", "tls_config", "proxy_url"] {
-            if let Some((line, _)) = fields.take_with_line(key) {
-                report.error(line, format!("`kubernetes_sd_configs.{key}` is not supported; run in the cluster or give `kubeconfig_file`"));
-            }
-        }
         fields.without_effect(
             &["attach_metadata", "follow_redirects", "enable_http2", "http_headers"],
             "pods are watched without it",
@@ -219,6 +218,53 @@ fn read_pod_discovery(node: &Node, report: &mut Report) -> Vec<PodDiscovery> {
         report.error(node.line, "`kubernetes_sd_configs`: expected a list");
     }
     discoveries
+}
+
+/// Which API is asked for pods, and as whom.
+fn read_access(fields: &mut Fields<'_>, report: &mut Report) -> ApiAccess {
+    let line = fields.line();
+    let kubeconfig = fields.text("kubeconfig_file", report).filter(|path| !path.is_empty());
+    let url = fields.text("api_server", report).filter(|url| !url.is_empty());
+    let mut credentials = ClientConfig::new("");
+    let has_credentials = ["basic_auth", "authorization", "bearer_token", "bearer_token_file", "oauth2", "tls_config", "proxy_url"]
+        .iter()
+        .any(|key| fields.has(key));
+    read_credentials(fields, &mut credentials, "kubernetes_sd_configs", report);
+    if let Some(node) = fields.take("tls_config") {
+        credentials.tls = read_tls(node, "kubernetes_sd_configs.tls_config", report);
+    }
+    let proxy_url = fields.text("proxy_url", report);
+    if credentials.oauth2.is_some() || credentials.token_scheme.is_some() {
+        report.error(line, "`kubernetes_sd_configs`: the Kubernetes API is asked with a certificate, a password or a bearer token alone");
+    }
+    let tls = &credentials.tls;
+    if tls.ca.is_some() || tls.cert.is_some() || tls.key.is_some() {
+        report.error(line, "`kubernetes_sd_configs.tls_config`: give certificates as files");
+    }
+    match (url, kubeconfig) {
+        (Some(_), Some(_)) => {
+            report.error(line, "`kubernetes_sd_configs`: give one of `api_server` and `kubeconfig_file`");
+            ApiAccess::InCluster
+        }
+        (None, _) if has_credentials => {
+            report.error(line, "`kubernetes_sd_configs`: credentials need their `api_server`");
+            ApiAccess::InCluster
+        }
+        (None, kubeconfig) => kubeconfig.map(PathBuf::from).into(),
+        (Some(url), None) => {
+            let of_file = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+            let password_file = credentials.password_file;
+            let with_password = |(user, password)| (user, password_file.map_or(password, |path| Secret(of_file(path))));
+            ApiAccess::Server(Box::new(ApiServer {
+                url,
+                basic_auth: credentials.basic_auth.map(with_password),
+                token: credentials.bearer_token,
+                token_file: credentials.bearer_token_file,
+                tls: credentials.tls,
+                proxy_url,
+            }))
+        }
+    }
 }
 
 fn read_decompression(node: &Node, report: &mut Report) -> Option<Decompression> {

@@ -6,6 +6,7 @@
 pub(crate) mod client;
 mod expand;
 pub(crate) mod file_sd;
+mod flags;
 pub(crate) mod glob;
 pub(crate) mod jobs;
 pub(crate) mod journal;
@@ -19,6 +20,7 @@ mod shown;
 pub(crate) mod targets;
 pub(crate) mod yaml;
 
+pub use flags::{PromtailFlag, promtail_flag};
 pub use report::{Finding, Report};
 
 use std::path::{Path, PathBuf};
@@ -65,18 +67,34 @@ pub fn load(
     expands_variables: bool,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<(Option<PromtailConfig>, Report), ReadError> {
+    load_with(path, expands_variables, variable, &[])
+}
+
+/// The same with flags of Promtail's command line, by name and value.
+pub fn load_with(
+    path: &Path,
+    expands_variables: bool,
+    variable: impl Fn(&str) -> Option<String>,
+    flags: &[(String, String)],
+) -> Result<(Option<PromtailConfig>, Report), ReadError> {
     let text = std::fs::read_to_string(path).map_err(|source| ReadError { path: path.to_owned(), source })?;
     let text = if expands_variables { expand::expand(&text, &variable) } else { text };
     let hostname = variable("HOSTNAME").filter(|name| !name.is_empty());
     let hostname = hostname.or_else(|| nix::unistd::gethostname().ok()?.into_string().ok()).unwrap_or_default();
-    Ok(parse(&text, hostname))
+    Ok(parse_with(&text, hostname, flags))
 }
 
 /// Reads the text of a configuration.
+#[cfg(test)]
 pub(crate) fn parse(text: &str, hostname: String) -> (Option<PromtailConfig>, Report) {
+    parse_with(text, hostname, &[])
+}
+
+fn parse_with(text: &str, hostname: String, flags: &[(String, String)]) -> (Option<PromtailConfig>, Report) {
     let mut report = Report::default();
     let config = match yaml::parse(text) {
-        Ok(root) => {
+        Ok(mut root) => {
+            flags::set(&mut root, flags);
             let config = sections::read(&root, hostname, &mut report);
             locate::locate(&root, &mut report);
             config

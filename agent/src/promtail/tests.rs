@@ -45,3 +45,40 @@ fn broken_yaml_and_missing_clients_are_errors() {
     assert!(report_of("a: [\n")[0].contains("yaml"));
     assert!(report_of("scrape_configs: []\n")[0].contains("client"));
 }
+
+/// What stands in a client and in a discovery of pods, with what is told about it.
+#[test]
+fn credentials_of_clients_and_of_the_kubernetes_api() {
+    let oauth2 = "oauth2: {client_id: a, client_secret: b, token_url: 'http://t/token', scopes: [x], endpoint_params: {y: z}}";
+    for (client, problem) in [
+        (oauth2, None),
+        ("oauth2: {client_id: a, token_url: 'http://t/token'}", Some("give one of `client_secret`")),
+        ("oauth2: {client_secret: b, token_url: x}", Some("`clients.oauth2.client_id` is missing")),
+        ("bearer_token: t, oauth2: {client_id: a, client_secret: b, token_url: 'http://t'}", Some("give one of `basic_auth`")),
+        ("authorization: {type: Token, credentials: c}", None),
+        ("authorization: {type: Basic, credentials: c}", Some("use `basic_auth`")),
+        ("tls_config: {server_name: loki, min_version: TLS12, max_version: TLS13, ca: PEM}", None),
+        ("tls_config: {min_version: TLS10}", None),
+        ("tls_config: {max_version: TLS11}", Some("is not spoken any more")),
+        ("tls_config: {cert_file: /c}", Some("a certificate needs its key")),
+        ("tls_config: {ca: PEM, ca_file: /c}", Some("give one of `ca` and `ca_file`")),
+    ] {
+        let found = report_of(&format!("clients: [{{url: 'http://h/push', {client}}}]\n"));
+        assert_eq!((found.is_empty(), problem), (problem.is_none(), problem), "{client}: {found:?}");
+        assert!(problem.is_none_or(|problem| found.iter().any(|line| line.contains(problem))), "{client}: {found:?}");
+    }
+    for (discovery, problem) in [
+        ("api_server: 'https://k:6443', bearer_token_file: /t, tls_config: {ca_file: /c, server_name: kubernetes}", None),
+        ("api_server: 'https://k:6443', basic_auth: {username: u, password: p}", None),
+        ("bearer_token: t", Some("credentials need their `api_server`")),
+        ("api_server: 'https://k', kubeconfig_file: /k", Some("give one of `api_server` and `kubeconfig_file`")),
+        ("api_server: 'https://k', authorization: {type: Token, credentials: c}", Some("or a bearer token alone")),
+    ] {
+        let text = format!(
+            "clients: [{{url: 'http://h/push'}}]\nscrape_configs: [{{job_name: j, kubernetes_sd_configs: [{{role: pod, {discovery}}}]}}]\n"
+        );
+        let found = report_of(&text);
+        assert_eq!((found.is_empty(), problem), (problem.is_none(), problem), "{discovery}: {found:?}");
+        assert!(problem.is_none_or(|problem| found.iter().any(|line| line.contains(problem))), "{discovery}: {found:?}");
+    }
+}

@@ -10,6 +10,8 @@ pub(crate) mod answer;
 pub(crate) mod backoff;
 pub(crate) mod gate;
 pub(crate) mod lane;
+pub(crate) mod oauth2;
 pub(crate) mod outgoing;
 pub(crate) mod print;
 pub(crate) mod receiver;
+pub(crate) mod tls;

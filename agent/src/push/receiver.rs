@@ -12,7 +12,9 @@ use reqwest::{Client, RequestBuilder, Url};
 
 use super::answer;
 use super::backoff::BackoffBounds;
+use super::oauth2::{OAuth2, TokenError, TokenSource};
 use super::print;
+use super::tls::TlsFiles;
 use crate::observe::clients::ClientLabels;
 
 /// A connection lives at most this long, so that load spreads and names are resolved again.
@@ -61,6 +63,9 @@ pub struct ClientConfig {
     pub bearer_token: Option<Secret>,
     /// Read before every request, so that a new token is used at once.
     pub bearer_token_file: Option<PathBuf>,
+    /// The scheme of `Authorization` before a token, where it is not `Bearer`.
+    pub token_scheme: Option<String>,
+    pub oauth2: Option<OAuth2>,
     pub on_4xx: OnClientError,
     /// Entries answered with 429 are dropped and counted instead of tried again.
     pub drops_rate_limited: bool,
@@ -68,15 +73,6 @@ pub struct ClientConfig {
     pub proxy_url: Option<String>,
     /// Redirects on the same host are followed.
     pub follows_redirects: bool,
-}
-
-/// How a receiver is trusted and how it knows us; PEM files.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TlsFiles {
-    pub ca_file: Option<PathBuf>,
-    pub cert_file: Option<PathBuf>,
-    pub key_file: Option<PathBuf>,
-    pub skips_verification: bool,
 }
 
 impl ClientConfig {
@@ -94,6 +90,8 @@ impl ClientConfig {
             password_file: None,
             bearer_token: None,
             bearer_token_file: None,
+            token_scheme: None,
+            oauth2: None,
             on_4xx: OnClientError::Hold,
             drops_rate_limited: false,
             tls: TlsFiles::default(),
@@ -112,6 +110,8 @@ pub enum ReceiverError {
     Header { name: String },
     #[error("cannot use `{path}`: {what}; give a readable PEM file")]
     Tls { path: PathBuf, what: String },
+    #[error("`tls_config.server_name` is `{name}`; give a host name")]
+    ServerName { name: String },
     #[error("cannot use the proxy `{url}`; give a URL like `http://proxy:3128`")]
     Proxy { url: String },
     #[error("cannot make an HTTP client")]
@@ -131,6 +131,7 @@ pub(crate) struct Answer {
 pub(crate) struct Receiver {
     client: Client,
     pub(crate) url: Url,
+    tokens: Option<Arc<TokenSource>>,
     pub(crate) config: Arc<ClientConfig>,
     /// Names it in metrics.
     pub(crate) labels: ClientLabels,
@@ -141,28 +142,32 @@ pub(crate) struct Receiver {
 impl Receiver {
     pub(crate) fn new(config: ClientConfig) -> Result<Self, ReceiverError> {
         let wrong_url = || ReceiverError::Url { url: config.url.clone() };
-        let url: Url = config.url.parse().map_err(|_| wrong_url())?;
+        let mut url: Url = config.url.parse().map_err(|_| wrong_url())?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(wrong_url());
         }
+        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+        let labelled = format!("{}{port}", url.host_str().unwrap_or_default());
+        let mut headers = headers(&config)?;
+        let builder = config.tls.secure(Client::builder(), config.proxy_url.as_deref())?;
+        let builder = config.tls.rename(&mut url, &mut headers, builder)?;
+        let tokens = config.oauth2.clone().map(|oauth2| TokenSource::new(oauth2, config.timeout)).transpose()?.map(Arc::new);
         let host = url.host_str().map(str::to_owned);
         let follows = config.follows_redirects;
         let same_host = redirect::Policy::custom(move |attempt| {
             let is_same = follows && attempt.url().host_str() == host.as_deref();
             if is_same && attempt.previous().len() < 5 { attempt.follow() } else { attempt.stop() }
         });
-        let client = secured(Client::builder(), &config)?
-            .default_headers(headers(&config)?)
+        let client = builder
+            .default_headers(headers)
             .timeout(config.timeout)
             .redirect(same_host)
             .pool_idle_timeout(CONNECTION_LIFE)
             .tcp_nodelay(true)
             .build()
             .map_err(ReceiverError::Client)?;
-        let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-        let host = format!("{}{port}", url.host_str().unwrap_or_default());
-        let labels = ClientLabels { host, tenant: config.tenant_id.clone().unwrap_or_default() };
-        Ok(Self { client, url, config: Arc::new(config), labels, prints: false })
+        let labels = ClientLabels { host: labelled, tenant: config.tenant_id.clone().unwrap_or_default() };
+        Ok(Self { client, url, tokens, config: Arc::new(config), labels, prints: false })
     }
 
     /// Sends one request. An error means that no answer came.
@@ -178,8 +183,17 @@ impl Receiver {
                 request = request.header(TENANT_HEADER, value);
             }
         }
-        let mut response = self.authorize(request).await.send().await?;
+        let request = match self.authorize(request).await {
+            Ok(request) => request,
+            Err(error) => return Ok(Answer { status: error.status(), retry_after: None, body: error.to_string() }),
+        };
+        let mut response = request.send().await?;
         let status = response.status().as_u16();
+        if status == 401
+            && let Some(tokens) = &self.tokens
+        {
+            tokens.forget().await;
+        }
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(answer::retry_after);
         let mut body = Vec::new();
         // Read to its end, so that the connection is used again.
@@ -198,7 +212,10 @@ impl Receiver {
         let mut url = self.url.clone();
         url.set_path("/ready");
         url.set_query(None);
-        let response = self.authorize(self.client.get(url)).await.send().await?;
+        let response = match self.authorize(self.client.get(url)).await {
+            Ok(request) => request.send().await?,
+            Err(error) => return Ok((error.status(), false)),
+        };
         Ok((response.status().as_u16(), response.headers().contains_key("x-tailwater-version")))
     }
 
@@ -207,31 +224,40 @@ impl Receiver {
         let mut url = self.url.clone();
         url.set_path(path);
         url.set_query(None);
-        let response = self.authorize(self.client.get(url)).await.send().await?;
+        let response = match self.authorize(self.client.get(url)).await {
+            Ok(request) => request.send().await?,
+            Err(error) => return Ok((error.status(), None)),
+        };
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
         Ok((response.status().as_u16(), date))
     }
 
-    async fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
+    /// Shows who we are. An error means that a token is needed and there is none.
+    async fn authorize(&self, request: RequestBuilder) -> Result<RequestBuilder, TokenError> {
         if let Some((user, password)) = &self.config.basic_auth {
             let of_file = match &self.config.password_file {
                 Some(path) => secret_of(path).await,
                 None => None,
             };
-            return request.basic_auth(user, Some(of_file.as_deref().unwrap_or(&password.0)));
+            return Ok(request.basic_auth(user, Some(of_file.as_deref().unwrap_or(&password.0))));
         }
+        let of_server = match &self.tokens {
+            Some(tokens) => Some(tokens.authorization().await?),
+            None => None,
+        };
         let token = match &self.config.bearer_token_file {
             Some(path) => secret_of(path).await,
             None => self.config.bearer_token.as_ref().map(|token| token.0.clone()),
         };
-        let bearer = token.and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
-        match bearer {
+        let scheme = self.config.token_scheme.as_deref().unwrap_or("Bearer");
+        let shown = of_server.or_else(|| token.map(|token| format!("{scheme} {token}")));
+        Ok(match shown.and_then(|shown| HeaderValue::try_from(shown).ok()) {
             Some(mut value) => {
                 value.set_sensitive(true);
                 request.header(AUTHORIZATION, value)
             }
             None => request,
-        }
+        })
     }
 }
 
@@ -255,32 +281,6 @@ fn printed(body: &[u8], tenant: Option<&str>) -> Answer {
         Err(error) => tracing::error!(error = %error, "a request cannot be shown"),
     }
     Answer { status: 204, retry_after: None, body: String::new() }
-}
-
-/// Adds certificates and proxy.
-fn secured(mut builder: reqwest::ClientBuilder, config: &ClientConfig) -> Result<reqwest::ClientBuilder, ReceiverError> {
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|error| ReceiverError::Tls { path: path.clone(), what: error.to_string() });
-    let wrong = |path: &PathBuf| {
-        let path = path.clone();
-        move |error: reqwest::Error| ReceiverError::Tls { path, what: error.to_string() }
-    };
-    if let Some(path) = &config.tls.ca_file {
-        for certificate in reqwest::Certificate::from_pem_bundle(&read(path)?).map_err(wrong(path))? {
-            builder = builder.add_root_certificate(certificate);
-        }
-    }
-    if let (Some(certificate), Some(key)) = (&config.tls.cert_file, &config.tls.key_file) {
-        let pem = [read(certificate)?, b"\n".to_vec(), read(key)?].concat();
-        builder = builder.identity(reqwest::Identity::from_pem(&pem).map_err(wrong(certificate))?);
-    }
-    if config.tls.skips_verification {
-        builder = builder.danger_accept_invalid_certs(true);
-    }
-    if let Some(url) = &config.proxy_url {
-        let proxy = reqwest::Proxy::all(url).map_err(|_| ReceiverError::Proxy { url: url.clone() })?;
-        builder = builder.proxy(proxy);
-    }
-    Ok(builder)
 }
 
 fn headers(config: &ClientConfig) -> Result<HeaderMap, ReceiverError> {

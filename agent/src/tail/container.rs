@@ -514,6 +514,7 @@ struct FrontRead {
 /// What is beyond a limit is counted as dropped.
 pub(super) fn count_denied(outlet: &mut Outlet, counts: &mut ReadCounts) {
     counts.excluded += std::mem::take(&mut outlet.excluded_lines);
+    counts.unsampled += std::mem::take(&mut outlet.unsampled_lines);
     if let Some(rate) = &mut outlet.rate {
         counts.rate_dropped += rate.take_denied();
     }

@@ -26,12 +26,14 @@ pub(crate) struct ReadCounts {
     pub(crate) joined: i64,
     /// Lines of pods that want none to be sent.
     pub(crate) excluded: u64,
+    /// Lines that are of no sample.
+    pub(crate) unsampled: u64,
 }
 
 impl ReadCounts {
     /// Records of which nothing is sent.
     pub(crate) fn dropped_records(&self) -> u64 {
-        self.unparsed_dropped + self.too_long_dropped + self.nul_records + self.rate_dropped + self.excluded
+        self.unparsed_dropped + self.too_long_dropped + self.nul_records + self.rate_dropped + self.excluded + self.unsampled
     }
 
     /// Adds all to `metrics` and starts anew.
@@ -51,6 +53,7 @@ impl ReadCounts {
         metrics.dropped_lines(DropReason::LineTooLong, counts.too_long_dropped, counts.dropped_bytes);
         metrics.dropped_lines(DropReason::RateLimited, counts.rate_dropped, 0);
         metrics.dropped_lines(DropReason::Excluded, counts.excluded, 0);
+        metrics.dropped_lines(DropReason::Unsampled, counts.unsampled, 0);
         metrics.discarded_nul_bytes(counts.nul_bytes);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::container::{ContainerTail, ReadContext};
 use super::cuts::decide_cut;
 use super::outlet::RenderedSet;
+use super::rate::ContainerRate;
 use crate::discover::listing::Source;
 use crate::enrich::InstanceQuestion;
 use crate::parse::cri::OutputStream;
@@ -31,6 +32,7 @@ impl ContainerTail {
         let limit = context.enricher.rate_limit(pod, context.rules.rate);
         if self.rate_limit != Some(limit) {
             (self.rate_limit, self.rate) = (Some(limit), None);
+            outlet.rate = ContainerRate::new(limit, context.now).filter(|_| limit.drops);
         }
         let question = InstanceQuestion { pod, container, number: *instance, waited: std::time::Duration::ZERO };
         let Some(set) = context.enricher.known(question) else { return };

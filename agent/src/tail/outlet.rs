@@ -7,7 +7,7 @@ use tailwater_proto::write::SharedMetadata;
 use super::rate::ContainerRate;
 use super::stages::StageOutlet;
 use crate::batch::builder::{BatchBuilder, StreamSlot};
-use crate::enrich::labels::canonical_text;
+use crate::enrich::labels::{self, canonical_text};
 use crate::parse::cri::OutputStream;
 use crate::positions::table::InstanceEntry;
 
@@ -20,17 +20,27 @@ pub(crate) struct RenderedSet {
     /// Only for a receiver that takes it.
     metadata: Option<Option<Arc<SharedMetadata>>>,
     sends_metadata: bool,
+    /// An annotation names them.
+    tenant: Option<Arc<str>>,
+    /// Which share of the lines is kept, if not all.
+    sample: Option<f64>,
 }
 
 impl RenderedSet {
     /// The set of this number; an instance without any has one without labels.
     pub(crate) fn new(entry: Arc<InstanceEntry>, number: usize, sends_metadata: bool) -> Self {
-        Self { entry, number, labels: [None, None], metadata: None, sends_metadata }
+        let wished = |name: &str| {
+            let pairs = &entry.label_sets.get(number)?.labels;
+            pairs.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_owned())
+        };
+        let (tenant, sample) = (wished(labels::TENANT).map(Arc::from), wished(labels::SAMPLE).and_then(|text| text.parse().ok()));
+        Self { entry, number, labels: [None, None], metadata: None, sends_metadata, tenant, sample }
     }
 
     fn labels(&mut self, stream: OutputStream) -> &Arc<[u8]> {
         self.labels[stream.index()].get_or_insert_with(|| {
             let mut labels = self.entry.label_sets.get(self.number).map(|set| set.labels.to_map()).unwrap_or_default();
+            labels.retain(|name, _| !name.starts_with("__"));
             labels.insert("stream".to_owned(), stream.name().to_owned());
             Arc::from(canonical_text(&labels).into_bytes())
         })
@@ -59,6 +69,8 @@ pub(crate) struct Outlet {
     pub(super) is_excluded: bool,
     /// Lines left out since they were asked for.
     pub(super) excluded_lines: u64,
+    /// Lines that are of no sample, since they were asked for.
+    pub(super) unsampled_lines: u64,
     /// The stamp of a first record that has none.
     pub(crate) first_stamp: i64,
     slots: [StreamSlot; 2],
@@ -76,6 +88,7 @@ impl Outlet {
             sets,
             is_excluded: false,
             excluded_lines: 0,
+            unsampled_lines: 0,
             first_stamp,
             slots: [StreamSlot::default(); 2],
             rate: None,
@@ -120,16 +133,24 @@ impl Outlet {
         if !batch.is_open(self.slots[index]) {
             let set = &mut self.sets[self.current];
             let metadata = set.metadata().cloned().unwrap_or_default();
-            self.slots[index] = batch.open(set.labels(stream), &metadata);
+            let tenant = set.tenant.clone();
+            self.slots[index] = batch.open_for(tenant, set.labels(stream), &metadata);
         }
         self.slots[index]
     }
 
     /// Whether a line is not to be sent; counted.
     #[inline]
-    fn leaves_out(&mut self, length: usize) -> bool {
+    fn leaves_out(&mut self, timestamp: i64, length: usize) -> bool {
         if self.is_excluded {
             self.excluded_lines += 1;
+            return true;
+        }
+        // By its stamp, which is given once in an instance and is the same in a replay.
+        if let Some(share) = self.sets[self.current].sample
+            && !is_sampled(timestamp, share)
+        {
+            self.unsampled_lines += 1;
             return true;
         }
         self.rate.as_mut().is_some_and(|rate| !rate.allows(length))
@@ -137,7 +158,7 @@ impl Outlet {
 
     #[inline]
     pub(crate) fn push(&mut self, batch: &mut BatchBuilder, stream: OutputStream, timestamp: i64, line: &[u8]) {
-        if self.leaves_out(line.len()) {
+        if self.leaves_out(timestamp, line.len()) {
             return;
         }
         let slot = self.slot(stream, batch);
@@ -146,12 +167,32 @@ impl Outlet {
 
     /// Appends an entry with a pair of its own, where the receiver takes it.
     pub(crate) fn push_with(&mut self, batch: &mut BatchBuilder, stream: OutputStream, timestamp: i64, line: &[u8], pair: (&str, &str)) {
-        if self.leaves_out(line.len()) {
+        if self.leaves_out(timestamp, line.len()) {
             return;
         }
         let slot = self.slot(stream, batch);
         let pairs = [pair];
         let takes_metadata = self.sets[self.current].metadata().is_some();
         batch.push_with_metadata(slot, timestamp, line, if takes_metadata { &pairs } else { &[] });
+    }
+}
+
+/// Whether a line of this stamp is among those kept.
+fn is_sampled(timestamp: i64, share: f64) -> bool {
+    let place = xxhash_rust::xxh3::xxh3_64(&timestamp.to_le_bytes()) >> 11;
+    (place as f64) < share * (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_the_share_that_is_asked_for_and_the_same_every_time() {
+        for (share, expected) in [(0.0, 0..1), (0.25, 2300..2700), (1.0, 10_000..10_001)] {
+            let kept = || (0..10_000).filter(|stamp| is_sampled(*stamp, share)).count();
+            assert!(expected.contains(&kept()), "{share}: {}", kept());
+            assert_eq!(kept(), kept());
+        }
     }
 }

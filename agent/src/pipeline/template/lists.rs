@@ -70,16 +70,16 @@ fn make<'v>(call: &mut Call<'_, 'v>) -> CallResult<'v> {
     Ok(list(values))
 }
 
-fn list(items: impl IntoIterator<Item = Value<'static>>) -> Value<'static> {
+pub(super) fn list(items: impl IntoIterator<Item = Value<'static>>) -> Value<'static> {
     Value::List(items.into_iter().collect())
 }
 
-fn owned(text: &str) -> Value<'static> {
+pub(super) fn owned(text: &str) -> Value<'static> {
     Value::text(text.to_owned())
 }
 
 /// A value that borrows nothing.
-fn kept(value: Value<'_>) -> Value<'static> {
+pub(super) fn kept(value: Value<'_>) -> Value<'static> {
     match value {
         Value::Text(text) => Value::text(text.into_owned()),
         Value::Bool(value) => Value::Bool(value),
@@ -93,7 +93,7 @@ fn kept(value: Value<'_>) -> Value<'static> {
 }
 
 /// The items of a list; of anything else, itself.
-fn items(value: Value<'_>) -> Rc<[Value<'static>]> {
+pub(super) fn items(value: Value<'_>) -> Rc<[Value<'static>]> {
     match kept(value) {
         Value::List(items) => items,
         Value::Nil => Rc::new([]),

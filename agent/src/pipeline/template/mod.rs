@@ -3,6 +3,8 @@
 //! All values are texts; a name that is absent prints as `<no value>`. A template that fails leaves the value as it was, an empty result removes it.
 
 mod lists;
+mod maps;
+mod more;
 mod texts;
 
 use std::borrow::Cow;
@@ -29,6 +31,8 @@ static PROMTAIL: Dialect = Dialect {
         functions::DATE,
         texts::FUNCTIONS,
         lists::FUNCTIONS,
+        maps::FUNCTIONS,
+        more::FUNCTIONS,
     ],
     is_data_text: false,
 };

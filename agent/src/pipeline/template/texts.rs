@@ -111,7 +111,7 @@ pub(super) fn is_empty(value: &Value<'_>) -> bool {
     }
 }
 
-fn integer(value: &Value<'_>) -> i64 {
+pub(super) fn integer(value: &Value<'_>) -> i64 {
     match value {
         Value::Integer(value, _) => *value,
         #[allow(clippy::cast_possible_truncation, reason = "a conversion cuts the fraction off")]
