@@ -45,6 +45,8 @@ async fn each_query_is_a_line_of_the_log() {
     let logged = Logged::default();
     let subscriber = tracing_subscriber::fmt().with_writer(logged.clone()).with_ansi(false).finish();
     let _while_this_lives = tracing::subscriber::set_default(subscriber);
+    // With one subscriber alone, whichever thread comes to a line first decides if anybody wants it: tests beside this one have none.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let surface = Surface::new("{}").await;
     let values = json!([[nanoseconds(-30), "a line"], [nanoseconds(-29), "another"]]);
     surface.push(json!([{"stream": {"app": "a"}, "values": values}])).await;
