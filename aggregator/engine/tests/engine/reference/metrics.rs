@@ -1,5 +1,6 @@
 //! Metric queries evaluated the plain way: at each step, over all entries.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tailwater_logql::ast::{
@@ -203,11 +204,16 @@ fn window_value(range: &RangeAggregation, samples: &[(i64, f64)]) -> f64 {
     }
 }
 
+/// What is no number is the least.
+fn ascending(left: f64, right: f64) -> Ordering {
+    left.partial_cmp(&right).unwrap_or_else(|| right.is_nan().cmp(&left.is_nan()))
+}
+
 fn quantile(share: f64, mut values: Vec<f64>) -> f64 {
     if share > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_by(f64::total_cmp);
+    values.sort_by(|left, right| ascending(*left, *right));
     let rank = share * (values.len() - 1) as f64;
     let (below, weight) = (rank.floor() as usize, rank.fract());
     values[below] * (1.0 - weight) + values[(below + 1).min(values.len() - 1)] * weight
@@ -239,10 +245,11 @@ fn aggregate(aggregation: &VectorAggregation, points: Vec<(Labels, f64)>) -> Vec
             VectorOp::Stdvar => variance,
             VectorOp::Stddev => variance.sqrt(),
             op => {
-                members.sort_by(|left, right| left.1.total_cmp(&right.1).then_with(|| in_order(&left.0).cmp(&in_order(&right.0))));
-                if !matches!(op, VectorOp::Bottomk | VectorOp::Sort) {
-                    members.sort_by(|left, right| right.1.total_cmp(&left.1));
-                }
+                members.sort_by(|left, right| in_order(&left.0).cmp(&in_order(&right.0)));
+                // What is no number is chosen last, from either end.
+                let is_ascending = matches!(op, VectorOp::Bottomk | VectorOp::Sort);
+                let rank = |value: f64| if is_ascending { -value } else { value };
+                members.sort_by(|left, right| ascending(rank(right.1), rank(left.1)));
                 out.extend(members.into_iter().take(limit));
                 continue;
             }

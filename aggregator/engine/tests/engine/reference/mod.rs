@@ -118,6 +118,8 @@ fn plain_logs(expr: &LogExpr, data: &Data, (start, end): (i64, i64)) -> Shown {
 type Flat = Vec<(Labels, i64, f64)>;
 
 fn sorted(mut points: Flat) -> Flat {
+    // One and the same, whatever its sign.
+    points.iter_mut().filter(|(.., value)| value.is_nan()).for_each(|(.., value)| *value = f64::NAN);
     points.sort_by(|left, right| (&left.0, left.1).cmp(&(&right.0, right.1)).then(left.2.total_cmp(&right.2)));
     points
 }
