@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::time::SystemTime;
 
 use notify::event::{AccessKind, AccessMode, EventKindMask};
 use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -21,12 +22,14 @@ pub(crate) struct Change {
     pub(crate) is_close: bool,
 }
 
+/// Device, inode and birth: a directory that was deleted and made again is another one, also where it was given the same inode.
+type Identity = (u64, u64, Option<SystemTime>);
+
 /// The watches of one process.
 #[derive(Debug)]
 pub(crate) struct DirectoryWatches {
     watcher: RecommendedWatcher,
-    /// With device and inode: a directory that was deleted and made again is another one.
-    watched: HashMap<PathBuf, (u64, u64)>,
+    watched: HashMap<PathBuf, Identity>,
     must_rescan: Arc<AtomicBool>,
 }
 
@@ -64,7 +67,7 @@ impl DirectoryWatches {
             None => {}
         }
         self.watcher.watch(directory, RecursiveMode::NonRecursive)?;
-        self.watched.insert(directory.to_owned(), identity.unwrap_or_default());
+        self.watched.insert(directory.to_owned(), identity.unwrap_or((0, 0, None)));
         Ok(true)
     }
 
@@ -86,10 +89,9 @@ impl DirectoryWatches {
     }
 }
 
-/// Device and inode of a directory.
-fn identity(directory: &Path) -> Option<(u64, u64)> {
+fn identity(directory: &Path) -> Option<Identity> {
     let metadata = directory.metadata().ok()?;
-    metadata.is_dir().then(|| (metadata.dev(), metadata.ino()))
+    metadata.is_dir().then(|| (metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
 #[cfg(test)]
@@ -112,6 +114,20 @@ mod tests {
         let close = Change { path: rotated, is_close: true };
         let seen = std::iter::from_fn(|| changes.recv_timeout(Duration::from_secs(10)).ok()).find(|change| change.is_close);
         assert_eq!(seen, Some(close));
+    }
+
+    #[test]
+    fn a_directory_made_again_is_watched_again_though_it_has_the_same_inode() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("pods");
+        let mut watches = DirectoryWatches::new(sync_channel(1000).0).unwrap();
+        for _ in 0..10 {
+            std::fs::create_dir(&directory).unwrap();
+            assert!(watches.watch(&directory).unwrap());
+            std::fs::remove_dir(&directory).unwrap();
+            // Births are told to a tick of the kernel's clock.
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     #[test]
