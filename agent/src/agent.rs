@@ -22,6 +22,7 @@ use crate::discover::scanner::Scanner;
 use crate::discover::scanning::Scanning;
 use crate::discover::target_scanner::TargetScanner;
 use crate::enrich::Enricher;
+use crate::enrich::kubelet;
 use crate::enrich::kubernetes::{self, Watching};
 use crate::enrich::pods::PodCache;
 use crate::events::EventSource;
@@ -42,6 +43,7 @@ use crate::reload::{Continuing, ReloadRequests};
 use crate::starting::{OpenedPositions, bind, docker_root, events_client, install_crypto, receiver, take_data_dir};
 use crate::tail::handover::Handover;
 use crate::tail::records::LineRules;
+use crate::tail::stream_limit::StreamLimit;
 use crate::tail::worker::{Command, Worker, WorkerHandle};
 
 /// Commands a worker has not taken yet.
@@ -72,9 +74,10 @@ pub(crate) async fn start_with(mut config: Config, continuing: Continuing, shutd
     let listener = config.listen.map(bind).transpose()?;
     let listen = listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let kubernetes = match (config.metadata_source, &config.kubeconfig) {
-        (MetadataSource::Auto, Some(path)) => Some(kubernetes::connect(Some(path.clone()), &continuing.metrics).await?),
-        (MetadataSource::Auto, None) if config.in_cluster => Some(kubernetes::connect(None, &continuing.metrics).await?),
-        _ => None,
+        (MetadataSource::None, _) => None,
+        (_, Some(path)) => Some(kubernetes::connect(Some(path.clone()), &continuing.metrics).await?),
+        (_, None) if config.in_cluster => Some(kubernetes::connect(None, &continuing.metrics).await?),
+        (_, None) => None,
     };
     let metrics = Arc::clone(&continuing.metrics);
     let events = events_client(&config, &metrics).await?;
@@ -110,6 +113,8 @@ pub(crate) struct Agent {
     gate: Arc<Gate>,
     is_first_scan_done: Arc<AtomicBool>,
     is_full_reread: bool,
+    /// Lines of pods stamped before it are not read.
+    not_before: Option<i64>,
     /// Open files of before a reload, and for after one.
     handover: Handover,
 }
@@ -138,6 +143,7 @@ impl Agent {
             gate: Arc::new(gate),
             is_first_scan_done: Arc::default(),
             is_full_reread: positions.is_full_reread,
+            not_before: positions.not_before,
         }
     }
 
@@ -161,10 +167,17 @@ impl Agent {
             let watching = Watching {
                 node_name: self.config.node_name.clone(),
                 annotations: self.config.annotations.clone(),
+                kept_annotations: self.config.label_choice.pod_annotations.clone(),
                 cache: Arc::clone(&cache),
                 metrics: Arc::clone(&self.metrics),
             };
-            tokio::spawn(kubernetes::watch(client, watching, background.clone()));
+            tokio::spawn(kubernetes::watch_namespaces(client.clone(), watching.clone(), background.clone()));
+            if self.config.metadata_source == MetadataSource::Kubelet {
+                let every = self.config.timing.kubelet_interval;
+                tokio::spawn(kubelet::poll(self.config.kubelet.clone(), watching, every, background.clone()));
+            } else {
+                tokio::spawn(kubernetes::watch_pods(client, watching, background.clone()));
+            }
             cache
         });
         let served = self.serve(listener, cache.clone(), background.clone());
@@ -181,6 +194,9 @@ impl Agent {
                 node_name: self.config.node_name.clone(),
                 external_labels: self.config.external_labels.clone(),
                 choice: self.config.label_choice.clone(),
+                limits: self.config.label_limits,
+                fields: self.config.metadata_fields.clone(),
+                pods_dir: self.config.pods_dir.clone(),
                 sends_metadata,
                 metrics: Arc::clone(&self.metrics),
             };
@@ -255,7 +271,7 @@ impl Agent {
         let count = reader_count(self.config.readers);
         let mut readers = Readers { stop: Arc::default(), threads: Vec::new(), lanes: Vec::new(), events: Default::default() };
         let mut handles = Vec::new();
-        let totals = Totals::default();
+        let totals = Totals { streams: StreamLimit::new(self.config.max_streams), ..Totals::default() };
         for index in 0..count {
             let (sender, commands) = sync_channel(COMMAND_QUEUE);
             let handle = WorkerHandle(sender);
@@ -378,12 +394,14 @@ impl Agent {
             rules: self.line_rules(),
             timing: config.timing.clone(),
             is_full_reread: self.is_full_reread,
+            not_before: self.not_before,
             stop: Arc::clone(stop),
             open_files: Arc::clone(&totals.open_files),
             max_open_files: (allowed_open_files(config.max_open_files) / reader_count(config.readers)).max(1),
             held_bytes: Arc::clone(&totals.held_bytes),
             max_held_bytes: config.deleted_hold_bytes,
             all_containers: Arc::clone(&totals.containers),
+            streams: totals.streams.clone(),
             pending_bytes: Arc::clone(&totals.pending_bytes),
             docker_root: docker_root(config),
             handover: self.handover.clone(),

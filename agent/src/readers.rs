@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::{AgentError, StartError};
+use crate::tail::stream_limit::StreamLimit;
 
 const MAX_READERS: usize = 4;
 
@@ -19,6 +20,8 @@ pub(crate) struct Totals {
     pub(crate) pending_bytes: Arc<AtomicUsize>,
     pub(crate) held_bytes: Arc<AtomicU64>,
     pub(crate) containers: Arc<AtomicUsize>,
+    /// Where they are limited.
+    pub(crate) streams: Option<Arc<StreamLimit>>,
 }
 
 /// Threads and lanes, and how to stop them.

@@ -19,6 +19,8 @@ pub struct Timing {
     pub partial_idle: Duration,
     /// How long a deleted file is held open at most.
     pub deleted_hold: Duration,
+    /// Between two lists of the kubelet's pods.
+    pub kubelet_interval: Duration,
     /// For how long the agent that sends Kubernetes' events is alone in that after it last said so.
     pub lease_duration: Duration,
     /// Whether directories are watched at all; scans alone are enough to be correct.
@@ -35,6 +37,7 @@ impl Default for Timing {
             rotate_grace: Duration::from_secs(5),
             partial_idle: Duration::from_secs(60),
             deleted_hold: Duration::from_secs(600),
+            kubelet_interval: Duration::from_secs(10),
             lease_duration: Duration::from_secs(15),
             watch_directories: true,
         }

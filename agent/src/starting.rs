@@ -11,6 +11,7 @@ use crate::config::{Config, RunMode};
 use crate::enrich::kubernetes;
 use crate::handle::StartError;
 use crate::metrics::Metrics;
+use crate::positions::first_start;
 use crate::positions::keeper::SharedPositions;
 use crate::positions::lock::{DataDirLock, LockError};
 use crate::positions::rewind;
@@ -94,6 +95,8 @@ pub(crate) struct OpenedPositions {
     pub(crate) table: SharedPositions,
     pub(crate) is_new: bool,
     pub(crate) is_full_reread: bool,
+    /// Lines stamped before it are not read, nanoseconds since the epoch; `None`: all are.
+    pub(crate) not_before: Option<i64>,
 }
 
 impl OpenedPositions {
@@ -110,6 +113,8 @@ impl OpenedPositions {
         }
         let is_new = loaded.files.is_empty();
         let is_full_reread = source == LoadedFrom::Damaged || (source == LoadedFrom::Nothing && was_used);
-        Self { store, table: SharedPositions::new(PositionsTable::load(loaded)), is_new, is_full_reread }
+        let is_first = source == LoadedFrom::Nothing && !was_used;
+        let not_before = first_start::not_before(directory, config.initial_lookback, is_first, config.run_mode == RunMode::Ship);
+        Self { store, table: SharedPositions::new(PositionsTable::load(loaded)), is_new, is_full_reread, not_before }
     }
 }

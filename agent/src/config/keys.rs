@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::client_keys::CLIENT_KEYS;
-use super::{AllowedAnnotations, Config, LogFormat, LongLine, MetadataMode, MetadataSource, Unparsed};
+use super::metadata_keys::METADATA_KEYS;
+use super::{AllowedAnnotations, Config, InitialLookback, LogFormat, LongLine, Unparsed};
 
 /// Shown instead of a secret.
 pub(super) const MASKED: &str = "<secret>";
@@ -105,44 +106,6 @@ const KEYS: &[Key] = &[
         get: |config| Some(config.node_name.clone()),
     },
     Key {
-        path: "metadata",
-        about: "Structured metadata: auto, standard or none",
-        set: |config, text| {
-            config.metadata = match one_of(text, &["auto", "standard", "none"])? {
-                0 => MetadataMode::Auto,
-                1 => MetadataMode::Standard,
-                _ => MetadataMode::None,
-            };
-            Ok(())
-        },
-        get: |config| {
-            Some(match config.metadata {
-                MetadataMode::Auto => "auto".to_owned(),
-                MetadataMode::Standard => "standard".to_owned(),
-                MetadataMode::None => "none".to_owned(),
-            })
-        },
-    },
-    Key {
-        path: "metadata_source",
-        about: "Where pod labels come from: auto (the Kubernetes API when in a cluster) or none",
-        set: |config, text| {
-            if text == "kubelet" {
-                return Err("`auto` or `none`; `kubelet` is not supported yet".to_owned());
-            }
-            let is_auto = one_of(text, &["auto", "none"])? == 0;
-            config.metadata_source = if is_auto { MetadataSource::Auto } else { MetadataSource::None };
-            Ok(())
-        },
-        get: |config| Some(if config.metadata_source == MetadataSource::Auto { "auto" } else { "none" }.to_owned()),
-    },
-    Key {
-        path: "metadata_wait",
-        about: "How long lines of an unknown pod wait for its metadata",
-        set: |config, text| duration(text).map(|value| config.metadata_wait = value),
-        get: |config| Some(shown(config.metadata_wait)),
-    },
-    Key {
         path: "kubeconfig",
         about: "Outside a cluster: kubeconfig file of its API",
         set: |config, text| path(text).map(|value| config.kubeconfig = Some(value)),
@@ -196,6 +159,24 @@ const KEYS: &[Key] = &[
         get: |config| Some(config.max_record_bytes.to_string()),
     },
     Key {
+        path: "limits.max_streams",
+        about: "Streams of this process; lines of further ones are dropped and counted. 0 is without limit",
+        set: |config, text| whole(text).map(|streams| config.max_streams = streams),
+        get: |config| Some(config.max_streams.to_string()),
+    },
+    Key {
+        path: "limits.max_label_names_per_series",
+        about: "Labels of a stream; those beyond are sent as structured metadata. 0 is without limit",
+        set: |config, text| whole(text).map(|names| config.label_limits.names = names),
+        get: |config| Some(config.label_limits.names.to_string()),
+    },
+    Key {
+        path: "limits.max_label_value_length",
+        about: "Bytes of a label's value; longer ones are sent as structured metadata. 0 is without limit",
+        set: |config, text| whole(text).map(|bytes| config.label_limits.value_bytes = bytes),
+        get: |config| Some(config.label_limits.value_bytes.to_string()),
+    },
+    Key {
         path: "limits.rate_bytes",
         about: "Bytes a container may write a second; 0 is without limit",
         set: |config, text| size(text).map(|value| config.rate.bytes = value as u64),
@@ -235,6 +216,25 @@ const KEYS: &[Key] = &[
         get: |config| Some(config.deleted_hold_bytes.to_string()),
     },
     Key {
+        path: "initial_lookback",
+        about: "What the first start on a data directory reads of what is there: all, lines of the last while (like 1h), or end (none)",
+        set: |config, text| {
+            config.initial_lookback = match text {
+                "all" => InitialLookback::All,
+                "end" => InitialLookback::End,
+                text => InitialLookback::For(duration(text).map_err(|_| "`all`, `end` or a duration like `1h`".to_owned())?),
+            };
+            Ok(())
+        },
+        get: |config| {
+            Some(match config.initial_lookback {
+                InitialLookback::All => "all".to_owned(),
+                InitialLookback::End => "end".to_owned(),
+                InitialLookback::For(duration) => shown(duration),
+            })
+        },
+    },
+    Key {
         path: "include",
         about: "Containers to read, a list of `namespace`, `namespace/pod` or `namespace/pod/container` with * and ?; empty: all",
         set: |config, text| config.selection.set_include(text),
@@ -245,33 +245,6 @@ const KEYS: &[Key] = &[
         about: "Containers to leave out, as `include`; their files are not opened",
         set: |config, text| config.selection.set_exclude(text),
         get: |config| Some(config.selection.exclude()),
-    },
-    Key {
-        path: "labels.keep",
-        about: "Labels that streams have besides namespace, pod and container, a list; empty: all",
-        set: |config, text| config.label_choice.set_keep(text),
-        get: |config| Some(config.label_choice.keep()),
-    },
-    Key {
-        path: "labels.drop",
-        about: "Labels that streams do not have, a list",
-        set: |config, text| config.label_choice.set_drop(text),
-        get: |config| Some(config.label_choice.dropped()),
-    },
-    Key {
-        path: "labels.pod",
-        about: "Where the pod's name goes: label, or metadata where the receiver takes it",
-        set: |config, text| {
-            config.label_choice.moves_pod = one_of(text, &["label", "metadata"])? == 1;
-            Ok(())
-        },
-        get: |config| Some(if config.label_choice.moves_pod { "metadata" } else { "label" }.to_owned()),
-    },
-    Key {
-        path: "labels.pod_labels",
-        about: "Labels of pods to send as structured metadata `k8s_label_NAME`, a list",
-        set: |config, text| config.label_choice.set_pod_labels(text),
-        get: |config| Some(config.label_choice.pod_labels()),
     },
     Key {
         path: "annotations.allow",
@@ -295,11 +268,12 @@ const KEYS: &[Key] = &[
 
 /// All scalar keys.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(CLIENT_KEYS)
+    KEYS.iter().chain(METADATA_KEYS).chain(CLIENT_KEYS)
 }
 
 /// Keys that take a list of texts, also written as one text with commas.
-pub const LIST_KEYS: [&str; 6] = ["annotations.allow", "include", "exclude", "labels.keep", "labels.drop", "labels.pod_labels"];
+pub const LIST_KEYS: [&str; 8] =
+    ["annotations.allow", "include", "exclude", "metadata", "labels.keep", "labels.drop", "labels.pod_labels", "labels.pod_annotations"];
 
 /// All keys with mappings.
 pub const MAP_KEYS: &[MapKey] = &[
@@ -374,6 +348,10 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     usize::try_from(bytes).map_err(|_| "a smaller size".to_owned())
 }
 
+pub(super) fn whole(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "a whole number".to_owned())
+}
+
 pub(super) fn at_least_1k(bytes: usize) -> Result<usize, String> {
     if bytes >= 1024 { Ok(bytes) } else { Err("at least `1KiB`".to_owned()) }
 }
@@ -381,4 +359,23 @@ pub(super) fn at_least_1k(bytes: usize) -> Result<usize, String> {
 pub(super) fn one_of(text: &str, values: &[&str]) -> Result<usize, String> {
     let quoted = || values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
     values.iter().position(|value| *value == text).ok_or_else(|| format!("one of {}", quoted()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_in_the_guide() {
+        let guide = include_str!("../../../docs/agent-configuration.md");
+        let config = Config::default();
+        let row = |key: &Key| {
+            let default = (key.get)(&config).filter(|value| !value.is_empty()).map_or(String::new(), |value| format!("`{value}`"));
+            format!("| `{}` | {default} | {} |", key.path, key.about)
+        };
+        let missing: Vec<String> = all().map(row).filter(|row| !guide.lines().any(|line| line == row)).collect();
+        assert!(missing.is_empty(), "rows that the guide does not have:\n{}", missing.join("\n"));
+        let is_map = |key: &MapKey| guide.contains(&format!("| `{}` |", key.path));
+        assert!(MAP_KEYS.iter().all(is_map));
+    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::keys::{LIST_KEYS, MAP_KEYS, all};
-use super::{Config, PromtailConfig};
+use super::{Config, KubeletAccess, MetadataSource, PromtailConfig};
 use crate::promtail::yaml::{self, Node};
 
 /// Why there is no configuration. Each problem is one line.
@@ -66,6 +66,8 @@ fn set_from_surroundings(config: &mut Config, variables: &BTreeMap<String, Strin
     let is_set = |name: &str| variables.get(name).filter(|value| !value.is_empty());
     let host = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     config.node_name = is_set("NODE_NAME").cloned().or_else(host).unwrap_or_default();
+    let node = is_set("NODE_IP").cloned().unwrap_or_else(|| config.node_name.clone());
+    config.kubelet = KubeletAccess::of_node(&node);
     config.in_cluster = is_set("KUBERNETES_SERVICE_HOST").is_some();
 }
 
@@ -75,6 +77,10 @@ fn check(config: &Config, problems: &mut Vec<String>) {
     }
     if config.events && !config.in_cluster && config.kubeconfig.is_none() {
         problems.push("`events.enabled` needs the Kubernetes API: run in a cluster, or set `kubeconfig`".to_owned());
+    }
+    if config.metadata_source == MetadataSource::Kubelet && !config.in_cluster && config.kubeconfig.is_none() {
+        problems
+            .push("`metadata_source: kubelet` needs the Kubernetes API for namespaces: run in a cluster, or set `kubeconfig`".to_owned());
     }
     if config.client.basic_auth.is_some() && (config.client.bearer_token.is_some() || config.client.bearer_token_file.is_some()) {
         problems.push("`clients[0]`: give either `basic_auth` or a bearer token, not both".to_owned());
@@ -254,7 +260,7 @@ mod tests {
                 "`agent.yaml`: line 5: `format`: expected `auto` or `cri`; `docker` is not supported yet, found `docker`",
                 "`agent.yaml`: line 6: `listen`: expected a single value",
                 "`agent.yaml`: line 9: unknown key `clients[0].ttl`; did you mean `clients[0].timeout`?",
-                "variable `TAILWATER_METADATA`: expected one of `auto`, `standard`, `none`, found `some`",
+                "variable `TAILWATER_METADATA`: expected one of `auto`, `standard`, `none`, and of `image`, `image_digest`, `node_ip`, `pod_ip`, `owner_kind`, `owner_name`, `qos`, `filename`, found `some`",
                 "flag `--metadata-wait`: expected a duration like `500ms` or `10s`, found `soon`",
             ]
         );

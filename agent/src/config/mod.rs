@@ -6,6 +6,7 @@
 mod client_keys;
 pub mod keys;
 pub mod load;
+mod metadata_keys;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,8 +16,12 @@ use std::time::Duration;
 
 pub use crate::discover::selection::Selection;
 pub use crate::enrich::choice::LabelChoice;
+pub use crate::enrich::fields::MetadataField;
+pub use crate::enrich::kubelet::KubeletAccess;
+pub use crate::enrich::limits::LabelLimits;
 pub use crate::enrich::wishes::AllowedAnnotations;
 pub use crate::own_log::LogFormat;
+pub use crate::positions::first_start::InitialLookback;
 pub use crate::promtail::PromtailConfig;
 pub use crate::push::backoff::BackoffBounds;
 pub use crate::push::oauth2::OAuth2;
@@ -52,6 +57,8 @@ pub enum RunMode {
 pub enum MetadataSource {
     /// The Kubernetes API, when in a cluster or with a kubeconfig.
     Auto,
+    /// Pods by the node's own kubelet, namespaces by the API.
+    Kubelet,
     /// The path alone.
     None,
 }
@@ -73,7 +80,10 @@ pub struct Config {
     /// Value of the label `node_name`, and which pods are watched.
     pub node_name: String,
     pub metadata: MetadataMode,
+    /// Metadata beyond the standard set, where any is sent.
+    pub metadata_fields: Vec<MetadataField>,
     pub metadata_source: MetadataSource,
+    pub kubelet: KubeletAccess,
     /// How long lines of an unknown pod wait for its metadata.
     pub metadata_wait: Duration,
     /// Which containers are read.
@@ -86,6 +96,11 @@ pub struct Config {
     pub external_labels: BTreeMap<String, String>,
     /// Which of the others streams have.
     pub label_choice: LabelChoice,
+    pub label_limits: LabelLimits,
+    /// Streams of this process; 0: without limit.
+    pub max_streams: usize,
+    /// What the first start on a data directory reads.
+    pub initial_lookback: InitialLookback,
     /// Bytes of a line, its pieces joined.
     pub max_line_size: usize,
     pub long_line: LongLine,
@@ -126,13 +141,18 @@ impl Default for Config {
             log_format: LogFormat::default(),
             node_name: String::new(),
             metadata: MetadataMode::Auto,
+            metadata_fields: Vec::new(),
             metadata_source: MetadataSource::Auto,
+            kubelet: KubeletAccess::of_node("localhost"),
             metadata_wait: Duration::from_secs(5),
             selection: Selection::default(),
             annotations: AllowedAnnotations::All,
             kubeconfig: None,
             external_labels: BTreeMap::new(),
             label_choice: LabelChoice::default(),
+            label_limits: LabelLimits::default(),
+            max_streams: 0,
+            initial_lookback: InitialLookback::All,
             max_line_size: 256 << 10,
             long_line: LongLine::Truncate,
             max_record_bytes: 16 << 20,

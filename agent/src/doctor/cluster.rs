@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     let asks = match &config.promtail {
         Some(promtail) => promtail.jobs.iter().any(|job| !job.pods.is_empty()),
-        None => config.metadata_source == MetadataSource::Auto && (config.in_cluster || config.kubeconfig.is_some()),
+        None => config.metadata_source != MetadataSource::None && (config.in_cluster || config.kubeconfig.is_some()),
     };
     if !asks {
         return vec![Finding::fine(CHECK, "not asked; labels come from paths and from the configuration")];

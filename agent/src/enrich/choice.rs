@@ -7,6 +7,7 @@ use super::pods::PodFacts;
 /// What every stream has: receivers and dashboards rely on it.
 const ALWAYS: [&str; 3] = ["namespace", "container", "pod"];
 const POD: &str = "pod";
+pub(super) const FILENAME: &str = "filename";
 
 /// By default everything as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,6 +19,8 @@ pub struct LabelChoice {
     pub(crate) moves_pod: bool,
     /// Of pods, added to the metadata.
     pod_labels: Vec<String>,
+    /// The same of their annotations.
+    pub(crate) pod_annotations: Vec<String>,
 }
 
 impl LabelChoice {
@@ -38,6 +41,16 @@ impl LabelChoice {
     pub(crate) fn set_pod_labels(&mut self, text: &str) -> Result<(), String> {
         self.pod_labels = names(text);
         Ok(())
+    }
+
+    pub(crate) fn set_pod_annotations(&mut self, text: &str) -> Result<(), String> {
+        self.pod_annotations = names(text);
+        Ok(())
+    }
+
+    /// Whether streams are to have the path of their live file: only if it is named.
+    pub(super) fn keeps_filename(&self) -> bool {
+        self.keep.iter().any(|name| name == FILENAME)
     }
 
     pub(crate) fn keep(&self) -> String {
@@ -74,6 +87,11 @@ impl LabelChoice {
                 metadata.insert(format!("k8s_label_{}", as_label_name(name)), value.clone());
             }
         }
+        for name in &self.pod_annotations {
+            if let Some(value) = facts.and_then(|facts| facts.annotations.get(name)) {
+                metadata.insert(format!("k8s_annotation_{}", as_label_name(name)), value.clone());
+            }
+        }
     }
 }
 
@@ -95,7 +113,8 @@ mod tests {
     }
 
     fn apply(choice: &LabelChoice, takes_metadata: bool) -> (String, String) {
-        let facts = PodFacts { labels: map(&["app.kubernetes.io/team", "tier"]), ..PodFacts::default() };
+        let facts =
+            PodFacts { labels: map(&["app.kubernetes.io/team", "tier"]), annotations: map(&["example.com/owner"]), ..PodFacts::default() };
         let (mut labels, mut metadata) = (map(&["namespace", "pod", "container", "app", "job", "cluster"]), map(&["pod_uid"]));
         choice.apply(&mut labels, takes_metadata.then_some(&mut metadata), &map(&["cluster"]), Some(&facts));
         let names = |map: BTreeMap<String, String>| map.into_keys().collect::<Vec<_>>().join(" ");
@@ -116,5 +135,7 @@ mod tests {
         let moved = ("cluster container namespace".to_owned(), "k8s_label_app_kubernetes_io_team pod pod_uid".to_owned());
         assert_eq!(apply(&choice, true), moved);
         assert_eq!(apply(&choice, false).0, "cluster container namespace pod");
+        choice.set_pod_annotations("example.com/owner, none").unwrap();
+        assert!(apply(&choice, true).1.starts_with("k8s_annotation_example_com_owner "));
     }
 }

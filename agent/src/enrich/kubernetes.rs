@@ -1,4 +1,4 @@
-//! The two watches: pods of this node, and uid of namespaces (metadata only).
+//! The two watches: pods of this node, and uid of namespaces (metadata only). [`super::kubelet`] may stand in for the first.
 //!
 //! Watch errors back off with jitter inside `kube` and are counted; what was known stays in use. The cache is the only thing written here.
 
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api_access::ApiAccess;
 use super::counted_requests::CountedRequests;
+use super::labels::without_template_hash;
 use super::pods::{ContainerIdentity, NamespaceRecord, PodCache, PodRecord};
 use super::wishes::{AllowedAnnotations, Wishes};
 use crate::metrics::Metrics;
@@ -57,17 +58,28 @@ pub(crate) struct Watching {
     pub(crate) node_name: String,
     /// Of pods and namespaces: which are honoured.
     pub(crate) annotations: AllowedAnnotations,
+    /// Names of pods' annotations that become metadata.
+    pub(crate) kept_annotations: Vec<String>,
     pub(crate) cache: Arc<RwLock<PodCache>>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// Keeps the cache up to date until `stop`.
-pub(crate) async fn watch(client: Client, watching: Watching, stop: CancellationToken) {
-    let Watching { node_name, annotations, cache, metrics } = watching;
-    let pods = watcher::watcher(Api::<Pod>::all(client.clone()), watcher::Config::default().fields(&format!("spec.nodeName={node_name}")));
-    let namespaces = watcher::watcher(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default());
+/// Keeps what is known of this node's pods up to date until `stop`.
+pub(crate) async fn watch_pods(client: Client, watching: Watching, stop: CancellationToken) {
+    let of_this_node = watcher::Config::default().fields(&format!("spec.nodeName={}", watching.node_name));
+    let pods = watcher::watcher(Api::<Pod>::all(client), of_this_node);
     let mut listed = Vec::new();
-    let pods = consume(pods.default_backoff(), &metrics, |event| apply_pod(event, &cache, &mut listed, &metrics, &annotations));
+    let pods = consume(pods.default_backoff(), &watching.metrics, |event| apply_pod(event, &watching, &mut listed));
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = pods => {}
+    }
+}
+
+/// Keeps what is known of namespaces up to date until `stop`.
+pub(crate) async fn watch_namespaces(client: Client, watching: Watching, stop: CancellationToken) {
+    let Watching { annotations, cache, metrics, .. } = watching;
+    let namespaces = watcher::watcher(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default());
     let namespaces = consume(namespaces.default_backoff(), &metrics, |event| match event {
         Event::Apply(namespace) | Event::InitApply(namespace) => {
             let wishes = Wishes::of(namespace.annotations(), namespace.labels(), &annotations);
@@ -81,7 +93,7 @@ pub(crate) async fn watch(client: Client, watching: Watching, stop: Cancellation
     });
     tokio::select! {
         () = stop.cancelled() => {}
-        _ = futures::future::join(pods, namespaces) => {}
+        () = namespaces => {}
     }
 }
 
@@ -90,8 +102,7 @@ async fn consume<K>(events: impl Stream<Item = Result<Event<K>, watcher::Error>>
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-                metrics.kube_last_event.set(i64::try_from(now).unwrap_or(i64::MAX));
+                note_event(metrics);
                 apply(event);
             }
             Err(error) => {
@@ -102,27 +113,38 @@ async fn consume<K>(events: impl Stream<Item = Result<Event<K>, watcher::Error>>
     }
 }
 
-fn apply_pod(event: Event<Pod>, cache: &RwLock<PodCache>, listed: &mut Vec<PodRecord>, metrics: &Metrics, allowed: &AllowedAnnotations) {
-    let take = |record: PodRecord| {
-        let invalid = record.wishes.invalid;
-        if cache.write().apply(record) {
-            metrics.annotations_invalid.inc_by(invalid);
-        }
-    };
+/// Something was told just now.
+pub(super) fn note_event(metrics: &Metrics) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    metrics.kube_last_event.set(i64::try_from(now).unwrap_or(i64::MAX));
+}
+
+/// Takes over what is told of a pod.
+pub(super) fn take_pod(record: PodRecord, cache: &RwLock<PodCache>, metrics: &Metrics) {
+    let invalid = record.wishes.invalid;
+    if cache.write().apply(record) {
+        metrics.annotations_invalid.inc_by(invalid);
+    }
+}
+
+fn apply_pod(event: Event<Pod>, watching: &Watching, listed: &mut Vec<PodRecord>) {
+    let Watching { cache, metrics, .. } = watching;
+    let reduced = |pod: &Pod| pod_record(pod, &watching.annotations, &watching.kept_annotations);
     match event {
-        Event::Apply(pod) => take(pod_record(&pod, allowed)),
-        Event::Delete(pod) => cache.write().delete(&pod_record(&pod, allowed), Instant::now()),
+        Event::Apply(pod) => take_pod(reduced(&pod), cache, metrics),
+        Event::Delete(pod) => cache.write().delete(&reduced(&pod), Instant::now()),
         Event::Init => listed.clear(),
         Event::InitApply(pod) => {
-            let record = pod_record(&pod, allowed);
+            let record = reduced(&pod);
             listed.push(record.clone());
-            take(record);
+            take_pod(record, cache, metrics);
         }
         Event::InitDone => cache.write().keep_only(&std::mem::take(listed), Instant::now()),
     }
 }
 
-fn pod_record(pod: &Pod, allowed: &AllowedAnnotations) -> PodRecord {
+/// What is kept of a pod: `kept` names annotations.
+pub(super) fn pod_record(pod: &Pod, allowed: &AllowedAnnotations, kept: &[String]) -> PodRecord {
     let annotations = pod.annotations();
     let is_mirror = annotations.contains_key(CONFIG_MIRROR);
     let controller = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
@@ -138,15 +160,33 @@ fn pod_record(pod: &Pod, allowed: &AllowedAnnotations) -> PodRecord {
         labels: pod.labels().clone(),
         // A static pod is owned by its node, which says nothing about the application.
         controller: controller.filter(|owner| owner.kind != "Node").map(|owner| owner.name.clone()),
+        owner: controller.map(|owner| owner_of(&owner.kind, &owner.name)),
+        annotations: kept.iter().filter_map(|name| Some((name.clone(), annotations.get(name)?.clone()))).collect(),
+        node_ip: status.and_then(|status| status.host_ip.clone()),
+        pod_ip: status.and_then(|status| status.pod_ip.clone()),
+        qos: status.and_then(|status| status.qos_class.clone()),
         containers: statuses.flat_map(identities).collect(),
         wishes: Wishes::of(annotations, pod.labels(), allowed),
     }
 }
 
+/// Kind and name of what owns a pod: a Deployment, of which the ReplicaSet has the name and a hash.
+fn owner_of(kind: &str, name: &str) -> (String, String) {
+    let stem = without_template_hash(name);
+    if kind == "ReplicaSet" && stem != name { ("Deployment".to_owned(), stem.to_owned()) } else { (kind.to_owned(), name.to_owned()) }
+}
+
 /// The running instance, and the one before it.
 fn identities(status: &ContainerStatus) -> Vec<ContainerIdentity> {
     let Ok(number) = u32::try_from(status.restart_count) else { return Vec::new() };
-    let identity = |number: u32, id: &String| ContainerIdentity { container: status.name.clone(), number, id: id.clone() };
+    let digest = status.image_id.rsplit('@').next().filter(|digest| digest.starts_with("sha256:"));
+    let identity = |number: u32, id: &String| ContainerIdentity {
+        container: status.name.clone(),
+        number,
+        id: id.clone(),
+        image: status.image.clone(),
+        image_digest: digest.unwrap_or_default().to_owned(),
+    };
     let terminated = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
     let before = terminated.and_then(|terminated| terminated.container_id.as_ref()).zip(number.checked_sub(1));
     let running = status.container_id.as_ref().filter(|id| !id.is_empty()).map(|id| identity(number, id));
@@ -158,21 +198,27 @@ mod tests {
     use super::*;
 
     fn pod(json: serde_json::Value) -> PodRecord {
-        pod_record(&serde_json::from_value(json).expect("a pod"), &AllowedAnnotations::All)
+        let kept = ["team".to_owned()];
+        pod_record(&serde_json::from_value(json).expect("a pod"), &AllowedAnnotations::All, &kept)
     }
 
     #[test]
     fn what_is_kept_of_a_pod() {
         let record = pod(serde_json::json!({
-            "metadata": {"namespace": "n", "name": "p", "uid": "u", "labels": {"app": "web"},
+            "metadata": {"namespace": "n", "name": "p", "uid": "u", "labels": {"app": "web"}, "annotations": {"team": "blue", "other": "x"},
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-6d4cf56db8", "uid": "x", "controller": true}]},
-            "status": {"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 2, "containerID": "containerd://b",
+            "status": {"hostIP": "10.0.0.1", "podIP": "10.1.0.1", "qosClass": "Burstable", "containerStatuses": [{"name": "c", "image": "i:1", "imageID": "docker.io/i@sha256:abc", "ready": true, "restartCount": 2, "containerID": "containerd://b",
                 "lastState": {"terminated": {"exitCode": 1, "containerID": "containerd://a"}}}]}
         }));
         assert_eq!(record.controller.as_deref(), Some("web-6d4cf56db8"));
         let ids: Vec<_> = record.containers.iter().map(|identity| (identity.number, identity.id.as_str())).collect();
         assert_eq!(ids, [(2, "containerd://b"), (1, "containerd://a")]);
         assert_eq!(record.config_hash, None);
+        assert_eq!(record.owner, Some(("Deployment".to_owned(), "web".to_owned())));
+        assert_eq!(record.annotations, std::collections::BTreeMap::from([("team".to_owned(), "blue".to_owned())]));
+        let of_first = &record.containers[0];
+        assert_eq!((of_first.image.as_str(), of_first.image_digest.as_str()), ("i:1", "sha256:abc"));
+        assert_eq!([record.node_ip, record.pod_ip, record.qos].map(Option::unwrap_or_default), ["10.0.0.1", "10.1.0.1", "Burstable"]);
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub(crate) fn quote(value: &str, out: &mut String) {
 }
 
 /// A controller's name without the hash a Deployment gives its ReplicaSets.
-fn without_template_hash(name: &str) -> &str {
+pub(super) fn without_template_hash(name: &str) -> &str {
     match name.rsplit_once('-') {
         Some((stem, hash)) if !stem.is_empty() && is_template_hash(hash) => stem,
         _ => name,
@@ -141,6 +141,7 @@ mod tests {
             controller: controller.map(str::to_owned),
             namespace_uid: Some("ns-uid".to_owned()),
             container_id: Some("containerd://abc".to_owned()),
+            ..PodFacts::default()
         }
     }
 

@@ -7,12 +7,16 @@
 pub(crate) mod api_access;
 pub(crate) mod choice;
 mod counted_requests;
+pub(crate) mod fields;
+pub(crate) mod kubelet;
 pub(crate) mod kubernetes;
 pub(crate) mod labels;
+pub(crate) mod limits;
 pub(crate) mod pods;
 pub(crate) mod wishes;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +27,9 @@ use crate::metrics::Metrics;
 use crate::positions::pairs::PackedPairs;
 use crate::positions::table::LabelSet;
 use crate::tail::rate::RateLimit;
-use choice::LabelChoice;
+use choice::{FILENAME, LabelChoice};
+use fields::MetadataField;
+use limits::LabelLimits;
 use pods::{PodCache, PodFacts};
 
 /// Decides label sets.
@@ -35,6 +41,11 @@ pub(crate) struct Enricher {
     pub(crate) node_name: String,
     pub(crate) external_labels: BTreeMap<String, String>,
     pub(crate) choice: LabelChoice,
+    pub(crate) limits: LabelLimits,
+    /// Metadata beyond the standard set.
+    pub(crate) fields: Vec<MetadataField>,
+    /// For what tells paths.
+    pub(crate) pods_dir: PathBuf,
     /// Whether the receiver takes structured metadata.
     pub(crate) sends_metadata: bool,
     pub(crate) metrics: Arc<Metrics>,
@@ -98,7 +109,16 @@ impl Enricher {
     fn label_set(&self, question: InstanceQuestion<'_>, facts: Option<&PodFacts>) -> LabelSet {
         let mut labels = labels::stream_labels(question.pod, question.container, &self.node_name, &self.external_labels, facts);
         let mut metadata = self.sends_metadata.then(|| labels::metadata(question.pod, question.number, facts));
+        if self.choice.keeps_filename() {
+            labels.insert(FILENAME.to_owned(), fields::live_file(question, &self.pods_dir));
+        }
+        if let Some(metadata) = &mut metadata {
+            let values =
+                self.fields.iter().filter_map(|field| Some((field.name().to_owned(), field.value(question, &self.pods_dir, facts)?)));
+            metadata.extend(values);
+        }
         self.choice.apply(&mut labels, metadata.as_mut(), &self.external_labels, facts);
+        self.metrics.labels_limited.inc_by(self.limits.apply(&mut labels, metadata.as_mut()));
         if let Some(cache) = &self.cache {
             let cache = cache.read();
             let wished = [labels::TENANT, labels::SAMPLE].into_iter().zip(cache.tenant_and_sample(question.pod));

@@ -19,6 +19,15 @@ pub(crate) struct PodFacts {
     pub(crate) controller: Option<String>,
     pub(crate) namespace_uid: Option<String>,
     pub(crate) container_id: Option<String>,
+    /// Those that become metadata.
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Kind and name of what owns the pod.
+    pub(crate) owner: Option<(String, String)>,
+    pub(crate) node_ip: Option<String>,
+    pub(crate) pod_ip: Option<String>,
+    pub(crate) qos: Option<String>,
+    pub(crate) image: Option<String>,
+    pub(crate) image_digest: Option<String>,
 }
 
 impl PodFacts {
@@ -34,6 +43,9 @@ pub(crate) struct ContainerIdentity {
     pub(crate) container: String,
     pub(crate) number: u32,
     pub(crate) id: String,
+    pub(crate) image: String,
+    /// Empty if it is not known.
+    pub(crate) image_digest: String,
 }
 
 /// A pod as the API shows it.
@@ -47,6 +59,13 @@ pub(crate) struct PodRecord {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) controller: Option<String>,
     pub(crate) containers: Vec<ContainerIdentity>,
+    /// Those that become metadata.
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Kind and name of what owns it.
+    pub(crate) owner: Option<(String, String)>,
+    pub(crate) node_ip: Option<String>,
+    pub(crate) pod_ip: Option<String>,
+    pub(crate) qos: Option<String>,
     pub(crate) wishes: Wishes,
 }
 
@@ -159,6 +178,13 @@ impl PodCache {
             controller: record.controller.clone(),
             namespace_uid: self.namespaces.get(&pod.namespace).map(|namespace| namespace.uid.clone()),
             container_id: identity.map(|identity| identity.id.clone()),
+            annotations: record.annotations.clone(),
+            owner: record.owner.clone(),
+            node_ip: record.node_ip.clone(),
+            pod_ip: record.pod_ip.clone(),
+            qos: record.qos.clone(),
+            image: identity.map(|identity| identity.image.clone()),
+            image_digest: identity.map(|identity| identity.image_digest.clone()),
         })
     }
 }
@@ -177,7 +203,13 @@ mod tests {
             name: "p".to_owned(),
             uid: uid.to_owned(),
             config_hash: config_hash.map(str::to_owned),
-            containers: vec![ContainerIdentity { container: "c".to_owned(), number: 1, id: "containerd://1".to_owned() }],
+            containers: vec![ContainerIdentity {
+                container: "c".to_owned(),
+                number: 1,
+                id: "containerd://1".to_owned(),
+                image: "i".to_owned(),
+                image_digest: String::new(),
+            }],
             ..PodRecord::default()
         }
     }

@@ -62,6 +62,7 @@ impl Metrics {
             ("read_errors", "Failed reads of log files and directories", &self.read_errors),
             ("balance_errors", "Files of which not every record became an entry, was dropped or joined: a bug", &self.balance_errors),
             ("annotations_invalid", "Annotations of pods and namespaces that cannot be understood", &self.annotations_invalid),
+            ("labels_limited", "Labels beyond the limits, sent as structured metadata or not at all", &self.labels_limited),
             ("kube_watch_errors", "Failed or broken watches of the Kubernetes API", &self.kube_watch_errors),
         ];
         for (name, help, counter) in counters {

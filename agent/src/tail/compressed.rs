@@ -10,6 +10,7 @@ use super::container::{CompressedFile, ContainerTail, FinishedFile, LateFile, li
 use super::content::{decompressed_head, told_size};
 use super::file::{OpenError, TailFile};
 use super::fingerprint::Head;
+use super::lookback;
 use super::reconcile::ReconcileContext;
 use crate::discover::docker;
 use crate::discover::listing::{ContainerListing, SeenFile};
@@ -69,7 +70,15 @@ impl ContainerTail {
         if context.is_full_reread {
             context.metrics.full_reread.inc();
         }
-        let start = Progress::start(self.last_stamp_before(seen));
+        let offset = match context.not_before {
+            Some(not_before) => lookback::start_of_compressed(&handle, seen.modified, not_before),
+            None => Some(0),
+        };
+        let Some(offset) = offset else {
+            self.settle_compressed(seen, None);
+            return Ok(false);
+        };
+        let start = Progress { offset, ..Progress::start(self.last_stamp_before(seen)) };
         let id = context.positions.lock().new_file();
         self.settle_compressed(seen, Some(id));
         let file = TailFile::new(id, handle, &seen.text, seen.name.clone(), start, context.now)?;

@@ -26,6 +26,7 @@ use super::records::{LineRules, RecordSink};
 use super::sleep::Sleeping;
 use super::stages::StageOutlet;
 use super::state::{CleanPoint, LineState};
+use super::stream_limit::StreamLimit;
 use crate::batch::builder::BatchBuilder;
 use crate::discover::listing::{ContainerListing, Source};
 use crate::discover::target::FileTarget;
@@ -52,6 +53,8 @@ pub(crate) struct ReadContext<'a> {
     pub(crate) enricher: &'a Enricher,
     pub(crate) rules: LineRules,
     pub(crate) timing: &'a Timing,
+    /// Of the process, where it is limited.
+    pub(crate) streams: Option<&'a Arc<StreamLimit>>,
     /// Text held for pending lines by all containers, in bytes.
     pub(crate) pending_bytes: &'a AtomicUsize,
     pub(crate) now: Instant,
@@ -364,6 +367,7 @@ impl ContainerTail {
         let current = next_set.map_or(entry.label_sets.len(), |next| next).saturating_sub(1);
         let mut outlet = outlet(&entry, current, context.enricher.sends_metadata);
         outlet.rate = ContainerRate::new(context.rules.rate, context.now).filter(|_| context.rules.rate.drops);
+        outlet.limit_streams(context.streams);
         self.outlets.insert(instance, Box::new(outlet));
         self.followed = 0;
         true
@@ -515,6 +519,7 @@ struct FrontRead {
 pub(super) fn count_denied(outlet: &mut Outlet, counts: &mut ReadCounts) {
     counts.excluded += std::mem::take(&mut outlet.excluded_lines);
     counts.unsampled += std::mem::take(&mut outlet.unsampled_lines);
+    counts.stream_limited += std::mem::take(&mut outlet.over_limit_lines);
     if let Some(rate) = &mut outlet.rate {
         counts.rate_dropped += rate.take_denied();
     }

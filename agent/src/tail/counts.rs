@@ -28,12 +28,20 @@ pub(crate) struct ReadCounts {
     pub(crate) excluded: u64,
     /// Lines that are of no sample.
     pub(crate) unsampled: u64,
+    /// Lines of streams beyond the limit.
+    pub(crate) stream_limited: u64,
 }
 
 impl ReadCounts {
     /// Records of which nothing is sent.
     pub(crate) fn dropped_records(&self) -> u64 {
-        self.unparsed_dropped + self.too_long_dropped + self.nul_records + self.rate_dropped + self.excluded + self.unsampled
+        self.unparsed_dropped
+            + self.too_long_dropped
+            + self.nul_records
+            + self.rate_dropped
+            + self.excluded
+            + self.unsampled
+            + self.stream_limited
     }
 
     /// Adds all to `metrics` and starts anew.
@@ -53,6 +61,7 @@ impl ReadCounts {
         metrics.dropped_lines(DropReason::LineTooLong, counts.too_long_dropped, counts.dropped_bytes);
         metrics.dropped_lines(DropReason::RateLimited, counts.rate_dropped, 0);
         metrics.dropped_lines(DropReason::Excluded, counts.excluded, 0);
+        metrics.dropped_lines(DropReason::StreamLimited, counts.stream_limited, 0);
         metrics.dropped_lines(DropReason::Unsampled, counts.unsampled, 0);
         metrics.discarded_nul_bytes(counts.nul_bytes);
     }

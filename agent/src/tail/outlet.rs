@@ -6,6 +6,7 @@ use tailwater_proto::write::SharedMetadata;
 
 use super::rate::ContainerRate;
 use super::stages::StageOutlet;
+use super::stream_limit::{LimitedStreams, StreamLimit};
 use crate::batch::builder::{BatchBuilder, StreamSlot};
 use crate::enrich::labels::{self, canonical_text};
 use crate::parse::cri::OutputStream;
@@ -59,7 +60,7 @@ impl RenderedSet {
 }
 
 /// Labels and metadata of one instance, ready for the wire.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Outlet {
     /// Those it had and has, in order.
     sets: Vec<RenderedSet>,
@@ -74,6 +75,10 @@ pub(crate) struct Outlet {
     /// The stamp of a first record that has none.
     pub(crate) first_stamp: i64,
     slots: [StreamSlot; 2],
+    /// Where there is a limit: those it has.
+    limited: Option<Box<LimitedStreams>>,
+    /// Lines of streams beyond it, since they were asked for.
+    pub(super) over_limit_lines: u64,
     /// Drops what is beyond the container's limit.
     pub(super) rate: Option<Box<ContainerRate>>,
     /// Of a file whose lines go through stages; then nothing above is used.
@@ -91,6 +96,8 @@ impl Outlet {
             unsampled_lines: 0,
             first_stamp,
             slots: [StreamSlot::default(); 2],
+            limited: None,
+            over_limit_lines: 0,
             rate: None,
             stages: None,
         }
@@ -111,7 +118,13 @@ impl Outlet {
         if number < self.sets.len() {
             self.current = number;
             self.slots = [StreamSlot::default(); 2];
+            self.limited.iter_mut().for_each(|limited| limited.give_back());
         }
+    }
+
+    /// The process may have only so many streams.
+    pub(super) fn limit_streams(&mut self, limit: Option<&Arc<StreamLimit>>) {
+        self.limited = limit.map(|limit| Box::new(LimitedStreams::new(Arc::clone(limit))));
     }
 
     /// Nothing is being written: what can be made again takes no memory meanwhile.
@@ -128,15 +141,19 @@ impl Outlet {
     }
 
     #[inline]
-    fn slot(&mut self, stream: OutputStream, batch: &mut BatchBuilder) -> StreamSlot {
+    fn slot(&mut self, stream: OutputStream, batch: &mut BatchBuilder) -> Option<StreamSlot> {
         let index = stream.index();
         if !batch.is_open(self.slots[index]) {
+            if self.limited.as_mut().is_some_and(|limited| !limited.may_open(stream)) {
+                self.over_limit_lines += 1;
+                return None;
+            }
             let set = &mut self.sets[self.current];
             let metadata = set.metadata().cloned().unwrap_or_default();
             let tenant = set.tenant.clone();
             self.slots[index] = batch.open_for(tenant, set.labels(stream), &metadata);
         }
-        self.slots[index]
+        Some(self.slots[index])
     }
 
     /// Whether a line is not to be sent; counted.
@@ -161,7 +178,7 @@ impl Outlet {
         if self.leaves_out(timestamp, line.len()) {
             return;
         }
-        let slot = self.slot(stream, batch);
+        let Some(slot) = self.slot(stream, batch) else { return };
         batch.push(slot, timestamp, line);
     }
 
@@ -170,7 +187,7 @@ impl Outlet {
         if self.leaves_out(timestamp, line.len()) {
             return;
         }
-        let slot = self.slot(stream, batch);
+        let Some(slot) = self.slot(stream, batch) else { return };
         let pairs = [pair];
         let takes_metadata = self.sets[self.current].metadata().is_some();
         batch.push_with_metadata(slot, timestamp, line, if takes_metadata { &pairs } else { &[] });

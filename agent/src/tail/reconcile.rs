@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime};
 use super::container::{ContainerTail, FinishedFile, LateFile, line_state};
 use super::file::{OpenError, TailFile, open_regular};
 use super::fingerprint::{COVERED_MAX, Head};
+use super::lookback;
 use crate::discover::listing::{ContainerListing, SeenFile, Source};
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::positions::keeper::SharedPositions;
@@ -26,6 +27,8 @@ pub(crate) struct ReconcileContext<'a> {
     pub(crate) now: Instant,
     /// Whether positions were lost, so that files are read again.
     pub(crate) is_full_reread: bool,
+    /// Lines of pods stamped before it are not read, nanoseconds since the epoch.
+    pub(crate) not_before: Option<i64>,
     /// How many files may still be opened.
     pub(crate) room: Cell<usize>,
 }
@@ -179,7 +182,11 @@ impl ContainerTail {
         if context.is_full_reread {
             context.metrics.full_reread.inc();
         }
-        let start = Progress { offset: self.offset_taken_over(seen), ..Progress::start(self.last_stamp_before(seen)) };
+        let offset = match context.not_before.filter(|_| matches!(self.source, Source::Container { .. })) {
+            Some(not_before) => lookback::start_of(&handle, seen.modified, not_before)?,
+            None => self.offset_taken_over(seen),
+        };
+        let start = Progress { offset, ..Progress::start(self.last_stamp_before(seen)) };
         let id = context.positions.lock().new_file();
         self.enqueue(new(id, handle, start)?);
         Ok(true)

@@ -21,6 +21,7 @@ use super::handover::Handover;
 use super::hold::Held;
 use super::reconcile::ReconcileContext;
 use super::records::LineRules;
+use super::stream_limit::StreamLimit;
 use crate::discover::listing::{self, ContainerListing, Source};
 use crate::enrich::Enricher;
 use crate::metrics::Metrics;
@@ -84,6 +85,8 @@ pub(crate) struct Worker {
     pub(crate) rules: LineRules,
     pub(crate) timing: Timing,
     pub(crate) is_full_reread: bool,
+    /// Lines of pods stamped before it are not read.
+    pub(crate) not_before: Option<i64>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) open_files: Arc<AtomicI64>,
     /// Files this worker may hold open.
@@ -93,6 +96,8 @@ pub(crate) struct Worker {
     pub(crate) max_held_bytes: u64,
     /// Containers of all workers.
     pub(crate) all_containers: Arc<AtomicUsize>,
+    /// Of the process, where it is limited.
+    pub(crate) streams: Option<Arc<StreamLimit>>,
     /// Text held for pending lines by all workers, in bytes.
     pub(crate) pending_bytes: Arc<AtomicUsize>,
     /// Where links of the tree may lead to.
@@ -235,6 +240,7 @@ impl Running {
             enricher: &worker.enricher,
             rules: worker.rules,
             timing: &worker.timing,
+            streams: worker.streams.as_ref(),
             pending_bytes: &worker.pending_bytes,
             now,
         };
@@ -319,6 +325,7 @@ impl Running {
             metrics: &self.worker.metrics,
             now,
             is_full_reread: self.worker.is_full_reread,
+            not_before: self.worker.not_before,
             room: Cell::new(self.worker.max_open_files.saturating_sub(usize::try_from(self.own_open_files).unwrap_or(0))),
         };
         let open_before = self.containers[index].open_files();
