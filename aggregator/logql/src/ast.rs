@@ -233,7 +233,7 @@ pub struct VectorAggregation {
     /// Only of `topk`, `bottomk`, `approx_topk`.
     pub parameter: Option<i64>,
     pub inner: Box<MetricExpr>,
-    /// `None` where the text has none; means the same as `by ()`.
+    /// `None` where the text has none, or `by ()`, which means the same.
     pub grouping: Option<Grouping>,
 }
 

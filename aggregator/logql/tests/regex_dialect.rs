@@ -99,13 +99,29 @@ fn flags_unicode_and_anchors_mean_the_same() {
     finds(r"^\p{^Lu}$", &["a"], &["A"]);
     finds(r"^[\p{Lu}\d]$", &["A", "1"], &["a"]);
     finds(r"^\p{Any}$", &["é", "\n"], &[]);
-    finds(r"^\p{C}$", &["\u{7}"], &["\u{378}", "a"]);
+    finds(r"^\p{C}$", &["\u{7}", "\u{378}"], &["a"]);
     finds("(|a)b", &["b"], &["a"]);
     finds("(?U)^(a+)", &["aa"], &[]);
     finds("()|", &[""], &[]);
     finds("^*a", &["a"], &[]);
     finds("(?)a", &["a"], &[]);
     finds("(?ii)A", &["a"], &[]);
+}
+
+#[test]
+fn classes_go_by_any_name_of_their_category_and_by_whole_names_of_scripts() {
+    finds(r"^\p{Letter}$", &["é", "a"], &["1"]);
+    finds(r"^\p{lowercase_letter}$", &["é"], &["É"]);
+    finds(r"^\p{Uppercase-Letter}\P{LC}$", &["É1"], &["Éa", "éa"]);
+    finds(r"^[\p{digit}\p{punct}]$", &["7", "!", "٣"], &["a", "+"]);
+    finds(r"^\p{Decimal Number}\pl\pN$", &["7a7"], &["a7a"]);
+    finds(r"^\p{^Letter}$", &["1"], &["a"]);
+    finds(r"^\p{greek}\p{GREEK}\p{Old_Italic}$", &["αβ\u{10300}"], &["abα"]);
+    finds(r"^\p{thai}\p{Han}$", &["ก漢"], &["漢ก"]);
+    finds(r"^\p{any}\p{ASCII}\P{ascii}$", &["éaé"], &["ééé"]);
+    finds(r"^\p{Assigned}$", &["a"], &["\u{378}"]);
+    finds(r"^\p{Cn}\p{Unassigned}\p{Other}$", &["\u{378}\u{378}\u{378}"], &["a"]);
+    finds(r"^\P{Surrogate}$", &["a"], &[""]);
 }
 
 #[test]
@@ -162,7 +178,10 @@ fn what_go_refuses_is_refused_in_its_words() {
         (r"\x{110000}", r"invalid escape sequence: `\x{110000`"),
         (r"[a-\d]", r"invalid escape sequence: `\d`"),
         (r"[\b]", r"invalid escape sequence: `\b`"),
-        (r"\p{Letter}", r"invalid character class range: `\p{Letter}`"),
+        (r"\p{Grek}", r"invalid character class range: `\p{Grek}`"),
+        (r"\p{Lx}", r"invalid character class range: `\p{Lx}`"),
+        (r"\p{}", r"invalid character class range: `\p{}`"),
+        (r"\p{ }", r"invalid character class range: `\p{ }`"),
         (r"\p{Script=Greek}", r"invalid character class range: `\p{Script=Greek}`"),
         (r"\p{Alphabetic}", r"invalid character class range: `\p{Alphabetic}`"),
         (r"\p{Emoji}", r"invalid character class range: `\p{Emoji}`"),

@@ -32,13 +32,14 @@ pub fn detect(streams: &[LogStream], most: usize) -> BTreeMap<String, DetectedFi
     fields.by_name.into_iter().map(|(name, found)| (name, found.told())).collect()
 }
 
-/// The values of a field, sorted. Once there are so many, no further entry is looked at. Sizes are written so that they can be used in a query.
+/// The values of a field, sorted. Once there are so many, no further entry is looked at. Sizes that lines state are written so that they can
+/// be used in a query.
 pub fn values(streams: &[LogStream], name: &str, most: usize) -> BTreeSet<String> {
     let mut values: BTreeSet<String> = BTreeSet::new();
     each_entry(streams, |entry, line| {
         if values.len() < most {
-            let metadata = entry.structured_metadata.get(name);
-            values.extend(metadata.into_iter().chain(values_of_line(entry, line, name)).map(shown));
+            values.extend(entry.structured_metadata.get(name).map(str::to_owned));
+            values.extend(values_of_line(entry, line, name).map(shown));
         }
     });
     values.into_iter().take(most).collect()
@@ -65,9 +66,11 @@ fn values_of_line<'e>(entry: &'e LogEntry, line: &'e LineFields, name: &str) -> 
     of_query.into_iter().chain(of_line)
 }
 
+/// A size with a unit as filters print it. As in Loki, that is every value which can be read as one: `5m` too, which may have been minutes.
 fn shown(value: &str) -> String {
-    match (FieldKind::of(value), parse_bytes_size(value)) {
-        (FieldKind::Bytes, Ok(bytes)) => format_bytes_size(bytes),
+    let has_unit = value.ends_with(|end: char| end.is_ascii_alphabetic());
+    match parse_bytes_size(value) {
+        Ok(bytes) if has_unit => format_bytes_size(bytes),
         _ => value.to_owned(),
     }
 }
@@ -148,6 +151,10 @@ mod tests {
         vec![LogStream { labels: LabelSet::from_pairs([("app", "a")]), entries }]
     }
 
+    fn streams_of(line: &str) -> Vec<LogStream> {
+        streams(vec![entry(line, &[], &[])])
+    }
+
     fn told(streams: &[LogStream], most: usize) -> Vec<String> {
         let text = |(name, field): (String, DetectedField)| {
             let parsers: Vec<&str> = field.parsers.iter().map(|parser| parser.name()).collect();
@@ -179,12 +186,21 @@ mod tests {
 
     #[test]
     fn values_can_be_used_in_a_filter() {
-        let streams =
-            streams(vec![entry("size=1.5KB n=5", &[], &[]), entry("size=12B", &[("size", "2000kB")], &[]), entry("size=x", &[], &[])]);
+        let streams = streams(vec![
+            entry("size=1.5KB n=5", &[], &[]),
+            entry("size=12B", &[("size", "2000kB")], &[]),
+            entry("size=x n=1,000", &[], &[]),
+        ]);
         let of = |name: &str, most| values(&streams, name, most).into_iter().collect::<Vec<_>>();
-        assert_eq!(of("size", 10), ["1.5kB", "12B", "2.0MB", "x"]);
-        assert_eq!(of("n", 10), ["5"]);
+        assert_eq!(of("size", 10), ["1.5kB", "12B", "2000kB", "x"], "metadata stay as they are");
+        assert_eq!(of("n", 10), ["1,000", "5"], "a number without unit is no size");
         assert_eq!(of("size", 1), ["1.5kB"]);
         assert!(of("app", 10).is_empty() && of("__error__", 10).is_empty());
+        let stated = |value: &str| values(&streams_of(&format!("v={value}")), "v", 10).into_iter().collect::<String>();
+        for (value, told) in
+            [("5m", "5.0MB"), ("90s", "90s"), ("1h30m", "1h30m"), ("5ms", "5ms"), ("2Ki", "2.0kB"), ("1e3", "1e3"), ("7k", "7.0kB")]
+        {
+            assert_eq!(stated(value), told, "{value}");
+        }
     }
 }

@@ -23,6 +23,7 @@ pub mod labels;
 pub mod layers;
 pub mod legacy;
 pub mod patterns;
+pub(crate) mod pieces;
 pub(crate) mod portions;
 pub mod push;
 pub mod query;

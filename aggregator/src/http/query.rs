@@ -23,7 +23,9 @@ use crate::config::size::ByteSize;
 use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
 use crate::http::portions::{self, Portions, context, cursor, export};
-use crate::http::query_checks::{check_entries, check_metric, check_query_selector, check_switched_off, log_ranges, visible};
+use crate::http::query_checks::{
+    check_entries, check_instant_metric, check_metric, check_query_selector, check_switched_off, log_ranges, visible,
+};
 use crate::http::query_log::{AskedFor, QueryLog, query_tags, with_cost};
 use crate::http::range::{self, Bounds, ParameterError, parse_time};
 use crate::http::reading;
@@ -154,7 +156,7 @@ async fn instant_answer(state: &ReadState, headers: &HeaderMap, asked: &Asked, l
     let Expr::Metric(metric) = expression else { return Err(ApiError::InstantLogQuery) };
     let bounds = Bounds { start: time, end: time };
     check_allowed(asked, log, AskedFor { kind: QueryKind::Metric, bounds, step: 0, limit })?;
-    check_metric(&metric, bounds, &asked.limits)?;
+    check_instant_metric(&metric, bounds, &asked.limits)?;
     state.check_enabled(&metric)?;
     state.check_metric_bytes(asked, &metric, bounds).await?;
     let request = MetricRequest { expr: metric, start: time, end: time, step: 1 };

@@ -5,6 +5,7 @@ use tailwater_logql::ast::{LogRange, MetricExpr, Selector, VectorOp};
 
 use crate::config::span::Span;
 use crate::http::error::ApiError;
+use crate::http::pieces;
 use crate::http::range::{Bounds, ParameterError};
 use crate::limits::Limits;
 
@@ -47,9 +48,19 @@ pub(crate) fn check_selector(selector: &Selector, limits: &Limits) -> Result<(),
 }
 
 pub(crate) fn check_metric(metric: &MetricExpr, bounds: Bounds, limits: &Limits) -> Result<(), ParameterError> {
+    check_ranges(metric, bounds, limits, i64::MAX)
+}
+
+/// The same at one time: there Loki reads the range of functions that allow it in pieces, and each piece is held against the limits.
+pub(crate) fn check_instant_metric(metric: &MetricExpr, bounds: Bounds, limits: &Limits) -> Result<(), ParameterError> {
+    let most = if pieces::is_read_in_pieces(metric) { pieces::PIECE } else { i64::MAX };
+    check_ranges(metric, bounds, limits, most)
+}
+
+fn check_ranges(metric: &MetricExpr, bounds: Bounds, limits: &Limits, most: i64) -> Result<(), ParameterError> {
     let mut ranges = Vec::new();
     log_ranges(metric, &mut ranges);
-    let longest = ranges.iter().map(|range| range.range).max().unwrap_or(0);
+    let longest = ranges.iter().map(|range| range.range).max().unwrap_or(0).min(most);
     bounds.limited(longest, limits.max_query_length)?;
     let limit = limits.max_query_range;
     if !limit.is_zero() && longest > limit.nanoseconds() {
@@ -111,6 +122,13 @@ mod tests {
             Err("the query time range exceeds the limit (query length: 193h0m0s, limit: 1w)".to_owned())
         );
         assert_eq!(text(r#"1 + sum(rate({app="x"}[1h]))"#, &week), Ok(()));
+        let instant =
+            |query: &str| check_instant_metric(&metric(query), Bounds { start: 0, end: 0 }, &week).map_err(|error| error.to_string());
+        assert_eq!(instant(r#"sum(count_over_time({app="x"}[8d]))"#), Ok(()), "read in pieces");
+        assert_eq!(
+            instant(r#"avg_over_time({app="x"} | unwrap y [8d])"#),
+            Err("the query time range exceeds the limit (query length: 192h0m0s, limit: 1w)".to_owned())
+        );
         let narrow = Limits { max_query_range: Span::hours(1), max_streams_matchers_per_query: 1, ..Limits::default() };
         assert_eq!(text(r#"rate({app="x"}[2h])"#, &narrow), Err("[interval] value exceeds limit: [2h] > [1h]".to_owned()));
         assert_eq!(

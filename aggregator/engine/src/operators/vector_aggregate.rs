@@ -64,7 +64,8 @@ impl Operator for VectorAggregate {
                     add(&mut table, &self.grouping, &points)?;
                 }
             }
-            table.into_points(false)
+            // `without` takes labels without a value along with those that it names; what they tell apart stays apart.
+            table.into_points(self.grouping.without)
         })
     }
 }

@@ -131,8 +131,8 @@ impl Planner<'_> {
             VectorOp::Min => WindowFunction::Minimum,
             VectorOp::Max => WindowFunction::Maximum,
             VectorOp::Count => WindowFunction::Count,
-            VectorOp::Stddev => WindowFunction::StandardDeviation,
-            VectorOp::Stdvar => WindowFunction::StandardVariance,
+            VectorOp::Stddev => WindowFunction::GroupDeviation,
+            VectorOp::Stdvar => WindowFunction::GroupVariance,
             VectorOp::Topk | VectorOp::Bottomk | VectorOp::ApproxTopk | VectorOp::Sort | VectorOp::SortDesc => {
                 return self.ranking(aggregation, position).await;
             }

@@ -13,6 +13,11 @@ pub enum FloatError {
 
 /// Reads a number as Go's `strconv.ParseFloat(text, 64)` does: no blanks, no thousands separators.
 pub fn parse_go_float(text: &str) -> Result<f64, FloatError> {
+    if is_plain(text)
+        && let Ok(number) = text.parse()
+    {
+        return Ok(number);
+    }
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let sign = if text.starts_with('-') { -1.0 } else { 1.0 };
     if let Some(special) = special_value(unsigned) {
@@ -45,6 +50,12 @@ pub fn format_go_float(value: f64) -> String {
     }
     // Rust's `{}` never uses an exponent and prints the shortest digits that read back.
     format!("{value}")
+}
+
+/// Digits and points, few enough that they cannot be out of range: read without copies.
+fn is_plain(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    digits.len() < 20 && digits.first().is_some_and(u8::is_ascii_digit) && digits.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
 }
 
 fn special_value(unsigned: &str) -> Option<f64> {

@@ -197,6 +197,7 @@ impl Parser {
 fn vector_aggregation(op: VectorOp, parameter: Option<&str>, grouping: Option<Grouping>, inner: DeferredMetric) -> DeferredMetric {
     let parameter = validate::vector_parameter(op, parameter)?;
     validate::check_vector_grouping(op, grouping.as_ref())?;
+    let grouping = grouping.filter(|grouping| grouping.without || !grouping.labels.is_empty());
     let inner = inner.and_then(validate::require_series)?;
     Ok(Box::new(MetricExpr::Vector(VectorAggregation { op, parameter, inner, grouping })))
 }

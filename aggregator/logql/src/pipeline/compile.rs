@@ -146,7 +146,7 @@ impl Compiler {
                 Stage::Logfmt(Logfmt { strict: *strict, keep_empty: *keep_empty })
             }
             ast::Stage::Logfmt { strict, extractions, .. } => {
-                let compiled = LogfmtExpression::new(*strict, extractions, names);
+                let compiled = LogfmtExpression::new(*strict, extractions, names, self.options);
                 Stage::LogfmtExpression(compiled.map_err(|error| in_stage(&error))?)
             }
             ast::Stage::Regexp { pattern } => {

@@ -29,23 +29,46 @@ pub(crate) struct Input<'a> {
     pub(crate) metadata: &'a [(&'a str, &'a str)],
 }
 
-/// Where the bytes of a value are.
+/// Where the bytes of a value are: a range of the line as it came in, a range of the entry's text buffer, or a value of the metadata.
+///
+/// One number, so that it travels in a register: two bits say where, and 31 each where it starts and ends. Lines and buffers are far shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Text {
-    /// A range of the line as it came in.
-    Line { start: u32, end: u32 },
-    /// A range of the entry's text buffer.
-    Buffer { start: u32, end: u32 },
-    /// The value of a pair of the metadata as it came in.
-    Metadata { index: u32 },
-}
+pub(crate) struct Text(u64);
 
 impl Text {
+    const LINE: u64 = 1;
+    const METADATA: u64 = 2;
+    const BITS: u32 = 31;
+
+    /// An empty range of the buffer.
+    pub(crate) const EMPTY: Text = Text(0);
+
     pub(crate) fn line(start: usize, end: usize) -> Text {
-        Text::Line { start: start as u32, end: end as u32 }
+        Text::new(Text::LINE, start, end)
     }
 
-    pub(crate) const EMPTY: Text = Text::Buffer { start: 0, end: 0 };
+    fn buffer(start: usize, end: usize) -> Text {
+        Text::new(0, start, end)
+    }
+
+    /// The value of a pair of the metadata as it came in.
+    fn metadata(index: usize) -> Text {
+        Text::new(Text::METADATA, 0, index)
+    }
+
+    fn new(place: u64, start: usize, end: usize) -> Text {
+        debug_assert!(start.max(end) >> Text::BITS == 0, "lines are limited");
+        Text(place << (2 * Text::BITS) | (start as u64) << Text::BITS | end as u64)
+    }
+
+    fn place(self) -> u64 {
+        self.0 >> (2 * Text::BITS)
+    }
+
+    fn range(self) -> std::ops::Range<usize> {
+        const MASK: u64 = (1 << Text::BITS) - 1;
+        (self.0 >> Text::BITS & MASK) as usize..(self.0 & MASK) as usize
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -145,7 +168,7 @@ impl EntryLabels {
             id
         });
         let id = if self.names.is_in_stream(id) { self.names.suffixed(id) } else { id };
-        let text = Text::Metadata { index: index as u32 };
+        let text = Text::metadata(index);
         let epoch = self.epoch;
         let position = self.metadata.len() as u32;
         let marks = self.marks_mut(id);
@@ -174,10 +197,12 @@ impl EntryLabels {
     /// has the name already. `None` where the label is not needed, or was extracted before.
     pub(crate) fn extraction_target(&mut self, id: NameId) -> Option<NameId> {
         let target = self.unsuffixed_or_suffixed(id);
-        if !self.names.is_needed(target) || self.is_extracted(target) {
-            return None;
-        }
-        Some(target)
+        self.may_extract(target).then_some(target)
+    }
+
+    /// Whether a label is needed and no parser has found it yet.
+    pub(crate) fn may_extract(&self, id: NameId) -> bool {
+        self.names.is_needed(id) && !self.is_extracted(id)
     }
 
     /// The same for the forms with expressions, which overwrite.
@@ -188,7 +213,7 @@ impl EntryLabels {
         id
     }
 
-    pub(crate) fn is_extracted(&self, id: NameId) -> bool {
+    fn is_extracted(&self, id: NameId) -> bool {
         self.marks(id).extracted == self.epoch
     }
 
@@ -288,10 +313,11 @@ impl EntryLabels {
     }
 
     pub(crate) fn bytes<'t>(&'t self, text: Text, input: Input<'t>) -> &'t [u8] {
-        match text {
-            Text::Line { start, end } => &input.line[start as usize..end as usize],
-            Text::Buffer { start, end } => &self.buffer[start as usize..end as usize],
-            Text::Metadata { index } => input.metadata[index as usize].1.as_bytes(),
+        let range = text.range();
+        match text.place() {
+            Text::LINE => &input.line[range],
+            Text::METADATA => input.metadata[range.end].1.as_bytes(),
+            _ => &self.buffer[range],
         }
     }
 
@@ -305,7 +331,7 @@ impl EntryLabels {
             self.set_error(TEMPLATE_ERROR, |details| details.push_str(&format!("labels of more than {MAXIMUM_TEXT} bytes")));
             return Text::EMPTY;
         }
-        Text::Buffer { start: start as u32, end: self.buffer.len() as u32 }
+        Text::buffer(start, self.buffer.len())
     }
 
     pub(crate) fn metadata(&self) -> impl Iterator<Item = &Pair> {
@@ -367,6 +393,12 @@ impl EntryLabels {
     /// A parser's error, which a query that asks for errors keeps.
     pub(crate) fn set_parser_error(&mut self, kind: &'static str, write: impl FnOnce(&mut String)) {
         self.set_error(kind, write);
+        self.is_error_preserved = self.names.preserves_errors();
+    }
+
+    /// A parser's error that says no more than its kind: details of an error before it stay.
+    pub(crate) fn set_bare_parser_error(&mut self, kind: &'static str) {
+        self.error = Some(Cow::Borrowed(kind));
         self.is_error_preserved = self.names.preserves_errors();
     }
 

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use super::names::NameId;
+use crate::stages::eight_bytes;
 
 const MAXIMUM_KEYS: usize = 16 * 1024;
 
@@ -18,6 +19,8 @@ pub(crate) const ROOT: KeyIndex = 0;
 #[derive(Debug, Clone)]
 pub(crate) struct Key {
     raw: Box<[u8]>,
+    /// The first eight bytes of it, as one number.
+    head: u64,
     parent: KeyIndex,
     followed_by: KeyIndex,
     /// The sanitised name of the key and of those it hangs below, joined by `_`.
@@ -43,9 +46,35 @@ impl Default for KeyCache {
 }
 
 impl Key {
-    fn root() -> Key {
-        Key { raw: Box::default(), parent: KeyIndex::MAX, followed_by: ROOT, joined: Box::default(), name: None, is_parent_of_needed: true }
+    /// Whether a text, which is not shorter, begins with the key. Short keys are compared as numbers.
+    fn begins(&self, text: &[u8]) -> bool {
+        let length = self.raw.len();
+        let Some(bytes) = eight_bytes::at(text, 0) else {
+            return text[..length] == *self.raw;
+        };
+        let mask = if length < 8 { (1u64 << (8 * length)) - 1 } else { u64::MAX };
+        (bytes ^ self.head) & mask == 0 && (length <= 8 || text[8..length] == self.raw[8..])
     }
+
+    fn root() -> Key {
+        Key {
+            raw: Box::default(),
+            head: 0,
+            parent: KeyIndex::MAX,
+            followed_by: ROOT,
+            joined: Box::default(),
+            name: None,
+            is_parent_of_needed: true,
+        }
+    }
+}
+
+/// The first eight bytes of a key, the first in the lowest bits, and nothing for what it lacks.
+fn head(raw: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let length = raw.len().min(8);
+    bytes[..length].copy_from_slice(&raw[..length]);
+    u64::from_le_bytes(bytes)
 }
 
 impl KeyCache {
@@ -63,6 +92,25 @@ impl KeyCache {
 
     pub(crate) fn get(&self, index: KeyIndex) -> &Key {
         &self.keys[index as usize]
+    }
+
+    /// The key that stood here in the line before, and its length, if the text begins with it and `end`. Its end is found without a search.
+    pub(crate) fn guess(&mut self, parent: KeyIndex, text: &[u8], end: u8) -> Option<(KeyIndex, usize)> {
+        let guess = self.keys[self.last as usize].followed_by;
+        let key = &self.keys[guess as usize];
+        let length = key.raw.len();
+        if key.parent != parent || text.get(length) != Some(&end) || !key.begins(text) {
+            return None;
+        }
+        self.last = guess;
+        Some((guess, length))
+    }
+
+    /// The same: sets `known` to the key, or to `None`, and gives the length.
+    pub(crate) fn guess_into(&mut self, known: &mut Option<KeyIndex>, parent: KeyIndex, text: &[u8], end: u8) -> Option<usize> {
+        let guessed = self.guess(parent, text, end);
+        *known = guessed.map(|(key, _)| key);
+        guessed.map(|(_, length)| length)
     }
 
     /// Finds a key below `parent`; `None` for one not seen before, which [`KeyCache::insert`] takes.
@@ -88,7 +136,7 @@ impl KeyCache {
         is_parent_of_needed: bool,
     ) -> KeyIndex {
         let index = self.keys.len() as KeyIndex;
-        let key = Key { raw: raw.into(), parent, followed_by: ROOT, joined: joined.into(), name, is_parent_of_needed };
+        let key = Key { raw: raw.into(), head: head(raw), parent, followed_by: ROOT, joined: joined.into(), name, is_parent_of_needed };
         self.keys.push(key);
         self.write_lookup(parent, raw);
         self.by_raw.insert(self.lookup.as_slice().into(), index);
@@ -111,6 +159,30 @@ impl KeyCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_that_stood_here_is_known_without_its_end() {
+        for raw in ["a", "level", "trace_id", "request.path", "a_rather_long_key"] {
+            let mut cache = KeyCache::default();
+            let index = cache.insert(ROOT, raw.as_bytes(), raw, None, true);
+            cache.start_line();
+            for other in [
+                format!("{raw}x=1"),
+                format!("x{raw}=1"),
+                raw.to_owned(),
+                format!("{raw}:"),
+                raw[1..].to_owned(),
+                "=".into(),
+                String::new(),
+            ] {
+                assert_eq!(cache.guess(ROOT, other.as_bytes(), b'='), None, "{raw} in {other}");
+            }
+            assert_eq!(cache.guess(index, format!("{raw}=1").as_bytes(), b'='), None, "below another");
+            assert_eq!(cache.guess(ROOT, format!("{raw}=").as_bytes(), b'='), Some((index, raw.len())));
+            cache.start_line();
+            assert_eq!(cache.guess(ROOT, format!("{raw}=a longer value").as_bytes(), b'='), Some((index, raw.len())));
+        }
+    }
 
     #[test]
     fn keys_are_found_in_any_order_and_apart_by_parent() {

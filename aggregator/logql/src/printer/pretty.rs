@@ -176,6 +176,8 @@ mod tests {
             ("1e-7", "1e-07"),
             ("1_000", "1000"),
             ("vector(1) == on() vector(2)", "(vector(1.000000) == on ()  vector(2.000000))"),
+            ("sort by () (vector(1))", "sort(vector(1.000000))"),
+            ("sum by () (vector(1)) + sum without () (vector(1))", "(sum(vector(1.000000)) + sum without ()(vector(1.000000)))"),
             ("vector(1) + ignoring(a,b) group_left(c) vector(2)", "(vector(1.000000) + ignoring (a,b) group_left (c) vector(2.000000))"),
         ] {
             assert_eq!(format_query(&parse(query).expect(query)), expected);

@@ -37,11 +37,50 @@ fn posix(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The abbreviations of general categories Go knows.
-const CATEGORIES: [&str; 37] = [
-    "C", "Cc", "Cf", "Co", "Cs", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N", "Nd", "Nl", "No", "P", "Pc", "Pd", "Pe",
-    "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z", "Zl", "Zp", "Zs", "Any",
+/// General categories: the abbreviation, and the other names that Unicode gives them.
+const CATEGORIES: [(&str, &[&str]); 38] = [
+    ("C", &["other"]),
+    ("Cc", &["control", "cntrl"]),
+    ("Cf", &["format"]),
+    ("Cn", &["unassigned"]),
+    ("Co", &["privateuse"]),
+    ("Cs", &["surrogate"]),
+    ("L", &["letter"]),
+    ("LC", &["casedletter"]),
+    ("Ll", &["lowercaseletter"]),
+    ("Lm", &["modifierletter"]),
+    ("Lo", &["otherletter"]),
+    ("Lt", &["titlecaseletter"]),
+    ("Lu", &["uppercaseletter"]),
+    ("M", &["mark", "combiningmark"]),
+    ("Mc", &["spacingmark"]),
+    ("Me", &["enclosingmark"]),
+    ("Mn", &["nonspacingmark"]),
+    ("N", &["number"]),
+    ("Nd", &["decimalnumber", "digit"]),
+    ("Nl", &["letternumber"]),
+    ("No", &["othernumber"]),
+    ("P", &["punctuation", "punct"]),
+    ("Pc", &["connectorpunctuation"]),
+    ("Pd", &["dashpunctuation"]),
+    ("Pe", &["closepunctuation"]),
+    ("Pf", &["finalpunctuation"]),
+    ("Pi", &["initialpunctuation"]),
+    ("Po", &["otherpunctuation"]),
+    ("Ps", &["openpunctuation"]),
+    ("S", &["symbol"]),
+    ("Sc", &["currencysymbol"]),
+    ("Sk", &["modifiersymbol"]),
+    ("Sm", &["mathsymbol"]),
+    ("So", &["othersymbol"]),
+    ("Z", &["separator"]),
+    ("Zl", &["lineseparator"]),
+    ("Zp", &["paragraphseparator"]),
+    ("Zs", &["spaceseparator"]),
 ];
+
+/// Scripts whose whole name has four letters; other names of four letters are codes, which Go does not know.
+const SCRIPTS_OF_FOUR_LETTERS: [&str; 8] = ["ahom", "cham", "kawi", "lisu", "modi", "newa", "thai", "toto"];
 
 /// The class of `\pN`, `\PN`, `\p{Greek}`, `\p{^Greek}` at the start of `text`, and the text after it.
 /// `None` if it begins with something else.
@@ -63,32 +102,32 @@ pub(super) fn unicode(text: &str) -> Result<Option<(String, &str)>, RegexError> 
     Ok(Some((class, rest)))
 }
 
+/// Case, blanks, `_` and `-` of a name do not count.
 fn unicode_class(name: &str, negated: bool) -> Option<String> {
+    let name: String = name.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).map(|c| c.to_ascii_lowercase()).collect();
     let caret = if negated { "^" } else { "" };
-    if !CATEGORIES.contains(&name) {
-        return script_class(name, negated);
-    }
-    Some(match name {
-        "Any" => format!("[{caret}\\x{{0}}-\\x{{10FFFF}}]"),
+    let no_caret = if negated { "" } else { "^" };
+    Some(match (name.as_str(), category(&name)) {
+        ("any", _) => format!(r"[{caret}\x{{0}}-\x{{10FFFF}}]"),
+        ("ascii", _) => format!(r"[{caret}\x00-\x7F]"),
+        ("assigned", _) => format!(r"[{no_caret}\p{{Cn}}]"),
         // Surrogates are no characters: nothing, or everything.
-        "Cs" => if negated { r"[\x{0}-\x{10FFFF}]" } else { r"[^\x{0}-\x{10FFFF}]" }.to_owned(),
-        // Unassigned code points belong to it in Rust only.
-        "C" => format!("[{caret}\\p{{Cc}}\\p{{Cf}}\\p{{Co}}]"),
-        _ => format!("[{caret}\\p{{{name}}}]"),
+        (_, Some("Cs")) => format!(r"[{no_caret}\x{{0}}-\x{{10FFFF}}]"),
+        (_, Some(category)) => format!(r"[{caret}\p{{gc={category}}}]"),
+        (_, None) => format!(r"[{caret}\p{{sc={}}}]", script(&name)?),
     })
 }
 
-/// Scripts go by their full names (`Old_Italic`); four-letter codes and looser spellings are no names in Go.
-fn script_class(name: &str, negated: bool) -> Option<String> {
-    let is_title_case = name.split('_').all(|word| {
-        let mut letters = word.bytes();
-        letters.next().is_some_and(|b| b.is_ascii_alphabetic()) && letters.all(|b| b.is_ascii_lowercase())
-    });
-    if !is_title_case || !name.starts_with(|c: char| c.is_ascii_uppercase()) {
-        return None;
-    }
-    let class = format!("[{}\\p{{sc={name}}}]", if negated { "^" } else { "" });
-    regex_syntax::parse(&class).is_ok().then_some(class)
+fn category(name: &str) -> Option<&'static str> {
+    let is_named = |(short, others): &&(&str, &[&str])| short.eq_ignore_ascii_case(name) || others.contains(&name);
+    CATEGORIES.iter().find(is_named).map(|(short, _)| *short)
+}
+
+/// A name of a script as it may be written for Rust, which knows codes and stand-ins besides.
+fn script(name: &str) -> Option<&str> {
+    let is_name = name.len() > 1 && name.bytes().all(|byte| byte.is_ascii_lowercase()) && name != "unknown";
+    let is_code = name.len() == 4 && !SCRIPTS_OF_FOUR_LETTERS.contains(&name);
+    (is_name && !is_code && regex_syntax::parse(&format!(r"\p{{sc={name}}}")).is_ok()).then_some(name)
 }
 
 /// Appends the bracketed class at the start of `text`; returns the text after it.

@@ -11,7 +11,7 @@ pub(crate) struct ParserScratch {
     pub(crate) keys: KeyCache,
     pub(crate) open_objects: Vec<super::json::OpenObject>,
     pub(crate) pending: Vec<(NameId, Text)>,
-    pub(crate) found: Vec<bool>,
+    pub(crate) paths: super::json_expression::PathScratch,
     pub(crate) unescaped: Vec<u8>,
     pub(crate) captures: Option<regex::bytes::CaptureLocations>,
     pub(crate) formats: super::template_format::FormatScratch,

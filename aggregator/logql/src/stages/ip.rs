@@ -22,9 +22,15 @@ pub(crate) struct AddressRange {
 }
 
 impl AddressRange {
-    /// `10.0.0.1`, `10.0.0.0/8` or `10.0.0.1-10.0.0.9`; the same with IPv6.
+    /// No address at all.
+    const NOTHING: AddressRange = AddressRange { first: IpAddr::V6(Ipv6Addr::LOCALHOST), last: IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+
+    /// `10.0.0.1`, `10.0.0.0/8` or `10.0.0.1-10.0.0.9`; the same with IPv6. A single address may have a zone (`fe80::1%eth0`); it is
+    /// found nowhere then, as addresses in texts have none.
     pub(crate) fn parse(pattern: &str) -> Result<AddressRange, IpPatternError> {
-        let parsed = if let Some((first, last)) = pattern.split_once('-') {
+        let parsed = if let Some((address, zone)) = pattern.split_once('%') {
+            (!zone.is_empty() && address.parse::<Ipv6Addr>().is_ok()).then_some(AddressRange::NOTHING)
+        } else if let Some((first, last)) = pattern.split_once('-') {
             range(first, last)
         } else if let Some((address, bits)) = pattern.split_once('/') {
             network(address, bits)
@@ -83,15 +89,15 @@ fn network(address: &str, bits: &str) -> Option<AddressRange> {
     }
 }
 
-/// A digit with a dot in the next three bytes, and more behind them.
+/// A digit with a dot in the next three bytes.
 fn begins_like_v4(text: &[u8]) -> bool {
-    text.len() > 4 && text[0].is_ascii_digit() && text[1..4].contains(&b'.')
+    text.len() >= 4 && text[0].is_ascii_digit() && text[1..4].contains(&b'.')
 }
 
-/// One to four hexadecimal digits and a colon, or two colons and a digit. In a text of five bytes or less nothing is
+/// One to four hexadecimal digits and a colon, or two colons and a digit. In the last four bytes of a text nothing is
 /// found, not even `::1`.
 fn begins_like_v6(text: &[u8]) -> bool {
-    if text.len() <= 5 {
+    if text.len() < 5 {
         return false;
     }
     if let [b':', b':', digit, ..] = text {
@@ -129,7 +135,10 @@ mod tests {
             ("::ffff:10.0.0.7", "::ffff:10.0.0.7 mapped", true),
             ("::1", "user from ::1 after", true),
             ("::1", "::1", false),
+            ("::/0", "a::12", true),
+            ("::/0", "::12", false),
             ("::/0", "", false),
+            ("fe80::1%eth0", "at fe80::1 and fe80::1%eth0", false),
         ];
         for (pattern, text, expected) in cases {
             let range = AddressRange::parse(pattern).unwrap();
@@ -139,7 +148,9 @@ mod tests {
 
     #[test]
     fn other_patterns_are_refused() {
-        for pattern in ["", "nope", "10.0.0", "300.1.2.3", "10.0.0.0/40", "10.0.0.0/08", "10.0.0.9-10.0.0.1", "::1-1.2.3.4"] {
+        for pattern in
+            ["", "nope", "10.0.0", "300.1.2.3", "10.0.0.0/40", "10.0.0.0/08", "10.0.0.9-10.0.0.1", "::1-1.2.3.4", "::1%", "10.0.0.1%eth0"]
+        {
             let error = AddressRange::parse(pattern).unwrap_err();
             assert_eq!(error.to_string(), format!("ip: invalid pattern: \"{pattern}\""));
         }

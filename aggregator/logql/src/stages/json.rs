@@ -78,11 +78,18 @@ impl Walk<'_, '_> {
     /// A key at `at` and its value.
     fn pair(&mut self, at: usize) -> Result<Step, JsonError> {
         let line = self.extraction.line;
-        let (key_end, is_escaped) = string_end(line, at + 1).ok_or(JsonError::Malformed)?;
+        let parent = self.scratch.open_objects.last().map_or(ROOT, |object| object.key);
+        let guessed = self.scratch.keys.guess(parent, &line[at + 1..], b'"');
+        let (key_end, is_escaped) = match guessed {
+            Some((_, length)) => (at + 1 + length, false),
+            None => string_end(line, at + 1).ok_or(JsonError::Malformed)?,
+        };
         let colon = skip_blanks(line, key_end + 1).filter(|at| line[*at] == b':').ok_or(JsonError::Malformed)?;
         let value_start = skip_blanks(line, colon + 1).ok_or(JsonError::Malformed)?;
-        let parent = self.scratch.open_objects.last().map_or(ROOT, |object| object.key);
-        let key = self.key(parent, &line[at + 1..key_end], is_escaped)?;
+        let key = match guessed {
+            Some((key, _)) => key,
+            None => self.key(parent, &line[at + 1..key_end], is_escaped)?,
+        };
         if line[value_start] == b'{' && self.is_worth_entering(key) {
             self.open(key, value_start);
             return Ok(Step::Into(skip_blanks(line, value_start + 1).ok_or(JsonError::Object)?));

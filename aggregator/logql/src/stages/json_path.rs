@@ -1,7 +1,7 @@
 //! Paths of `| json label="path"`: `field`, `a.b`, `a["b c"]`, `["a"][0].c`.
 //!
 //! All paths of a stage are put into one tree, so that a line is walked once. A path has at most [`MAXIMUM_PARTS`]
-//! parts, which bounds the recursion of the walk.
+//! parts, which bounds the recursion over the tree.
 
 use thiserror::Error;
 
@@ -139,34 +139,75 @@ impl Tokens<'_> {
     }
 }
 
+/// The number of a node in its tree; [`ROOT`] is where all paths begin.
+pub(crate) type PathIndex = u32;
+pub(crate) const ROOT: PathIndex = 0;
+
 /// The paths of a stage as a tree.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct PathTree {
-    pub(crate) fields: Vec<(Vec<u8>, PathTree)>,
-    pub(crate) indexes: Vec<(usize, PathTree)>,
+    nodes: Vec<PathNode>,
+    /// Parts of the longest path.
+    depth: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PathNode {
+    pub(crate) fields: Vec<(Vec<u8>, PathIndex)>,
+    pub(crate) indexes: Vec<(usize, PathIndex)>,
     /// Which extractions end here.
     pub(crate) ends: Vec<usize>,
 }
 
-impl PathTree {
-    pub(crate) fn insert(&mut self, parts: &[Part], extraction: usize) {
-        let Some((first, rest)) = parts.split_first() else {
-            self.ends.push(extraction);
-            return;
-        };
-        match first {
-            Part::Field(name) => child(&mut self.fields, name).insert(rest, extraction),
-            Part::Index(index) => child(&mut self.indexes, index).insert(rest, extraction),
-        }
+impl Default for PathTree {
+    fn default() -> PathTree {
+        PathTree { nodes: vec![PathNode::default()], depth: 0 }
     }
 }
 
-fn child<'t, K: PartialEq + Clone>(children: &'t mut Vec<(K, PathTree)>, key: &K) -> &'t mut PathTree {
-    let index = children.iter().position(|(known, _)| known == key).unwrap_or_else(|| {
-        children.push((key.clone(), PathTree::default()));
-        children.len() - 1
-    });
-    &mut children[index].1
+impl PathTree {
+    pub(crate) fn insert(&mut self, parts: &[Part], extraction: usize) {
+        self.depth = self.depth.max(parts.len());
+        let end = parts.iter().fold(ROOT, |node, part| self.child(node, part));
+        self.nodes[end as usize].ends.push(extraction);
+    }
+
+    pub(crate) fn node(&self, index: PathIndex) -> &PathNode {
+        &self.nodes[index as usize]
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Calls for each extraction that ends at a node or below it.
+    pub(crate) fn each_end(&self, index: PathIndex, look: &mut impl FnMut(usize)) {
+        let node = self.node(index);
+        node.ends.iter().for_each(|extraction| look(*extraction));
+        node.fields.iter().for_each(|(_, child)| self.each_end(*child, look));
+        node.indexes.iter().for_each(|(_, child)| self.each_end(*child, look));
+    }
+
+    fn child(&mut self, parent: PathIndex, part: &Part) -> PathIndex {
+        let new = self.nodes.len() as PathIndex;
+        let node = &mut self.nodes[parent as usize];
+        let known = match part {
+            Part::Field(name) => known_or_new(&mut node.fields, name, new),
+            Part::Index(index) => known_or_new(&mut node.indexes, index, new),
+        };
+        if known == new {
+            self.nodes.push(PathNode::default());
+        }
+        known
+    }
+}
+
+fn known_or_new<K: PartialEq + Clone>(children: &mut Vec<(K, PathIndex)>, key: &K, new: PathIndex) -> PathIndex {
+    let known = children.iter().find(|(known, _)| known == key).map(|(_, index)| *index);
+    known.unwrap_or_else(|| {
+        children.push((key.clone(), new));
+        new
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use memchr::{memchr2, memchr3};
 
+use super::eight_bytes;
+
 /// Index of the first byte at or after `at` that is no JSON white space.
 pub(crate) fn skip_blanks(text: &[u8], mut at: usize) -> Option<usize> {
     while let Some(byte) = text.get(at) {
@@ -14,18 +16,26 @@ pub(crate) fn skip_blanks(text: &[u8], mut at: usize) -> Option<usize> {
     None
 }
 
+/// Bytes of a string that are looked at before a search is called.
+const SHORT_STRING: usize = 32;
+
 /// The end of a string whose first character is at `start`: the index of its closing quote, and whether it holds
 /// escapes.
 pub(crate) fn string_end(text: &[u8], start: usize) -> Option<(usize, bool)> {
-    let mut at = start;
+    let short = &text[..text.len().min(start + SHORT_STRING)];
+    let quote_or_escape = |bytes| eight_bytes::equal(bytes, b'"') | eight_bytes::equal(bytes, b'\\');
+    let (Ok(mut at) | Err(mut at)) = eight_bytes::find(short, start, quote_or_escape);
     let mut is_escaped = false;
     loop {
-        at += memchr2(b'"', b'\\', text.get(at..)?)?;
-        if text[at] == b'"' {
-            return Some((at, is_escaped));
+        match text.get(at)? {
+            b'"' => return Some((at, is_escaped)),
+            b'\\' => {
+                is_escaped = true;
+                at += 2;
+            }
+            _ => {}
         }
-        is_escaped = true;
-        at += 2;
+        at += memchr2(b'"', b'\\', text.get(at..)?)?;
     }
 }
 
@@ -52,7 +62,13 @@ pub(crate) fn block_end(text: &[u8], start: usize) -> Option<usize> {
 /// The end of a number, `true`, `false`, `null` or of anything else that is no string, array or object.
 pub(crate) fn token_end(text: &[u8], start: usize) -> usize {
     let is_end = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | b',' | b'}' | b']');
-    text[start..].iter().position(is_end).map_or(text.len(), |length| start + length)
+    let may_be_end = |bytes| {
+        let brackets = eight_bytes::equal(bytes, b'}') | eight_bytes::equal(bytes, b']');
+        eight_bytes::below(bytes, b' ' + 1) | eight_bytes::equal(bytes, b',') | brackets
+    };
+    // Of control characters, some are no end; they are rare.
+    let (Ok(at) | Err(at)) = eight_bytes::find(text, start, may_be_end);
+    text[at..].iter().position(is_end).map_or(text.len(), |length| at + length)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +109,8 @@ pub(crate) enum JsonError {
 }
 
 /// The value that begins at `start`, which is no blank.
+// Inlined, so that values stay in registers: through memory, they cost as much as all else in an object together.
+#[inline(always)]
 pub(crate) fn value_at(text: &[u8], start: usize) -> Result<Value, JsonError> {
     match text[start] {
         b'"' => {
@@ -110,6 +128,7 @@ fn block(text: &[u8], start: usize, kind: Kind) -> Option<Value> {
     Some(Value { kind, start, end, after: end })
 }
 
+#[inline(always)]
 fn scalar_at(text: &[u8], start: usize) -> Result<Value, JsonError> {
     let end = token_end(text, start);
     let kind = match &text[start..end] {

@@ -1,7 +1,7 @@
 //! Label filters: strings, numbers, durations, sizes, addresses, joined by `and` and `or`.
 //!
-//! Only string filters read the entry's error, and so only they can drop an entry because of it. A value that cannot
-//! be converted keeps the entry and becomes its error, if it has none. A missing label is `""` for strings and drops
+//! Only string filters read the entry's error, and so only they can drop an entry because of it; `ip()` keeps every entry that has one.
+//! A value that cannot be converted keeps the entry and becomes its error, if it has none. A missing label is `""` for strings and drops
 //! the entry otherwise. `and` evaluates both sides, `or` stops at the first that holds.
 
 use regex::bytes::Regex;
@@ -130,9 +130,7 @@ impl LabelFilter {
                 Ok(holds(Some(parsed.cmp(bytes)), *op))
             }),
             LabelFilter::Address { name, range, is_negated } => {
-                let has_error = labels.error().is_some();
-                let test = |value| has_error || range.is_found_in(value) != *is_negated;
-                labels.get(*name, input).is_some_and(test)
+                labels.error().is_some() || labels.find(*name, input).is_some_and(|value| range.is_found_in(value) != *is_negated)
             }
             LabelFilter::All(filters) => {
                 let mut is_kept = true;
@@ -290,15 +288,8 @@ fn holds(order: Option<std::cmp::Ordering>, op: CompareOp) -> bool {
     }
 }
 
-/// A number as Go reads it; plain decimals take the short way.
+/// A number as Go reads it.
 pub(crate) fn number(text: &str) -> Result<f64, String> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let is_plain = digits.len() < 20
-        && digits.starts_with(|c: char| c.is_ascii_digit())
-        && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    if is_plain && let Ok(number) = text.parse() {
-        return Ok(number);
-    }
     parse_go_float(text).map_err(|error| error.to_string())
 }
 

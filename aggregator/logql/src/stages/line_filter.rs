@@ -47,15 +47,15 @@ enum Test {
 }
 
 impl LineMatcher {
-    /// With `strict_loki`, `ip()` beside other alternatives is a plain text.
+    /// With `strict_loki`, `ip()` beside other alternatives is a plain text; in chains of what lines must not hold it never is.
     pub(crate) fn new(filter: &LineFilter, options: FilterOptions) -> Result<LineMatcher, LineFilterError> {
-        let is_chain = filter.alternatives.len() > 1;
+        let is_negated = matches!(filter.op, LineFilterOp::NotContains | LineFilterOp::NotRegex | LineFilterOp::NotPattern);
+        let is_text = options.strict_loki && filter.alternatives.len() > 1 && !is_negated;
         let alternatives = filter.alternatives.iter().map(|argument| match argument {
             LineFilterArg::Text(text) => Test::text(filter.op, text, options),
-            LineFilterArg::Ip(text) if options.strict_loki && is_chain => Test::text(filter.op, text, options),
+            LineFilterArg::Ip(text) if is_text => Test::text(filter.op, text, options),
             LineFilterArg::Ip(pattern) => Test::address(filter.op, pattern),
         });
-        let is_negated = matches!(filter.op, LineFilterOp::NotContains | LineFilterOp::NotRegex | LineFilterOp::NotPattern);
         Ok(LineMatcher { alternatives: alternatives.collect::<Result<_, _>>()?, is_negated })
     }
 
@@ -210,7 +210,10 @@ mod tests {
         let alternatives = vec![LineFilterArg::Text("v6".into()), LineFilterArg::Ip("10.0.0.1".into())];
         let chain = LineFilter { op: LineFilterOp::Contains, alternatives };
         assert!(!LineMatcher::new(&chain, FilterOptions::default()).unwrap().matches(b"10.0.0.1.5"));
-        assert!(LineMatcher::new(&chain, FilterOptions { strict_loki: true, ..FilterOptions::default() }).unwrap().matches(b"10.0.0.1.5"));
+        let strict = FilterOptions { strict_loki: true, ..FilterOptions::default() };
+        assert!(LineMatcher::new(&chain, strict).unwrap().matches(b"10.0.0.1.5"));
+        let negated = LineMatcher::new(&LineFilter { op: LineFilterOp::NotContains, ..chain }, strict).unwrap();
+        assert!(negated.matches(b"10.0.0.1.5") && !negated.matches(b"at 10.0.0.1") && !negated.matches(b"v6"), "never where it is negated");
     }
 
     #[test]

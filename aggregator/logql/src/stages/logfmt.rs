@@ -27,7 +27,8 @@ impl Logfmt {
         let reads_all = self.strict || self.keep_empty;
         let mut pairs = if reads_all { Pairs::new(line, unescaped) } else { Pairs::with_equals(line, unescaped) };
         loop {
-            let pair = match next_pair(&mut pairs, self.strict) {
+            let mut known = None;
+            let pair = match next_pair(&mut pairs, self.strict, |text| keys.guess_into(&mut known, ROOT, text, b'=')) {
                 Ok(Some(pair)) => pair,
                 Ok(None) => return Verdict::Keep,
                 Err(error) => {
@@ -39,7 +40,7 @@ impl Logfmt {
                 continue;
             }
             let raw = &line[pair.key_start..pair.key_end];
-            let key = extraction.key(keys, ROOT, raw, raw);
+            let key = known.unwrap_or_else(|| extraction.key(keys, ROOT, raw, raw));
             let Some(target) = extraction.target(keys, key) else {
                 continue;
             };
@@ -51,8 +52,14 @@ impl Logfmt {
     }
 }
 
-pub(crate) fn next_pair(pairs: &mut Pairs<'_>, strict: bool) -> Result<Option<Pair>, LogfmtError> {
-    if strict { pairs.next_strict().transpose() } else { Ok(pairs.next_lenient()) }
+// As the pairs themselves.
+#[inline(always)]
+pub(crate) fn next_pair(
+    pairs: &mut Pairs<'_>,
+    strict: bool,
+    known_key: impl FnMut(&[u8]) -> Option<usize>,
+) -> Result<Option<Pair>, LogfmtError> {
+    if strict { pairs.next_strict(known_key).transpose() } else { Ok(pairs.next_lenient(known_key)) }
 }
 
 pub(crate) fn report(extraction: &mut Extraction<'_>, error: &LogfmtError) {

@@ -1,9 +1,11 @@
 //! `| logfmt label="key", …`: the values of given keys; the last occurrence of a key counts.
 //!
-//! Each label is first set to nothing, unless the entry has it from its stream or its metadata.
+//! Each label is first set to nothing, unless the entry has it from its stream or its metadata. A key that no label asks for goes to the label
+//! of its own name. Loki's reading is kept with `strict_loki` where it loses values: see [`LogfmtExpression::is_overlooked`].
 
 use thiserror::Error;
 
+use super::FilterOptions;
 use super::extraction::{Extraction, ParserScratch, is_clean, sanitized};
 use super::logfmt::{next_pair, report};
 use super::logfmt_pairs::{Pair, Pairs, unquote};
@@ -26,16 +28,23 @@ pub(crate) struct LogfmtExpression {
     strict: bool,
     /// Labels, and the sanitised keys whose values they take.
     labels: Vec<(NameId, NameId)>,
+    strict_loki: bool,
 }
 
 impl LogfmtExpression {
-    pub(crate) fn new(strict: bool, extractions: &[ast::Extraction], names: &mut PipelineNames) -> Result<LogfmtExpression, KeyError> {
+    pub(crate) fn new(
+        strict: bool,
+        extractions: &[ast::Extraction],
+        names: &mut PipelineNames,
+        options: FilterOptions,
+    ) -> Result<LogfmtExpression, KeyError> {
         let mut labels = Vec::with_capacity(extractions.len());
         for extraction in extractions {
             let key = parse_key(&extraction.path)?;
+            let key = if options.strict_loki { key } else { sanitized(key.as_bytes()) };
             labels.push((names.intern(&extraction.name), names.intern(&key)));
         }
-        Ok(LogfmtExpression { strict, labels })
+        Ok(LogfmtExpression { strict, labels, strict_loki: options.strict_loki })
     }
 
     pub(crate) fn labels(&self) -> impl Iterator<Item = NameId> {
@@ -56,25 +65,41 @@ impl LogfmtExpression {
         let line = extraction.line;
         let mut pairs = Pairs::new(line, unescaped);
         loop {
-            let pair = match next_pair(&mut pairs, self.strict) {
+            let mut known = None;
+            let pair = match next_pair(&mut pairs, self.strict, |text| keys.guess_into(&mut known, ROOT, text, b'=')) {
                 Ok(Some(pair)) => pair,
                 Ok(None) => return,
                 Err(error) => return report(&mut extraction, &error),
             };
             let raw = &line[pair.key_start..pair.key_end];
-            let key = extraction.key(keys, ROOT, raw, raw);
+            let key = known.unwrap_or_else(|| extraction.key(keys, ROOT, raw, raw));
             let Some(key) = keys.get(key).name else {
                 continue;
             };
-            if !self.labels.iter().any(|(_, wanted)| *wanted == key) {
+            let is_asked_for = self.labels.iter().any(|(_, wanted)| *wanted == key);
+            let is_label = self.labels.iter().any(|(label, _)| *label == key);
+            if !(is_asked_for || is_label) || self.is_overlooked(key, is_label, &extraction) {
                 continue;
             }
             let text = value_text(&mut extraction, pair);
-            for (label, _) in self.labels.iter().filter(|(_, wanted)| *wanted == key) {
+            let takes = |(label, wanted): &&(NameId, NameId)| if is_asked_for { *wanted == key } else { *label == key };
+            for (label, _) in self.labels.iter().filter(takes) {
                 let target = extraction.labels.unsuffixed_or_suffixed(*label);
+                if self.strict_loki && target != *label && !extraction.labels.may_extract(target) {
+                    return;
+                }
                 extraction.labels.set_parsed(target, text);
             }
+            if self.strict_loki && extraction.labels.has_all_needed() {
+                return;
+            }
         }
+    }
+
+    /// Loki passes over keys that are no label of the stage where the query needs no label of that name, or where a stage before has found
+    /// one: `sum by (x) (count_over_time({…} | logfmt x="key" [1m]))` finds nothing there.
+    fn is_overlooked(&self, key: NameId, is_label: bool, extraction: &Extraction<'_>) -> bool {
+        self.strict_loki && !is_label && !extraction.labels.may_extract(key)
     }
 }
 
@@ -105,7 +130,7 @@ fn parse_key(key: &str) -> Result<String, KeyError> {
     }
     if text.starts_with('"') {
         return match go_unquote(text) {
-            Some(quoted) => Ok(sanitized(quoted.as_bytes())),
+            Some(quoted) => Ok(quoted),
             None => refuse("invalid quoted key"),
         };
     }

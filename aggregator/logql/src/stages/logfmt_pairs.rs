@@ -5,6 +5,8 @@
 
 use thiserror::Error;
 
+use super::eight_bytes;
+
 /// A malformed pair; positions count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("logfmt syntax error at pos {position} : {reason}")]
@@ -59,10 +61,13 @@ impl<'l> Pairs<'l> {
         Pairs { line, at, end: last, unescaped }
     }
 
-    /// The next well-formed pair, past malformed ones.
-    pub(crate) fn next_lenient(&mut self) -> Option<Pair> {
+    /// The next well-formed pair, past malformed ones. `known_key` is asked at each key: how long it is, if a well-formed one with `=` behind
+    /// it is known to stand there.
+    // Inlined, so that what it gives stays in registers: through memory, each pair costs as much as all else together.
+    #[inline(always)]
+    pub(crate) fn next_lenient(&mut self, mut known_key: impl FnMut(&[u8]) -> Option<usize>) -> Option<Pair> {
         loop {
-            match self.next_strict()? {
+            match self.next_strict(&mut known_key)? {
                 Ok(pair) => return Some(pair),
                 Err(LogfmtError { reason: Reason::InvalidQuoted, .. }) => {}
                 Err(_) => self.at = self.end_of(self.at, blanks),
@@ -70,14 +75,18 @@ impl<'l> Pairs<'l> {
         }
     }
 
-    /// The next pair, or what is wrong with it.
-    pub(crate) fn next_strict(&mut self) -> Option<Result<Pair, LogfmtError>> {
+    /// The next pair, or what is wrong with it. `known_key` as with [`Pairs::next_lenient`].
+    #[inline(always)]
+    pub(crate) fn next_strict(&mut self, mut known_key: impl FnMut(&[u8]) -> Option<usize>) -> Option<Result<Pair, LogfmtError>> {
         let key_start = self.at + self.line[self.at..].iter().take_while(|byte| **byte <= b' ').count();
         self.at = key_start;
         if key_start >= self.end {
             return None;
         }
-        Some(self.pair(key_start))
+        Some(match known_key(&self.line[key_start..]) {
+            Some(length) => self.valued(key_start, key_start + length),
+            None => self.pair(key_start),
+        })
     }
 
     fn pair(&mut self, key_start: usize) -> Result<Pair, LogfmtError> {
@@ -92,6 +101,12 @@ impl<'l> Pairs<'l> {
             Some(b'=') => {}
             _ => return Ok(Pair { key_start, key_end, value_start: key_end, value_end: key_end, is_escaped: false }),
         }
+        self.valued(key_start, key_end)
+    }
+
+    /// A pair of which the key is known, and that a `=` is behind it.
+    #[inline(always)]
+    fn valued(&mut self, key_start: usize, key_end: usize) -> Result<Pair, LogfmtError> {
         let start = key_end + 1;
         if self.line.get(start) == Some(&b'"') {
             let (value_end, is_escaped) = self.quoted(start + 1)?;
@@ -124,18 +139,15 @@ impl<'l> Pairs<'l> {
 
     /// Index of the first byte at or after `from` that `marks` finds among eight; the line's length if there is none. Blanks have
     /// to be among what it finds.
-    fn end_of(&self, mut from: usize, marks: impl Fn(u64) -> u64) -> usize {
-        while let Some(bytes) = self.line[from..].first_chunk::<8>() {
-            let marked = marks(u64::from_le_bytes(*bytes));
-            if marked != 0 {
-                return from + marked.trailing_zeros() as usize / 8;
-            }
-            from += 8;
-        }
+    fn end_of(&self, from: usize, marks: impl Fn(u64) -> u64) -> usize {
+        let from = match eight_bytes::find(self.line, from, &marks) {
+            Ok(end) => return end,
+            Err(from) => from,
+        };
         let rest = &self.line[from..];
         let mut bytes = [b' '; 8];
         bytes[..rest.len()].copy_from_slice(rest);
-        from + marks(u64::from_le_bytes(bytes)).trailing_zeros() as usize / 8
+        from + eight_bytes::first(marks(u64::from_le_bytes(bytes)))
     }
 
     fn error(&self, reason: Reason) -> LogfmtError {
@@ -143,22 +155,12 @@ impl<'l> Pairs<'l> {
     }
 }
 
-const fn eight(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// Of eight bytes, the first in the lowest bits, those below `limit` (at most 128), by their highest bits. Exact up to the first: what
-/// it borrows can mark only bytes behind it.
-const fn below(bytes: u64, limit: u8) -> u64 {
-    bytes.wrapping_sub(eight(limit)) & !bytes & eight(0x80)
-}
-
 const fn blanks(bytes: u64) -> u64 {
-    below(bytes, b' ' + 1)
+    eight_bytes::below(bytes, b' ' + 1)
 }
 
 const fn ends_of_words(bytes: u64) -> u64 {
-    blanks(bytes) | below(bytes ^ eight(b'='), 1) | below(bytes ^ eight(b'"'), 1)
+    blanks(bytes) | eight_bytes::equal(bytes, b'=') | eight_bytes::equal(bytes, b'"')
 }
 
 /// Appends a quoted value without its escapes, which are JSON's and `\'`. A lone half of a surrogate pair becomes
@@ -213,11 +215,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn unknown(_: &[u8]) -> Option<usize> {
+        None
+    }
+
     fn lenient(line: &str) -> Vec<(String, String)> {
         let mut unescaped = Vec::new();
         let mut pairs = Pairs::new(line.as_bytes(), &mut unescaped);
         let mut found = Vec::new();
-        while let Some(pair) = pairs.next_lenient() {
+        while let Some(pair) = pairs.next_lenient(unknown) {
             found.push((line[pair.key_start..pair.key_end].to_owned(), line[pair.value_start..pair.value_end].to_owned()));
         }
         found
@@ -226,7 +232,7 @@ mod tests {
     fn strict_error(line: &str) -> Option<String> {
         let mut unescaped = Vec::new();
         let mut pairs = Pairs::new(line.as_bytes(), &mut unescaped);
-        std::iter::from_fn(|| pairs.next_strict()).find_map(Result::err).map(|error| error.to_string())
+        std::iter::from_fn(|| pairs.next_strict(unknown)).find_map(Result::err).map(|error| error.to_string())
     }
 
     proptest! {
@@ -234,7 +240,7 @@ mod tests {
         fn words_without_values_are_not_needed_to_find_values(line in "[ab\"\\\\= \t]{0,40}") {
             let valued = |mut pairs: Pairs<'_>| {
                 let has_value = |pair: &Pair| pair.value_end > pair.value_start;
-                std::iter::from_fn(move || pairs.next_lenient()).filter(has_value).collect::<Vec<_>>()
+                std::iter::from_fn(move || pairs.next_lenient(unknown)).filter(has_value).collect::<Vec<_>>()
             };
             let (mut all, mut some) = (Vec::new(), Vec::new());
             prop_assert_eq!(valued(Pairs::with_equals(line.as_bytes(), &mut some)), valued(Pairs::new(line.as_bytes(), &mut all)));

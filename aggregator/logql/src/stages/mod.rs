@@ -6,6 +6,7 @@
 
 pub(crate) mod decolorize;
 pub(crate) mod drop_keep;
+pub(crate) mod eight_bytes;
 pub(crate) mod extraction;
 pub(crate) mod ip;
 pub(crate) mod json;

@@ -10,6 +10,7 @@ use crate::needed::{NeededLabels, range_stages};
 use crate::pipeline::names::PipelineNames;
 use crate::printer::{format_label_filter, format_stages};
 use crate::regex_dialect;
+use crate::stages::FilterOptions;
 use crate::stages::ip::AddressRange;
 use crate::stages::json_expression::JsonExpression;
 use crate::stages::logfmt_expression::LogfmtExpression;
@@ -132,7 +133,7 @@ fn check_json_paths(extractions: &[Extraction]) -> Result<(), String> {
 
 fn check_logfmt_keys(strict: bool, extractions: &[Extraction]) -> Result<(), String> {
     let mut names = PipelineNames::new(&NeededLabels::All);
-    LogfmtExpression::new(strict, extractions, &mut names).map(|_| ()).map_err(|error| error.to_string())
+    LogfmtExpression::new(strict, extractions, &mut names, FilterOptions::default()).map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn check_label_formats(formats: &[LabelFormat]) -> Result<(), String> {

@@ -164,7 +164,8 @@ fn vector_of(op: VectorOp, parameter: i64, inner: MetricExpr, grouping: Option<G
         op,
         parameter: matches!(op, Topk | Bottomk | ApproxTopk).then_some(parameter),
         inner: Box::new(inner),
-        grouping: grouping.filter(|_| !matches!(op, ApproxTopk | Sort | SortDesc)),
+        grouping: grouping
+            .filter(|grouping| !matches!(op, ApproxTopk | Sort | SortDesc) && (grouping.without || !grouping.labels.is_empty())),
     })
 }
 

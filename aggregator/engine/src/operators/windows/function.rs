@@ -27,6 +27,9 @@ pub(crate) enum WindowFunction {
     Maximum,
     StandardDeviation,
     StandardVariance,
+    /// Of the points of a group, of which a lone one has no distance to itself, even if it is no finite number.
+    GroupDeviation,
+    GroupVariance,
     First,
     Last,
     Quantile(f64),
@@ -54,6 +57,8 @@ impl WindowFunction {
             Self::Maximum => panes(Sliding::new(|greatest: &Greatest| greatest.0)),
             Self::StandardDeviation => panes(Sliding::new(Moments::deviation)),
             Self::StandardVariance => panes(Sliding::new(Moments::variance)),
+            Self::GroupDeviation => panes(Sliding::new(|moments: &Moments| moments.group_variance().sqrt())),
+            Self::GroupVariance => panes(Sliding::new(Moments::group_variance)),
             Self::First => panes(Sliding::new(First::value)),
             Self::Last => panes(Sliding::new(Last::value)),
             Self::Quantile(share) => panes(Quantile(share)),

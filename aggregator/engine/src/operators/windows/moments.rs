@@ -15,6 +15,11 @@ impl Moments {
         self.squares / self.count
     }
 
+    /// The same, but of a single value nothing.
+    pub(crate) fn group_variance(&self) -> f64 {
+        if self.count == 1.0 { 0.0 } else { self.variance() }
+    }
+
     pub(crate) fn deviation(&self) -> f64 {
         self.variance().sqrt()
     }
@@ -61,6 +66,10 @@ mod tests {
         assert_eq!(moments(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).deviation(), 2.0);
         assert_eq!(moments(&[1e9 + 1.0, 1e9 + 3.0]).variance(), 1.0);
         assert_eq!(moments(&[0.1; 7]).variance(), 0.0);
-        assert!(moments(&[f64::INFINITY]).variance().is_nan());
+        for odd in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            assert!(moments(&[odd]).variance().is_nan() && moments(&[odd, 1.0]).group_variance().is_nan(), "{odd}");
+            assert_eq!(moments(&[odd]).group_variance(), 0.0);
+        }
+        assert_eq!(moments(&[1.0, 3.0]).group_variance(), 1.0);
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::operators::grid::{StepGrid, Window};
 use crate::operators::windows::{Sample, WindowFunction, WindowStore};
 
-const FUNCTIONS: [WindowFunction; 15] = [
+const FUNCTIONS: [WindowFunction; 17] = [
     WindowFunction::Count,
     WindowFunction::CountPerSecond,
     WindowFunction::WholeSum,
@@ -17,6 +17,8 @@ const FUNCTIONS: [WindowFunction; 15] = [
     WindowFunction::Maximum,
     WindowFunction::StandardDeviation,
     WindowFunction::StandardVariance,
+    WindowFunction::GroupDeviation,
+    WindowFunction::GroupVariance,
     WindowFunction::First,
     WindowFunction::Last,
     WindowFunction::Quantile(0.3),
@@ -37,8 +39,8 @@ fn naive(function: WindowFunction, samples: &[Sample], range: i64) -> f64 {
         WindowFunction::Average => sum / count,
         WindowFunction::Minimum => values.iter().copied().fold(f64::INFINITY, f64::min),
         WindowFunction::Maximum => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        WindowFunction::StandardVariance => variance(),
-        WindowFunction::StandardDeviation => variance().sqrt(),
+        WindowFunction::StandardVariance | WindowFunction::GroupVariance => variance(),
+        WindowFunction::StandardDeviation | WindowFunction::GroupDeviation => variance().sqrt(),
         WindowFunction::First => values[0],
         WindowFunction::Last => values[values.len() - 1],
         WindowFunction::Quantile(share) => {

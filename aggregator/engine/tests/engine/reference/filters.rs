@@ -95,8 +95,7 @@ pub(crate) fn keeps(filter: &LabelFilter, entry: &mut Entry<'_>) -> bool {
         LabelFilter::And { left, right } => keeps(left, entry) & keeps(right, entry),
         LabelFilter::Or { left, right } => keeps(left, entry) || keeps(right, entry),
         LabelFilter::Ip { name, negated, pattern } => {
-            let address = entry.get(name);
-            !address.is_empty() && (entry.error.is_some() || holds_address(address, pattern) != *negated)
+            entry.error.is_some() || entry.find(name).is_some_and(|address| holds_address(address, pattern) != *negated)
         }
         LabelFilter::Compare { name, op, value } => {
             let Some(text) = entry.find(name) else { return false };

@@ -235,7 +235,10 @@ fn aggregate(aggregation: &VectorAggregation, points: Vec<(Labels, f64)>) -> Vec
     for (group, mut members) in groups {
         let values: Vec<f64> = members.iter().map(|(_, value)| *value).collect();
         let (count, sum) = (values.len() as f64, values.iter().sum::<f64>());
-        let variance = values.iter().map(|value| (value - sum / count).powi(2)).sum::<f64>() / count;
+        let variance = match values.as_slice() {
+            [_] => 0.0,
+            values => values.iter().map(|value| (value - sum / count).powi(2)).sum::<f64>() / count,
+        };
         let value = match aggregation.op {
             VectorOp::Sum => sum,
             VectorOp::Avg => sum / count,
@@ -254,7 +257,8 @@ fn aggregate(aggregation: &VectorAggregation, points: Vec<(Labels, f64)>) -> Vec
                 continue;
             }
         };
-        out.push((group, value));
+        // Labels without a value do not outlast a `without`.
+        out.push((group.into_iter().filter(|(_, value)| !grouping.without || !value.is_empty()).collect(), value));
     }
     out
 }

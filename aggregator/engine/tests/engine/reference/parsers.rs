@@ -180,7 +180,9 @@ pub(crate) fn logfmt_keys(entry: &mut Entry<'_>, is_strict: bool, extractions: &
             Err(details) if is_strict => return Err(Outcome::Failed("LogfmtParserErr", details)),
             Err(_) => {}
             Ok((key, value)) => {
-                for extraction in extractions.iter().filter(|extraction| extraction.path == key) {
+                let is_asked_for = extractions.iter().any(|extraction| extraction.path == key);
+                let takes = |extraction: &&Extraction| if is_asked_for { extraction.path == key } else { extraction.name == key };
+                for extraction in extractions.iter().filter(takes) {
                     let name = entry.parsed_name(&extraction.name);
                     entry.set(&name, &value);
                 }

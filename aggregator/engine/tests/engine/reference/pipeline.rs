@@ -130,7 +130,8 @@ fn parse(stage: &Stage, entry: &mut Entry<'_>) -> bool {
     };
     match extracted {
         Err(Outcome::Failed(error, details)) => {
-            entry.fail(error, details);
+            let before = std::mem::take(&mut entry.error_details);
+            entry.fail(error, if details.is_empty() { before } else { details });
             entry.is_unparsed = true;
             true
         }

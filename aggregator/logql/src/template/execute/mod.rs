@@ -14,6 +14,9 @@ use super::value::{IntegerType, Value};
 use super::{Environment, Template};
 use crate::literal::go_quote;
 
+/// The variable that is the data at first.
+const DATA: &str = "$";
+
 /// `Err` is the whole message.
 pub(super) fn execute(template: &Template, environment: &dyn Environment, out: &mut Vec<u8>) -> Result<(), String> {
     let mut execution = Execution {
@@ -22,7 +25,8 @@ pub(super) fn execute(template: &Template, environment: &dyn Environment, out: &
         budget: Budget::new(),
         name: &template.name,
         node: None,
-        variables: vec![Variable { name: "$", value: Value::Root, is_interface: false }],
+        variables: Vec::new(),
+        data: Variable { name: DATA, value: Value::Root, is_interface: false },
         is_dot_interface: false,
         arguments: Vec::new(),
     };
@@ -52,8 +56,10 @@ struct Execution<'v> {
     /// Of the template that is executed: the outer one or one it defines.
     name: &'v str,
     node: Option<NodeRef<'v>>,
-    /// The last one of a name counts.
+    /// Those that were declared; the last one of a name counts.
     variables: Vec<Variable<'v>>,
+    /// `$`, which nothing declares.
+    data: Variable<'v>,
     /// The same of `.`.
     is_dot_interface: bool,
     /// Arguments of the calls under way.
@@ -261,7 +267,8 @@ impl<'v> Execution<'v> {
     }
 
     fn set_variable(&mut self, name: &str, value: Value<'v>, is_interface: bool) {
-        if let Some(variable) = self.variables.iter_mut().rev().find(|variable| variable.name == name) {
+        let declared = self.variables.iter_mut().rev().find(|variable| variable.name == name);
+        if let Some(variable) = declared.or_else(|| (name == DATA).then_some(&mut self.data)) {
             variable.value = value;
             variable.is_interface = is_interface;
         }
@@ -281,9 +288,11 @@ impl<'v> Execution<'v> {
         };
         self.node = Some(NodeRef::Call(call));
         let name = std::mem::replace(&mut self.name, &call.name);
-        let variables = std::mem::replace(&mut self.variables, vec![Variable { name: "$", value: value.clone(), is_interface: false }]);
+        let variables = std::mem::take(&mut self.variables);
+        let data = std::mem::replace(&mut self.data, Variable { name: DATA, value: value.clone(), is_interface: false });
         self.list_with(list, &value, false, out)?;
         self.variables = variables;
+        self.data = data;
         self.name = name;
         Ok(())
     }

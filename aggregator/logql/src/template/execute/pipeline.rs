@@ -1,7 +1,7 @@
 //! Pipelines, commands and their arguments.
 
 use super::field::Receiver;
-use super::{Execution, Variable};
+use super::{DATA, Execution, Variable};
 use crate::template::function::{Call, Function, Type};
 use crate::template::tree::{Command, NodeRef, Number, Operand, OperandKind, Pipeline};
 use crate::template::value::Value;
@@ -88,7 +88,8 @@ impl<'v> Execution<'v> {
     }
 
     fn variable(&self, name: &str) -> Receiver<'v> {
-        let variable = self.variables.iter().rev().find(|variable| variable.name == name);
+        let declared = self.variables.iter().rev().find(|variable| variable.name == name);
+        let variable = declared.or_else(|| (name == DATA).then_some(&self.data));
         let nothing = Receiver { value: Value::Nothing, is_interface: false };
         variable.map_or(nothing, |variable| Receiver { value: variable.value.clone(), is_interface: variable.is_interface })
     }

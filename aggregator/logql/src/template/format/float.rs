@@ -28,6 +28,10 @@ fn with_exponent(value: f64, precision: Option<usize>, verb: char) -> String {
 
 /// The exponent is written where it is below -4, or not below the digits asked for; where none were, six decide.
 fn general(value: f64, precision: Option<usize>, verb: char) -> String {
+    // What needs no exponent, as most do not: without asking what it would be.
+    if precision.is_none() && (value == 0.0 || (1e-4..1e6).contains(&value.abs())) {
+        return format!("{value}");
+    }
     let letter = if verb == 'G' { 'E' } else { 'e' };
     let digits = precision.map(|precision| precision.max(1));
     let scientific = with_exponent(value, digits.map(|digits| digits - 1), letter);
