@@ -60,7 +60,9 @@ subjects: [{kind: ServiceAccount, name: tailwater-apiserver, namespace: monitori
 kind: ClusterRole
 apiVersion: rbac.authorization.k8s.io/v1
 metadata: {name: "tailwater:api-access"}
-rules: [{apiGroups: [logs.tailwater.io], resources: [pods, pods/log, loki/v1], verbs: [get, list, watch, create]}]
+rules:
+- {apiGroups: [logs.tailwater.io], resources: [pods, pods/log, loki/v1], verbs: [get, list, watch, create]}
+- {apiGroups: [logs.tailwater.io], resources: [events], verbs: [list]}
 ---
 kind: ClusterRoleBinding
 apiVersion: rbac.authorization.k8s.io/v1
@@ -329,14 +331,152 @@ async fn pods_are_told_by_what_they_have_logged() {
     assert_eq!(newest["status"]["firstLine"], stamp(begin / second + 30));
     assert_eq!(newest["status"]["lastLine"], stamp(begin / second + 40));
     let first_page = list("ann", "?limit=1").await;
-    assert_eq!((all(&first_page).len(), &first_page["metadata"]["continue"]), (1, &json!("p-a")));
-    assert_eq!(all(&list("ann", "?limit=1&continue=p-a").await), web);
-    for (user, path, status) in
-        [("ann", "/gone", 404), ("bob", "", 403), ("ann", "?labelSelector=app%3Dy", 400), ("ann", "?watch=true", 400)]
-    {
+    assert_eq!((all(&first_page).len(), &first_page["metadata"]["continue"]), (1, &json!("a/p-a")));
+    assert_eq!(all(&list("ann", "?limit=1&continue=a%2Fp-a").await), web);
+    for (selected, expected) in [
+        ("labelSelector=app%3Dy", &web[..]),
+        ("labelSelector=app%20notin%20(x),app", &web),
+        ("fieldSelector=metadata.name%3Dweb-0,spec.nodeName%3Dn1", &web),
+        ("fieldSelector=spec.nodeName!%3Dn1", &[of("p-a", "", 2, 16)]),
+        ("labelSelector=app%3Dz", &[]),
+    ] {
+        assert_eq!(all(&list("ann", &format!("?{selected}")).await), expected, "{selected}");
+    }
+    assert_eq!(newest["metadata"]["labels"], json!({"app": "y"}));
+    let everywhere = async |user: &str| json_of(world.through(user, &format!("{ROOT}/pods?sinceSeconds=3600")).await).await;
+    assert_eq!(all(&everywhere("ann").await), [&[of("p-a", "", 2, 16)][..], &web].concat());
+    let of_root = everywhere("root").await;
+    let namespaces: Vec<&str> =
+        of_root["items"].as_array().expect("a list").iter().filter_map(|pod| pod["metadata"]["namespace"].as_str()).collect();
+    assert_eq!((all(&of_root).len(), namespaces), (5, vec!["a", "a", "a", "a", "b"]));
+    assert_eq!(world.through("bob", &format!("{ROOT}/pods")).await.status(), StatusCode::FORBIDDEN);
+    for (user, path, status) in [
+        ("ann", "/gone", 404),
+        ("bob", "", 403),
+        ("ann", "?labelSelector=app%3E5", 400),
+        ("ann", "?watch=true&resourceVersion=x", 400),
+        ("ann", "?watch=true&resourceVersion=1", 410),
+        ("ann", "?resourceVersion=5&resourceVersionMatch=Exact", 410),
+    ] {
         let answer = world.through(user, &format!("{ROOT}/namespaces/a/pods{path}")).await;
         assert_eq!(answer.status().as_u16(), status, "{path}");
         assert_eq!(json_of(answer).await["kind"], "Status", "{path}");
+    }
+}
+
+/// Events of a watch as they come.
+struct Watch {
+    answer: Response,
+    text: String,
+}
+
+impl Watch {
+    async fn open(world: &World, user: &str, parameters: &str) -> Self {
+        let answer = world.through(user, &format!("{ROOT}/namespaces/a/pods?watch=true&{parameters}")).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{parameters}");
+        Self { answer, text: String::new() }
+    }
+
+    /// Type and object.
+    async fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let Some((line, rest)) = self.text.split_once('\n') {
+                let event: Value = serde_json::from_str(line).expect("an event");
+                self.text = rest.to_owned();
+                return Some((event["type"].as_str().expect("a type").to_owned(), event["object"].clone()));
+            }
+            let piece = tokio::time::timeout(Duration::from_secs(60), self.answer.chunk()).await.expect("an event").expect("no failure")?;
+            self.text.push_str(std::str::from_utf8(&piece).expect("text"));
+        }
+    }
+
+    /// Type, name and lines.
+    async fn told(&mut self) -> (String, String, u64) {
+        let (kind, object) = self.next().await.expect("an event");
+        (kind, object["metadata"]["name"].as_str().unwrap_or_default().to_owned(), object["status"]["lines"].as_u64().unwrap_or_default())
+    }
+}
+
+#[tokio::test]
+async fn what_becomes_of_pods_is_watched() {
+    let world = World::new(Lifetimes { allowed: Duration::from_millis(900), denied: Duration::from_millis(300) }).await;
+    let long_ago = now() - 600_000_000_000;
+    world.push_line("old", "u1", long_ago, "one").await;
+    let told = |kind: &str, name: &str, lines| (kind.to_owned(), name.to_owned(), lines);
+    let list = json_of(world.through("ann", &format!("{ROOT}/namespaces/a/pods?labelSelector=app%3Dy")).await).await;
+    let version = list["metadata"]["resourceVersion"].as_str().expect("a version").to_owned();
+    let mut after = Watch::open(&world, "ann", &format!("labelSelector=app%3Dy&resourceVersion={version}")).await;
+    let mut whole = Watch::open(&world, "ann", "labelSelector=app%3Dy&allowWatchBookmarks=true&sendInitialEvents=true").await;
+    assert_eq!(whole.told().await, told("ADDED", "old", 1));
+    let (kind, bookmark) = whole.next().await.expect("a bookmark");
+    assert_eq!((kind.as_str(), &bookmark["metadata"]["annotations"]["k8s.io/initial-events-end"]), ("BOOKMARK", &json!("true")));
+    // A pod that is new, then a line of the other one, to everybody who watches.
+    world.push_line("new", "u2", now(), "one").await;
+    for watch in [&mut after, &mut whole] {
+        assert_eq!(watch.told().await, told("ADDED", "new", 1));
+    }
+    world.push_line("old", "u1", now(), "two").await;
+    assert_eq!(whole.told().await, told("MODIFIED", "old", 2));
+    let (kind, object) = after.next().await.expect("an event");
+    assert_eq!((kind.as_str(), &object["status"]["lines"]), ("MODIFIED", &json!(2)));
+    // From where one watch was, another goes on; from before a pod that is there already it does, too, as it is known since when it is.
+    let later = object["metadata"]["resourceVersion"].as_str().expect("a version").to_owned();
+    assert!(later.parse::<u64>().expect("a number") > version.parse::<u64>().expect("a number"));
+    let mut again = Watch::open(&world, "ann", &format!("labelSelector=app%3Dy&resourceVersion={version}")).await;
+    let mut seen = [again.told().await, again.told().await];
+    seen.sort();
+    assert_eq!(seen, [told("ADDED", "new", 1), told("MODIFIED", "old", 2)]);
+    // Pods that the version does not know, and that began before it: too old.
+    world.push_line("hidden", "u3", long_ago, "late").await;
+    let path = format!("{ROOT}/namespaces/a/pods?watch=true&labelSelector=app%3Dy&resourceVersion={later}");
+    let expired = world.through("ann", &path).await;
+    assert_eq!((expired.status(), json_of(expired).await["reason"].clone()), (StatusCode::GONE, json!("Expired")));
+    world.kube.delete("rolebindings", "a", "ann-reads").expect("deleted");
+    let mut last = (String::new(), Value::Null);
+    while let Some(event) = whole.next().await {
+        last = event;
+    }
+    assert_eq!((last.0.as_str(), &last.1["code"]), ("ERROR", &json!(403)));
+}
+
+#[tokio::test]
+async fn a_watch_ends_after_its_time() {
+    let world = World::new(Lifetimes::default()).await;
+    let mut watch = Watch::open(&world, "ann", "timeoutSeconds=1&resourceVersion=0").await;
+    assert_eq!(watch.told().await.0, "ADDED");
+    assert_eq!(watch.next().await, None);
+}
+
+#[tokio::test]
+async fn events_that_are_stored_are_listed() {
+    let world = World::new(Lifetimes::default()).await;
+    let begin = now() - 60_000_000_000;
+    let mut streams = Vec::new();
+    for (number, namespace, line, kind) in [
+        (1, "a", "kind=Pod name=web-0 reason=Pulled type=Normal count=1 event=web-0.1 component=kubelet msg=\"image pulled\"", "Pod"),
+        (2, "b", "kind=Pod name=till reason=BackOff type=Warning count=4 event=till.1 msg=again", "Pod"),
+        (3, "a", "kind=Node name=n1 reason=Ready type=Normal count=2 event=n1.1 msg=ready", "Node"),
+    ] {
+        let labels = json!({"namespace": namespace, "job": "loki.source.kubernetes_events"});
+        let metadata = json!({"kind": kind, "namespace_uid": world.uid(namespace).await});
+        streams.push(json!({"stream": labels, "values": [[(begin + number).to_string(), line, metadata]]}));
+    }
+    world.push_streams(&json!({"streams": streams})).await;
+    let list = async |user: &str, path: &str| json_of(world.through(user, &format!("{ROOT}{path}")).await).await;
+    let messages = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap_or_else(|| panic!("{list}"));
+        items.iter().map(|event| event["message"].as_str().expect("a text").to_owned()).collect()
+    };
+    assert_eq!(messages(&list("ann", "/events").await), ["ready", "image pulled"]);
+    assert_eq!(messages(&list("ann", "/namespaces/a/events").await), ["ready", "image pulled"]);
+    assert_eq!(messages(&list("root", "/events").await), ["ready", "again", "image pulled"]);
+    assert_eq!(messages(&list("root", "/events?fieldSelector=involvedObject.kind%3DPod&limit=1").await), ["again"]);
+    let event = list("root", "/namespaces/b/events").await["items"][0].clone();
+    assert_eq!((&event["kind"], &event["count"], &event["reason"]), (&json!("Event"), &json!(4), &json!("BackOff")));
+    for (user, path, status) in
+        [("ann", "/namespaces/b/events", 403), ("bob", "/events", 403), ("ann", "/namespaces/a/events?watch=true", 403)]
+    {
+        assert_eq!(world.through(user, &format!("{ROOT}{path}")).await.status().as_u16(), status, "{path}");
     }
 }
 

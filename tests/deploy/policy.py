@@ -14,7 +14,9 @@ MONITORS = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
 OF_AGENT = {("", "pods"): {"list", "watch"}, ("", "namespaces"): {"list", "watch"}}
 # Role → what it may grant, one of these.
 RIGHTS = {
-    "tailwater:api-access": [{("logs.tailwater.io", resource): {"get", "list", "watch", "create"} for resource in ("pods", "pods/log", "loki/v1")}],
+    "tailwater:api-access": [
+        {**{("logs.tailwater.io", resource): {"get", "list", "watch", "create"} for resource in ("pods", "pods/log", "loki/v1")}, ("logs.tailwater.io", "events"): {"list"}}
+    ],
     "tailwater:namespaces": [{("", "namespaces"): {"list"}}],
     "tailwater:agent": [OF_AGENT, {**OF_AGENT, ("events.k8s.io", "events"): {"list", "watch"}}],
     "tailwater-canary": [{("", "pods/log"): {"get"}}],

@@ -124,6 +124,57 @@ def test_kubectl_lists_pods_that_have_logs(scene):
     assert refused.returncode != 0 and "orbidden" in refused.stderr, refused.stderr
 
 
+def listed(scene, user, *arguments):
+    """`namespace/name` of the pods that kubectl lists."""
+    path = "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}"
+    outcome = scene.kube.kubectl("get", "pods.logs.tailwater.io", "-o", path, *arguments, user=user)
+    return outcome.stdout.split() if outcome.returncode == 0 else outcome.stderr
+
+
+def test_kubectl_lists_pods_of_all_namespaces_by_selectors(scene):
+    assert listed(scene, "admin", "-A") == ["bank/till-0", "shop/till-0"] and listed(scene, "ann", "-A") == ["shop/till-0"]
+    assert "orbidden" in listed(scene, "bob", "-A")
+    assert listed(scene, "admin", "-A", "-l", "app in (till, other)") == ["bank/till-0", "shop/till-0"] and listed(scene, "admin", "-A", "-l", "app!=till") == []
+    assert listed(scene, "admin", "-A", "--field-selector=metadata.namespace=bank") == ["bank/till-0"]
+    assert "status.phase" in listed(scene, "admin", "-A", "--field-selector=status.phase=Running"), "what is not known is refused"
+    table = scene.kube.kubectl("get", "pods.logs.tailwater.io", "-A", "--show-labels", user="admin")
+    assert table.stdout.split()[:2] == ["NAMESPACE", "NAME"] and "app=till" in table.stdout, table.stdout + table.stderr
+
+
+def test_kubectl_watches_pods(scene):
+    labels = {"namespace": "shop", "app": "watched", "container": "till"}
+    assert live.push(scene.aggregator_url, ["there before"], {**labels, "pod": "watched-0"})[0] == 204
+    command = scene.kube.command("get", "pods.logs.tailwater.io", "-n", "shop", "-l", "app=watched", "--watch", "--output-watch-events", "-o", "name", user="ann")
+    with subprocess.Popen(command, env=scene.kube.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as watching:
+        try:
+            seen = [watching.stdout.readline().split()]
+            assert seen == [["ADDED", "pod.logs.tailwater.io/watched-0"]], seen
+            assert live.push(scene.aggregator_url, ["came later"], {**labels, "pod": "watched-1"})[0] == 204
+            # What was active when it was listed may be told again.
+            while seen[-1][-1] != "pod.logs.tailwater.io/watched-1":
+                seen.append(watching.stdout.readline().split() or ["the watch ended"])
+                assert seen[-1][0] in ("ADDED", "MODIFIED"), seen
+            assert seen[-1][0] == "ADDED", seen
+        finally:
+            watching.kill()
+    outcome = scene.kube.kubectl("get", "--raw", f"{API}/namespaces/shop/pods?watch=true&resourceVersion=1", user="ann")
+    assert outcome.returncode != 0 and "too old resource version" in outcome.stderr, outcome.stderr
+
+
+def test_kubectl_lists_events_that_are_stored(scene):
+    line = 'kind=Pod name=till-0 reason=BackOff type=Warning count=3 event=till-0.1 component=kubelet msg="Back-off restarting"'
+    for namespace in ("shop", "bank"):
+        assert live.push(scene.aggregator_url, [line], {"namespace": namespace, "job": "loki.source.kubernetes_events"})[0] == 204
+    outcome = scene.kube.kubectl("get", "events.logs.tailwater.io", "-A", user="ann")
+    head, row = outcome.stdout.splitlines()
+    assert head.split() == ["NAMESPACE", "LAST", "SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"], outcome.stdout + outcome.stderr
+    assert row.split()[0] == "shop" and row.split()[2:] == ["Warning", "BackOff", "pod/till-0", "Back-off", "restarting"], row
+    of_pod = scene.kube.kubectl("get", "events.logs.tailwater.io", "-n", "bank", "--field-selector=involvedObject.name=till-0", "-o", "jsonpath={.items[*].count}", user="admin")
+    assert of_pod.stdout == "3", of_pod.stderr
+    refused = scene.kube.kubectl("get", "events.logs.tailwater.io", "-n", "bank", user="ann")
+    assert refused.returncode != 0 and "orbidden" in refused.stderr, refused.stderr
+
+
 def test_kubectl_reads_the_log_of_a_pod_that_is_gone(scene):
     path = f"{API}/namespaces/shop/pods/till-0/log"
     outcome = scene.kube.kubectl("get", "--raw", path, user="ann")
@@ -139,7 +190,7 @@ def test_kubectl_reads_the_log_of_a_pod_that_is_gone(scene):
 
 def test_kubectl_is_told_what_there_is(scene):
     outcome = scene.kube.kubectl("api-resources", "--api-group=logs.tailwater.io", "-o", "name", user="ann")
-    assert outcome.returncode == 0 and outcome.stdout.split() == ["loki.logs.tailwater.io", "pods.logs.tailwater.io"], outcome.stdout + outcome.stderr
+    assert outcome.returncode == 0 and outcome.stdout.split() == ["events.logs.tailwater.io", "loki.logs.tailwater.io", "pods.logs.tailwater.io"], outcome.stdout + outcome.stderr
     outcome = scene.kube.kubectl("explain", "pods.status.firstLine", "--api-version=logs.tailwater.io/v1", user="ann")
     assert outcome.returncode == 0 and "Time of its first line" in outcome.stdout, outcome.stdout + outcome.stderr
     # The core's own pods are meant where no group is named.

@@ -52,9 +52,10 @@ fn resources() -> Value {
         "apiVersion": "v1",
         "groupVersion": format!("{GROUP}/{VERSION}"),
         "resources": [
+            resource("events", "event", "Event", &["list"]),
             resource("loki", "", "Loki", &["get"]),
             resource("loki/v1", "", "Loki", &["get", "create"]),
-            resource("pods", "pod", "Pod", &["get", "list"]),
+            resource("pods", "pod", "Pod", &["get", "list", "watch"]),
             resource("pods/log", "", "Pod", &["get"]),
         ],
     })

@@ -111,11 +111,11 @@ impl Upstream {
                 response = response.header(name, value.clone());
             }
         }
-        let counted = Counted { bytes: 0, done: Some(done) };
+        let counted = Counted::new(done);
         let pieces = stream::try_unfold((answer, counted), |(mut answer, mut counted)| async move {
             let piece = answer.chunk().await.map_err(|error| std::io::Error::other(error.without_url()))?;
             Ok::<_, std::io::Error>(piece.map(|piece| {
-                counted.bytes += piece.len() as u64;
+                counted.add(piece.len());
                 (piece, (answer, counted))
             }))
         });
@@ -124,9 +124,19 @@ impl Upstream {
 }
 
 /// Bytes that were passed back; told when it is dropped.
-struct Counted<F: FnOnce(u64)> {
+pub(super) struct Counted<F: FnOnce(u64)> {
     bytes: u64,
     done: Option<F>,
+}
+
+impl<F: FnOnce(u64)> Counted<F> {
+    pub(super) fn new(done: F) -> Self {
+        Self { bytes: 0, done: Some(done) }
+    }
+
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
 }
 
 impl<F: FnOnce(u64)> Drop for Counted<F> {

@@ -4,12 +4,14 @@
 //! kube-apiserver ─ client certificate, X-Remote-* ─→ tls → read.rs: identity.rs → access::Authorizer → forward.rs, follow.rs ─→ aggregator
 //!                                                    discovery.rs (needs neither store nor aggregator)          X-Tailwater-Access, signed
 //! front_proxy.rs watches whose certificate that is · target.rs says which paths there are · status.rs refuses · audit.rs tells of each read
-//! pod_log.rs, live_log.rs: a pod's log as text · pods.rs, pod_list.rs: pods that have logs · openapi.rs describes them · observe.rs counts
+//! pod_log.rs, live_log.rs: a pod's log as text · pods.rs, pod_list.rs: pods that have logs · pod_watch.rs, version.rs: what becomes of them
+//! events.rs: Kubernetes' events · selection.rs: selectors · openapi.rs describes all of these · observe.rs counts
 //! ```
 //! It keeps no data. What it may be asked for is what the aggregator's routes read, confined to the namespaces that the caller may read.
 
 mod audit;
 mod discovery;
+mod events;
 mod follow;
 mod forward;
 mod front_proxy;
@@ -20,10 +22,13 @@ mod observe;
 mod openapi;
 mod pod_list;
 mod pod_log;
+mod pod_watch;
 mod pods;
 mod read;
+mod selection;
 mod status;
 mod target;
+mod version;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -55,6 +55,7 @@ mod tests {
             ("/openapi/v3/apis/logs.tailwater.io/v1", "discovery"),
             ("/apis/logs.tailwater.io/v1/namespaces/a/pods", "pods"),
             ("/apis/logs.tailwater.io/v1/namespaces/a/pods/p", "pods"),
+            ("/apis/logs.tailwater.io/v1/events", "events"),
             ("/apis/logs.tailwater.io/v1/namespaces/a/pods/p/log", "pod_log"),
             ("/apis/logs.tailwater.io/v1/namespaces/a/loki/api/v1/label/x/values", "loki"),
             ("/apis/logs.tailwater.io/v1/loki/api/v1/tail", "tail"),

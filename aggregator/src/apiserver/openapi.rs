@@ -1,4 +1,5 @@
-//! What `kubectl explain` and clients that read schemas are told: the pods that have logs, and the paths under which they and their logs are.
+//! What `kubectl explain` and clients that read schemas are told: the pods that have logs, events, and the paths under which they
+//! and logs are.
 //! Fixed documents; version 2 as Swagger has it, version 3 one document for the group.
 
 use serde_json::{Value, json};
@@ -7,6 +8,8 @@ use crate::apiserver::discovery::{GROUP, OPENAPI_OF_GROUP, ROOT, VERSION};
 
 const POD: &str = "io.tailwater.logs.v1.Pod";
 const POD_LIST: &str = "io.tailwater.logs.v1.PodList";
+const EVENT: &str = "io.tailwater.logs.v1.Event";
+const EVENT_LIST: &str = "io.tailwater.logs.v1.EventList";
 
 /// Everything, as version 2.
 pub(super) fn v2() -> Value {
@@ -34,18 +37,18 @@ fn kind(kind: &str) -> Value {
 
 fn paths(reference: &str) -> Value {
     let is_v2 = reference == "#/definitions/";
-    let get = |action: &str, of: &str, description: &str| {
+    let get = |(action, place): (&str, &str), (about, of): (&str, &str), description: &str| {
         let schema = json!({"$ref": format!("{reference}{of}")});
         let answer = match is_v2 {
             true => json!({"description": "OK", "schema": schema}),
             false => json!({"description": "OK", "content": {"application/json": {"schema": schema}}}),
         };
         json!({"get": {
-            "operationId": format!("{action}LogsTailwaterIoV1NamespacedPod"),
+            "operationId": format!("{action}LogsTailwaterIoV1{place}{about}"),
             "description": description,
             "responses": {"200": answer},
             "x-kubernetes-action": action,
-            "x-kubernetes-group-version-kind": kind("Pod"),
+            "x-kubernetes-group-version-kind": kind(about),
         }})
     };
     let text = match is_v2 {
@@ -60,8 +63,11 @@ fn paths(reference: &str) -> Value {
         "x-kubernetes-group-version-kind": kind("Pod"),
     }});
     json!({
-        format!("{ROOT}/namespaces/{{namespace}}/pods"): get("list", POD_LIST, "pods that have logs, those that are gone included"),
-        format!("{ROOT}/namespaces/{{namespace}}/pods/{{name}}"): get("get", POD, "the newest pod of a name that has logs"),
+        format!("{ROOT}/namespaces/{{namespace}}/pods"): get(("list", "Namespaced"), ("Pod", POD_LIST), "pods that have logs, those that are gone included"),
+        format!("{ROOT}/namespaces/{{namespace}}/pods/{{name}}"): get(("get", "Namespaced"), ("Pod", POD), "the newest pod of a name that has logs"),
+        format!("{ROOT}/pods"): get(("list", "AllNamespaces"), ("Pod", POD_LIST), "the same of all namespaces that may be read"),
+        format!("{ROOT}/namespaces/{{namespace}}/events"): get(("list", "Namespaced"), ("Event", EVENT_LIST), "events that are stored as logs, newest first"),
+        format!("{ROOT}/events"): get(("list", "AllNamespaces"), ("Event", EVENT_LIST), "the same of all namespaces that may be read"),
         format!("{ROOT}/namespaces/{{namespace}}/pods/{{name}}/log"): log,
     })
 }
@@ -69,8 +75,8 @@ fn paths(reference: &str) -> Value {
 fn schemas(reference: &str) -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
     let number = |description: &str| json!({"type": "integer", "format": "int64", "description": description});
-    let head = |kind: &str| json!({"apiVersion": text("logs.tailwater.io/v1"), "kind": text(kind), "metadata": {"type": "object", "description": "name, namespace, uid, time of the first line"}});
-    let mut pod = head("Pod");
+    let head = |kind: &str, metadata: &str| json!({"apiVersion": text("logs.tailwater.io/v1"), "kind": text(kind), "metadata": {"type": "object", "description": metadata}});
+    let mut pod = head("Pod", "name, namespace, uid, labels of its streams, time of the first line");
     pod["status"] = json!({"type": "object", "description": "What its logs tell of it", "properties": {
         "nodeName": text("Node that it ran on"),
         "containers": {"type": "array", "description": "Containers that have logged", "items": {"type": "string"}},
@@ -79,11 +85,31 @@ fn schemas(reference: &str) -> Value {
         "lines": number("Number of lines"),
         "bytes": number("Bytes of its lines"),
     }});
-    let mut list = head("PodList");
-    list["items"] = json!({"type": "array", "description": "Pods by name, incarnations of one name newest first", "items": {"$ref": format!("{reference}{POD}")}});
+    let mut pods = head("PodList", "version, where the next list goes on");
+    pods["items"] = json!({"type": "array", "description": "Pods by name, incarnations of one name newest first", "items": {"$ref": format!("{reference}{POD}")}});
+    let mut events = head("EventList", "where the next list goes on");
+    events["items"] = json!({"type": "array", "description": "Newest first", "items": {"$ref": format!("{reference}{EVENT}")}});
+    let event = || {
+        let mut event = head("Event", "name of the event with its time in hexadecimal, namespace, time");
+        event["involvedObject"] = json!({"type": "object", "description": "What it is about: kind, name, namespace, fieldPath"});
+        for (field, description) in [
+            ("type", "Normal or Warning"),
+            ("reason", "Why it was told"),
+            ("action", "What was done"),
+            ("message", "What happened"),
+            ("lastTimestamp", "When it happened"),
+        ] {
+            event[field] = text(description);
+        }
+        event["count"] = number("How often it has happened so far");
+        event["source"] = json!({"type": "object", "description": "Who told it: component, host"});
+        event
+    };
     json!({
         POD: {"type": "object", "description": "A pod that has logs", "properties": pod, "x-kubernetes-group-version-kind": [kind("Pod")]},
-        POD_LIST: {"type": "object", "description": "Pods that have logs", "properties": list, "x-kubernetes-group-version-kind": [kind("PodList")]},
+        POD_LIST: {"type": "object", "description": "Pods that have logs", "properties": pods, "x-kubernetes-group-version-kind": [kind("PodList")]},
+        EVENT: {"type": "object", "description": "Something that happened in the cluster", "properties": event(), "x-kubernetes-group-version-kind": [kind("Event")]},
+        EVENT_LIST: {"type": "object", "description": "Events", "properties": events, "x-kubernetes-group-version-kind": [kind("EventList")]},
     })
 }
 
@@ -108,7 +134,7 @@ mod tests {
         for document in [v2(), v3_of_group()] {
             let mut found = Vec::new();
             references(&document, &mut found);
-            assert_eq!(found.len(), 3, "{found:?}");
+            assert_eq!(found.len(), 7, "{found:?}");
             for reference in found {
                 let pointer = reference.trim_start_matches('#');
                 assert!(document.pointer(pointer).is_some(), "{reference}");

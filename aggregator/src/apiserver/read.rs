@@ -9,7 +9,7 @@ use axum::extract::connect_info::ConnectInfo;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tailwater_engine::access::AllowedNamespaces;
@@ -22,11 +22,13 @@ use crate::access::identity::Identity;
 use crate::access::question::Question;
 use crate::access::signature::{AccessSigner, Claim};
 use crate::apiserver::audit::Audit;
+use crate::apiserver::events::{Events, EventsQuestion};
 use crate::apiserver::forward::{Passed, Upstream};
 use crate::apiserver::front_proxy::FrontProxy;
 use crate::apiserver::live_log::StillHolds;
 use crate::apiserver::pod_list::Shape;
 use crate::apiserver::pod_log::{PodLog, PodLogQuestion};
+use crate::apiserver::pod_watch::{PodWatch, WatchQuestion};
 use crate::apiserver::pods::{Pods, PodsQuestion};
 use crate::apiserver::status::Refused;
 use crate::apiserver::target::{Kind, Target};
@@ -90,8 +92,8 @@ impl Reading {
     fn pod(&self) -> Option<&str> {
         match &self.target.kind {
             Kind::PodLog { pod } | Kind::Pod { pod } => Some(pod),
-            Kind::Pods => None,
-            Kind::Endpoint | Kind::Tail => self.question.as_ref().and_then(Question::named_pod),
+            Kind::Events => None,
+            Kind::Endpoint | Kind::Tail | Kind::Pods => self.question.as_ref().and_then(Question::named_pod),
         }
     }
 }
@@ -105,7 +107,12 @@ impl ReadState {
         let identity = identity::identify(peer, front_proxy.as_ref(), &parts.headers, &self.authorizer).await?;
         audit.by(&identity.user);
         let now = self.clock.now();
-        let question = Question::of(&parts.headers, parts.uri.query(), &body, now);
+        let form = Form::new(&parts.headers, parts.uri.query(), &body);
+        let asked = Asked::of(target, &form, now)?;
+        let question = match asked.selector() {
+            Some(selector) => of_selector(&selector, now),
+            None => Question::of(&parts.headers, parts.uri.query(), &body, now),
+        };
         let reading = Reading { identity, target: target.clone(), question };
         let allowed = self.allowed(&reading).await?;
         let signer = self.signer.borrow().clone();
@@ -114,52 +121,39 @@ impl ReadState {
         let done = move |bytes| audit.write("allowed", namespaces, bytes);
         let (claim, clock) = (Claim::Allowed(AllowedClaim::from(&allowed)), self.clock.clone());
         let sign = move || signer.sign(claim.clone(), clock.now());
-        match &target.kind {
-            Kind::Endpoint => {
+        let upstream = self.upstream.clone();
+        match asked {
+            Asked::Endpoint => {
                 let (path, query, headers) = (target.path.as_str(), parts.uri.query(), &parts.headers);
                 let passed = Passed { method: parts.method, path, query, headers, body, access: sign() };
-                self.upstream.pass(passed, done).await
+                upstream.pass(passed, done).await
             }
-            Kind::Tail => self.follow(reading, allowed, parts, sign(), done).await,
-            Kind::PodLog { pod } => {
-                let form = Form::new(&parts.headers, parts.uri.query(), &body);
-                let namespace = target.namespace.as_deref().unwrap_or_default();
-                let question = PodLogQuestion::of(&form, namespace, pod, now).map_err(|text| Refused::BadRequest { text })?;
+            Asked::Tail => self.follow(reading, allowed, parts, sign(), done).await,
+            Asked::PodLog(question) => {
                 let still_holds = Some(self.looks(reading, allowed));
-                PodLog { upstream: self.upstream.clone(), question, sign, still_holds }.answer(done).await
+                PodLog { upstream, question, sign, still_holds }.answer(done).await
             }
-            Kind::Pods => self.pods(target, None, &parts, &body, sign, done).await,
-            Kind::Pod { pod } => self.pods(target, Some(pod), &parts, &body, sign, done).await,
+            Asked::Objects(_) if parts.method != Method::GET => Err(Refused::Method),
+            Asked::Objects(objects) => {
+                let shape = Shape::wanted(&parts.headers, form.get("includeObject")).map_err(|text| Refused::BadRequest { text })?;
+                let document = match objects {
+                    Objects::Events(question) => Events { upstream, question, sign }.page().await?.document(shape),
+                    Objects::Watch(question, watch) => {
+                        let (pods, clock, still_holds) =
+                            (Pods { upstream, question, sign }, self.clock.clone(), self.looks(reading, allowed));
+                        return PodWatch { pods, question: watch, shape, clock, still_holds }.answer(done).await;
+                    }
+                    Objects::Pods(question) => shape.list(&Pods { upstream, question, sign }.page().await?),
+                    Objects::Pod(pod, question) => {
+                        let page = Pods { upstream, question, sign }.page().await?;
+                        shape.one(page.pods.first().ok_or(Refused::NoPod { name: pod })?, page.version)
+                    }
+                };
+                let text = document.to_string();
+                done(text.len() as u64);
+                Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+            }
         }
-    }
-
-    /// Pods of a namespace that have logs, or one of them: the newest of its name.
-    async fn pods(
-        &self,
-        target: &Target,
-        pod: Option<&str>,
-        parts: &Parts,
-        body: &Bytes,
-        sign: impl Fn() -> HeaderValue + Sync,
-        done: impl FnOnce(u64),
-    ) -> Result<Response, Refused> {
-        if parts.method != Method::GET {
-            return Err(Refused::Method);
-        }
-        let form = Form::new(&parts.headers, parts.uri.query(), body);
-        let bad = |text| Refused::BadRequest { text };
-        let shape = Shape::wanted(&parts.headers, form.get("includeObject")).map_err(bad)?;
-        let namespace = target.namespace.as_deref().unwrap_or_default();
-        let question = PodsQuestion::of(&form, namespace, pod, self.clock.now()).map_err(bad)?;
-        let page = Pods { upstream: self.upstream.clone(), question, sign }.page().await?;
-        let document = match (pod, page.pods.first()) {
-            (None, _) => shape.list(&page),
-            (Some(_), Some(newest)) => shape.one(newest),
-            (Some(pod), None) => return Err(Refused::NoPod { name: pod.to_owned() }),
-        };
-        let text = document.to_string();
-        done(text.len() as u64);
-        Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
     }
 
     /// Asks whether a right still holds.
@@ -214,6 +208,64 @@ impl ReadState {
             done(follow::pass(socket, following, || state.still_holds(&reading, &allowed)).await);
         }))
     }
+}
+
+/// What is asked of a target.
+enum Asked {
+    Endpoint,
+    Tail,
+    PodLog(PodLogQuestion),
+    Objects(Objects),
+}
+
+/// What is answered as objects of Kubernetes.
+enum Objects {
+    Pods(PodsQuestion),
+    /// The newest of a name.
+    Pod(String, PodsQuestion),
+    Watch(PodsQuestion, WatchQuestion),
+    Events(EventsQuestion),
+}
+
+impl Asked {
+    fn of(target: &Target, form: &Form, now: i64) -> Result<Self, Refused> {
+        let namespace = target.namespace.as_deref();
+        let bad = |text| Refused::BadRequest { text };
+        let objects = match &target.kind {
+            Kind::Endpoint => return Ok(Self::Endpoint),
+            Kind::Tail => return Ok(Self::Tail),
+            Kind::PodLog { pod } => {
+                return PodLogQuestion::of(form, namespace.unwrap_or_default(), pod, now).map(Self::PodLog).map_err(bad);
+            }
+            Kind::Events => Objects::Events(EventsQuestion::of(form, namespace, now).map_err(bad)?),
+            Kind::Pod { pod } => Objects::Pod(pod.clone(), PodsQuestion::of(form, namespace, Some(pod), now).map_err(bad)?),
+            Kind::Pods => {
+                let question = PodsQuestion::of(form, namespace, None, now).map_err(bad)?;
+                match WatchQuestion::of(form).map_err(bad)? {
+                    Some(watch) => Objects::Watch(question, watch),
+                    // No list of a former state is kept.
+                    None if form.get("resourceVersionMatch") == "Exact" => return Err(Refused::Expired),
+                    None => Objects::Pods(question),
+                }
+            }
+        };
+        Ok(Self::Objects(objects))
+    }
+
+    /// The streams that are asked for, where it is not the parameters that say it.
+    fn selector(&self) -> Option<String> {
+        match self {
+            Self::Objects(Objects::Pods(question) | Objects::Pod(_, question) | Objects::Watch(question, _)) => Some(question.selector()),
+            Self::Objects(Objects::Events(question)) => Some(question.selector()),
+            Self::Endpoint | Self::Tail | Self::PodLog(_) => None,
+        }
+    }
+}
+
+/// What streams of a selector can touch, at any time.
+fn of_selector(selector: &str, now: i64) -> Option<Question> {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("query", selector).append_pair("start", "0").finish();
+    Question::of(&HeaderMap::new(), Some(&query), &Bytes::new(), now)
 }
 
 /// Namespaces of an allowed set; 0: all there are.

@@ -17,6 +17,11 @@ pub(super) enum Refused {
     /// No line of it is stored, or none that may be read.
     #[error("pods.logs.tailwater.io \"{name}\" not found")]
     NoPod { name: String },
+    /// What has changed since then cannot be told.
+    #[error("too old resource version, list again")]
+    Expired,
+    #[error("the right to read these logs was withdrawn")]
+    Withdrawn,
     #[error("the request is cut off or has more than {limit} bytes")]
     TooLarge { limit: usize },
     #[error("the aggregator does not answer, try again: {reason}")]
@@ -30,7 +35,10 @@ pub(super) enum Refused {
 impl Refused {
     fn status(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Access(AccessRefused::Forbidden { .. } | AccessRefused::NotClusterWide { .. }) => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::Access(AccessRefused::Forbidden { .. } | AccessRefused::NotClusterWide { .. }) | Self::Withdrawn => {
+                (StatusCode::FORBIDDEN, "Forbidden")
+            }
+            Self::Expired => (StatusCode::GONE, "Expired"),
             Self::Access(AccessRefused::TooManyNamespaces { .. } | AccessRefused::Policy(_)) => (StatusCode::BAD_REQUEST, "BadRequest"),
             Self::Access(_) => (StatusCode::UNAUTHORIZED, "Unauthorized"),
             Self::NotFound | Self::NoPod { .. } => (StatusCode::NOT_FOUND, "NotFound"),
@@ -44,7 +52,7 @@ impl Refused {
     /// What the audit log says of it.
     pub(super) fn decision(&self) -> &'static str {
         match self {
-            Self::Access(_) => "denied",
+            Self::Access(_) | Self::Withdrawn => "denied",
             _ => "failed",
         }
     }
@@ -58,16 +66,15 @@ impl Refused {
             _ => json!({}),
         }
     }
-}
 
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
+    /// The `Status`.
+    pub(super) fn document(&self) -> Value {
         let (code, reason) = self.status();
         let message = match &self {
             Self::Access(AccessRefused::Forbidden { .. }) => format!("pods is forbidden: {self}"),
             _ => self.to_string(),
         };
-        let body = json!({
+        json!({
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
@@ -76,8 +83,14 @@ impl IntoResponse for Refused {
             "reason": reason,
             "details": self.details(),
             "code": code.as_u16(),
-        });
-        let mut response = (code, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response();
+        })
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (code, _) = self.status();
+        let mut response = (code, [(header::CONTENT_TYPE, "application/json")], self.document().to_string()).into_response();
         if matches!(self, Self::Unavailable { .. }) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

@@ -1,4 +1,4 @@
-//! What a path stands for: one of the aggregator's reading endpoints, pods, or the log of a pod. Pure; whatever is none of them is nothing.
+//! What a path stands for: one of the aggregator's reading endpoints, pods, the log of a pod, or events. Pure; whatever is none of them is nothing.
 
 use crate::access::routes::RouteNeeds;
 use crate::apiserver::discovery::ROOT;
@@ -21,10 +21,12 @@ pub(super) enum Kind {
     Tail,
     /// The log of a pod as text.
     PodLog { pod: String },
-    /// Pods of a namespace that have logs.
+    /// Pods that have logs, of a namespace or of all.
     Pods,
     /// One of them.
     Pod { pod: String },
+    /// Kubernetes' events that are stored, of a namespace or of all.
+    Events,
 }
 
 impl Target {
@@ -38,7 +40,7 @@ impl Target {
             }
             None => (None, rest),
         };
-        let kind = match namespace.as_ref().and_then(|_| of_pods(path)) {
+        let kind = match of_resources(path, namespace.is_some()) {
             Some(kind) => kind,
             None => match RouteNeeds::of(&pattern(path)?) {
                 RouteNeeds::LiveLogs => Kind::Tail,
@@ -56,17 +58,20 @@ impl Target {
             Kind::Tail => "tail",
             Kind::PodLog { .. } => "pod_log",
             Kind::Pods | Kind::Pod { .. } => "pods",
+            Kind::Events => "events",
         }
     }
 }
 
-/// What a path below a namespace stands for, if it is of pods.
-fn of_pods(path: &str) -> Option<Kind> {
-    let rest = path.strip_prefix("/pods")?;
-    if rest.is_empty() {
-        return Some(Kind::Pods);
+/// What a path below a namespace or the version stands for, if it is of pods or events. A single pod is in a namespace.
+fn of_resources(path: &str, has_namespace: bool) -> Option<Kind> {
+    match path {
+        "/pods" => return Some(Kind::Pods),
+        "/events" => return Some(Kind::Events),
+        _ if !has_namespace => return None,
+        _ => {}
     }
-    let rest = rest.strip_prefix('/')?;
+    let rest = path.strip_prefix("/pods/")?;
     let (pod, is_log) = match rest.strip_suffix("/log") {
         Some(pod) => (pod, true),
         None => (rest, false),
@@ -117,6 +122,9 @@ mod tests {
             ("/loki/api/v1/query_range", owned(None, "/loki/api/v1/query_range", Kind::Endpoint)),
             ("/namespaces/a/pods/web-1.x/log", owned(Some("a"), "/pods/web-1.x/log", pod("web-1.x"))),
             ("/namespaces/a/pods", owned(Some("a"), "/pods", Kind::Pods)),
+            ("/pods", owned(None, "/pods", Kind::Pods)),
+            ("/events", owned(None, "/events", Kind::Events)),
+            ("/namespaces/a/events", owned(Some("a"), "/events", Kind::Events)),
             ("/namespaces/a/pods/web-1.x", owned(Some("a"), "/pods/web-1.x", Kind::Pod { pod: "web-1.x".to_owned() })),
             ("/namespaces/a/loki/api/v1/query", owned(Some("a"), "/loki/api/v1/query", Kind::Endpoint)),
             ("/namespaces/a/loki/api/v1/tail", owned(Some("a"), "/loki/api/v1/tail", Kind::Tail)),
@@ -150,7 +158,10 @@ mod tests {
             "/namespaces/a/loki/api/v1/query%2frange",
             "/namespaces/a/loki/api/v1/query/",
             "/pods/p/log",
-            "/pods",
+            "/pods/p",
+            "/pods/",
+            "/events/e",
+            "/namespaces/a/events/e",
             "/namespaces/a/podsx",
             "/namespaces/a/pods/",
             "/namespaces/a/pods/p/status",
