@@ -5,10 +5,12 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::serve::{Listener, ListenerExt};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -40,7 +42,7 @@ use crate::panics;
 use crate::query_metrics;
 use crate::reload::LimitsReload;
 use crate::retention;
-use crate::tls::{Greeting, TlsError, TlsFiles, TlsListener};
+use crate::tls::{self, Greeting, KnownClients, Peer, TlsError, TlsFiles, TlsListener, TlsMetrics};
 use crate::wiring::{Parts, WiringError};
 
 /// Why there is no server. Display is one line that says what to do.
@@ -52,7 +54,7 @@ pub enum ServeError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Wiring(#[from] WiringError),
-    #[error("{0}; look at `tls.certificate` and `tls.key`")]
+    #[error("{0}; look at `tls.certificate`, `tls.key` and `tls.client_ca`")]
     Tls(#[from] TlsError),
     #[error("`peers` are asked by plain HTTP, which none of them answers with `tls.certificate`: list their https:// addresses")]
     PlainPeers,
@@ -87,7 +89,14 @@ pub struct Server {
     parts: Parts,
     lifecycle: Lifecycle,
     /// `None`: plain HTTP.
-    tls: Option<TlsFiles>,
+    tls: Option<Https>,
+}
+
+/// HTTPS, and who is answered.
+struct Https {
+    files: TlsFiles,
+    /// Authorities of clients; `None`: everybody is.
+    clients: Option<PathBuf>,
 }
 
 impl Server {
@@ -95,13 +104,15 @@ impl Server {
     pub async fn start(config: Config, log_level: LogLevelControl) -> Result<Self, ServeError> {
         let (listener, address) = bind(config.listen).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let tls = config.tls.files();
+        let clients = config.tls.client_authorities().map(Path::to_owned);
+        let tls = config.tls.files().map(|files| Https { files, clients });
         if tls.is_some() && config.peers.iter().any(|peer| !peer.starts_with("https://")) {
             return Err(ServeError::PlainPeers);
         }
         let parts = Parts::start(&config, Arc::clone(&clock)).await?;
-        if let Some(files) = &tls {
-            files.server(None, &parts.tls_metrics)?;
+        if let Some(Https { files, clients }) = &tls {
+            let clients = clients.as_deref().map(KnownClients::of_file).transpose()?;
+            files.server(clients.as_ref(), &parts.tls_metrics)?;
         }
         let lifecycle = Lifecycle::default();
         let router = endpoints(config, clock, log_level, &parts, lifecycle.clone());
@@ -123,10 +134,9 @@ impl Server {
         let closing = CancellationToken::new();
         let mut serving = match self.tls.take() {
             None => serve(without_delay(self.listener), self.router, closing.clone()),
-            Some(files) => {
-                let greeting = Greeting { files, clients: Arc::new(|| None), metrics: self.parts.tls_metrics.clone() };
-                let listener = TlsListener::start(self.listener, greeting).map_err(ServeError::Http)?;
-                serve(listener, self.router, closing.clone())
+            Some(https) => {
+                let metrics = self.parts.tls_metrics.clone();
+                serve_tls(self.listener, https, metrics, self.router, closing.clone()).map_err(ServeError::Http)?
             }
         };
         tracing::info!(address = %self.address, "listening");
@@ -163,6 +173,24 @@ where
     L: Listener<Addr: std::fmt::Debug>,
 {
     axum::serve(listener, router).with_graceful_shutdown(closing.cancelled_owned()).into_future().boxed()
+}
+
+/// The same by HTTPS. Where clients are known, each that is not is refused, also while their authorities cannot be read.
+fn serve_tls(
+    listener: TcpListener,
+    Https { files, clients }: Https,
+    metrics: TlsMetrics,
+    router: Router,
+    closing: CancellationToken,
+) -> std::io::Result<BoxFuture<'static, std::io::Result<()>>> {
+    let router = if clients.is_some() { router.layer(from_fn(tls::known_only)) } else { router };
+    let known = move || {
+        let known = KnownClients::of_file(clients.as_deref()?);
+        known.inspect_err(|error| tracing::warn!(%error, "no client is known")).ok()
+    };
+    let listener = TlsListener::start(listener, Greeting { files, clients: Arc::new(known), metrics })?;
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    Ok(axum::serve(listener, service).with_graceful_shutdown(closing.cancelled_owned()).into_future().boxed())
 }
 
 fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {

@@ -25,7 +25,7 @@ use crate::config::{AuthMode, Config, StorageKind};
 use crate::ingest::buffer::{IngestOptions, Ingester};
 use crate::lifecycle::StoreContact;
 use crate::memory;
-use crate::peers::{self, Peers};
+use crate::peers::{self, PeerAddresses, Peers};
 use crate::retention::{PolicyError, RetentionOptions, RetentionRules};
 use crate::tls::TlsMetrics;
 
@@ -139,7 +139,7 @@ impl Parts {
         let store_contact = StoreContact::default();
         let interval = config.discover_interval.duration();
         background.spawn(keep_discovering(catalog.clone(), interval, store_contact.clone(), stopping.clone()));
-        background.spawn(peers::keep_watching(peers.clone(), config.peers.clone(), stopping.clone()));
+        background.spawn(peers::keep_watching(peers.clone(), PeerAddresses::of(config), stopping.clone()));
         background.close();
         let options = RetentionOptions { cancel_period: config.retention.cancel_period.duration(), strict_loki: config.strict_loki };
         let retention = Arc::new(RetentionRules::new(catalog.clone(), config.tenant_limits(), options)?);

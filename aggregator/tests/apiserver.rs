@@ -125,7 +125,7 @@ impl World {
         std::fs::write(path("kubeconfig"), kube.kubeconfig(OWN_ACCOUNT)).expect("written");
         config.auth.mode = AuthMode::Kubernetes;
         config.auth.kubeconfig = path("kubeconfig");
-        config.tls = Tls { certificate: path("tls.crt"), key: path("tls.key") };
+        config.tls = Tls { certificate: path("tls.crt"), key: path("tls.key"), ..Tls::default() };
         let options = ApiserverOptions {
             source: ConfigSource::default(),
             address: "127.0.0.1:0".parse().expect("an address"),
@@ -342,7 +342,7 @@ async fn pods_are_told_by_what_they_have_logged() {
     ] {
         assert_eq!(all(&list("ann", &format!("?{selected}")).await), expected, "{selected}");
     }
-    assert_eq!(newest["metadata"]["labels"], json!({"app": "y"}));
+    assert_eq!(newest["metadata"]["labels"], json!({"app": "y", "service_name": "y"}));
     let everywhere = async |user: &str| json_of(world.through(user, &format!("{ROOT}/pods?sinceSeconds=3600")).await).await;
     assert_eq!(all(&everywhere("ann").await), [&[of("p-a", "", 2, 16)][..], &web].concat());
     let of_root = everywhere("root").await;
@@ -609,7 +609,7 @@ async fn discovery_needs_neither_aggregator_nor_store() {
     let mut config = Config::default();
     config.storage.filesystem.path = empty.path().join("nothing");
     config.auth.kubeconfig = path("kubeconfig");
-    config.tls = Tls { certificate: path("tls.crt"), key: path("tls.key") };
+    config.tls = Tls { certificate: path("tls.crt"), key: path("tls.key"), ..Tls::default() };
     let options = ApiserverOptions {
         source: ConfigSource::default(),
         address: "127.0.0.1:0".parse().expect("an address"),

@@ -213,6 +213,27 @@ def tenants():
     ], [METRICS, LOGS, metric_variable("tenant", "Tenant", "label_values(tailwater_received_bytes_total, tenant)")], "Who writes how much, and what it takes to keep it.")
 
 
+def canary():
+    node = 'node=~"$node"'
+    of = lambda name: f"tailwater_canary_{name}{{{node}}}"
+    increase = lambda name: f"sum by (node) (increase({of(name)}[$__rate_interval]))"
+    return dashboard("tailwater-canary", "tailwater / Canary", [
+        stat("Canaries", f"count({of('written_lines_total')})", "none"),
+        stat("Lines missing, 24 h", f"sum(increase({of('missing_lines_total')}[24h]))", "none", red_above=1),
+        stat("Lines found twice, 24 h", f"sum(increase({of('duplicate_lines_total')}[24h]))", "none", red_above=1),
+        stat("Lines out of order, 24 h", f"sum(increase({of('out_of_order_lines_total')}[24h]))", "none", red_above=1),
+        stat("From writing to reading, median", f"histogram_quantile(0.5, sum by (le) (rate({of('read_latency_seconds_bucket')}[$__rate_interval])))", "s", red_above=1),
+        stat("From writing to reading, 99th percentile", f"histogram_quantile(0.99, sum by (le) (rate({of('read_latency_seconds_bucket')}[$__rate_interval])))", "s", red_above=5),
+        lines("From writing to reading", [Query(f"histogram_quantile({q}, sum by (le) (rate({of('read_latency_seconds_bucket')}[$__rate_interval])))", f"p{int(q * 100)}") for q in (0.5, 0.9, 0.99)], "s"),
+        lines("Slowest nodes, 99th percentile", [Query(f"topk(10, histogram_quantile(0.99, sum by (le, node) (rate({of('read_latency_seconds_bucket')}[$__rate_interval]))))", "{{node}}")], "s"),
+        lines("Lines missing", [Query(increase("missing_lines_total"), "{{node}}")], "none", width=8, description="Written, and not found though later ones were."),
+        lines("Lines found twice", [Query(increase("duplicate_lines_total"), "{{node}}")], "none", width=8),
+        lines("Lines out of order", [Query(increase("out_of_order_lines_total"), "{{node}}")], "none", width=8),
+        lines("Lines written", [Query(f"sum by (node) (rate({of('written_lines_total')}[$__rate_interval]))", "{{node}}")], "cps", description="One a second on each node."),
+        lines("Queries by outcome", [Query(f"sum by (outcome) (rate({of('queries_total')}[$__rate_interval]))", "{{outcome}}")], "reqps"),
+    ], [METRICS, metric_variable("node", "Node", "label_values(tailwater_canary_written_lines_total, node)")], "What becomes of a line a second on every node, from writing to reading.")
+
+
 def workloads():
     selector = '{namespace=~"$namespace", app=~"$app", container=~"$container"}'
     return dashboard("tailwater-workloads", "tailwater / Logs by workload", [
@@ -235,7 +256,7 @@ def pods():
     ], [LOGS, log_variable("namespace", "Namespace", "namespace", many=False), log_variable("app", "Workload", "app", '{namespace="$namespace"}'), log_variable("pod", "Pod", "pod", '{namespace="$namespace", app=~"$app"}'), text_variable("search", "Regular expression")], "Lines of pods by name, whether they still run or not.")
 
 
-DASHBOARDS = {"overview": overview, "agent": agent, "aggregator": aggregator, "tenants": tenants, "workloads": workloads, "pods": pods}
+DASHBOARDS = {"overview": overview, "agent": agent, "aggregator": aggregator, "tenants": tenants, "canary": canary, "workloads": workloads, "pods": pods}
 
 
 def filled_in(expression):

@@ -91,8 +91,8 @@ class Stack(contextlib.ExitStack):
 
         eventually(f"{name} answers at {url}", condition)
 
-    def aggregator(self, name="aggregator", values="filesystem", flags=(), environment=None, replaced=()):
-        """Runs with the rendered aggregator.yaml, with names of a cluster replaced; the URL."""
+    def aggregator(self, name="aggregator", values="filesystem", flags=(), environment=None, replaced=(), scheme="http", **options):
+        """Runs with the rendered aggregator.yaml, with names and paths of a cluster replaced; the URL."""
         port = free_port()
         config = self.folder / f"{name}.yaml"
         text = chart.find(values, "ConfigMap", "tailwater-aggregator")["data"]["aggregator.yaml"]
@@ -105,21 +105,24 @@ class Stack(contextlib.ExitStack):
         if not flags:
             flags = [f"--storage-filesystem-path={self.folder / 'store'}", "--storage-quota-bytes=1TiB"]
         self.start(name, [programs.program("tailwater-aggregator"), *arguments, f"--listen=127.0.0.1:{port}", f"--cache-dir={self.folder / f'{name}-cache'}", *flags], environment)
-        url = f"http://127.0.0.1:{port}"
-        self.wait_for(name, f"{url}/ready")
+        url = f"{scheme}://127.0.0.1:{port}"
+        self.wait_for(name, f"{url}/ready", **options)
         return url
 
-    def gateway(self, aggregators, values="filesystem", name="gateway", scheme="http", **options):
-        """nginx with the rendered nginx.conf in front of one or two aggregators; the URL."""
+    def gateway(self, aggregators, values="filesystem", name="gateway", scheme="http", certificates=None, **options):
+        """nginx with the rendered nginx.conf in front of one or two aggregators; the URL. `certificates`: file of /etc/nginx, with `-` for `/` → text."""
         port = free_port()
         folder = self.folder / name
         folder.mkdir()
+        (folder / "certificates").mkdir()
+        for file, text in (certificates or {}).items():
+            (folder / "certificates" / file).write_text(text)
         # Workers are another user when the master is root.
         for one in (folder, *folder.parents):
             if one.is_relative_to("/tmp") and one != pathlib.Path("/tmp"):
                 one.chmod(0o755)
         text = chart.find(values, "ConfigMap", "tailwater-gateway")["data"]["nginx.conf"]
-        hosts = [url.removeprefix("http://") for url in aggregators]
+        hosts = [url.partition("://")[2] for url in aggregators]
         text = localised(text, folder, hosts[0])
         if len(hosts) > 1:
             # The Service's two connections, ending at one replica each.

@@ -4,6 +4,8 @@ import chart
 
 # Secrets that the values files name and a person makes beforehand.
 BROUGHT = {("Secret", name) for name in ("tailwater-s3", "logs-users", "logs-tls", "tailwater-agent-config", "gateway-tls", "clients-ca", "push-token", "tailwater-minio", "cloudflared", "canary-user")}
+# And those that the example's certificates are kept in.
+BROUGHT |= {("Secret", one["spec"]["secretName"]) for one in chart.load_all((chart.DEPLOY / "cert-manager/certificates.yaml").read_text()) if one["kind"] == "Certificate"}
 # What every cluster has.
 BROUGHT |= {("ClusterRole", "system:auth-delegator"), ("Role", "extension-apiserver-authentication-reader"), ("Group", "system:authenticated")}
 BROUGHT |= {("PersistentVolumeClaim", "tailwater-store"), ("PriorityClass", "system-node-critical")}

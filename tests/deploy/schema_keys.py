@@ -32,7 +32,7 @@ NOT_IN_VALUES = {
         "data_dir", "pods_dir", "docker_root", "listen", "node_name", "kubeconfig", "clients[0].bearer_token", "clients[0].basic_auth.username", "clients[0].basic_auth.password",
         "clients[0].tenant_id", "clients[0].bearer_token_file",
     },
-    "aggregator": {"listen", "tenancy.enabled", "tenancy.default", "auth.mode", "auth.kubeconfig", "tls.certificate", "tls.key"},
+    "aggregator": {"listen", "tenancy.enabled", "tenancy.default", "auth.mode", "auth.kubeconfig", "tls.certificate", "tls.key", "tls.client_ca", "tls.ca"},
 }
 
 

@@ -144,15 +144,16 @@ def test_kubectl_lists_pods_of_all_namespaces_by_selectors(scene):
 def test_kubectl_watches_pods(scene):
     labels = {"namespace": "shop", "app": "watched", "container": "till"}
     assert live.push(scene.aggregator_url, ["there before"], {**labels, "pod": "watched-0"})[0] == 204
-    command = scene.kube.command("get", "pods.logs.tailwater.io", "-n", "shop", "-l", "app=watched", "--watch", "--output-watch-events", "-o", "name", user="ann")
+    command = scene.kube.command("get", "pods.logs.tailwater.io", "-n", "shop", "-l", "app=watched", "--watch", "--output-watch-events", "--request-timeout=60s", user="ann")
     with subprocess.Popen(command, env=scene.kube.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as watching:
         try:
-            seen = [watching.stdout.readline().split()]
-            assert seen == [["ADDED", "pod.logs.tailwater.io/watched-0"]], seen
+            assert watching.stdout.readline().split()[:2] == ["EVENT", "NAME"]
+            seen = [watching.stdout.readline().split()[:2]]
+            assert seen == [["ADDED", "watched-0"]], seen
             assert live.push(scene.aggregator_url, ["came later"], {**labels, "pod": "watched-1"})[0] == 204
             # What was active when it was listed may be told again.
-            while seen[-1][-1] != "pod.logs.tailwater.io/watched-1":
-                seen.append(watching.stdout.readline().split() or ["the watch ended"])
+            while seen[-1][-1] != "watched-1":
+                seen.append(watching.stdout.readline().split()[:2] or ["the watch ended"])
                 assert seen[-1][0] in ("ADDED", "MODIFIED"), seen
             assert seen[-1][0] == "ADDED", seen
         finally:

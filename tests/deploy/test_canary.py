@@ -7,7 +7,9 @@ import pytest
 
 import chart
 import live
+import metric_names
 import programs
+from test_monitoring import DASHBOARDS, generator
 
 POD = "monitoring_tailwater-canary-abcde_22222222-2222-3333-4444-555555555555"
 
@@ -54,6 +56,9 @@ def test_the_canary_finds_its_lines_and_notices_doubled_ones(canary):
     assert live.ask(f"{canary.url}/live")[0] == 200
     assert [canary.metric(f"{what}_lines_total") for what in ("missing", "duplicate", "out_of_order")] == [0, 0, 0]
     assert canary.metric("written_lines_total") >= 3
+    scraped = {line.split("{")[0].split(" ")[0] for line in live.ask(f"{canary.url}/metrics")[1].splitlines() if line and not line.startswith("#")}
+    shown = {name for expression in generator().expressions(DASHBOARDS["canary"], "prometheus") for name in metric_names.used(expression)}
+    assert len(shown) == 6 and shown <= scraped, shown - scraped
     canary.copies = 2
     live.eventually("a doubled line is noticed", lambda: canary.metric("duplicate_lines_total") > 0)
 

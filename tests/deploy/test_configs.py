@@ -25,7 +25,7 @@ def localised(text, folder, aggregator="127.0.0.1:3100"):
     text = text.replace("/tmp/", f"{folder}/")
     text = text.replace("tailwater-aggregator.monitoring.svc.cluster.local:3100", aggregator)
     (folder / "certificates").mkdir(exist_ok=True)
-    for path in re.findall(r"/etc/nginx/\S+?(?=;)", text):
+    for path in re.findall(r"/etc/nginx/[^\s;$]+", text):
         local = folder / "certificates" / path.removeprefix("/etc/nginx/").replace("/", "-")
         if not local.exists():
             write_credentials(local)
@@ -42,8 +42,10 @@ def write_credentials(path):
     if not key.exists():
         made = chart.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj", "/CN=test", "-keyout", key, "-out", certificate])
         assert made.returncode == 0, made.stderr
+        # Workers read it too, who are another user when the master is root.
+        key.chmod(0o644)
     if not path.exists():
-        path.write_bytes(certificate.read_bytes())
+        path.write_bytes((key if path.suffix == ".key" else certificate).read_bytes())
 
 
 def nginx_says(text, folder):

@@ -81,7 +81,8 @@ REFUSED = [
     ("agent.config.data_dri=/x", "data_dri"),
     ("agent.config.clients[0].ttl=1s", "ttl"),
     ("agent.config.clients[0].basic_auth.password=x", "basic_auth"),
-    ("agent.push.tls.existingSecret=x", "tls"),
+    ("agent.push.tls.secret=x", "secret"),
+    ("aggregator.tls.certificate=x", "certificate"),
     ("aggregator.config.listen=0.0.0.0:1", "listen"),
     ("aggregator.config.storage.type=s3", "storage"),
     ("aggregator.limits.retention_perod=1h", "retention_perod"),
@@ -123,10 +124,16 @@ SENTENCES = [
     (["storage.type=filesystem", "storage.filesystem.hostPath=/x", "aggregator.replicas=2"], "one replica"),
     (["storage.type=filesystem", "storage.filesystem.hostPath=/x", "aggregator.autoscaling.enabled=true"], "one replica"),
     (["storage.s3.bucket=b", "auth.mode=basic"], "existingSecret"),
-    (["storage.s3.bucket=b", "auth.mode=basic", "gateway.basicAuth.existingSecret=u"], "agent.existingConfigSecret"),
+    (["storage.s3.bucket=b", "auth.mode=basic", "gateway.basicAuth.existingSecret=u"], "agent.push.basicAuth.existingSecret"),
+    (["storage.s3.bucket=b", "agent.push.basicAuth.existingSecret=s"], "agent.push.basicAuth.username"),
     (["storage.s3.bucket=b", "auth.mode=basic", "gateway.enabled=false"], "gateway.enabled"),
     (["storage.s3.bucket=b", "tenancy.enabled=true"], "agent.push.tenantID"),
-    (["storage.s3.bucket=b", "gateway.tls.existingSecret=t"], "private CA"),
+    (["storage.s3.bucket=b", "gateway.tls.existingSecret=t"], "agent.push.tls.existingSecret"),
+    (["storage.s3.bucket=b", "gateway.tls.existingSecret=t", "gateway.tls.clientCaSecret=c", "gateway.tls.mtls=push", "agent.push.tls.existingSecret=a"], "agent.push.tls.clientCertificate"),
+    (["storage.s3.bucket=b", "agent.push.tls.clientCertificate=true"], "agent.push.tls.existingSecret"),
+    (["storage.s3.bucket=b", "gateway.enabled=false", "aggregator.tls.existingSecret=t"], "agent.push.tls.existingSecret"),
+    (["storage.s3.bucket=b", "aggregator.tls.clientSecret=t"], "aggregator.tls.existingSecret"),
+    (["storage.s3.bucket=b", "apiserver.enabled=true", "aggregator.tls.existingSecret=t"], "plain HTTP"),
     (["storage.s3.bucket=b", "gateway.tls.mtls=push", "agent.enabled=false"], "clientCaSecret"),
     (["storage.s3.bucket=b", "compat.lokiServices=true", "gateway.enabled=false"], "lead to the gateway"),
     (["storage.s3.bucket=b", "apiserver.enabled=true"], "apiserver.tls.certManagerIssuer"),
@@ -142,7 +149,7 @@ def test_what_cannot_work_is_refused_in_a_sentence(values, words):
     assert outcome.returncode != 0 and words in outcome.stderr, outcome.stderr
 
 
-GOLDENS = {"default": "dev", "ha": "high availability", "compat": "swap", "minimal": "minimal", "basic-auth": "who may read", "tenants": "tenants", "rbac-api": "rights by Kubernetes"}
+GOLDENS = {"default": "dev", "ha": "high availability", "compat": "swap", "minimal": "minimal", "basic-auth": "who may read", "tenants": "tenants", "rbac-api": "rights by Kubernetes", "tls-inside": "certificates on every way"}
 
 
 @pytest.mark.parametrize("name", GOLDENS)

@@ -237,6 +237,9 @@ impl<S: Fn() -> HeaderValue + Send + Sync + 'static> PodWatch<S> {
             }
             Begin::After(version) => {
                 let since = version.time().saturating_sub(SLACK);
+                if since < span.0 {
+                    return Err(Refused::Expired);
+                }
                 let active = self.pods.all((since, now)).await?.into_keys();
                 let active = active.filter_map(|key| all.get_key_value(&key)).map(|(key, places)| (key.clone(), places.clone())).collect();
                 let looked_at = self.pods.summaries(active, span, 1).await?;

@@ -88,6 +88,8 @@ pub const KEYS: &[Key] = &[
     key("peers", Kind::Peers),
     key("tls.certificate", Kind::Text),
     key("tls.key", Kind::Text),
+    key("tls.client_ca", Kind::Text),
+    key("tls.ca", Kind::Text),
     key("limits.ingestion_rate_mb", Kind::Number),
     key("limits.ingestion_burst_size_mb", Kind::Number),
     key("limits.max_global_streams_per_user", Kind::Integer),

@@ -194,8 +194,12 @@ fn put(tree: &mut Mapping, name: &str, value: Value) {
 
 fn unknown(name: &str) -> String {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-    let close =
-        crate::config::key::KEYS.iter().map(|key| (distance(name, key.name).min(1 + distance(&last(name), &last(key.name))), key.name));
+    // Of names that have no letter in common none is meant.
+    let of_last = |one: &str, other: &str| Some(1 + distance(one, other)).filter(|found| *found <= one.len().min(other.len()));
+    let close = crate::config::key::KEYS.iter().map(|key| {
+        let whole = distance(name, key.name);
+        (of_last(&last(name), &last(key.name)).map_or(whole, |found| found.min(whole)), key.name)
+    });
     match close.min() {
         Some((distance, key)) if distance <= 3 => format!("unknown key, did you mean `{key}`?"),
         _ => "unknown key, remove it or see --print-config for the keys there are".to_owned(),
@@ -231,6 +235,9 @@ fn contradictions(config: &Config) -> Vec<ConfigError> {
     }
     if config.tls.is_on() == config.tls.key.as_os_str().is_empty() {
         error("tls", "needs both, certificate and key");
+    }
+    if config.tls.client_authorities().is_some() && !config.tls.is_on() {
+        error("tls.client_ca", "knows clients by certificates, which needs tls.certificate and tls.key");
     }
     for (name, span) in
         [("flush_interval", config.flush_interval), ("ack_timeout", config.ack_timeout), ("discover_interval", config.discover_interval)]
@@ -310,6 +317,10 @@ mod tests {
         for half in ["tls: {certificate: a.crt}", "tls: {key: a.key}"] {
             assert_eq!(errors(half), ["tls: needs both, certificate and key"]);
         }
+        assert_eq!(
+            errors("tls: {client_ca: ca.crt}"),
+            ["tls.client_ca: knows clients by certificates, which needs tls.certificate and tls.key"]
+        );
         assert_eq!(
             errors("storage: {s3: {endpoint: 'http://minio:9000'}}"),
             ["storage.s3.endpoint: is plain HTTP, use https:// or set storage.s3.insecure to true"]

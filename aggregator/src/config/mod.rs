@@ -17,7 +17,7 @@ pub mod span;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -261,11 +261,20 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,
+    /// Authorities of clients, PEM: only who shows a certificate of one of them is then answered, but for probes and scrapes. Empty: everybody.
+    pub client_ca: PathBuf,
+    /// Authorities of the other replicas' certificates, PEM, besides those that every machine knows.
+    pub ca: PathBuf,
 }
 
 impl Tls {
     pub fn is_on(&self) -> bool {
         !self.certificate.as_os_str().is_empty()
+    }
+
+    /// `None`: clients are asked for no certificate.
+    pub fn client_authorities(&self) -> Option<&Path> {
+        (!self.client_ca.as_os_str().is_empty()).then_some(&self.client_ca)
     }
 
     /// `None`: plain HTTP.

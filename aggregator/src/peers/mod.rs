@@ -9,7 +9,7 @@
 mod rendezvous;
 mod watch;
 
-pub use watch::keep_watching;
+pub use watch::{PeerAddresses, keep_watching};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

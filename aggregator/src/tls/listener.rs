@@ -100,8 +100,7 @@ impl Greeting {
         let stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await?;
         // TLS has verified the first certificate; without one, nothing is proved.
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let name = shown.and_then(|certificate| common_name(certificate));
-        let is_known = clients.zip(name).is_some_and(|(clients, name)| clients.is_named(&name));
+        let is_known = clients.zip(shown).is_some_and(|(clients, certificate)| clients.is_named(common_name(certificate).as_deref()));
         Ok(Connection { stream, address, peer: Peer { is_known } })
     }
 }

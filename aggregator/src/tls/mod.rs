@@ -2,14 +2,19 @@
 
 mod certificate;
 mod files;
+mod guard;
 mod listener;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 pub(crate) use files::TlsMetrics;
 pub use files::{TlsError, TlsFiles};
+pub(crate) use guard::known_only;
 pub(crate) use listener::{Greeting, Peer, TlsListener};
 
 /// Clients that are known by their certificates.
@@ -22,8 +27,23 @@ pub(crate) struct KnownClients {
 }
 
 impl KnownClients {
+    /// All whose certificates authorities have signed that are in a PEM file.
+    pub(crate) fn of_file(path: &Path) -> Result<Self, TlsError> {
+        let unusable = |reason: String| TlsError::File { what: "certificate of an authority", path: path.to_owned(), reason };
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+            roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(unusable("it has none".to_owned()));
+        }
+        Ok(Self { roots: Arc::new(roots), names: Vec::new() })
+    }
+
     /// Whether a client whose certificate these roots have signed is one of them.
-    fn is_named(&self, common_name: &str) -> bool {
-        self.names.is_empty() || self.names.iter().any(|name| name == common_name)
+    fn is_named(&self, common_name: Option<&str>) -> bool {
+        self.names.is_empty() || common_name.is_some_and(|common_name| self.names.iter().any(|name| name == common_name))
     }
 }

@@ -59,6 +59,7 @@ impl GatewayVariables {
             ("GATEWAY_LISTEN_IPV6", &self.listen_ipv6),
             ("GATEWAY_LISTEN", &self.listen),
             ("GATEWAY_AGGREGATOR", &self.aggregator),
+            ("GATEWAY_SCHEME", &"http".to_owned()),
             ("GATEWAY_RESOLVER", &self.resolver),
             ("GATEWAY_RESOLVE", &self.resolve),
             ("GATEWAY_MAX_BODY", &self.max_body),

@@ -53,14 +53,32 @@ capabilities:
 {{- if .Values.gateway.tls.existingSecret }}true{{ end }}
 {{- end }}
 
+{{/* As the aggregators' certificate has it, and as they are reached within this namespace's cluster */}}
+{{- define "tailwater.aggregatorName" -}}
+tailwater-aggregator.{{ .Release.Namespace }}.svc
+{{- end }}
+
+{{- define "tailwater.aggregatorScheme" -}}
+http{{ if .Values.aggregator.tls.existingSecret }}s{{ end }}
+{{- end }}
+
 {{/* Where this release takes lines and answers */}}
 {{- define "tailwater.url" -}}
 {{- if .Values.gateway.enabled -}}
 http{{ if include "tailwater.isGatewayTls" . }}s{{ end }}://{{ include "tailwater.serviceHost" (dict "root" . "name" "tailwater-gateway") }}
 {{- if ne (int .Values.gateway.service.port) (ternary 443 80 (not (empty (include "tailwater.isGatewayTls" .)))) }}:{{ .Values.gateway.service.port }}{{ end }}
 {{- else -}}
+{{- if .Values.aggregator.tls.existingSecret -}}
+https://{{ include "tailwater.aggregatorName" . }}:3100
+{{- else -}}
 http://{{ include "tailwater.serviceHost" (dict "root" . "name" "tailwater-aggregator") }}:3100
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Not empty where what agents and canaries speak to has a certificate */}}
+{{- define "tailwater.isTlsOutside" -}}
+{{- if .Values.gateway.enabled }}{{ include "tailwater.isGatewayTls" . }}{{ else if and .Values.aggregator.enabled .Values.aggregator.tls.existingSecret }}true{{ end }}
 {{- end }}
 
 {{- define "tailwater.pushUrl" -}}
@@ -128,7 +146,7 @@ insecure: {{ .insecure }}
 {{- $canary := .Values.canary }}
 {{- $isOwn := and (not $canary.url) (or .Values.gateway.enabled .Values.aggregator.enabled) }}
 {{- $mayRead := or (not (include "tailwater.isBasicAuth" .)) $canary.basicAuth.existingSecret }}
-{{- $isTrusted := or (not (include "tailwater.isGatewayTls" .)) $canary.tls.caSecret }}
+{{- $isTrusted := or (not (include "tailwater.isTlsOutside" .)) $canary.tls.caSecret }}
 {{- if and $canary.enabled .Values.agent.enabled (or $canary.url (and $isOwn $mayRead $isTrusted)) }}true{{ end }}
 {{- end }}
 

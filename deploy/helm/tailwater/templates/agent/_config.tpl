@@ -3,6 +3,16 @@
 {{- $client := dict "url" (include "tailwater.pushUrl" .) }}
 {{- with .Values.agent.push.tenantID }}{{ $_ := set $client "tenant_id" . }}{{ end }}
 {{- with .Values.agent.push.bearerTokenFile }}{{ $_ := set $client "bearer_token_file" . }}{{ end }}
+{{- with .Values.agent.push.basicAuth }}
+{{- if .existingSecret }}{{ $_ := set $client "basic_auth" (dict "username" .username "password_file" "/etc/tailwater-push-user/password") }}{{ end }}
+{{- end }}
+{{- with .Values.agent.push.tls }}
+{{- if .existingSecret }}
+{{- $tls := dict "ca_file" "/etc/tailwater-push-tls/ca.crt" }}
+{{- if .clientCertificate }}{{ $_ := set $tls "cert_file" "/etc/tailwater-push-tls/tls.crt" }}{{ $_ := set $tls "key_file" "/etc/tailwater-push-tls/tls.key" }}{{ end }}
+{{- $_ := set $client "tls_config" $tls }}
+{{- end }}
+{{- end }}
 {{- $config := dict "data_dir" .Values.agent.dataDir "listen" "0.0.0.0:3101" "enable_reload" true }}
 {{- with .Values.cluster.name }}{{ $_ := set $config "labels" (dict "external" (dict "cluster" .)) }}{{ end }}
 {{- $given := deepCopy .Values.agent.config }}

@@ -8,9 +8,23 @@ location = /internal/authz {
     proxy_set_header X-Tailwater-Access "";
     proxy_next_upstream error http_502 http_503 non_idempotent;
     proxy_read_timeout 10s;
-    proxy_pass http://aggregator;
+    proxy_pass {{ include "tailwater.aggregatorScheme" . }}://aggregator;
 }
 {{- end }}
+{{/* How the gateway knows the aggregators, and they it. A path with a variable is read again for each handshake, so that what is renewed needs no restart. */}}
+{{- define "tailwater.upstreamTls" -}}
+proxy_ssl_verify on;
+proxy_ssl_verify_depth 3;
+proxy_ssl_trusted_certificate /etc/nginx/aggregator/ca.crt;
+proxy_ssl_name {{ include "tailwater.aggregatorName" . }};
+proxy_ssl_server_name on;
+proxy_ssl_protocols TLSv1.2 TLSv1.3;
+{{- if .Values.aggregator.tls.clientSecret }}
+proxy_ssl_certificate /etc/nginx/aggregator-client/tls.crt$read_again;
+proxy_ssl_certificate_key /etc/nginx/aggregator-client/tls.key$read_again;
+{{- end }}
+{{- end }}
+
 {{/* nginx.conf: the template of deploy/gateway with its variables filled in */}}
 {{- define "tailwater.nginxConfig" -}}
 {{- $gateway := .Values.gateway }}
@@ -29,7 +43,13 @@ location = /internal/authz {
 {{- $tenant = "proxy_set_header X-Scope-OrgID $remote_user;" }}
 {{- end }}
 {{- if $isTls }}
-{{- $server = append $server "ssl_certificate /etc/nginx/tls/tls.crt;\nssl_certificate_key /etc/nginx/tls/tls.key;\nssl_protocols TLSv1.2 TLSv1.3;" }}
+{{- $server = append $server "ssl_certificate /etc/nginx/tls/tls.crt$read_again;\nssl_certificate_key /etc/nginx/tls/tls.key$read_again;\nssl_protocols TLSv1.2 TLSv1.3;" }}
+{{- end }}
+{{- if .Values.aggregator.tls.existingSecret }}
+{{- $server = append $server (include "tailwater.upstreamTls" . | trim) }}
+{{- end }}
+{{- if or $isTls .Values.aggregator.tls.clientSecret }}
+{{- $http = append $http "# Empty. A certificate's path that has a variable is read again for each handshake.\nmap \"\" $read_again { default \"\"; }" }}
 {{- end }}
 {{- $push := "" }}
 {{- $read := "" }}
@@ -48,7 +68,7 @@ location = /internal/authz {
 {{- $push = "if ($ssl_client_verify != SUCCESS) { return 403 \"a client certificate is needed\\n\"; }" }}
 {{- end }}
 {{- if $gateway.exposeAdmin }}
-{{- $server = append $server "location ~ ^/(?:flush|config|metrics|log_level|ingester/.*)$ { proxy_pass http://aggregator; }" }}
+{{- $server = append $server (printf "location ~ ^/(?:flush|config|metrics|log_level|ingester/.*)$ { proxy_pass %s://aggregator; }" (include "tailwater.aggregatorScheme" .)) }}
 {{- end }}
 {{- with $gateway.nginxConfig.serverSnippet }}{{ $server = append $server . }}{{ end }}
 {{- $resolver := $gateway.nginxConfig.resolver }}
@@ -57,6 +77,7 @@ location = /internal/authz {
   | replace "${GATEWAY_LISTEN}" $listen
   | replace "${GATEWAY_LISTEN_IPV6}" (ternary (printf "listen [::]:%s;" $listen) "" $gateway.nginxConfig.enableIPv6)
   | replace "${GATEWAY_AGGREGATOR}" (printf "%s:3100" (include "tailwater.serviceHost" (dict "root" . "name" "tailwater-aggregator")))
+  | replace "${GATEWAY_SCHEME}" (include "tailwater.aggregatorScheme" .)
   | replace "${GATEWAY_RESOLVER}" (ternary (printf "resolver %s valid=10s;" $resolver) "" (not (empty $resolver)))
   | replace "${GATEWAY_RESOLVE}" (ternary "resolve" "" (not (empty $resolver)))
   | replace "${GATEWAY_MAX_BODY}" $gateway.nginxConfig.clientMaxBodySize
