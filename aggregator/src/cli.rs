@@ -221,6 +221,7 @@ pub fn config_source(matches: &ArgMatches) -> ConfigSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::offline::ImportInput;
 
     fn source(arguments: &[&str]) -> ConfigSource {
         let all = ["tailwater-aggregator", "serve"].iter().chain(arguments);
@@ -257,8 +258,14 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
-        assert!(matches!(parsed("tailwater-aggregator import --tenant t -"), Ok(Invocation::Import(options)) if options.input == *"-"));
-        for refused in ["fsck --skip-damaged", "export", "export --out x --format csv", "import"] {
+        assert!(
+            matches!(parsed("tailwater-aggregator import --tenant t -"), Ok(Invocation::Import(options)) if options.input == ImportInput::File("-".into()))
+        );
+        let from_loki = parsed("tailwater-aggregator import --from-loki http://loki:3100 --org-id o --page 7");
+        assert!(
+            matches!(from_loki, Ok(Invocation::Import(options)) if matches!(&options.input, ImportInput::Loki(loki) if loki.page == 7))
+        );
+        for refused in ["fsck --skip-damaged", "export", "export --out x --format csv", "import", "import --from-loki u x"] {
             assert!(parsed(&format!("tailwater-aggregator {refused}")).is_err(), "{refused}");
         }
     }

@@ -9,6 +9,8 @@ LABELS = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernete
 SELECTOR_LABELS = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
 # Host folders, and whether they may be written.
 HOST_PATHS = {"/var/log/pods": False, "/var/lib/tailwater-agent": True, "/run/promtail": False}
+# Of sources that some have.
+HOST_PATHS |= dict.fromkeys(("/var/lib/docker/containers", "/var/log/containers", "/run/log/journal", "/var/log/journal", "/etc/machine-id"), False)
 MONITORS = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
 # What the agent's ServiceAccount may do: {(group, resource): verbs}.
 OF_AGENT = {("", "pods"): {"list", "watch"}, ("", "namespaces"): {"list", "watch"}}

@@ -29,7 +29,7 @@ SCALAR = {"type": ["string", "integer", "number", "boolean"]}
 # Keys that the chart decides, or whose secrets it keeps out of ConfigMaps.
 NOT_IN_VALUES = {
     "agent": {
-        "data_dir", "pods_dir", "docker_root", "listen", "node_name", "kubeconfig", "clients[0].bearer_token", "clients[0].basic_auth.username", "clients[0].basic_auth.password",
+        "data_dir", "pods_dir", "listen", "node_name", "kubeconfig", "clients[0].bearer_token", "clients[0].basic_auth.username", "clients[0].basic_auth.password",
         "clients[0].tenant_id", "clients[0].bearer_token_file",
     },
     "aggregator": {"listen", "tenancy.enabled", "tenancy.default", "auth.mode", "auth.kubeconfig", "tls.certificate", "tls.key", "tls.client_ca", "tls.ca"},

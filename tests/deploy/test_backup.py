@@ -1,6 +1,8 @@
 """A backup of a bucket that is written to: restored, it has every line that was acknowledged before it began, each once."""
 
+import base64
 import json
+import os
 import threading
 import time
 
@@ -57,6 +59,10 @@ def test_a_backup_under_load_brings_back_what_was_acknowledged(s3, tmp_path):
         assert 0 < promised[0] < promised[2]
         writer.stopping.set()
         writer.join()
+        # Random, so that its file is large too: where a backup is in the same bucket, the server copies what is larger than 8 MiB.
+        assert live.push(url, [base64.b64encode(os.urandom(31_000)).decode() for _ in range(300)], {"job": "large"})[0] == 204
+        status, text = command(s3, "live", "backup", "create", "--to=s3://logs/large")
+        assert status == 0 and "by the store itself" in text, text
         stack.stop("source")
         status, text = command(s3, "live", "backup", "list", "--json", "--to=s3://logs/backup")
         backups = json.loads(text)
@@ -80,3 +86,31 @@ def test_a_backup_under_load_brings_back_what_was_acknowledged(s3, tmp_path):
         assert status == 0 and "is whole" in text, "the newest needs nothing of the others"
         status, text = command(s3, "again", "backup", "restore", "--to=s3://logs/backup", f"--id={backups[0]['id']}")
         assert status != 0, "it is gone"
+
+
+def test_history_is_copied_through_the_query_api(tmp_path):
+    """Every stream, metadata too, in pages; a second time it adds nothing. Our own API stands for Loki's."""
+    program = programs.program("tailwater-aggregator")
+    with live.Stack(tmp_path) as stack:
+        flags = ["--storage-type=filesystem"]
+        source = stack.aggregator("source", flags=[*flags, f"--storage-filesystem-path={tmp_path / 'source-store'}"])
+        now, hour = time.time_ns(), 3600 * 10**9
+        streams = []
+        for number, labels in enumerate(({"app": "till", "pod": "till-0"}, {"job": "cron"}, {"pod": "alone-0"})):
+            values = [[str(now - (30 - part) * hour // 10), f"line {part} of {number}", {"trace": f"t{part}"}] for part in range(30)]
+            streams.append({"stream": labels, "values": values})
+        body = json.dumps({"streams": streams}).encode()
+        assert live.ask(f"{source}/loki/api/v1/push", data=body, headers={"Content-Type": "application/json"})[0] == 204
+        told = []
+        for _ in range(2):
+            command = [program, "import", f"--from-loki={source}", "--page=7", *flags, f"--storage-filesystem-path={tmp_path / 'copy-store'}"]
+            outcome = chart.run(command, env=programs.clean_environment())
+            assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+            told.append(outcome.stdout.splitlines()[-1])
+        assert told == ["90 read, 90 stored, 0 duplicates, 0 refused", "90 read, 0 stored, 90 duplicates, 0 refused"]
+        copy = stack.aggregator("copy", flags=[*flags, f"--storage-filesystem-path={tmp_path / 'copy-store'}"])
+        for selector in ('{app="till"}', '{job="cron"}', '{pod=~".+"}', '{pod="alone-0"} | trace="t3"'):
+            answers = [live.query(url, selector, path="query_range", since="12h", limit=500)[1]["data"]["result"] for url in (source, copy)]
+            assert answers[0] and sorted(answers[0], key=str) == sorted(answers[1], key=str), selector
+        refused = chart.run([program, "import", "--from-loki=http://127.0.0.1:1/", "--from=yesterday", *flags, f"--storage-filesystem-path={tmp_path / 'copy-store'}"], env=programs.clean_environment())
+        assert refused.returncode != 0 and "yesterday" in refused.stderr, refused.stderr

@@ -90,3 +90,10 @@ def apply(documents, fault):
         else:
             node[last] = value
     return documents
+
+
+def test_only_an_agent_with_such_sources_mounts_more_of_the_node():
+    mounts = lambda name: {volume["hostPath"]["path"] for volume in chart.find(name, "DaemonSet", "tailwater-agent")["spec"]["template"]["spec"]["volumes"] if "hostPath" in volume}
+    usual = {"/var/log/pods", "/var/lib/tailwater-agent"}
+    assert mounts("default") == mounts("ha") == usual
+    assert mounts("node-sources") == usual | {"/var/lib/docker/containers", "/var/log/containers", "/run/log/journal", "/var/log/journal", "/etc/machine-id"}

@@ -49,8 +49,34 @@ pub struct ImportOptions {
     pub source: ConfigSource,
     /// `None`: the configured default.
     pub tenant: Option<String>,
+    pub input: ImportInput,
+}
+
+/// Where `import` reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImportInput {
     /// `-`: standard input.
-    pub input: PathBuf,
+    File(PathBuf),
+    Loki(LokiSource),
+}
+
+/// A Loki whose lines are imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LokiSource {
+    pub url: String,
+    /// `None`: every stream.
+    pub selector: Option<String>,
+    /// Without it, a month ago.
+    pub from: Option<String>,
+    /// Without it, now.
+    pub to: Option<String>,
+    /// Whose lines; `None`: of a Loki without tenants.
+    pub tenant: Option<String>,
+    pub username: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub bearer_token_file: Option<PathBuf>,
+    /// Entries of one answer.
+    pub page: usize,
 }
 
 /// What `backup` does.
@@ -115,17 +141,41 @@ pub(crate) fn commands() -> [Command; 4] {
                 .help("A new file, or - for standard output"),
         );
     let import = Command::new("import")
-        .about("Stores the lines of an NDJSON or Parquet file, however old they are; importing them again changes nothing")
+        .about("Stores the lines of an NDJSON or Parquet file, or of a Loki, however old they are; importing them again changes nothing")
         .arg(text("tenant", "TENANT", "Without it, the configured default tenant"))
         .arg(
             Arg::new("input")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
-                .required(true)
+                .required_unless_present("from-loki")
+                .conflicts_with("from-loki")
                 .help("NDJSON or Parquet, told apart by how it begins, or - for NDJSON from standard input"),
-        );
+        )
+        .arg(text("from-loki", "URL", "In place of a file: a Loki, which is read by its query API, such as http://loki:3100"))
+        .args(loki_arguments());
     let [fsck, export, import] = [fsck, export, import].map(with_config);
     [fsck, export, import, backup()]
+}
+
+/// What only an import from a Loki takes.
+fn loki_arguments() -> [Arg; 8] {
+    let file = |name: &'static str, help: &'static str| text(name, "FILE", help).value_parser(value_parser!(PathBuf));
+    [
+        text("selector", "SELECTOR", "Of the Loki: streams, as in LogQL; without it, all"),
+        text("from", "TIME", "Of the Loki: RFC 3339 or nanoseconds since the epoch, included; without it, 31 days ago"),
+        text("to", "TIME", "Of the Loki: the same, not included; without it, now"),
+        text("org-id", "TENANT", "Of the Loki: whose lines, sent as X-Scope-OrgID"),
+        text("username", "USER", "Of the Loki: user of basic authentication").requires("password-file"),
+        file("password-file", "Of the Loki: file with the user's password").requires("username"),
+        file("bearer-token-file", "Of the Loki: file with a bearer token").conflicts_with("username"),
+        Arg::new("page")
+            .long("page")
+            .value_name("NUMBER")
+            .value_parser(value_parser!(NonZeroUsize))
+            .default_value("5000")
+            .help("Of the Loki: entries of one answer, at most its max_entries_limit_per_query"),
+    ]
+    .map(|argument| if argument.get_id() == "page" { argument } else { argument.requires("from-loki") })
 }
 
 fn backup() -> Command {
@@ -228,5 +278,20 @@ pub(crate) fn backup_options(matches: &ArgMatches) -> Option<BackupOptions> {
 }
 
 pub(crate) fn import_options(matches: &ArgMatches) -> ImportOptions {
-    ImportOptions { source: config_source(matches), tenant: given(matches, "tenant"), input: path(matches, "input") }
+    let file = |name: &str| matches.get_one::<PathBuf>(name).cloned();
+    let input = match given(matches, "from-loki") {
+        None => ImportInput::File(path(matches, "input")),
+        Some(url) => ImportInput::Loki(LokiSource {
+            url,
+            selector: given(matches, "selector"),
+            from: given(matches, "from"),
+            to: given(matches, "to"),
+            tenant: given(matches, "org-id"),
+            username: given(matches, "username"),
+            password_file: file("password-file"),
+            bearer_token_file: file("bearer-token-file"),
+            page: matches.get_one::<NonZeroUsize>("page").map_or(1, |page| page.get()),
+        }),
+    };
+    ImportOptions { source: config_source(matches), tenant: given(matches, "tenant"), input }
 }

@@ -13,6 +13,7 @@ use crate::offline::fsck::{Verdict, show, tell};
 use crate::offline::opened::Opened;
 use crate::offline::progress::{Progress, mebibytes};
 use crate::offline::{BackupAction, BackupOptions, OfflineError};
+use crate::wiring;
 
 /// One backup, as `backup list --json` tells it.
 #[derive(Debug, Serialize)]
@@ -28,29 +29,31 @@ struct Told<'a> {
 /// Does one of these things; `Damaged` comes of `verify` alone.
 pub async fn backup(options: &BackupOptions) -> Result<Verdict, OfflineError> {
     let config = options.source.load()?.config;
-    let place = place(&options.place, &config)?;
+    let place = Place::of(&options.place, &config)?;
     match options.action {
         BackupAction::Create => create(options, &place).await?,
-        BackupAction::List => list(options, &place).await?,
-        BackupAction::Verify => return verify(options, &place).await,
+        BackupAction::List => list(options, &place.open()?).await?,
+        BackupAction::Verify => return verify(options, &place.open()?).await,
         BackupAction::Restore => restore(options, &place).await?,
         BackupAction::Prune { keep, within } => {
             let since = within.map(|within| SystemClock.now().saturating_sub(within.nanoseconds()));
-            prune(&place, Keep { newest: keep, since }).await?;
+            prune(&place.open()?, Keep { newest: keep, since }).await?;
         }
     }
     Ok(Verdict::Whole)
 }
 
-async fn create(options: &BackupOptions, place: &Store) -> Result<(), OfflineError> {
+async fn create(options: &BackupOptions, place: &Place) -> Result<(), OfflineError> {
     let opened = Opened::open(&options.source, true).await?;
+    let place = place.beside(&opened)?;
     place.probe().await?;
     let progress = Progress::new("backing up");
-    let created = backup::create(&opened.store, place, Ulid::new(), opened.clock.now(), |at| copied(&progress, at)).await?;
+    let created = backup::create(&opened.store, &place, Ulid::new(), opened.clock.now(), |at| copied(&progress, at)).await?;
     drop(progress);
     let (record, new) = (&created.record, mebibytes(created.bytes_copied));
     let whole = mebibytes(record.bytes());
-    println!("backup {}: {} objects with {whole}, of which {} with {new} were copied now", record.id, record.objects.len(), created.copied);
+    let (id, objects, copied, by_store) = (&record.id, record.objects.len(), created.copied, by_store(created.bytes_by_store));
+    println!("backup {id}: {objects} objects with {whole}, of which {copied} with {new} were copied now{by_store}");
     Ok(())
 }
 
@@ -80,15 +83,19 @@ async fn verify(options: &BackupOptions, place: &Store) -> Result<Verdict, Offli
     Ok(if report.is_clean() { Verdict::Whole } else { Verdict::Damaged })
 }
 
-async fn restore(options: &BackupOptions, place: &Store) -> Result<(), OfflineError> {
-    let record = chosen(options, place).await?;
+async fn restore(options: &BackupOptions, place: &Place) -> Result<(), OfflineError> {
     let opened = Opened::open(&options.source, false).await?;
+    let place = place.beside(&opened)?;
+    let record = chosen(options, &place).await?;
     opened.store.probe().await?;
     let progress = Progress::new("restoring");
-    let done = backup::restore(place, &record, &opened.store, |at| copied(&progress, at)).await?;
+    let done = backup::restore(&place, &record, &opened.store, |at| copied(&progress, at)).await?;
     drop(progress);
     let (id, objects, bytes) = (&record.id, done.total, mebibytes(done.bytes_total));
-    println!("backup {id}: {objects} objects with {bytes} are in the store, {} of them were copied now; `fsck` checks them", done.copied);
+    let (copied, by_store) = (done.copied, by_store(done.bytes_by_store));
+    println!(
+        "backup {id}: {objects} objects with {bytes} are in the store, {copied} of them were copied now{by_store}; `fsck` checks them"
+    );
     Ok(())
 }
 
@@ -125,40 +132,70 @@ impl<'a> Told<'a> {
     }
 }
 
+/// What of it did not pass through this process.
+fn by_store(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { format!(" ({} by the store itself)", mebibytes(bytes)) }
+}
+
 fn copied(progress: &Progress, at: BackupProgress) {
     let detail = || format!("{} of {} objects, {} of {}", at.done, at.total, mebibytes(at.bytes_done), mebibytes(at.bytes_total));
     progress.set(at.bytes_done, Some(at.bytes_total), detail);
 }
 
-/// `/folder`, `file:///folder`, `s3://bucket/prefix` (the configured server), `http(s)://server/bucket/prefix` (an S3 server). Credentials are the store's.
-fn place(url: &str, config: &Config) -> Result<Store, OfflineError> {
-    let refused = || OfflineError::BackupPlace { url: url.to_owned() };
-    let (scheme, rest) = url.split_once("://").unwrap_or(("file", url));
-    if scheme == "file" {
-        let is_absolute = rest.starts_with('/') && rest.len() > 1;
-        let folder = StoreOptions::Folder { path: rest.into() };
-        return if is_absolute { Ok(store::open(&folder, "")?) } else { Err(refused()) };
+/// Where backups are.
+#[derive(Debug)]
+struct Place {
+    options: StoreOptions,
+    prefix: String,
+}
+
+impl Place {
+    /// Of `/folder`, `file:///folder`, `s3://bucket/prefix` (the configured server), `http(s)://server/bucket/prefix` (an S3 server). Credentials are the
+    /// store's.
+    fn of(url: &str, config: &Config) -> Result<Self, OfflineError> {
+        let refused = || OfflineError::BackupPlace { url: url.to_owned() };
+        let (scheme, rest) = url.split_once("://").unwrap_or(("file", url));
+        if scheme == "file" {
+            let is_absolute = rest.starts_with('/') && rest.len() > 1;
+            let options = StoreOptions::Folder { path: rest.into() };
+            return if is_absolute { Ok(Self { options, prefix: String::new() }) } else { Err(refused()) };
+        }
+        let configured = &config.storage.s3;
+        let (server, rest) = match scheme {
+            "s3" => ("", rest),
+            "http" | "https" => rest.split_once('/').ok_or_else(refused)?,
+            _ => return Err(refused()),
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err(refused());
+        }
+        let named = S3Options {
+            endpoint: format!("{scheme}://{server}"),
+            force_path_style: true,
+            insecure: scheme == "http",
+            ..S3Options::default()
+        };
+        let own = S3Options {
+            endpoint: configured.endpoint.clone(),
+            force_path_style: configured.force_path_style,
+            insecure: configured.insecure,
+            ..S3Options::default()
+        };
+        let options =
+            S3Options { region: configured.region.clone(), bucket: bucket.to_owned(), ..if scheme == "s3" { own } else { named } };
+        Ok(Self { options: StoreOptions::S3(options), prefix: prefix.trim_matches('/').to_owned() })
     }
-    let configured = &config.storage.s3;
-    let (server, rest) = match scheme {
-        "s3" => ("", rest),
-        "http" | "https" => rest.split_once('/').ok_or_else(refused)?,
-        _ => return Err(refused()),
-    };
-    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    if bucket.is_empty() {
-        return Err(refused());
+
+    fn open(&self) -> Result<Store, OfflineError> {
+        Ok(store::open(&self.options, &self.prefix)?)
     }
-    let named =
-        S3Options { endpoint: format!("{scheme}://{server}"), force_path_style: true, insecure: scheme == "http", ..S3Options::default() };
-    let own = S3Options {
-        endpoint: configured.endpoint.clone(),
-        force_path_style: configured.force_path_style,
-        insecure: configured.insecure,
-        ..S3Options::default()
-    };
-    let options = S3Options { region: configured.region.clone(), bucket: bucket.to_owned(), ..if scheme == "s3" { own } else { named } };
-    Ok(store::open(&StoreOptions::S3(options), prefix.trim_matches('/'))?)
+
+    /// The same, next to an opened store: in one bucket, objects are copied by the server.
+    fn beside(&self, opened: &Opened) -> Result<Store, OfflineError> {
+        let is_same = self.options == wiring::store_options(&opened.config) && matches!(self.options, StoreOptions::S3(_));
+        if is_same { Ok(opened.store.elsewhere(&self.prefix)) } else { self.open() }
+    }
 }
 
 impl From<BackupError> for OfflineError {
@@ -175,13 +212,13 @@ mod tests {
     fn places_are_folders_or_buckets() {
         let config = Config::default();
         for url in ["s3://bucket", "s3://bucket/a/b", "http://127.0.0.1:9000/bucket/p", "https://s3.example.org/bucket"] {
-            assert!(place(url, &config).is_ok(), "{url}");
+            assert!(Place::of(url, &config).and_then(|place| place.open()).is_ok(), "{url}");
         }
         for url in ["", "/", "folder", "file://folder", "s3://", "http://server", "https://server/", "ftp://a/b"] {
-            assert!(matches!(place(url, &config), Err(OfflineError::BackupPlace { .. })), "{url}");
+            assert!(matches!(Place::of(url, &config), Err(OfflineError::BackupPlace { .. })), "{url}");
         }
         let folder = tempfile::tempdir().expect("a folder");
-        assert!(place(folder.path().to_str().expect("text"), &config).is_ok());
-        assert!(place(&format!("file://{}", folder.path().display()), &config).is_ok());
+        assert!(Place::of(folder.path().to_str().expect("text"), &config).is_ok());
+        assert!(Place::of(&format!("file://{}", folder.path().display()), &config).is_ok());
     }
 }

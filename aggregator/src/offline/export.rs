@@ -68,7 +68,7 @@ fn predicate(selector: Option<&str>) -> Result<StreamPredicate, OfflineError> {
 }
 
 /// Nanoseconds since the epoch, of a text of the command line.
-fn stamp(flag: &'static str, text: &str) -> Result<i64, OfflineError> {
+pub(super) fn stamp(flag: &'static str, text: &str) -> Result<i64, OfflineError> {
     if let Ok(nanoseconds) = text.parse() {
         return Ok(nanoseconds);
     }

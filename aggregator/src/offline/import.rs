@@ -13,11 +13,14 @@ use tailwater_storage::entry::{PushBatch, TenantId};
 use tailwater_storage::transfer::{Batches, ImportError, JsonLines, ParquetRows, Records, Tally, is_parquet};
 use tokio::sync::mpsc;
 
+use crate::clock::{Clock, SystemClock};
 use crate::ingest::buffer::{IngestOptions, Ingester};
 use crate::offline::derive::ImportDerive;
+use crate::offline::export::stamp;
+use crate::offline::from_loki::LokiLines;
 use crate::offline::opened::Opened;
 use crate::offline::progress::Progress;
-use crate::offline::{ImportOptions, OfflineError};
+use crate::offline::{ImportInput, ImportOptions, LokiSource, OfflineError};
 use crate::retention::RetentionRules;
 use crate::wiring;
 
@@ -25,6 +28,9 @@ const STANDARD_INPUT: &str = "-";
 
 /// Bytes of a push; each makes a segment.
 const BATCH_BYTES: usize = 8 << 20;
+
+/// How far back a Loki is asked without a time, nanoseconds.
+const MONTH: i64 = 31 * 86_400 * 1_000_000_000;
 
 /// Pushes that are read ahead.
 const READ_AHEAD: usize = 2;
@@ -34,7 +40,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Stores the lines and says on standard output what became of them.
 pub async fn import(options: &ImportOptions) -> Result<(), OfflineError> {
-    let input = Input::open(&options.input)?;
+    let input = match &options.input {
+        ImportInput::File(path) => Input::open(path)?,
+        ImportInput::Loki(source) => Input::loki(source)?,
+    };
     let opened = Opened::open(&options.source, false).await?;
     opened.store.probe().await?;
     Cluster::open(&opened.store).await?;
@@ -95,6 +104,14 @@ impl Input {
         }
         let size = file.metadata().map_err(failed)?.len();
         Ok(Self::Stream(Box::new(BufReader::with_capacity(1 << 20, file)), Some(size)))
+    }
+
+    fn loki(source: &LokiSource) -> Result<Self, OfflineError> {
+        let now = SystemClock.now();
+        let time = |flag, text: &Option<String>| text.as_ref().map(|text| stamp(flag, text)).transpose();
+        let end = time("to", &source.to)?.unwrap_or(now);
+        let start = time("from", &source.from)?.unwrap_or(now.saturating_sub(MONTH));
+        Ok(Self::Stream(Box::new(BufReader::with_capacity(1 << 20, LokiLines::new(source.clone(), (start, end))?)), None))
     }
 
     fn records(self, tenant: &TenantId) -> Result<Box<dyn Records + Send>, ImportError> {

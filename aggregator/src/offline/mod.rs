@@ -10,6 +10,7 @@ pub mod arguments;
 mod backup;
 mod derive;
 mod export;
+mod from_loki;
 mod fsck;
 mod import;
 mod opened;
@@ -29,7 +30,7 @@ use crate::config::load::LoadError;
 use crate::ingest::buffer::PushFailed;
 use crate::retention::PolicyError;
 
-pub use arguments::{BackupAction, BackupOptions, ExportOptions, FsckOptions, ImportOptions};
+pub use arguments::{BackupAction, BackupOptions, ExportOptions, FsckOptions, ImportInput, ImportOptions, LokiSource};
 pub use backup::backup;
 pub use export::export;
 pub use fsck::{Verdict, fsck};
@@ -70,6 +71,8 @@ pub enum OfflineError {
     Fold(CompactError),
     #[error("cannot open `{path}`: {source}")]
     File { path: String, source: io::Error },
+    #[error("cannot ask the Loki: {0}")]
+    Loki(String),
     #[error("Parquet cannot be read from standard input: name a file")]
     ParquetInput,
     #[error("`{url}` is no place for backups: give /folder, s3://bucket/prefix, or https://server/bucket/prefix of an S3 server")]

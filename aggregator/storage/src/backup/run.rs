@@ -24,6 +24,8 @@ pub struct BackupProgress {
     pub bytes_total: u64,
     pub copied: u64,
     pub bytes_copied: u64,
+    /// Of these, what the store copied by itself.
+    pub bytes_by_store: u64,
 }
 
 impl BackupProgress {
@@ -40,6 +42,8 @@ pub struct BackupCreated {
     /// Objects and bytes that were not there before.
     pub copied: u64,
     pub bytes_copied: u64,
+    /// Of these, what the store copied by itself.
+    pub bytes_by_store: u64,
 }
 
 /// Copies what `place` does not have yet, and records the backup. `now`: nanoseconds since the epoch.
@@ -52,7 +56,7 @@ pub async fn create(
 ) -> Result<BackupCreated, BackupError> {
     check_same_store(source, place).await?;
     let mut present = sizes(place.list_after(paths::TENANTS, None).await?);
-    let (mut copied, mut bytes_copied) = (0, 0);
+    let (mut copied, mut bytes_copied, mut bytes_by_store) = (0, 0, 0);
     let mut gone = String::new();
     for _ in 0..PLANS {
         let plan = Plan::of(source).await?;
@@ -64,6 +68,7 @@ pub async fn create(
         let outcome = copy_missing(source, place, &plan.objects, &mut present, &mut noted).await?;
         copied += last.copied;
         bytes_copied += last.bytes_copied;
+        bytes_by_store += last.bytes_by_store;
         match outcome {
             Some(key) => gone = key,
             None => {
@@ -71,7 +76,7 @@ pub async fn create(
                 if place.create(&record.key(), record.encode().into(), PATIENCE).await? == Created::Taken {
                     return Err(BackupError::OtherStore { key: record.key() });
                 }
-                return Ok(BackupCreated { record, copied, bytes_copied });
+                return Ok(BackupCreated { record, copied, bytes_copied, bytes_by_store });
             }
         }
     }
@@ -140,6 +145,7 @@ impl BackupProgress {
             bytes_done: self.bytes_done + at.bytes_done,
             copied: self.copied + at.copied,
             bytes_copied: self.bytes_copied + at.bytes_copied,
+            bytes_by_store: self.bytes_by_store + at.bytes_by_store,
             ..total
         }
     }

@@ -22,6 +22,8 @@ pub enum StoreOperation {
     Head,
     List,
     Delete,
+    /// An object that the store copies by itself.
+    Copy,
 }
 
 /// What came of it. That there is no such object, or one already, is an answer and no failure.
@@ -33,8 +35,15 @@ pub enum StoreOutcome {
     Error,
 }
 
-const OPERATIONS: [StoreOperation; 6] =
-    [StoreOperation::Put, StoreOperation::Part, StoreOperation::Get, StoreOperation::Head, StoreOperation::List, StoreOperation::Delete];
+const OPERATIONS: [StoreOperation; 7] = [
+    StoreOperation::Put,
+    StoreOperation::Part,
+    StoreOperation::Get,
+    StoreOperation::Head,
+    StoreOperation::List,
+    StoreOperation::Delete,
+    StoreOperation::Copy,
+];
 const OUTCOMES: [StoreOutcome; 4] = [StoreOutcome::Ok, StoreOutcome::NotFound, StoreOutcome::Exists, StoreOutcome::Error];
 
 impl StoreOperation {
@@ -46,6 +55,7 @@ impl StoreOperation {
             Self::Head => "head",
             Self::List => "list",
             Self::Delete => "delete",
+            Self::Copy => "copy",
         }
     }
 }
@@ -155,7 +165,9 @@ impl ObjectStore for Counted {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
+        let outcome = self.inner.copy_opts(from, to, options).await;
+        self.counters.count(StoreOperation::Copy, &outcome);
+        outcome
     }
 }
 

@@ -18,6 +18,7 @@ mod probe;
 pub(crate) mod retry;
 mod tenant;
 mod upload;
+mod within;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use disk::{CacheFolderError, Content, DiskCache, DiskCacheFigures};
 pub use open::{OpenError, S3Options, StoreOptions, open};
 pub use probe::ProbeError;
 pub use upload::Upload;
+pub(crate) use within::CopiedWithin;
 
 use crate::error::ReadError;
 use crate::store::coalesce::coalesce;

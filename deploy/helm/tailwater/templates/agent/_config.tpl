@@ -22,3 +22,25 @@
 {{- $_ := set $config "clients" (list (mergeOverwrite $client $givenClient)) }}
 {{- toYaml $config }}
 {{- end }}
+
+{{/* Folders of the node that only some sources read, never written: JSON of a list of name, path and type */}}
+{{- define "tailwater.agentSources" -}}
+{{- $sources := list }}
+{{- with .Values.agent.config.docker_root }}
+{{- /* What links of /var/log/pods lead to. */}}
+{{- $sources = append $sources (dict "name" "docker" "path" (printf "%s/containers" (trimSuffix "/" .)) "type" "Directory") }}
+{{- end }}
+{{- $jobs := .Values.agent.promtailConfig.scrape_configs | default list }}
+{{- if contains "/var/log/containers" ($jobs | toJson) }}
+{{- $sources = append $sources (dict "name" "containers" "path" "/var/log/containers" "type" "Directory") }}
+{{- end }}
+{{- $hasJournal := false }}
+{{- range $jobs }}{{ if hasKey . "journal" }}{{ $hasJournal = true }}{{ end }}{{ end }}
+{{- if $hasJournal }}
+{{- /* A node has one of the two folders. */}}
+{{- $sources = append $sources (dict "name" "journal-volatile" "path" "/run/log/journal" "type" "") }}
+{{- $sources = append $sources (dict "name" "journal" "path" "/var/log/journal" "type" "") }}
+{{- $sources = append $sources (dict "name" "machine-id" "path" "/etc/machine-id" "type" "File") }}
+{{- end }}
+{{- $sources | toJson }}
+{{- end }}
