@@ -1,5 +1,6 @@
 """Renders the chart with the real Helm, and keeps what was rendered for the tests of one run."""
 
+import concurrent.futures
 import functools
 import os
 import pathlib
@@ -18,6 +19,9 @@ NAMESPACE = "monitoring"
 OPERATOR_API = "monitoring.coreos.com/v1"
 # The files that stand for clusters without the Prometheus operator.
 WITHOUT_OPERATOR = {"no-operator"}
+
+# Runs of tools that wait for nothing, begun before they are asked about; those that nobody asks about are given up at the end.
+AHEAD = concurrent.futures.ThreadPoolExecutor(2)
 
 TOOLS = pathlib.Path(os.environ.get("TAILWATER_TOOLS_DIR") or pathlib.Path.home() / ".cache/tailwater/tools")
 

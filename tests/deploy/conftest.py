@@ -8,6 +8,10 @@ import chart
 import live
 
 
+def pytest_sessionfinish():
+    chart.AHEAD.shutdown(cancel_futures=True)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
     with live.Stack(tmp_path_factory.mktemp("stack")) as stack:

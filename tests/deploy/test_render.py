@@ -1,6 +1,7 @@
 """The chart lints and renders: every values file, three Kubernetes versions, two Helms, always the same text."""
 
 import difflib
+import functools
 import os
 import re
 import shutil
@@ -10,10 +11,19 @@ import pytest
 import chart
 
 
-@pytest.mark.parametrize("helm_name", ["helm", "helm3"])
+HELMS = ["helm", "helm3"]
+
+
+@functools.cache
+def lints():
+    lint = lambda name, helm_name: chart.AHEAD.submit(chart.helm, ["lint", "--strict", chart.CHART, "--values", chart.CHART / "ci" / f"{name}.yaml"], helm_name)
+    return {(name, helm_name): lint(name, helm_name) for name in chart.CI_FILES for helm_name in HELMS}
+
+
+@pytest.mark.parametrize("helm_name", HELMS)
 @pytest.mark.parametrize("name", chart.CI_FILES)
 def test_lints(name, helm_name):
-    outcome = chart.helm(["lint", "--strict", chart.CHART, "--values", chart.CHART / "ci" / f"{name}.yaml"], helm_name)
+    outcome = lints()[name, helm_name].result()
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert "[WARNING]" not in outcome.stdout
 
@@ -23,12 +33,19 @@ def test_lints_with_its_defaults_alone():
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
+@functools.cache
+def second_renders():
+    def render(name, kube_version):
+        return chart.AHEAD.submit(chart.template, chart.CHART / "ci" / f"{name}.yaml", kube_version=kube_version, operator=name not in chart.WITHOUT_OPERATOR)
+
+    return {(name, kube_version): render(name, kube_version) for name in chart.CI_FILES for kube_version in chart.KUBERNETES_VERSIONS}
+
+
 @pytest.mark.parametrize("kube_version", chart.KUBERNETES_VERSIONS)
 @pytest.mark.parametrize("name", chart.CI_FILES)
 def test_renders_the_same_twice(name, kube_version):
-    first = chart.rendered(name, kube_version)
-    second = chart.template(chart.CHART / "ci" / f"{name}.yaml", kube_version=kube_version, operator=name not in chart.WITHOUT_OPERATOR)
-    assert first == second.stdout
+    second = second_renders()[name, kube_version]
+    assert chart.rendered(name, kube_version) == second.result().stdout
     chart.documents(name, kube_version)
 
 
