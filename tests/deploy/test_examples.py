@@ -40,13 +40,12 @@ def test_base_and_minio_are_what_the_chart_renders():
         assert text == outcome.stdout
 
 
-def test_the_overlay_of_rights_is_what_the_chart_renders(tmp_path):
+def test_parts_are_what_the_chart_renders(tmp_path):
     copy = tmp_path / "deploy"
     shutil.copytree(chart.DEPLOY, copy)
     outcome = chart.run(["bash", copy / "kustomize/render"], env={**os.environ, "HELM": chart.tool("helm")})
     assert outcome.returncode == 0, outcome.stderr
-    for file in ("rights.yaml", "changes.yaml"):
-        path = f"kustomize/overlays/rbac-api/{file}"
+    for path in ("kustomize/overlays/rbac-api/rights.yaml", "kustomize/overlays/rbac-api/changes.yaml", "grafana/datasource.yaml"):
         assert (copy / path).read_text() == (chart.DEPLOY / path).read_text(), f"{path} differs: run deploy/kustomize/render"
 
 

@@ -198,7 +198,14 @@ def test_the_datasource():
     (loki,) = yaml.safe_load(source["data"]["tailwater.yaml"])["datasources"]
     assert loki["type"] == "loki" and loki["uid"] == "tailwater" and loki["access"] == "proxy"
     assert loki["url"] == "http://tailwater-gateway.monitoring.svc.cluster.local"
+    (field,) = loki["jsonData"].pop("derivedFields")
     assert loki["jsonData"] == {"maxLines": 1000, "timeout": 60, "manageAlerts": False}
+    # Grafana's own notation, of which it takes one `$` away when it reads the file.
+    assert (field["name"], field["datasourceUid"], field["url"]) == ("trace_id", "tailwater", '{namespace=~".+"} |= "$${__value.raw}"')
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    for line in (f"level=info trace_id={trace} msg=x", f'{{"traceID": "{trace}", "msg": "x"}}', f"TraceId:{trace}"):
+        assert re.search(field["matcherRegex"], line)[1] == trace, line
+    assert not re.search(field["matcherRegex"], f"span_id={trace}") and not re.search(field["matcherRegex"], "trace_id=none")
     swapped = yaml.safe_load(chart.find("compat", "ConfigMap", "tailwater-datasource")["data"]["tailwater.yaml"])
     assert swapped["datasources"][0]["uid"] == "loki"
     tenant = yaml.safe_load(chart.find("tenants", "ConfigMap", "tailwater-datasource")["data"]["tailwater.yaml"])["datasources"][0]
