@@ -424,6 +424,7 @@ impl Agent {
         LineRules {
             max_line_bytes: config.max_line_size,
             max_record_bytes: config.max_record_bytes,
+            format: config.format,
             long_line: config.long_line,
             unparsed: config.unparsed,
             rate: config.rate,

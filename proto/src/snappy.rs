@@ -1,5 +1,7 @@
 //! Snappy blocks, size-checked: what a block says of itself is checked before a byte is allocated.
 
+use bytes::Bytes;
+
 /// Why a block was not decompressed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SnappyError {
@@ -41,18 +43,26 @@ pub fn compress(encoder: &mut snap::raw::Encoder, input: &[u8], out: &mut Vec<u8
 /// Bytes that the encoder compresses on their own: no element of a block refers back beyond them.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Makes one block of bytes as they come, so that what is compressed is never held as a whole. The same bytes as of [`compress`].
+/// Room in front of a block for its length, which is known at its end.
+const LENGTH_ROOM: usize = 5;
+
+/// Makes blocks of bytes as they come, so that what is compressed is never held as a whole. The same bytes as of [`compress`].
 pub struct BlockWriter {
     encoder: snap::raw::Encoder,
     /// Not compressed yet.
     piece: Vec<u8>,
     scratch: Vec<u8>,
+    /// Behind room for its length; empty before the first bytes.
     block: Vec<u8>,
+    /// Bytes before compression.
+    length: usize,
+    /// What the next block will likely take.
+    expected: usize,
 }
 
 impl Default for BlockWriter {
     fn default() -> Self {
-        Self { encoder: snap::raw::Encoder::new(), piece: Vec::new(), scratch: Vec::new(), block: Vec::new() }
+        Self { encoder: snap::raw::Encoder::new(), piece: Vec::new(), scratch: Vec::new(), block: Vec::new(), length: 0, expected: 0 }
     }
 }
 
@@ -63,18 +73,12 @@ impl std::fmt::Debug for BlockWriter {
 }
 
 impl BlockWriter {
-    /// Begins a block of `length` bytes, which must all be written.
-    pub fn begin(&mut self, length: usize) {
-        self.block.clear();
-        self.piece.clear();
-        prost::encoding::encode_varint(length as u64, &mut self.block);
-    }
-
     pub fn write(&mut self, mut bytes: &[u8]) {
+        self.length += bytes.len();
         while !bytes.is_empty() {
             if self.piece.is_empty() && bytes.len() >= PIECE_BYTES {
                 let (piece, rest) = bytes.split_at(PIECE_BYTES);
-                append(&mut self.encoder, piece, &mut self.scratch, &mut self.block);
+                append(&mut self.encoder, piece, &mut self.scratch, begun(&mut self.block, self.expected));
                 bytes = rest;
                 continue;
             }
@@ -82,27 +86,53 @@ impl BlockWriter {
             self.piece.extend_from_slice(part);
             bytes = rest;
             if self.piece.len() == PIECE_BYTES {
-                append(&mut self.encoder, &self.piece, &mut self.scratch, &mut self.block);
-                self.piece.clear();
+                self.end_piece();
             }
         }
     }
 
-    /// The block.
-    pub fn finish(&mut self) -> &[u8] {
-        if !self.piece.is_empty() {
-            append(&mut self.encoder, &self.piece, &mut self.scratch, &mut self.block);
-            self.piece.clear();
-        }
-        &self.block
+    fn end_piece(&mut self) {
+        append(&mut self.encoder, &self.piece, &mut self.scratch, begun(&mut self.block, self.expected));
+        self.piece.clear();
     }
+
+    /// The block of all that was written since the last one; no bytes if nothing was.
+    pub fn finish(&mut self) -> Bytes {
+        if self.length == 0 {
+            return Bytes::new();
+        }
+        if !self.piece.is_empty() {
+            self.end_piece();
+        }
+        let mut head = Vec::with_capacity(LENGTH_ROOM);
+        prost::encoding::encode_varint(std::mem::take(&mut self.length) as u64, &mut head);
+        let mut block = std::mem::take(&mut self.block);
+        let start = LENGTH_ROOM - head.len();
+        block[start..LENGTH_ROOM].copy_from_slice(&head);
+        self.expected = block.len() + block.len() / 8;
+        block.shrink_to_fit();
+        Bytes::from(block).slice(start..)
+    }
+}
+
+/// `block` with room for its length.
+fn begun(block: &mut Vec<u8>, expected: usize) -> &mut Vec<u8> {
+    if block.is_empty() {
+        block.reserve_exact(expected.max(LENGTH_ROOM));
+        block.resize(LENGTH_ROOM, 0);
+    }
+    block
 }
 
 /// Appends the elements of `piece`.
 fn append(encoder: &mut snap::raw::Encoder, piece: &[u8], scratch: &mut Vec<u8>, block: &mut Vec<u8>) {
-    compress(encoder, piece, scratch);
+    let most = snap::raw::max_compress_len(piece.len());
+    if scratch.len() < most {
+        scratch.resize(most, 0);
+    }
+    let written = encoder.compress(piece, scratch).expect("the buffer has the size the encoder asks for");
     // The length that each block begins with stands in front of the whole one.
-    block.extend_from_slice(&scratch[prost::encoding::encoded_len_varint(piece.len() as u64)..]);
+    block.extend_from_slice(&scratch[prost::encoding::encoded_len_varint(piece.len() as u64)..written]);
 }
 
 #[cfg(test)]
@@ -157,14 +187,14 @@ mod tests {
             compress(&mut snap::raw::Encoder::new(), &text, &mut whole);
             let mut writer = BlockWriter::default();
             for _ in 0..2 {
-                writer.begin(text.len());
                 let mut rest = &*text;
                 for part in &parts {
                     let (now, later) = rest.split_at(*part);
                     writer.write(now);
                     rest = later;
                 }
-                prop_assert_eq!(writer.finish(), &*whole);
+                // Nothing written is no block.
+                prop_assert_eq!(&*writer.finish(), if text.is_empty() { &[][..] } else { &*whole });
             }
         }
 

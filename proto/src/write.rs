@@ -8,6 +8,7 @@
 //! Lengths are computed before the bytes are written, so nothing is moved afterwards. Fields that hold their default are left
 //! out, as every protobuf encoder does: the bytes equal those of a general encoder. Nothing here fails; the caller bounds the sizes.
 
+use bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use crate::field;
@@ -91,6 +92,13 @@ impl EntriesBuffer {
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
+
+    /// Forgets the entries, keeps the memory of the last chunk.
+    pub fn clear(&mut self) {
+        self.full.clear();
+        self.bytes.clear();
+        (self.full_bytes, self.count) = (0, 0);
+    }
 }
 
 /// Metadata pairs encoded once, for every request that needs them.
@@ -145,11 +153,6 @@ pub struct CompressedRequest {
 }
 
 impl CompressedRequest {
-    /// Begins a request of `length` bytes before compression: the sum of [`encoded_stream_length`] of its streams.
-    pub fn begin(&mut self, length: usize) {
-        self.block.begin(length);
-    }
-
     /// As [`RequestBuffer::push_stream`].
     pub fn push_stream(&mut self, labels: &[u8], entries: &EntriesBuffer, shared_metadata: &SharedMetadata) {
         self.head.clear();
@@ -159,8 +162,8 @@ impl CompressedRequest {
         self.block.write(&shared_metadata.0);
     }
 
-    /// The snappy block.
-    pub fn finish(&mut self) -> &[u8] {
+    /// The snappy block of the streams since the last one; no bytes if there were none.
+    pub fn finish(&mut self) -> Bytes {
         self.block.finish()
     }
 }

@@ -1,22 +1,24 @@
 //! How much the agent does with one second of CPU, and how much memory it takes for it.
 //!
 //! `cargo bench -p tailwater-agent --bench agent_throughput -- TREE` runs the agent over a tree of CRI logs against a sink in another process
-//! that answers 204 at once, and prints lines per CPU second (user and system of this process), peak memory, and two yardsticks over the same
-//! bytes in the same run: finding the newlines, and compressing. With `TREE cri` the same tree is read as a `promtail.yaml` with the one stage `cri`
+//! that answers 204 at once and counts afterwards what it got, and prints lines per CPU second (user and system of this process), the ratio of compression,
+//! peak memory, and two yardsticks over the same bytes in the same run: finding the newlines, and compressing. A line that does not arrive fails it. With `TREE cri` the same tree is read as a `promtail.yaml` with the one stage `cri`
 //! says, for comparison. Without TREE it only says how it is called.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use nix::sys::resource::{UsageWho, getrusage};
+use parking_lot::Mutex;
 use tailwater_agent::config::MetadataSource;
 use tailwater_agent::{Config, start};
 use tokio_util::sync::CancellationToken;
@@ -52,9 +54,11 @@ fn measure(tree: &Path, is_promtail: bool) -> Result<()> {
     let newlines = walk(&files, |chunk| memchr::memchr_iter(b'\n', chunk).count() as u64)?;
     println!("tree: {} files, {:.1} MB, {} records", files.len(), newlines.bytes as f64 / 1e6, newlines.lines);
 
-    let (read, sent, elapsed, cpu, peak) = run_agent(tree, newlines.lines, is_promtail)?;
+    let Outcome { read, sent, elapsed, cpu, peak, received } = run_agent(tree, newlines.lines, is_promtail)?;
     let seconds = cpu.as_secs_f64();
     println!("agent: {read} records read, {sent} lines acknowledged in {:.2} s, {seconds:.2} CPU s", elapsed.as_secs_f64());
+    println!("sink: {} lines received, requests compressed to {:.3} of their size", received.lines, received.ratio());
+    ensure!(received.lines == sent, "{sent} lines were acknowledged and {} received", received.lines);
     println!("agent: {:.0} lines and {:.0} MB per CPU second", sent as f64 / seconds, newlines.bytes as f64 / 1e6 / seconds);
     println!("agent: peak memory {:.1} MiB", peak as f64 / 1024.0);
 
@@ -68,8 +72,49 @@ fn measure(tree: &Path, is_promtail: bool) -> Result<()> {
     Ok(())
 }
 
-/// Runs the agent until everything is acknowledged: records read, lines acknowledged, time, CPU, peak memory in KiB.
-fn run_agent(tree: &Path, records: u64, is_promtail: bool) -> Result<(u64, u64, Duration, Duration, u64)> {
+/// What a run of the agent came to.
+struct Outcome {
+    /// Records.
+    read: u64,
+    /// Lines acknowledged.
+    sent: u64,
+    elapsed: Duration,
+    cpu: Duration,
+    /// Memory, in KiB.
+    peak: u64,
+    received: Received,
+}
+
+/// What the sink got.
+#[derive(Debug, Default, Clone, Copy)]
+struct Received {
+    lines: u64,
+    compressed: u64,
+    bytes: u64,
+}
+
+impl Received {
+    fn ratio(self) -> f64 {
+        self.compressed as f64 / self.bytes.max(1) as f64
+    }
+
+    fn add(&mut self, body: &[u8]) -> Result<()> {
+        let mut request = Vec::new();
+        tailwater_proto::snappy::decompress(body, 64 << 20, &mut request)?;
+        for stream in tailwater_proto::read::streams(&request) {
+            for entry in stream?.entries() {
+                entry?;
+                self.lines += 1;
+            }
+        }
+        self.compressed += body.len() as u64;
+        self.bytes += request.len() as u64;
+        Ok(())
+    }
+}
+
+/// Runs the agent until everything is acknowledged.
+fn run_agent(tree: &Path, records: u64, is_promtail: bool) -> Result<Outcome> {
     let mut sink = Sink::spawn()?;
     let data = std::env::temp_dir().join(format!("agent-throughput-{}", std::process::id()));
     let mut config = Config {
@@ -114,7 +159,8 @@ fn run_agent(tree: &Path, records: u64, is_promtail: bool) -> Result<(u64, u64, 
         let metrics = agent.metrics();
         shutdown.cancel();
         agent.join().await?;
-        anyhow::Ok((metrics.lines_read, metrics.lines_acknowledged, ended - began, cpu, peak_kib()?))
+        let (read, sent) = (metrics.lines_read, metrics.lines_acknowledged);
+        anyhow::Ok(Outcome { read, sent, elapsed: ended - began, cpu, peak: peak_kib()?, received: sink.received()? })
     });
     std::fs::remove_dir_all(&data).context("cannot remove the data directory of the run")?;
     result
@@ -166,24 +212,42 @@ fn walk(files: &[PathBuf], mut count: impl FnMut(&[u8]) -> u64) -> Result<Yardst
 }
 
 /// A receiver in a process of its own, so that its work is not counted.
-struct Sink(Child);
+struct Sink {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
 
 impl Sink {
     fn spawn() -> Result<Self> {
         let program = std::env::current_exe()?;
-        Ok(Self(Command::new(program).arg("--sink").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?))
+        let mut child = Command::new(program).arg("--sink").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let output = BufReader::new(child.stdout.take().context("the sink's output is piped")?);
+        Ok(Self { child, output })
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        Ok(line.trim().to_owned())
     }
 
     fn address(&mut self) -> Result<String> {
-        let mut line = String::new();
-        BufReader::new(self.0.stdout.take().context("the sink's output is piped")?).read_line(&mut line)?;
-        Ok(line.trim().to_owned())
+        self.line()
+    }
+
+    /// Ends its input, upon which it counts what it got.
+    fn received(&mut self) -> Result<Received> {
+        drop(self.child.stdin.take());
+        let line = self.line()?;
+        let mut numbers = line.split(' ').map(str::parse);
+        let mut next = || numbers.next().context("the sink ended without a count")?.context("the sink's count is no number");
+        Ok(Received { lines: next()?, compressed: next()?, bytes: next()? })
     }
 }
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        if self.0.kill().and_then(|()| self.0.wait()).is_err() {
+        if self.child.kill().and_then(|()| self.child.wait()).is_err() {
             eprintln!("the sink had ended before");
         }
     }
@@ -195,13 +259,28 @@ fn serve_sink() -> Result<()> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
         let ready = || async { ([("x-tailwater-version", "bench")], "ready") };
-        let push = |body: Bytes| async move {
-            drop(body);
-            StatusCode::NO_CONTENT
+        // Kept as they came, to be counted when the agent has ended: counting would take its processor.
+        let bodies: Arc<Mutex<Vec<Bytes>>> = Arc::default();
+        let kept = Arc::clone(&bodies);
+        let push = move |body: Bytes| {
+            kept.lock().push(body);
+            async { StatusCode::NO_CONTENT }
         };
+        std::thread::spawn(move || count_at_end(&bodies));
         let limit = axum::extract::DefaultBodyLimit::disable();
         let router = Router::new().route("/ready", get(ready)).route("/loki/api/v1/push", post(push)).layer(limit);
         axum::serve(listener, router).await?;
         Ok(())
     })
+}
+
+/// Once the input ends, prints what was received.
+fn count_at_end(bodies: &Mutex<Vec<Bytes>>) {
+    let end = std::io::stdin().read_to_end(&mut Vec::new());
+    let mut received = Received::default();
+    let counted = end.map_err(anyhow::Error::from).and_then(|_| bodies.lock().iter().try_for_each(|body| received.add(body)));
+    match counted {
+        Ok(()) => println!("{} {} {}", received.lines, received.compressed, received.bytes),
+        Err(error) => println!("a request cannot be read: {error}"),
+    }
 }

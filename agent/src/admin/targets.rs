@@ -8,7 +8,7 @@ use serde_json::json;
 use super::page::{self, Cell, Wanted};
 use super::{AdminState, now_nanos};
 use crate::enrich::labels::canonical_text;
-use crate::observe::standing::{Standing, standings};
+use crate::observe::standing::{Standing, Unit, standings};
 
 pub(super) async fn targets(State(state): State<AdminState>, headers: HeaderMap, wanted: Query<Wanted>) -> Response {
     let positions = state.positions.lock().snapshot();
@@ -27,7 +27,9 @@ pub(super) async fn targets(State(state): State<AdminState>, headers: HeaderMap,
                 "size": file.size,
                 "offset": file.read,
                 "acknowledged_offset": file.acknowledged,
-                "lag_bytes": file.lag_bytes,
+                "unit": file.unit.name(),
+                "lag_bytes": (file.unit == Unit::Bytes).then_some(file.lag),
+                "lag_entries": (file.unit == Unit::Entries).then_some(file.lag),
                 "lag_seconds": file.lag_seconds(now),
                 "finished": file.is_finished,
                 "last_error": file.last_error,
@@ -47,7 +49,7 @@ pub(super) async fn targets(State(state): State<AdminState>, headers: HeaderMap,
 
 fn page_of(files: &[Standing], now: i64) -> String {
     let (open, finished): (Vec<_>, Vec<_>) = files.iter().partition(|file| !file.is_finished);
-    let headings = ["file", "labels", "state", "size", "offset", "acknowledged", "lag (bytes)", "lag (s)", "last error"];
+    let headings = ["file", "labels", "state", "size", "offset", "acknowledged", "lag", "of", "lag (s)", "last error"];
     let row = |file: &Standing| {
         let path = file.path.clone().unwrap_or_else(|| format!("{}/{}", readable(&file.group), file.name));
         let lag = file.lag_seconds(now).map_or_else(String::new, |seconds| format!("{seconds:.1}"));
@@ -58,7 +60,8 @@ fn page_of(files: &[Standing], now: i64) -> String {
             Cell::Number(file.size),
             Cell::Number(file.read),
             Cell::Number(Some(file.acknowledged)),
-            Cell::Number(Some(file.lag_bytes)),
+            Cell::Number(Some(file.lag)),
+            Cell::Text(file.unit.name().to_owned()),
             Cell::Text(lag),
             Cell::Bad(file.last_error.clone().unwrap_or_default()),
         ]

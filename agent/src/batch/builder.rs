@@ -1,13 +1,14 @@
 //! The batch being filled by one reader thread.
 //!
-//! Each stream has a buffer into which entries are written as protobuf; finishing compresses them into one request, piece by piece.
-//! Nothing is allocated per line.
+//! Each stream has a buffer into which entries are written as protobuf. A buffer that is full goes into the request at once, compressed while it is in the
+//! processor's caches, as a part of its stream; finishing adds the rest. So of a batch hardly more than its compressed form is held. Nothing is allocated
+//! per line.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tailwater_proto::write::{CompressedRequest, EntriesBuffer, SharedMetadata, encoded_stream_length, entry_length_bound};
+use tailwater_proto::write::{CompressedRequest, EntriesBuffer, SharedMetadata, entry_length_bound};
 
 use super::{Batch, TenantRequest};
 use crate::positions::table::{Mark, Revision};
@@ -21,6 +22,9 @@ pub(crate) const MAX_REQUEST_BYTES: usize = 3 << 20;
 const WORST_EXPANSION: usize = 3;
 /// Room for keys and lengths of a stream beyond labels and metadata.
 const STREAM_OVERHEAD: usize = 32;
+
+/// A stream's entries are compressed when they take so many bytes.
+const PART_BYTES: usize = 48 << 10;
 
 /// When a batch is full.
 #[derive(Debug, Clone, Copy)]
@@ -114,8 +118,24 @@ impl BatchBuilder {
     #[inline]
     pub(crate) fn push(&mut self, slot: StreamSlot, timestamp: i64, line: &[u8]) {
         self.oldest_stamp = self.oldest_stamp.min(timestamp);
-        self.streams[slot.index].entries.push(timestamp, line);
+        let entries = &mut self.streams[slot.index].entries;
+        entries.push(timestamp, line);
+        if entries.encoded_length() >= PART_BYTES {
+            self.end_part(slot.index);
+        }
         self.count(line.len(), 0);
+    }
+
+    /// Compresses what there is of a stream.
+    #[cold]
+    fn end_part(&mut self, index: usize) {
+        let stream = &mut self.streams[index];
+        // A tenant's streams go into a request of its own, at the end.
+        if stream.tenant.is_none() {
+            self.request.push_stream(&stream.labels, &stream.entries, &stream.shared_metadata);
+            stream.entries.clear();
+            self.encoded_bound += stream.labels.len() + stream.shared_metadata.encoded_length() + STREAM_OVERHEAD;
+        }
     }
 
     /// Appends an entry with structured metadata of its own.
@@ -216,19 +236,15 @@ impl BatchBuilder {
         batch
     }
 
-    /// The streams of one tenant as a compressed request, with the number of their entries.
+    /// What is left of the streams of one tenant, behind the parts of them that are compressed already, as a request, with the number of entries that are
+    /// added.
     fn request_of(&mut self, tenant: Option<&Arc<str>>) -> (Bytes, u64) {
-        let of_tenant = || self.streams.iter().filter(|stream| stream.tenant.as_ref() == tenant && !stream.entries.is_empty());
-        let entries: u64 = of_tenant().map(|stream| stream.entries.count() as u64).sum();
-        if entries == 0 {
-            return (Bytes::new(), 0);
-        }
-        let length = |stream: &OpenStream| encoded_stream_length(&stream.labels, stream.entries.encoded_length(), &stream.shared_metadata);
-        self.request.begin(of_tenant().map(length).sum());
-        for stream in of_tenant() {
+        let mut entries = 0;
+        for stream in self.streams.iter().filter(|stream| stream.tenant.as_ref() == tenant && !stream.entries.is_empty()) {
+            entries += stream.entries.count() as u64;
             self.request.push_stream(&stream.labels, &stream.entries, &stream.shared_metadata);
         }
-        (Bytes::copy_from_slice(self.request.finish()), entries)
+        (self.request.finish(), entries)
     }
 }
 
@@ -266,6 +282,38 @@ mod tests {
         assert_eq!(lines(0), [b"one".to_vec(), b"three".to_vec()]);
         assert_eq!(lines(1), [b"two".to_vec()]);
         assert_eq!(streams[1].shared_metadata().next().unwrap().unwrap(), (&b"pod_uid"[..], &b"u"[..]));
+    }
+
+    #[test]
+    fn a_large_stream_goes_in_parts_that_are_its_entries_in_order() {
+        let mut builder = BatchBuilder::new(BatchLimits { batch_bytes: 1 << 20, max_line_bytes: 256 << 10 });
+        let shared = Arc::new(SharedMetadata::new([("pod_uid", "u")]));
+        let slots = [builder.open(&labels("{a=\"1\"}"), &shared), builder.open(&labels("{a=\"2\"}"), &shared)];
+        let mut written = [Vec::new(), Vec::new()];
+        for number in 0.. {
+            if builder.is_full() {
+                break;
+            }
+            let line = format!("{number} {}", "x".repeat(number * 37 % 400));
+            builder.push(slots[number % 7 / 6], number as i64, line.as_bytes());
+            written[number % 7 / 6].push(line);
+        }
+        let batch = builder.finish(Instant::now());
+        let request = request_of(&batch);
+        let mut seen = [Vec::new(), Vec::new()];
+        let mut parts = 0;
+        for stream in read::streams(&request).map(Result::unwrap) {
+            parts += 1;
+            let index = usize::from(stream.labels().unwrap() == b"{a=\"2\"}");
+            assert_eq!(stream.shared_metadata().count(), 1);
+            seen[index].extend(stream.entries().map(|entry| String::from_utf8(entry.unwrap().line.to_vec()).unwrap()));
+        }
+        assert_eq!(seen, written);
+        assert_eq!(batch.entries, (written[0].len() + written[1].len()) as u64);
+        assert!(parts > 10 && batch.body.len() < request.len(), "{parts} parts");
+        let slot = builder.open(&labels("{}"), &Arc::default());
+        builder.push(slot, 1, b"next");
+        assert_eq!(read::streams(&request_of(&builder.finish(Instant::now()))).count(), 1, "nothing of the batch before is left");
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use super::client_keys::CLIENT_KEYS;
 use super::metadata_keys::METADATA_KEYS;
-use super::{AllowedAnnotations, Config, InitialLookback, LogFormat, LongLine, Unparsed};
+use super::{AllowedAnnotations, Config, InitialLookback, LogFormat, LongLine, RecordFormat, Unparsed};
+
+const FORMAT_NAMES: [&str; 4] = ["auto", "cri", "docker", "raw"];
+const FORMATS: [RecordFormat; 4] = [RecordFormat::Auto, RecordFormat::Cri, RecordFormat::Docker, RecordFormat::Raw];
 
 /// Shown instead of a secret.
 pub(super) const MASKED: &str = "<secret>";
@@ -113,12 +116,12 @@ const KEYS: &[Key] = &[
     },
     Key {
         path: "format",
-        about: "Format of log files: auto or cri",
-        set: |_, text| match text {
-            "docker" | "raw" => Err(format!("`auto` or `cri`; `{text}` is not supported yet")),
-            text => one_of(text, &["auto", "cri"]).map(|_| ()),
+        about: "Format of log files: auto, cri, docker, or raw for lines that are no records",
+        set: |config, text| {
+            config.format = FORMATS[one_of(text, &FORMAT_NAMES)?];
+            Ok(())
         },
-        get: |_| Some("cri".to_owned()),
+        get: |config| FORMATS.iter().position(|format| *format == config.format).map(|index| FORMAT_NAMES[index].to_owned()),
     },
     Key {
         path: "unparsed",

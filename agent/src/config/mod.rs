@@ -29,7 +29,7 @@ pub use crate::push::receiver::{ClientConfig, OnClientError, Secret};
 pub use crate::push::tls::{TlsFiles, TlsVersion};
 pub use crate::settings::Timing;
 pub use crate::tail::rate::RateLimit;
-pub use crate::tail::records::{LongLine, Unparsed};
+pub use crate::tail::records::{LongLine, RecordFormat, Unparsed};
 
 /// Whether structured metadata is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,7 @@ pub struct Config {
     /// Bytes of one physical line.
     pub max_record_bytes: usize,
     pub unparsed: Unparsed,
+    pub format: RecordFormat,
     /// Of each container.
     pub rate: RateLimit,
     /// Log files held open; lowered to what the system allows.
@@ -157,6 +158,7 @@ impl Default for Config {
             long_line: LongLine::Truncate,
             max_record_bytes: 16 << 20,
             unparsed: Unparsed::Keep,
+            format: RecordFormat::Auto,
             rate: RateLimit::default(),
             max_open_files: 4096,
             deleted_hold_bytes: 1 << 30,

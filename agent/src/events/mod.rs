@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::{FileId, Mark};
 use crate::push::lane::LaneSender;
+use crate::tail::balance::{Balance, BalancePart};
 use feed::{Feed, FeedError};
 use k8s_openapi::api::events::v1::Event;
 use lease::Leadership;
@@ -182,6 +183,9 @@ impl Running {
     async fn flush(&mut self) {
         let mark = Mark { file: self.file, entry: self.read.entry() };
         self.source.batch.mark(mark);
+        let entries = i64::try_from(self.source.batch.entries()).unwrap_or(i64::MAX);
+        let part = Balance { records: entries, entries, ..Balance::default() };
+        self.source.batch.balance(BalancePart { file: self.file, part, end: None });
         self.is_in_batch = false;
         self.slots.clear();
         let batch = self.source.batch.finish(Instant::now());

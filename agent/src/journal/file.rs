@@ -68,6 +68,16 @@ impl JournalFile {
         self.header.tail_realtime
     }
 
+    /// The number of its first entry; 0 before there is one.
+    pub(crate) fn begin(&self) -> u64 {
+        self.header.head_seqnum
+    }
+
+    /// The number behind its last entry.
+    pub(crate) fn end(&self) -> u64 {
+        self.header.tail_seqnum.saturating_add(1)
+    }
+
     /// It has no name any more.
     pub(crate) fn is_removed(&self) -> bool {
         self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
@@ -228,4 +238,85 @@ fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         }
     }
     Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::made::{FileMade, Shape};
+
+    fn numbers(journal: &mut JournalFile) -> Vec<u64> {
+        std::iter::from_fn(|| journal.next_entry().unwrap()).map(|entry| entry.seqnum).collect()
+    }
+
+    #[test]
+    fn entries_of_both_shapes_are_read_in_order_over_several_arrays() {
+        for shape in [Shape::Plain, Shape::Compact] {
+            let mut made = FileMade::new(shape, 7);
+            for number in 0..100 {
+                made.entry(1000 + number, &[("MESSAGE", &format!("line {number}")), ("_SYSTEMD_UNIT", "a.service")]);
+            }
+            let written = made.write();
+            let mut journal = JournalFile::open(written.path()).unwrap();
+            assert_eq!((journal.id(), journal.begin(), journal.end(), journal.is_archived()), (7, 1, 101, false));
+            let first = journal.next_entry().unwrap().unwrap();
+            let (fields, unreadable) = journal.fields(&first).unwrap();
+            let fields: Vec<_> = fields.iter().map(|field| (field.0.as_str(), field.1.as_str())).collect();
+            assert_eq!((fields, unreadable), (vec![("MESSAGE", "line 0"), ("_SYSTEMD_UNIT", "a.service")], 0));
+            assert_eq!((first.seqnum, first.realtime), (1, 1000));
+            assert_eq!(numbers(&mut journal), (2..=100).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_place_is_found_wherever_it_is() {
+        let mut made = FileMade::new(Shape::Compact, 7);
+        (0..50).for_each(|number| made.entry(number, &[("MESSAGE", "x")]));
+        let written = made.write();
+        for wanted in [0, 1, 2, 4, 5, 17, 49, 50, 51, 1000] {
+            let mut journal = JournalFile::open(written.path()).unwrap();
+            journal.seek(wanted).unwrap();
+            assert_eq!(numbers(&mut journal), (wanted.max(1)..=50).collect::<Vec<_>>(), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_later_is_read_then() {
+        let mut made = FileMade::new(Shape::Plain, 7);
+        (0..10).for_each(|number| made.entry(number, &[("MESSAGE", "x")]));
+        let written = made.write();
+        let mut journal = JournalFile::open(written.path()).unwrap();
+        assert_eq!(numbers(&mut journal).len(), 10);
+        (10..15).for_each(|number| made.entry(number, &[("MESSAGE", "x")]));
+        made.write_to(written.path());
+        assert_eq!(numbers(&mut journal).len(), 0, "not before it is looked at again");
+        journal.refresh().unwrap();
+        assert_eq!(numbers(&mut journal), (11..=15).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_decompressed_is_left_out_and_told() {
+        let mut made = FileMade::new(Shape::Compact, 7);
+        made.entry(1, &[("MESSAGE", "x")]);
+        made.stored_field(1, b"no block of XZ".to_vec());
+        let written = made.write();
+        let mut journal = JournalFile::open(written.path()).unwrap();
+        let entry = journal.next_entry().unwrap().unwrap();
+        let (fields, unreadable) = journal.fields(&entry).unwrap();
+        assert_eq!((fields.len(), unreadable), (1, 1));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_is_an_error_wherever_that_is() {
+        let mut made = FileMade::new(Shape::Plain, 7);
+        (0..5).for_each(|number| made.entry(number, &[("MESSAGE", "some text")]));
+        let written = made.write();
+        let whole = std::fs::read(written.path()).unwrap();
+        for length in (0..whole.len()).step_by(8) {
+            std::fs::write(written.path(), &whole[..length]).unwrap();
+            let Ok(mut journal) = JournalFile::open(written.path()) else { continue };
+            let mut read = || (0..5).try_for_each(|_| journal.next_entry()?.map_or(Ok(()), |entry| journal.fields(&entry).map(drop)));
+            assert!(read().is_err(), "{length} of {} bytes", whole.len());
+        }
+    }
 }

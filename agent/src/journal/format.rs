@@ -7,6 +7,8 @@
 //! ```
 //! All numbers are little-endian. A file is compact when offsets inside arrays and entries take four bytes instead of eight.
 
+use xz4rust::{DICT_SIZE_MIN, XzDecoder};
+
 /// Bytes of the header that are looked at; every version of the format has them.
 pub(super) const HEADER_BYTES: usize = 208;
 /// Bytes in front of every object's body.
@@ -19,6 +21,10 @@ pub(super) const ENTRY_ITEMS_AT: u64 = 64;
 const MAX_ITEMS: u64 = 4096;
 /// A field is read and decompressed up to this many bytes.
 pub(super) const MAX_FIELD_BYTES: usize = 1 << 20;
+/// journald compresses with a window of 1 MiB; other writers may take the format's usual one.
+const MAX_XZ_WINDOW_BYTES: usize = 8 << 20;
+/// Decompressed at once.
+const XZ_PART_BYTES: usize = 16 << 10;
 
 const SIGNATURE: &[u8] = b"LPKSHHRH";
 const COMPRESSED_XZ: u32 = 1;
@@ -58,6 +64,10 @@ pub(super) struct Header {
     /// Nothing is added any more.
     pub(super) is_archived: bool,
     pub(super) entries: u64,
+    /// Number of the first entry.
+    pub(super) head_seqnum: u64,
+    /// Number of the last entry.
+    pub(super) tail_seqnum: u64,
     pub(super) entry_array: u64,
     /// Of the last entry, microseconds since the epoch.
     pub(super) tail_realtime: u64,
@@ -113,6 +123,8 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, FormatError> {
             is_compact: flags & COMPACT != 0,
             is_archived: *bytes.get(16)? == STATE_ARCHIVED,
             entries: u64_at(bytes, 152)?,
+            tail_seqnum: u64_at(bytes, 160)?,
+            head_seqnum: u64_at(bytes, 168)?,
             entry_array: u64_at(bytes, 176)?,
             tail_realtime: u64_at(bytes, 192)?,
         })
@@ -193,6 +205,7 @@ impl Header {
             0 => Ok(payload.to_vec()),
             FLAG_ZSTD => unzstd(payload).ok_or(failed),
             FLAG_LZ4 => unlz4(payload).ok_or(failed),
+            FLAG_XZ => unxz(payload).ok_or(failed),
             _ => Err(failed),
         }
     }
@@ -207,6 +220,22 @@ fn unzstd(payload: &[u8]) -> Option<Vec<u8>> {
         Err(_) if text.is_empty() => None,
         _ => Some(text),
     }
+}
+
+/// As far as it is whole.
+fn unxz(payload: &[u8]) -> Option<Vec<u8>> {
+    let mut decoder = XzDecoder::in_heap_with_alloc_dict_size(DICT_SIZE_MIN, MAX_XZ_WINDOW_BYTES);
+    let (mut rest, mut text, mut part) = (payload, Vec::new(), vec![0; XZ_PART_BYTES]);
+    while text.len() < MAX_FIELD_BYTES {
+        let Ok(done) = decoder.decode(rest, &mut part) else { break };
+        text.extend_from_slice(&part[..done.output_produced()]);
+        rest = &rest[done.input_consumed()..];
+        if done.is_end_of_stream() || !done.made_progress() {
+            break;
+        }
+    }
+    text.truncate(MAX_FIELD_BYTES);
+    (!text.is_empty()).then_some(text)
 }
 
 /// A length, then a block.
@@ -238,20 +267,42 @@ mod tests {
         bytes
     }
 
+    /// `MESSAGE=` and 3000 `x`, as journald compresses it: a window of 1 MiB, no check.
+    const XZ: &str = "fd377a585a000000ff12d9410200210110000000a8708e86e00bbf001e5d00269146acd06f74b8a63f881b4e2907e9662a5108aad2fff1b\
+        01306a5ba00000000000132c01700000086f53caea8000afc020000000000595a";
+
+    fn xz() -> Vec<u8> {
+        data_encoding::HEXLOWER.decode(XZ.as_bytes()).unwrap()
+    }
+
     #[test]
     fn fields_are_decompressed_whatever_made_them() {
-        let header = header(&header_of(COMPRESSED_LZ4 | COMPRESSED_ZSTD)).unwrap();
+        let header = header(&header_of(COMPRESSED_LZ4 | COMPRESSED_ZSTD | COMPRESSED_XZ)).unwrap();
         let text = b"MESSAGE=".iter().copied().chain(std::iter::repeat_n(b'x', 3000)).collect::<Vec<u8>>();
         let mut lz4 = (text.len() as u64).to_le_bytes().to_vec();
         lz4.extend(lz4_flex::block::compress(&text));
         let zstd = zstd::stream::encode_all(&*text, 1).unwrap();
-        for (flags, payload) in [(0, &text), (FLAG_LZ4, &lz4), (FLAG_ZSTD, &zstd)] {
+        for (flags, payload) in [(0, &text), (FLAG_LZ4, &lz4), (FLAG_ZSTD, &zstd), (FLAG_XZ, &xz())] {
             let bytes = data(flags, payload);
             let object = object_header(&bytes, 8).unwrap();
             assert_eq!(header.data(object, &bytes, 8).as_ref(), Ok(&text), "{flags}");
         }
-        let bytes = data(FLAG_XZ, &text);
-        assert_eq!(header.data(object_header(&bytes, 8).unwrap(), &bytes, 8), Err(FormatError::Compression { offset: 8 }));
+        for flags in [FLAG_XZ, FLAG_LZ4, FLAG_ZSTD, FLAG_XZ | FLAG_LZ4] {
+            let bytes = data(flags, &text);
+            assert_eq!(header.data(object_header(&bytes, 8).unwrap(), &bytes, 8), Err(FormatError::Compression { offset: 8 }), "{flags}");
+        }
+    }
+
+    #[test]
+    fn of_a_field_that_is_cut_off_the_beginning_is_read() {
+        let header = header(&header_of(COMPRESSED_XZ)).unwrap();
+        let whole = xz();
+        let read = |length: usize| {
+            let bytes = data(FLAG_XZ, &whole[..length]);
+            header.data(object_header(&bytes, 8).unwrap(), &bytes, 8)
+        };
+        assert_eq!(read(whole.len() - 20).map(|text| text.starts_with(b"MESSAGE=xxx")), Ok(true));
+        assert_eq!(read(20), Err(FormatError::Compression { offset: 8 }));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! systemd's journal as a source of lines: its files are read directly, without libsystemd and without a program of its own.
 //!
 //! ```text
-//! directory (which files) → file (entries of one file) → fields (labels, line) → source (one job, all its files) → reader (the thread)
+//! directory (which files) → file (entries of one file) → fields (labels, line) → open (its stamps and stages)
+//!                         → source (one job, all its files) → reader (the thread)
 //! ```
 //! A journal file only grows, has an id of its own that survives its renaming, and numbers its entries. So a position is, for each file, the number of the
 //! next entry, kept with the stamps and stages before it as for any log file: a replay repeats every entry the same. Entries of several files are read
@@ -12,6 +13,9 @@ mod directory;
 mod fields;
 mod file;
 mod format;
+#[cfg(test)]
+mod made;
+mod open;
 mod reader;
 mod source;
 

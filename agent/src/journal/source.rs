@@ -4,7 +4,7 @@
 //! own, so that what one file repeats after a restart does not depend on the others.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,22 +13,22 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::directory::{self, Listed};
 use super::fields::{self, NoLine};
-use super::file::{JournalError, JournalFile};
+use super::file::JournalFile;
 use super::format::RawEntry;
+use super::open::OpenJournal;
 use crate::batch::builder::BatchBuilder;
 use crate::metrics::{DropReason, JournalFailure, Metrics, PossibleLoss};
-use crate::parse::cri::OutputStream;
-use crate::parse::time::StampReader;
+use crate::observe::journals;
 use crate::positions::keeper::SharedPositions;
-use crate::positions::table::{ContainerPath, CutKind, FileEntry, FileId, InstanceKey, LineCut, Mark, Progress, StageProgress};
+use crate::positions::table::{ContainerPath, FileEntry, FileId, Mark, Progress};
 use crate::promtail::jobs::Job;
 use crate::promtail::journal::JournalConfig;
 use crate::promtail::old_positions::Cursor;
 use crate::relabel::Labels;
+use crate::tail::balance::{BalancePart, FileBalance, FileEnd};
 use crate::tail::counts::ReadCounts;
-use crate::tail::fingerprint::Fingerprint;
 use crate::tail::outlet::Outlet;
-use crate::tail::records::{LineRules, RecordReader, RecordSink};
+use crate::tail::records::LineRules;
 use crate::tail::stages::{StageLimits, StageOutlet};
 use crate::tail::state::LineState;
 
@@ -49,35 +49,11 @@ pub(super) struct SourceContext<'a> {
     pub(super) now: Instant,
 }
 
-struct OpenJournal {
-    file: JournalFile,
-    path: PathBuf,
-    id: FileId,
-    /// The next entry, if it was looked at.
-    head: Option<RawEntry>,
-    state: LineState,
-    outlet: Outlet,
-    /// Where this process began.
-    start: Progress,
-    /// Number of the next entry at the earliest.
-    next: u64,
-    /// Entries before are not read; microseconds since the epoch.
-    not_before: u64,
-    /// It was begun before: what is not read any more is counted.
-    is_resumed: bool,
-    cuts: VecDeque<LineCut>,
-    /// Something changed since the last batch.
-    is_in_batch: bool,
-    failures: u32,
-    /// Not looked at again in this turn.
-    has_failed: bool,
-}
-
 /// A file that is done with.
 struct Settled {
     id: FileId,
     /// To go into the next batch.
-    mark: Option<FileEntry>,
+    mark: Option<(FileEntry, BalancePart)>,
 }
 
 pub(super) struct JournalSource {
@@ -106,7 +82,7 @@ impl JournalSource {
         old_cursor: Option<Cursor>,
         positions: &SharedPositions,
     ) -> Self {
-        let container = format!("journal-{}", job.name);
+        let container = journals::group(&job.name);
         let known = positions.lock().files_of(&container);
         let remembered = known.into_iter().filter_map(|(id, entry)| Some((u128::from_str_radix(&entry.name, 16).ok()?, (id, entry))));
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -137,6 +113,7 @@ impl JournalSource {
         if context.now >= self.next_listing {
             self.next_listing = context.now + LIST_EVERY;
             self.list(context);
+            self.report(context.metrics);
         }
         self.look(context);
         for _ in 0..TURN_ENTRIES {
@@ -170,11 +147,20 @@ impl JournalSource {
             journal.record_clock(&self.container, batch, positions);
             let entry = journal.entry(&self.container, journal.clean_progress());
             batch.mark(Mark { file: journal.id, entry });
+            journal.balance.take(journal.id).into_iter().for_each(|part| batch.balance(part));
         }
         for settled in self.settled.values_mut() {
-            if let Some(entry) = settled.mark.take() {
+            if let Some((entry, balance)) = settled.mark.take() {
                 batch.mark(Mark { file: settled.id, entry });
+                batch.balance(balance);
             }
+        }
+    }
+
+    /// Tells how far every file is.
+    fn report(&self, metrics: &Metrics) {
+        for journal in &self.open {
+            metrics.journals.report(&self.container, &journal.name(), journal.view(&self.config.labels));
         }
     }
 
@@ -268,6 +254,8 @@ impl JournalSource {
             cuts,
             is_in_batch: false,
             failures: 0,
+            balance: FileBalance::default(),
+            last_error: None,
             has_failed: false,
         }
     }
@@ -324,7 +312,7 @@ impl JournalSource {
                 return;
             }
         };
-        journal.failures = 0;
+        (journal.failures, journal.last_error) = (0, None);
         if unreadable > 0 {
             context.metrics.journal_failure(JournalFailure::Compression);
         }
@@ -363,7 +351,7 @@ impl JournalSource {
             let journal = &self.open[index];
             let is_over = journal.head.is_none() && !journal.has_failed && (journal.file.is_archived() || journal.file.is_removed());
             if is_over {
-                self.settle(index, context);
+                self.settle(index, FileEnd::Drained, context);
             } else {
                 index += 1;
             }
@@ -376,17 +364,19 @@ impl JournalSource {
         while let Some(index) = self.open.iter().position(is_hopeless) {
             context.metrics.possible_loss(PossibleLoss::Journal);
             tracing::warn!(path = %self.open[index].path.display(), "journal file is damaged; entries after the damage are missing");
-            self.settle(index, context);
+            self.settle(index, FileEnd::Counted, context);
         }
     }
 
-    fn settle(&mut self, index: usize, context: &mut SourceContext<'_>) {
+    fn settle(&mut self, index: usize, end: FileEnd, context: &mut SourceContext<'_>) {
         let mut journal = self.open.swap_remove(index);
         let keys = journal.state.stages.as_ref().map_or_else(Vec::new, |stages| stages.held_keys());
         journal.flush(&self.container, keys, context);
         journal.record_clock(&self.container, context.batch, context.positions);
         let progress = Progress { is_finished: true, ..journal.state.progress_at(journal.next) };
-        let mark = Some(journal.entry(&self.container, progress));
+        let entry = journal.entry(&self.container, progress);
+        context.metrics.journals.forget(&self.container, &entry.name);
+        let mark = Some((entry, journal.balance.finish(journal.id, end)));
         self.settled.insert(journal.file.id(), Settled { id: journal.id, mark });
     }
 }
@@ -402,74 +392,170 @@ fn order((_, one_source, one): &(usize, u128, &RawEntry), (_, other_source, othe
     one.realtime.cmp(&other.realtime)
 }
 
-impl OpenJournal {
-    fn fail(&mut self, error: &JournalError) {
-        self.failures += 1;
-        self.has_failed = true;
-        tracing::debug!(path = %self.path.display(), error = %error, failures = self.failures, "cannot read on in a journal file");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+    use crate::batch::builder::BatchLimits;
+    use crate::journal::made::{FileMade, Shape};
+    use crate::observe::standing::standings;
+    use crate::positions::table::PositionsTable;
+    use crate::tail::balance::SettledBalances;
+    use crate::tail::rate::RateLimit;
+    use crate::tail::records::{LongLine, RecordFormat, Unparsed};
+    use tailwater_proto::{read, snappy};
+
+    const RULES: LineRules = LineRules {
+        max_line_bytes: 1 << 16,
+        max_record_bytes: 1 << 20,
+        format: RecordFormat::Auto,
+        long_line: LongLine::Truncate,
+        unparsed: Unparsed::Keep,
+        rate: RateLimit { bytes: 0, lines: 0, drops: false },
+    };
+
+    /// One job's source, with what it needs, and the sums of what was settled.
+    struct Harness {
+        source: JournalSource,
+        positions: SharedPositions,
+        metrics: Arc<Metrics>,
+        batch: BatchBuilder,
+        counts: ReadCounts,
+        settled: SettledBalances,
+        now: Instant,
     }
 
-    /// Lets `act` read with this file's stages.
-    fn reader(&mut self, context: &mut SourceContext<'_>, act: impl FnOnce(&mut RecordReader<'_>)) {
-        let mut stamp_reader = StampReader::default();
-        let mut sink = RecordSink {
-            rules: context.rules,
-            state: &mut self.state,
-            outlet: &mut self.outlet,
-            batch: context.batch,
-            counts: context.counts,
-        };
-        act(&mut sink.reader(self.id, &mut stamp_reader));
-        context.batch.touched(context.now);
-    }
+    impl Harness {
+        fn new(directory: &std::path::Path, stages: &str, positions: SharedPositions) -> Self {
+            let metrics = Metrics::new();
+            let text = format!(
+                "clients: [{{url: 'http://h/push'}}]\nscrape_configs: [{{job_name: j, journal: {{path: {}, max_age: 1000000h, labels: {{job: x}}}}, pipeline_stages: {stages}}}]",
+                directory.display()
+            );
+            let (promtail, report) = crate::promtail::parse(&text, "h".to_owned());
+            let job = promtail.unwrap_or_else(|| panic!("{report}")).jobs.remove(0);
+            let config = job.journal.clone().unwrap();
+            let source = JournalSource::new(job, config, Arc::new(StageLimits::none(Arc::clone(&metrics))), None, &positions);
+            let batch = BatchBuilder::new(BatchLimits { batch_bytes: 1 << 20, max_line_bytes: 1 << 16 });
+            Self {
+                source,
+                positions,
+                metrics,
+                batch,
+                counts: ReadCounts::default(),
+                settled: SettledBalances::default(),
+                now: Instant::now(),
+            }
+        }
 
-    /// Ends blocks where the file stands, which no byte decides: recorded before anything that rests on it is sent.
-    fn flush(&mut self, container: &str, keys: Vec<u64>, context: &mut SourceContext<'_>) {
-        for key in keys {
-            let kind = CutKind::Flush { key };
-            let offset = self.next;
-            self.reader(context, |reader| reader.cut_pending(OutputStream::Stdout, kind, offset));
-            self.record_clock(container, context.batch, context.positions);
-            self.decide(container, LineCut { offset, stream: OutputStream::Stdout, kind }, context.batch, context.positions);
-            self.is_in_batch = true;
+        /// Reads what is there, a second later; returns the lines, and what does not agree once they are settled.
+        fn read(&mut self) -> (Vec<String>, u64) {
+            self.now += LIST_EVERY;
+            let mut context = SourceContext {
+                batch: &mut self.batch,
+                counts: &mut self.counts,
+                positions: &self.positions,
+                metrics: &self.metrics,
+                rules: RULES,
+                now: self.now,
+            };
+            while self.source.turn(&mut context) {}
+            self.source.add_marks(&mut self.batch, &self.positions);
+            let batch = self.batch.finish(self.now);
+            batch.marks.iter().for_each(|mark| self.positions.lock().acknowledge(mark));
+            (lines(&batch), self.settled.settle(&batch.balances, batch.entries))
         }
     }
 
-    /// Records the times of reading that stages took.
-    fn record_clock(&mut self, container: &str, batch: &mut BatchBuilder, positions: &SharedPositions) {
-        let decisions = self.state.stages.as_mut().map(|stages| std::mem::take(&mut stages.clock_decisions)).unwrap_or_default();
-        for (_, offset, stamp) in decisions {
-            let kind = CutKind::Clock { stamp, until: self.next };
-            self.decide(container, LineCut { offset, stream: OutputStream::Stdout, kind }, batch, positions);
+    fn lines(batch: &Batch) -> Vec<String> {
+        let mut request = Vec::new();
+        if !batch.body.is_empty() {
+            snappy::decompress(&batch.body, 1 << 24, &mut request).unwrap();
         }
+        let entries = read::streams(&request).flat_map(|stream| stream.unwrap().entries().map(Result::unwrap).collect::<Vec<_>>());
+        entries.map(|entry| String::from_utf8(entry.line.to_vec()).unwrap()).collect()
     }
 
-    fn decide(&self, container: &str, cut: LineCut, batch: &mut BatchBuilder, positions: &SharedPositions) {
-        let entry = self.entry(container, self.start.clone());
-        batch.rest_on(positions.lock().decide_cut(self.id, cut, entry));
+    fn numbered(numbers: std::ops::Range<u64>) -> Vec<String> {
+        numbers.map(|number| format!("line {number}")).collect()
     }
 
-    /// The latest place from which everything after it can be read again.
-    fn clean_progress(&self) -> Progress {
-        let Some(frozen) = &self.state.frozen else { return self.state.progress_at(self.next) };
-        let mut progress = frozen.progress.clone();
-        if let Some(stages) = &progress.stages
-            && let Some((last, _)) = stages.clock
-        {
-            progress.stages = Some(Arc::new(StageProgress { clock: Some((last, self.next)), ..StageProgress::clone(stages) }));
-        }
-        progress
+    fn add_lines(made: &mut FileMade, numbers: std::ops::Range<u64>) {
+        numbers.for_each(|number| made.entry(1_700_000_000_000_000 + number, &[("MESSAGE", &format!("line {number}"))]));
     }
 
-    fn entry(&self, container: &str, progress: Progress) -> FileEntry {
-        FileEntry {
-            instance: InstanceKey { container: container.to_owned(), number: 0 },
-            name: format!("{:032x}", self.file.id()),
-            device: 0,
-            inode: 0,
-            fingerprint: Fingerprint::default(),
-            progress,
-            cuts: Vec::new(),
-        }
+    fn shared() -> SharedPositions {
+        SharedPositions::new(PositionsTable::default())
+    }
+
+    #[test]
+    fn a_file_is_read_once_shown_with_its_place_and_balanced_to_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("system.journal");
+        let mut made = FileMade::new(Shape::Compact, 7);
+        add_lines(&mut made, 0..20);
+        made.entry(1_700_000_000_000_030, &[("PRIORITY", "6")]);
+        made.write_to(&path);
+        let mut harness = Harness::new(directory.path(), "[]", shared());
+        assert_eq!(harness.read(), (numbered(0..20), 0));
+        add_lines(&mut made, 40..50);
+        made.write_to(&path);
+        assert_eq!(harness.read(), (numbered(40..50), 0));
+        assert_eq!(harness.read(), (Vec::new(), 0));
+        let shown = standings(&harness.metrics, &harness.positions.lock().snapshot());
+        assert_eq!((shown.len(), shown[0].read, shown[0].acknowledged, shown[0].state()), (1, Some(32), 32, "idle"));
+        assert_eq!(shown[0].path.as_deref(), path.to_str());
+        made.is_archived = true;
+        made.write_to(&path);
+        assert_eq!(harness.read(), (Vec::new(), 0));
+        let shown = standings(&harness.metrics, &harness.positions.lock().snapshot());
+        assert_eq!((shown.len(), shown[0].state()), (1, "finished"));
+    }
+
+    #[test]
+    fn the_next_process_goes_on_where_this_one_was_acknowledged() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut made = FileMade::new(Shape::Plain, 7);
+        add_lines(&mut made, 0..10);
+        made.write_to(&directory.path().join("system.journal"));
+        let positions = shared();
+        assert_eq!(Harness::new(directory.path(), "[]", positions.clone()).read().0, numbered(0..10));
+        add_lines(&mut made, 10..15);
+        made.write_to(&directory.path().join("system.journal"));
+        let kept = positions.lock().snapshot();
+        let reloaded = SharedPositions::new(PositionsTable::load(kept));
+        assert_eq!(Harness::new(directory.path(), "[]", reloaded).read(), (numbered(10..15), 0));
+    }
+
+    #[test]
+    fn joined_and_dropped_lines_are_part_of_the_balance() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut made = FileMade::new(Shape::Plain, 7);
+        add_lines(&mut made, 0..10);
+        made.is_archived = true;
+        made.write_to(&directory.path().join("system.journal"));
+        let stages = "[{drop: {expression: 'line 3'}}, {multiline: {firstline: '[05]$'}}]";
+        let mut harness = Harness::new(directory.path(), stages, shared());
+        assert_eq!(harness.read(), (vec!["line 0\nline 1\nline 2\nline 4".to_owned(), numbered(5..10).join("\n")], 0));
+    }
+
+    #[test]
+    fn a_damaged_file_says_so_and_the_others_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let (damaged, whole) = (directory.path().join("a.journal"), directory.path().join("b.journal"));
+        let mut made = FileMade::new(Shape::Plain, 7);
+        add_lines(&mut made, 0..10);
+        made.write_to(&damaged);
+        let bytes = std::fs::read(&damaged).unwrap();
+        std::fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
+        let mut made = FileMade::new(Shape::Plain, 8);
+        add_lines(&mut made, 0..10);
+        made.write_to(&whole);
+        let mut harness = Harness::new(directory.path(), "[]", shared());
+        assert_eq!(harness.read(), (numbered(0..10), 0));
+        harness.read();
+        let shown = standings(&harness.metrics, &harness.positions.lock().snapshot());
+        let states: Vec<_> = shown.iter().map(|file| (file.state(), file.last_error.is_some())).collect();
+        assert!(states.contains(&("failing", true)) && states.contains(&("idle", false)), "{states:?}");
     }
 }

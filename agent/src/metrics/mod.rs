@@ -20,6 +20,7 @@ use reasons::{ErrorName, Format, KubeRequest, Outcome, Reason, Status};
 use crate::observe::clients::{ClientCounts, ClientLabels};
 use crate::observe::files::FileBoard;
 use crate::observe::heartbeats::Heartbeats;
+use crate::observe::journals::JournalBoard;
 
 /// Seconds from the runtime's stamp to the acknowledgement.
 const DELIVERY_SECONDS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 600.0, 3600.0];
@@ -28,6 +29,7 @@ const DELIVERY_SECONDS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 3
 #[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) files: FileBoard,
+    pub(crate) journals: JournalBoard,
     pub(crate) clients: ClientCounts,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) lines_read: Counter,
@@ -82,6 +84,7 @@ impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
         let metrics = Self {
             files: Default::default(),
+            journals: Default::default(),
             clients: Default::default(),
             heartbeats: Default::default(),
             lines_read: Default::default(),
@@ -135,6 +138,9 @@ impl Metrics {
         PossibleLoss::ALL.into_iter().for_each(|loss| drop(metrics.possible_loss.get_or_create(&loss.reason())));
         JournalFailure::ALL.into_iter().for_each(|failure| drop(metrics.journal_failures.get_or_create(&failure.error())));
         DropReason::ALL.into_iter().for_each(|dropped| drop(metrics.dropped_lines.get_or_create(&dropped.reason())));
+        ["cri", "docker"].into_iter().for_each(|format| metrics.parse_errors(format, 0));
+        metrics.split_lines(0);
+        metrics.discarded_nul_bytes(0);
         TARGET_FAILURES.into_iter().for_each(|reason| drop(metrics.targets_failed.get_or_create(&Reason { reason })));
         Arc::new(metrics)
     }
@@ -190,8 +196,8 @@ impl Metrics {
         self.journal_failures.get_or_create(&failure.error()).inc();
     }
 
-    pub(crate) fn parse_errors(&self, records: u64) {
-        self.parse_errors.get_or_create(&Format { format: "cri" }).inc_by(records);
+    pub(crate) fn parse_errors(&self, format: &'static str, records: u64) {
+        self.parse_errors.get_or_create(&Format { format }).inc_by(records);
     }
 
     pub(crate) fn push_request(&self, outcome: PushOutcome) {
@@ -226,6 +232,9 @@ mod tests {
             "tailwater_agent_possible_loss_total{reason=\"rotated_away\"} 0",
             "tailwater_agent_dropped_lines_total{reason=\"line_too_long\"} 0",
             "tailwater_agent_lines_read_total 0",
+            "tailwater_agent_mutated_lines_total{reason=\"line_too_long\"} 0",
+            "tailwater_agent_discarded_bytes_total{reason=\"nul\"} 0",
+            "tailwater_agent_parse_errors_total{format=\"cri\"} 0",
             "tailwater_agent_watch_degraded 0",
         ] {
             assert!(text.contains(line), "{line} in {text}");

@@ -4,10 +4,28 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::files::FileView;
+use super::journals::{self, JournalView};
 use crate::metrics::{Metrics, Namespace};
 use crate::positions::table::{ContainerPath, InstanceKey, Positions};
 
-/// One file as `/targets` shows it.
+/// What places in a file count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Bytes,
+    /// Of a journal file.
+    Entries,
+}
+
+impl Unit {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Entries => "entries",
+        }
+    }
+}
+
+/// One file as `/targets` shows it; its places in units of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Standing {
     /// Its container's directory, or its job and path.
@@ -17,11 +35,12 @@ pub(crate) struct Standing {
     pub(crate) path: Option<String>,
     pub(crate) namespace: String,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) unit: Unit,
     pub(crate) size: Option<u64>,
     pub(crate) read: Option<u64>,
     pub(crate) acknowledged: u64,
-    /// Bytes on the node that are not acknowledged, newer files of the group included.
-    pub(crate) lag_bytes: u64,
+    /// What is on the node and not acknowledged, newer files of the group included.
+    pub(crate) lag: u64,
     /// Nanoseconds since the epoch.
     pub(crate) last_stamp: Option<i64>,
     pub(crate) is_finished: bool,
@@ -34,7 +53,7 @@ impl Standing {
             Self { last_error: Some(_), .. } => "failing",
             Self { is_finished: true, .. } => "finished",
             Self { labels, acknowledged: 0, read: Some(0), .. } if labels.is_empty() => "waiting",
-            Self { lag_bytes: 0, .. } => "idle",
+            Self { lag: 0, .. } => "idle",
             _ => "reading",
         }
     }
@@ -43,7 +62,7 @@ impl Standing {
     pub(crate) fn lag_seconds(&self, now_nanos: i64) -> Option<f64> {
         #[allow(clippy::cast_precision_loss, reason = "an age in seconds")]
         let age = |stamp: i64| (now_nanos.saturating_sub(stamp) as f64 / 1e9).max(0.0);
-        self.last_stamp.filter(|_| self.lag_bytes > 0 && !self.is_finished).map(age)
+        self.last_stamp.filter(|_| self.lag > 0 && !self.is_finished).map(age)
     }
 }
 
@@ -54,50 +73,38 @@ pub(crate) fn standings(metrics: &Arc<Metrics>, positions: &Positions) -> Vec<St
         let entry = positions.instances.get(key);
         entry.and_then(|entry| entry.label_sets.last()).map(|set| set.labels.to_map()).unwrap_or_default()
     };
+    let mut journals = metrics.journals.all();
     let mut standings = Vec::new();
     for file in &positions.files {
         let is_it = |view: &FileView| (view.device, view.inode) == (file.device, file.inode);
         let group = &file.instance.container;
-        let view = seen.get(group).is_some_and(is_it).then(|| seen.remove(group)).flatten();
         let mut standing = Standing {
-            group: group.clone(),
-            instance: file.instance.number,
-            name: file.name.clone(),
-            path: None,
             namespace: namespace_of(group).to_owned(),
             labels: labels_of(&file.instance),
-            size: None,
-            read: None,
             acknowledged: file.progress.offset,
-            lag_bytes: 0,
             last_stamp: file.progress.last_stamp,
             is_finished: file.progress.is_finished,
-            last_error: None,
+            ..Standing::of(group, file.instance.number, &file.name)
         };
-        if let Some(view) = view {
+        if let Some(view) = seen.get(group).is_some_and(is_it).then(|| seen.remove(group)).flatten() {
             standing.see(view);
+        }
+        if let Some(view) = journals.remove(&(group.clone(), file.name.clone())) {
+            standing.see_journal(view);
         }
         standings.push(standing);
     }
     // Not yet checkpointed: nothing of them is acknowledged.
     for (group, view) in seen {
-        let labels = labels_of(&InstanceKey { container: group.clone(), number: instance_of(&view.name) });
-        let mut standing = Standing {
-            instance: instance_of(&view.name),
-            name: view.name.clone(),
-            path: None,
-            namespace: String::new(),
-            labels,
-            size: None,
-            read: None,
-            acknowledged: 0,
-            lag_bytes: 0,
-            last_stamp: None,
-            is_finished: false,
-            last_error: None,
-            group,
-        };
+        let instance = instance_of(&view.name);
+        let labels = labels_of(&InstanceKey { container: group.clone(), number: instance });
+        let mut standing = Standing { labels, ..Standing::of(&group, instance, &view.name) };
         standing.see(view);
+        standings.push(standing);
+    }
+    for ((group, id), view) in journals {
+        let mut standing = Standing { acknowledged: view.start, ..Standing::of(&group, 0, &id) };
+        standing.see_journal(view);
         standings.push(standing);
     }
     standings.sort_by(|a, b| (&a.group, a.instance, &a.name).cmp(&(&b.group, b.instance, &b.name)));
@@ -109,8 +116,9 @@ pub(crate) fn measure(metrics: &Arc<Metrics>, positions: &Positions, now_nanos: 
     let standings = standings(metrics, positions);
     let bytes = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let mut by_namespace: BTreeMap<&str, u64> = BTreeMap::new();
-    for standing in standings.iter().filter(|standing| standing.size.is_some()) {
-        *by_namespace.entry(&standing.namespace).or_default() += standing.lag_bytes;
+    let of_bytes = || standings.iter().filter(|standing| standing.unit == Unit::Bytes);
+    for standing in of_bytes().filter(|standing| standing.size.is_some()) {
+        *by_namespace.entry(&standing.namespace).or_default() += standing.lag;
     }
     metrics.lag_bytes.clear();
     for (namespace, lag) in by_namespace {
@@ -118,14 +126,42 @@ pub(crate) fn measure(metrics: &Arc<Metrics>, positions: &Positions, now_nanos: 
     }
     let ages = standings.iter().filter_map(|standing| standing.lag_seconds(now_nanos));
     metrics.lag_seconds_max.set(ages.fold(0.0, f64::max));
-    let unacked = standings.iter().map(|standing| standing.read.unwrap_or_default().saturating_sub(standing.acknowledged)).sum();
+    let unacked = of_bytes().map(|standing| standing.read.unwrap_or_default().saturating_sub(standing.acknowledged)).sum();
     metrics.unacked_bytes.set(bytes(unacked));
 }
 
 impl Standing {
+    /// A file of which nothing is known.
+    fn of(group: &str, instance: u32, name: &str) -> Self {
+        Self {
+            group: group.to_owned(),
+            instance,
+            name: name.to_owned(),
+            path: None,
+            namespace: String::new(),
+            labels: BTreeMap::new(),
+            unit: if journals::is_group(group) { Unit::Entries } else { Unit::Bytes },
+            size: None,
+            read: None,
+            acknowledged: 0,
+            lag: 0,
+            last_stamp: None,
+            is_finished: false,
+            last_error: None,
+        }
+    }
+
+    fn see_journal(&mut self, view: JournalView) {
+        self.lag = view.end.saturating_sub(self.acknowledged);
+        (self.size, self.read) = (Some(view.end), Some(view.next));
+        self.path = Some(view.path);
+        self.labels = view.labels;
+        self.last_error = view.last_error;
+    }
+
     fn see(&mut self, view: FileView) {
         let size = view.size_now();
-        self.lag_bytes = size.saturating_sub(self.acknowledged) + view.waiting;
+        self.lag = size.saturating_sub(self.acknowledged) + view.waiting;
         (self.size, self.read) = (Some(size), Some(view.read));
         self.name = view.name;
         self.path = Some(view.path);
@@ -167,11 +203,29 @@ mod tests {
         let positions = Positions { files: vec![file_entry("shop_a_u/c", 60).into()], ..Positions::default() };
         let found = standings(&metrics, &positions);
         assert_eq!(found.len(), 2);
-        assert_eq!((found[0].acknowledged, found[0].lag_bytes, found[0].read, found[0].state()), (60, 47, Some(80), "reading"));
+        assert_eq!((found[0].acknowledged, found[0].lag, found[0].read, found[0].state()), (60, 47, Some(80), "reading"));
         assert_eq!(found[0].lag_seconds(2_000_000_005), Some(2.0));
         measure(&metrics, &positions, 2_000_000_005);
         assert_eq!((metrics.lag_seconds_max.get(), metrics.unacked_bytes.get()), (2.0, 100));
         assert!(metrics.render().contains("tailwater_agent_lag_bytes{namespace=\"shop\"} 154"));
-        assert_eq!((found[1].acknowledged, found[1].lag_bytes, found[1].state()), (0, 107, "failing"));
+        assert_eq!((found[1].acknowledged, found[1].lag, found[1].state()), (0, 107, "failing"));
+    }
+
+    #[test]
+    fn journal_files_count_entries_and_are_no_part_of_the_bytes() {
+        let metrics = Metrics::new();
+        let view = |id: &str| JournalView { path: format!("/journal/{id}"), start: 80, next: 90, end: 101, ..JournalView::default() };
+        metrics.journals.report("journal-a", "id1", view("id1"));
+        metrics.journals.report("journal-a", "id2", JournalView { last_error: Some("damaged".to_owned()), ..view("id2") });
+        let mut file = file_entry("journal-a", 60);
+        (file.name, file.device, file.inode) = ("id1".to_owned(), 0, 0);
+        let positions = Positions { files: vec![file.into()], ..Positions::default() };
+        let found = standings(&metrics, &positions);
+        let seen: Vec<_> = found.iter().map(|file| (file.name.as_str(), file.read, file.acknowledged, file.lag, file.state())).collect();
+        assert_eq!(seen, [("id1", Some(90), 60, 41, "reading"), ("id2", Some(90), 80, 21, "failing")]);
+        assert!(found.iter().all(|file| file.unit == Unit::Entries && file.path.is_some()));
+        measure(&metrics, &positions, 0);
+        assert_eq!(metrics.unacked_bytes.get(), 0);
+        assert!(!metrics.render().contains("tailwater_agent_lag_bytes{"));
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct ReadClock {
 
 impl ReadClock {
     /// The stamp of the line at `offset`, read at `now`.
-    fn next(&mut self, offset: u64, now: i64) -> i64 {
+    pub(crate) fn next(&mut self, offset: u64, now: i64) -> i64 {
         let after_last = self.last.map_or(i64::MIN, |last| last.saturating_add(1));
         let stamp = if self.is_decided { after_last.max(1) } else { after_last.max(now) };
         if !self.is_decided {

@@ -14,4 +14,5 @@ pub(crate) mod oauth2;
 pub(crate) mod outgoing;
 pub(crate) mod print;
 pub(crate) mod receiver;
+mod renewed;
 pub(crate) mod tls;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -14,6 +14,7 @@ use super::answer;
 use super::backoff::BackoffBounds;
 use super::oauth2::{OAuth2, TokenError, TokenSource};
 use super::print;
+use super::renewed::Renewed;
 use super::tls::TlsFiles;
 use crate::observe::clients::ClientLabels;
 
@@ -129,7 +130,7 @@ pub(crate) struct Answer {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Receiver {
-    client: Client,
+    client: Arc<Renewed<Client>>,
     pub(crate) url: Url,
     tokens: Option<Arc<TokenSource>>,
     pub(crate) config: Arc<ClientConfig>,
@@ -148,26 +149,19 @@ impl Receiver {
         }
         let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
         let labelled = format!("{}{port}", url.host_str().unwrap_or_default());
-        let mut headers = headers(&config)?;
-        let builder = config.tls.secure(Client::builder(), config.proxy_url.as_deref())?;
-        let builder = config.tls.rename(&mut url, &mut headers, builder)?;
+        let files = config.tls.files();
+        let config = Arc::new(config);
+        let client = Renewed::new(client_maker(Arc::clone(&config), url.clone()), files, CONNECTION_LIFE, Instant::now())?;
         let tokens = config.oauth2.clone().map(|oauth2| TokenSource::new(oauth2, config.timeout)).transpose()?.map(Arc::new);
-        let host = url.host_str().map(str::to_owned);
-        let follows = config.follows_redirects;
-        let same_host = redirect::Policy::custom(move |attempt| {
-            let is_same = follows && attempt.url().host_str() == host.as_deref();
-            if is_same && attempt.previous().len() < 5 { attempt.follow() } else { attempt.stop() }
-        });
-        let client = builder
-            .default_headers(headers)
-            .timeout(config.timeout)
-            .redirect(same_host)
-            .pool_idle_timeout(CONNECTION_LIFE)
-            .tcp_nodelay(true)
-            .build()
-            .map_err(ReceiverError::Client)?;
+        if let Some(name) = config.tls.other_name(&url) {
+            url.set_host(Some(name)).map_err(|_| ReceiverError::ServerName { name: name.to_owned() })?;
+        }
         let labels = ClientLabels { host: labelled, tenant: config.tenant_id.clone().unwrap_or_default() };
-        Ok(Self { client, url, tokens, config: Arc::new(config), labels, prints: false })
+        Ok(Self { client: Arc::new(client), url, tokens, config, labels, prints: false })
+    }
+
+    fn client(&self) -> Client {
+        self.client.get(Instant::now())
     }
 
     /// Sends one request. An error means that no answer came.
@@ -175,7 +169,7 @@ impl Receiver {
         if self.prints {
             return Ok(printed(&body, tenant));
         }
-        let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf").body(body);
+        let mut request = self.client().post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf").body(body);
         // A tenant that lines name comes before the client's own. One that no header can hold is sent as far as it can.
         if let Some(tenant) = tenant {
             let visible: String = tenant.chars().filter(|character| !character.is_control()).collect();
@@ -209,27 +203,27 @@ impl Receiver {
 
     /// Asks `GET /ready`. Returns the status, and whether the receiver announces itself as tailwater.
     pub(crate) async fn ask_ready(&self) -> Result<(u16, bool), reqwest::Error> {
-        let mut url = self.url.clone();
-        url.set_path("/ready");
-        url.set_query(None);
-        let response = match self.authorize(self.client.get(url)).await {
-            Ok(request) => request.send().await?,
-            Err(error) => return Ok((error.status(), false)),
-        };
-        Ok((response.status().as_u16(), response.headers().contains_key("x-tailwater-version")))
+        let (status, headers) = self.get("/ready").await?;
+        Ok((status, headers.contains_key("x-tailwater-version")))
     }
 
     /// Asks for another path of the receiver. Returns the status and its `Date`.
     pub(crate) async fn look(&self, path: &str) -> Result<(u16, Option<String>), reqwest::Error> {
+        let (status, headers) = self.get(path).await?;
+        Ok((status, headers.get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned)))
+    }
+
+    /// The status and headers of another path; without a token that is needed, the status that the lack of it stands for.
+    async fn get(&self, path: &str) -> Result<(u16, HeaderMap), reqwest::Error> {
         let mut url = self.url.clone();
         url.set_path(path);
         url.set_query(None);
-        let response = match self.authorize(self.client.get(url)).await {
-            Ok(request) => request.send().await?,
-            Err(error) => return Ok((error.status(), None)),
+        let request = match self.authorize(self.client().get(url)).await {
+            Ok(request) => request,
+            Err(error) => return Ok((error.status(), HeaderMap::new())),
         };
-        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
-        Ok((response.status().as_u16(), date))
+        let mut response = request.send().await?;
+        Ok((response.status().as_u16(), std::mem::take(response.headers_mut())))
     }
 
     /// Shows who we are. An error means that a token is needed and there is none.
@@ -258,6 +252,29 @@ impl Receiver {
             }
             None => request,
         })
+    }
+}
+
+/// How an HTTP client for requests to `url` is made.
+fn client_maker(config: Arc<ClientConfig>, url: Url) -> impl Fn() -> Result<Client, ReceiverError> {
+    move || {
+        let (mut url, mut headers) = (url.clone(), headers(&config)?);
+        let builder = config.tls.secure(Client::builder(), config.proxy_url.as_deref())?;
+        let builder = config.tls.rename(&mut url, &mut headers, builder)?;
+        let host = url.host_str().map(str::to_owned);
+        let follows = config.follows_redirects;
+        let same_host = redirect::Policy::custom(move |attempt| {
+            let is_same = follows && attempt.url().host_str() == host.as_deref();
+            if is_same && attempt.previous().len() < 5 { attempt.follow() } else { attempt.stop() }
+        });
+        builder
+            .default_headers(headers)
+            .timeout(config.timeout)
+            .redirect(same_host)
+            .pool_idle_timeout(CONNECTION_LIFE)
+            .tcp_nodelay(true)
+            .build()
+            .map_err(ReceiverError::Client)
     }
 }
 

@@ -67,6 +67,11 @@ impl TlsFiles {
         }
     }
 
+    /// The files that it is made from.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        [&self.ca_file, &self.cert_file, &self.key_file].into_iter().flatten().cloned().collect()
+    }
+
     /// Adds certificates, versions and proxy.
     pub(crate) fn secure(&self, mut builder: ClientBuilder, proxy: Option<&str>) -> Result<ClientBuilder, ReceiverError> {
         if let Some((name, pem)) = Self::pem(self.ca_file.as_ref(), self.ca.as_deref(), "ca")? {
@@ -96,12 +101,15 @@ impl TlsFiles {
         Ok(builder)
     }
 
+    /// The name that the server at `url` must prove, if that is not its host's.
+    pub(crate) fn other_name(&self, url: &Url) -> Option<&str> {
+        self.server_name.as_deref().filter(|name| url.scheme() == "https" && url.host_str() != Some(name))
+    }
+
     /// The URL, headers and resolver with which a server must prove another name than its host's: requests go to that name, which stands for the
     /// addresses of the host.
     pub(crate) fn rename(&self, url: &mut Url, headers: &mut HeaderMap, builder: ClientBuilder) -> Result<ClientBuilder, ReceiverError> {
-        let Some(name) = self.server_name.as_ref().filter(|name| url.scheme() == "https" && url.host_str() != Some(name)) else {
-            return Ok(builder);
-        };
+        let Some(name) = self.other_name(url).map(str::to_owned) else { return Ok(builder) };
         let wrong = || ReceiverError::ServerName { name: name.clone() };
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
@@ -110,7 +118,7 @@ impl TlsFiles {
             return Err(wrong());
         }
         headers.insert(HOST, HeaderValue::try_from(authority).map_err(|_| wrong())?);
-        url.set_host(Some(name)).map_err(|_| wrong())?;
+        url.set_host(Some(&name)).map_err(|_| wrong())?;
         Ok(builder.dns_resolver(Renamed { name: name.to_lowercase(), host }))
     }
 }

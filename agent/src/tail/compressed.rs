@@ -6,8 +6,9 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use super::container::{CompressedFile, ContainerTail, FinishedFile, LateFile, line_state};
+use super::container::{CompressedFile, ContainerTail, FinishedFile, LateFile};
 use super::content::{decompressed_head, told_size};
+use super::entrance::line_state;
 use super::file::{OpenError, TailFile};
 use super::fingerprint::Head;
 use super::lookback;

@@ -12,36 +12,29 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use super::balance::{Balance, BalancePart, FileBalance, FileEnd, Meter};
 use super::counts::ReadCounts;
-use super::cuts::{apply_cut, cut_pending, flush_all, record_clock};
+use super::cuts::{apply_cut, flush_all, record_clock};
 use super::file::{ReadEnd, TailFile};
 use super::handover::{HandedContainer, HandedFile};
 use super::hold::Unacknowledged;
-use super::outlet::{Outlet, RenderedSet};
+use super::outlet::Outlet;
 use super::rate::{ContainerRate, RateLimit};
 use super::records::{LineRules, RecordSink};
 use super::sleep::Sleeping;
-use super::stages::StageOutlet;
 use super::state::{CleanPoint, LineState};
 use super::stream_limit::StreamLimit;
 use crate::batch::builder::BatchBuilder;
 use crate::discover::listing::{ContainerListing, Source};
-use crate::discover::target::FileTarget;
-use crate::enrich::{Enricher, InstanceQuestion};
+use crate::enrich::Enricher;
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::parse::cri::OutputStream;
 use crate::positions::keeper::SharedPositions;
-use crate::positions::pairs::PackedPairs;
-use crate::positions::table::{ContainerPath, CutKind, FileEntry, FileId, InstanceEntry, InstanceKey, LabelSet, Mark, Progress};
+use crate::positions::table::{ContainerPath, FileEntry, FileId, Mark, Progress};
 use crate::settings::Timing;
 
 /// Bytes a container may read in one turn.
 pub(super) const READ_QUANTUM: u64 = 1 << 20;
-/// How long a file without a name stands at its end before it is taken as final.
-const UNLINKED_GRACE: Duration = Duration::from_secs(1);
 
 /// What a container needs from its worker.
 pub(crate) struct ReadContext<'a> {
@@ -133,7 +126,7 @@ pub(crate) struct ContainerTail {
     pub(super) passed: Vec<Passed>,
     /// Boxed, since a node of the map has room for many and mostly there is one.
     pub(super) outlets: BTreeMap<u32, Box<Outlet>>,
-    waiting_since: Option<Instant>,
+    pub(super) waiting_since: Option<Instant>,
     /// A limit lets it be read again from then on.
     paused_until: Option<Instant>,
     /// Makes reading pause; `None` without a limit.
@@ -300,77 +293,11 @@ impl ContainerTail {
     }
 
     /// Planted: what is left in a file when it is rotated is not read.
-    fn forgets_tail(&self) -> bool {
+    pub(super) fn forgets_tail(&self) -> bool {
         #[cfg(feature = "planted-faults")]
         return self.files.len() > 1 && tailwater_planted::Fault::RotatedTailForgotten.is_planted();
         #[cfg(not(feature = "planted-faults"))]
         false
-    }
-
-    /// Makes state and labels ready for the front file. Returns whether it may be read.
-    fn enter_front(&mut self, context: &mut ReadContext<'_>) -> bool {
-        let is_only_one = self.files.len() == 1;
-        let Some(front) = self.files.front_mut() else { return false };
-        if self.entered == Some(front.id) {
-            return true;
-        }
-        // An error shows again when it is read.
-        let is_empty = front.size == 0 && !front.look(context.now).is_ok_and(|look| look.has_news);
-        if is_empty && front.links > 0 && is_only_one {
-            // Nothing to read, nothing to decide: what labels need may become known meanwhile.
-            return false;
-        }
-        let (id, instance, start, first_stamp) = (front.id, front.parsed_name.instance, front.start.clone(), front.modified_nanos());
-        if !self.ensure_outlet(instance, first_stamp, context) {
-            return false;
-        }
-        match &mut self.state {
-            Some((current, state)) if *current == instance && start.offset == 0 => state.last_stream = OutputStream::Stdout,
-            state => *state = Some((instance, line_state(&self.source, &self.path, &start))),
-        }
-        self.entered = Some(id);
-        true
-    }
-
-    /// Decides an instance's labels, or takes those of the checkpoint. `false` while its lines should wait.
-    pub(super) fn ensure_outlet(&mut self, instance: u32, first_stamp: i64, context: &mut ReadContext<'_>) -> bool {
-        if self.outlets.contains_key(&instance) {
-            return true;
-        }
-        let key = InstanceKey { container: self.path.clone(), number: instance };
-        if let Source::Target(target) = &self.source {
-            let outlet = target_outlet(target, key, first_stamp, context);
-            self.outlets.insert(instance, Box::new(outlet));
-            return true;
-        }
-        let recorded = context.positions.lock().instance(&key).cloned();
-        let entry = match (recorded, &self.source) {
-            (Some(entry), _) => entry,
-            (None, Source::Target(_)) => return false,
-            (None, Source::Container { pod, container }) => {
-                let since = *self.waiting_since.get_or_insert(context.now);
-                let waited = context.now.saturating_duration_since(since);
-                let question = InstanceQuestion { pod, container, number: instance, waited };
-                let Some(set) = context.enricher.decide(question) else { return false };
-                let entry = Arc::new(InstanceEntry { label_sets: vec![set], first_stamp, revision: 0 });
-                let revision = context.positions.lock().decide_instance(key, Arc::clone(&entry));
-                context.batch.rest_on(revision);
-                entry
-            }
-        };
-        self.waiting_since = None;
-        let of_instance = self.files.iter().filter(|file| file.parsed_name.instance == instance);
-        let next_set = of_instance.flat_map(|file| &file.cuts).find_map(|cut| match cut.kind {
-            CutKind::Labels { set } => Some(set),
-            _ => None,
-        });
-        let current = next_set.map_or(entry.label_sets.len(), |next| next).saturating_sub(1);
-        let mut outlet = outlet(&entry, current, context.enricher.sends_metadata);
-        outlet.rate = ContainerRate::new(context.rules.rate, context.now).filter(|_| context.rules.rate.drops);
-        outlet.limit_streams(context.streams);
-        self.outlets.insert(instance, Box::new(outlet));
-        self.followed = 0;
-        true
     }
 
     fn read_front(&mut self, context: &mut ReadContext<'_>) -> io::Result<FrontRead> {
@@ -434,78 +361,6 @@ impl ContainerTail {
         state.last_stream = OutputStream::Stdout;
         Ok(())
     }
-
-    /// The front file stands at its end: goes on to the next if nothing more can come.
-    fn leave_front_if_final(&mut self, context: &mut ReadContext<'_>) -> io::Result<bool> {
-        let is_forgotten = self.forgets_tail();
-        if !is_forgotten && !self.is_front_final(context) {
-            return Ok(false);
-        }
-        let next_instance = self.files.get(1).map(|next| next.parsed_name.instance);
-        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return Ok(false) };
-        let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
-        let meter = Meter::start(context.counts, context.batch);
-        let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
-        if !is_forgotten {
-            front.read_unfinished_record(context.buffer, &mut sink)?;
-        }
-        let is_instance_over = next_instance != Some(*instance);
-        if is_instance_over && state.has_pending() {
-            cut_pending(front, &self.path, state, outlet, context);
-        }
-        count_denied(outlet, context.counts);
-        add_to_balance(front, state, meter.stop(context.counts, context.batch));
-        record_clock(front, &self.path, state, context.positions, context.batch);
-        if front.is_damaged() {
-            context.metrics.possible_loss(PossibleLoss::Compressed);
-            tracing::warn!(container = self.path, file = front.name, "compressed log file is damaged; lines after the damage are missing");
-        }
-        let is_drained = front.is_complete() || front.offset >= front.size;
-        self.end_front(if is_drained { FileEnd::Drained } else { FileEnd::Unread });
-        if next_instance.is_some() {
-            context.metrics.rotations.inc();
-        }
-        context.positions.write_soon();
-        Ok(true)
-    }
-
-    /// The front file is finished where it stands.
-    pub(super) fn end_front(&mut self, end: FileEnd) {
-        let Some(mut front) = self.files.pop_front() else { return };
-        let progress = match &self.state {
-            Some((_, state)) if self.entered == Some(front.id) => state.progress_at(front.offset),
-            _ => front.start.clone(),
-        };
-        let entry = front.entry(&self.path, Progress { is_finished: true, ..progress });
-        self.ended_balances.push(std::mem::take(&mut front.balance).finish(front.id, end));
-        self.passed.push(Passed { id: front.id, entry: entry.clone() });
-        self.finished.push(FinishedFile { id: front.id, entry, size: front.size, modified: Some(front.modified()) });
-        self.hold_until_acknowledged(front, end);
-        let is_instance_over =
-            self.files.front().map(|next| next.parsed_name.instance) != self.state.as_ref().map(|(instance, _)| *instance);
-        if is_instance_over {
-            self.state = None;
-            self.outlets.clear();
-        }
-        self.entered = None;
-        self.is_in_batch = true;
-    }
-
-    fn is_front_final(&mut self, context: &ReadContext<'_>) -> bool {
-        let successor_has_data = self.files.get_mut(1).is_some_and(|next| next.look(context.now).is_ok() && next.size > 0);
-        let has_successor = self.files.len() > 1;
-        let Some(front) = self.files.front() else { return false };
-        if front.is_complete() {
-            return true;
-        }
-        if !front.is_drained() {
-            return false;
-        }
-        let is_unlinked = front.links == 0 && front.watched_unchanged_for(context.now) >= UNLINKED_GRACE.min(context.timing.rotate_grace);
-        let is_closed = has_successor && front.is_closed();
-        let is_old = successor_has_data && front.unchanged_for(context.now) >= context.timing.rotate_grace;
-        is_unlinked || is_closed || is_old || front.has_compressed_copy
-    }
 }
 
 #[derive(Debug, Default)]
@@ -532,31 +387,4 @@ pub(super) fn add_to_balance(file: &mut TailFile, state: &LineState, part: Balan
     } else {
         file.balance.add(part);
     }
-}
-
-/// The state in which reading of an instance begins at `start`.
-pub(super) fn line_state(source: &Source, path: &str, start: &Progress) -> LineState {
-    match source {
-        Source::Container { .. } => LineState::at(start),
-        Source::Target(target) => LineState::with_stages(start, target.job.pipeline.clone(), xxh3_64(path.as_bytes())),
-    }
-}
-
-/// The labels of a target are those of the checkpoint unless the configuration that decides them has changed.
-fn target_outlet(target: &FileTarget, key: InstanceKey, first_stamp: i64, context: &mut ReadContext<'_>) -> Outlet {
-    let revision = target.job.revision;
-    let recorded = context.positions.lock().instance(&key).filter(|entry| entry.revision == revision).cloned();
-    let set = recorded.and_then(|entry| entry.label_sets.last().cloned()).unwrap_or_else(|| {
-        let set = LabelSet { from_offset: 0, labels: PackedPairs::from(&target.labels), metadata: None };
-        let entry = InstanceEntry { label_sets: vec![set.clone()], first_stamp, revision };
-        context.batch.rest_on(context.positions.lock().decide_instance(key, Arc::new(entry)));
-        set
-    });
-    Outlet::of_stages(StageOutlet::new(set.labels.to_map(), target.job.encoding, Arc::clone(&target.limits)))
-}
-
-/// An instance's label sets, to be rendered for the wire; reading begins with `current`.
-fn outlet(entry: &Arc<InstanceEntry>, current: usize, sends_metadata: bool) -> Outlet {
-    let rendered = |number| RenderedSet::new(Arc::clone(entry), number, sends_metadata);
-    Outlet::of_sets((0..entry.label_sets.len().max(1)).map(rendered).collect(), current, entry.first_stamp)
 }

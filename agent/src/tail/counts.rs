@@ -9,6 +9,8 @@ pub(crate) struct ReadCounts {
     pub(crate) clock_steps: u64,
     pub(crate) invalid_utf8: u64,
     pub(crate) parse_errors: u64,
+    /// The same where docker's format is asked for.
+    pub(crate) docker_errors: u64,
     pub(crate) unparsed_dropped: u64,
     pub(crate) truncated_lines: u64,
     /// Left out of lines and of dropped ones.
@@ -54,7 +56,8 @@ impl ReadCounts {
         }
         metrics.clock_steps.inc_by(counts.clock_steps);
         metrics.invalid_utf8.inc_by(counts.invalid_utf8);
-        metrics.parse_errors(counts.parse_errors);
+        metrics.parse_errors("cri", counts.parse_errors);
+        metrics.parse_errors("docker", counts.docker_errors);
         metrics.dropped_lines(DropReason::Unparsed, counts.unparsed_dropped, 0);
         metrics.truncated_lines(counts.truncated_lines, counts.truncated_bytes);
         metrics.split_lines(counts.split_lines);

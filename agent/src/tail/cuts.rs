@@ -111,8 +111,7 @@ fn flush_blocks(file: &TailFile, path: &str, keys: Vec<u64>, state: &mut LineSta
 
 /// Records what the clock decided for lines of the front file, which is read up to `offset`.
 pub(super) fn record_clock(file: &TailFile, path: &str, state: &mut LineState, positions: &SharedPositions, batch: &mut BatchBuilder) {
-    let Some(stages) = &mut state.stages else { return };
-    for (id, offset, stamp) in stages.clock_decisions.drain(..) {
+    for (id, offset, stamp) in state.take_clock_decisions() {
         let until = if id == file.id { file.offset } else { u64::MAX };
         let cut = LineCut { offset, stream: OutputStream::Stdout, kind: CutKind::Clock { stamp, until } };
         batch.rest_on(positions.lock().decide_cut(id, cut, file.entry(path, file.start.clone())));

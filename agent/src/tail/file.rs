@@ -13,6 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::unistd::{Whence, lseek};
+use tailwater_lease::Writers;
 
 use super::balance::FileBalance;
 use super::content::Content;
@@ -24,6 +26,8 @@ use crate::parse::time::StampReader;
 use crate::positions::table::{FileEntry, FileId, InstanceKey, LineCut, Progress};
 use crate::promtail::jobs::CompressedFormat;
 
+/// Between two looks at links and times of a file whose size stays the same: asking for the size alone is many times cheaper.
+const WHOLE_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Longest header of a record, generously.
 const RECORD_HEAD_BYTES: usize = 256;
 
@@ -120,6 +124,7 @@ pub(crate) struct TailFile {
     /// Since when it has no name any more.
     pub(crate) deleted_since: Option<Instant>,
     last_growth: Instant,
+    next_whole_look: Instant,
     stamp_reader: StampReader,
 }
 
@@ -146,6 +151,7 @@ impl TailFile {
             has_compressed_copy: false,
             deleted_since: None,
             last_growth: now,
+            next_whole_look: now,
             stamp_reader: StampReader::default(),
             content: Content::new(None),
             balance: FileBalance::default(),
@@ -201,8 +207,20 @@ impl TailFile {
         is_plain.then_some(HandedFile { file: self.file, name: self.name, parsed_name: self.parsed_name })
     }
 
-    /// Looks at size, links and times.
+    /// Looks at the size, and now and then at links and times.
     pub(crate) fn look(&mut self, now: Instant) -> io::Result<Look> {
+        if now < self.next_whole_look
+            && !self.content.is_compressed()
+            && lseek(&self.file, 0, Whence::SeekEnd)?.cast_unsigned() == self.size
+        {
+            return Ok(self.seen());
+        }
+        self.look_whole(now)
+    }
+
+    /// Looks at size, links and times.
+    pub(crate) fn look_whole(&mut self, now: Instant) -> io::Result<Look> {
+        self.next_whole_look = now + WHOLE_LOOK_EVERY;
         let metadata = self.file.metadata()?;
         let size = metadata.len();
         if size != self.size {
@@ -215,7 +233,11 @@ impl TailFile {
         if self.content.is_compressed() {
             return Ok(Look { has_shrunk: false, has_news: !self.content.is_over() });
         }
-        Ok(Look { has_shrunk: size < self.seen_to(), has_news: size > self.looked_at })
+        Ok(self.seen())
+    }
+
+    fn seen(&self) -> Look {
+        Look { has_shrunk: self.size < self.seen_to(), has_news: self.size > self.looked_at }
     }
 
     /// For how long it has stood as it is.
@@ -233,6 +255,15 @@ impl TailFile {
     /// Whether nobody wrote to it since a writer closed it.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed_at == Some(self.size)
+    }
+
+    /// Whether nobody can write to it any more, as the kernel says: no descriptor for writing is open. Its size may be another one by then.
+    pub(crate) fn has_no_writer(&self) -> bool {
+        #[cfg(feature = "planted-faults")]
+        if tailwater_planted::Fault::WritersUnasked.is_planted() {
+            return true;
+        }
+        tailwater_lease::writers(&self.file) == Writers::None
     }
 
     /// Everything up to the size last seen was looked at.

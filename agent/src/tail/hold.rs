@@ -49,14 +49,15 @@ impl ContainerTail {
         }
     }
 
-    /// Looks which files have no name any more. Returns the bytes they take and which of them was deleted first.
-    pub(crate) fn held(&mut self, now: Instant) -> (u64, Option<Held>) {
+    /// Looks which files have no name any more; while files are read, the front one's turns have looked. Returns the bytes they take and which of them
+    /// was deleted first.
+    pub(crate) fn held(&mut self, now: Instant, is_reading: bool) -> (u64, Option<Held>) {
         let late = self.late.iter_mut().map(|late| &mut late.file);
         let mut bytes = 0;
         let mut oldest: Option<Held> = None;
-        for file in self.files.iter_mut().chain(late) {
+        for (index, file) in self.files.iter_mut().chain(late).enumerate() {
             // An error shows again when it is read.
-            let is_looked_at = file.look(now).is_ok();
+            let is_looked_at = (is_reading && index == 0) || file.look(now).is_ok();
             let Some(since) = file.deleted_since.filter(|_| is_looked_at) else { continue };
             let held = Held { since, bytes: file.size };
             bytes += held.bytes;

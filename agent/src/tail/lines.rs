@@ -72,8 +72,7 @@ impl RecordReader<'_> {
             entry.timestamp = raw_stamp.map(|raw| context.runtime_stamp(raw));
             stages.process(entry, context, out);
         });
-        let decisions = stages.stamps.clock.decisions.drain(..).map(|(offset, stamp)| (self.file, offset, stamp));
-        stages.clock_decisions.extend(decisions);
+        stages.note_clock(self.file);
         if let Some(mut before) = before {
             for (origin, stamp) in learned {
                 stages.boundaries.learn(origin, stamp);
@@ -94,8 +93,7 @@ impl RecordReader<'_> {
             stages.flush(key, context, out);
         });
         learned.into_iter().for_each(|(origin, stamp)| stages.boundaries.learn(origin, stamp));
-        let decisions = stages.stamps.clock.decisions.drain(..).map(|(offset, stamp)| (self.file, offset, stamp));
-        stages.clock_decisions.extend(decisions);
+        stages.note_clock(self.file);
         let held = stages.held();
         self.state.frozen = stages.boundaries.settle(&held);
     }
@@ -177,7 +175,6 @@ fn line_end(chunk: &[u8], start: usize, at: usize, width: usize, is_big_endian: 
 
 #[cfg(test)]
 mod tests {
-    use parking_lot::Mutex;
     use proptest::prelude::*;
     use tailwater_proto::{read, snappy};
 
@@ -190,7 +187,7 @@ mod tests {
     use crate::tail::counts::ReadCounts;
     use crate::tail::outlet::Outlet;
     use crate::tail::rate::RateLimit;
-    use crate::tail::records::{LineRules, LongLine, RecordSink, Unparsed};
+    use crate::tail::records::{LineRules, LongLine, RecordFormat, RecordSink, Unparsed};
     use crate::tail::stages::StageLimits;
     use crate::tail::state::LineState;
 
@@ -220,6 +217,7 @@ mod tests {
     const RULES: LineRules = LineRules {
         max_line_bytes: 1 << 20,
         max_record_bytes: 1 << 20,
+        format: RecordFormat::Auto,
         long_line: LongLine::Truncate,
         unparsed: Unparsed::Keep,
         rate: RateLimit { bytes: 0, lines: 0, drops: false },
@@ -234,17 +232,7 @@ mod tests {
 
     impl Reader {
         fn new(stages: &str, progress: &Progress, clocks: Vec<(u64, i64, u64)>) -> Self {
-            let limits = StageLimits {
-                counters: Arc::default(),
-                metrics: crate::metrics::Metrics::new(),
-                max_line_size: 0,
-                truncates: false,
-                max_streams: 0,
-                streams: Mutex::default(),
-                read_rate: None,
-                inspects: false,
-                external_labels: Labels::new(),
-            };
+            let limits = StageLimits::none(crate::metrics::Metrics::new());
             let labels = Labels::from([("job".to_owned(), "t".to_owned())]);
             Self {
                 state: LineState::with_stages(progress, pipeline(stages), 7),
@@ -299,7 +287,7 @@ mod tests {
         /// What closing a batch records, and what the batch holds.
         fn close(&mut self, mut builder: BatchBuilder) {
             let offset = self.offset;
-            let decided = self.state.stages.as_mut().unwrap().clock_decisions.drain(..).map(|(_, at, stamp)| (at, stamp, offset));
+            let decided = self.state.stages.as_mut().unwrap().clock.decisions.drain(..).map(|(_, at, stamp)| (at, stamp, offset));
             self.clocks.extend(decided);
             let batch = builder.finish(Instant::now());
             self.batch = Some(builder);

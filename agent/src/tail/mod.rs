@@ -1,10 +1,12 @@
 //! Bytes of log files to entries of batches, on plain threads.
 //!
-//! [`worker`] is one reader thread with its share of containers and its batch; [`container`] is one container's files in the order in which
-//! they are read; [`file`] holds one descriptor; [`records`] turns a chunk of bytes into entries, [`state`] being what carries over from one record
-//! to the next; [`outlet`] is where an instance's entries go. [`reconcile`] takes in what a directory holds, [`cuts`] decides about lines that do not
-//! end, [`marks`] says what an acknowledgement will mean, [`handover`] keeps descriptors over a reload. Lines of a `promtail.yaml`'s targets go through
-//! [`stages`], chunk by chunk in [`lines`]; [`boundaries`] knows from where they could be read again. [`balance`] checks that nothing went missing on the way.
+//! [`worker`] is one reader thread with its share of containers and its batch, [`descriptors`] says which files it holds open. [`container`] is one
+//! container's files in the order in which they are read, [`entrance`] and [`finality`] a file's beginning and end; [`file`] holds one descriptor.
+//! [`records`] turns a chunk of bytes into entries, [`state`] being what carries over from one record to the next; [`outlet`] is where an instance's
+//! entries go. [`reconcile`] takes in what a directory holds, [`cuts`] decides about lines that do not end, [`marks`] says what an acknowledgement will
+//! mean, [`handover`] keeps descriptors over a reload. Lines of a `promtail.yaml`'s targets go through [`stages`], chunk by chunk in [`lines`]; those of
+//! files that are no records go by [`raw`]; [`boundaries`] knows from where they could be read again. [`balance`] checks that nothing went missing on the
+//! way.
 //!
 //! Invariants: a file is read by descriptor, never by name; a newer file of a container is not read before the older is final and drained;
 //! what is emitted depends only on the files' bytes and on what is in the checkpoint.
@@ -16,7 +18,10 @@ pub(crate) mod container;
 mod content;
 pub(crate) mod counts;
 mod cuts;
+mod descriptors;
+mod entrance;
 pub(crate) mod file;
+mod finality;
 pub(crate) mod fingerprint;
 mod follow_labels;
 pub(crate) mod handover;
@@ -28,6 +33,8 @@ mod marks;
 pub(crate) mod outlet;
 mod plain_lines;
 pub(crate) mod rate;
+mod raw;
+mod read_clock;
 pub(crate) mod reconcile;
 pub(crate) mod records;
 mod report;

@@ -10,7 +10,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Instant, SystemTime};
 
-use super::container::{ContainerTail, FinishedFile, LateFile, line_state};
+use super::container::{ContainerTail, FinishedFile, LateFile};
+use super::entrance::line_state;
 use super::file::{OpenError, TailFile, open_regular};
 use super::fingerprint::{COVERED_MAX, Head};
 use super::lookback;

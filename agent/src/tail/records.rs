@@ -29,6 +29,24 @@ pub enum LongLine {
     Drop,
 }
 
+/// In which format files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordFormat {
+    /// Each record shows whether it is CRI's or docker's.
+    Auto,
+    Cri,
+    Docker,
+    /// Lines are no records: each is sent as it stands, with the time of reading.
+    Raw,
+}
+
+impl RecordFormat {
+    /// Of records that are neither, as counters and metadata name it.
+    fn name(self) -> &'static str {
+        if self == Self::Docker { "docker" } else { "cri" }
+    }
+}
+
 /// What to do with a record that is not in its format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unparsed {
@@ -45,6 +63,7 @@ pub(crate) struct LineRules {
     pub(crate) max_line_bytes: usize,
     /// Of one physical line.
     pub(crate) max_record_bytes: usize,
+    pub(crate) format: RecordFormat,
     pub(crate) long_line: LongLine,
     pub(crate) unparsed: Unparsed,
     /// Of each container.
@@ -103,12 +122,12 @@ pub(crate) struct RecordReader<'a> {
 
 /// A record, or the head of one too long to be held.
 #[derive(Clone, Copy)]
-struct RawRecord<'a> {
-    bytes: &'a [u8],
+pub(super) struct RawRecord<'a> {
+    pub(super) bytes: &'a [u8],
     /// Bytes beyond, which were skipped.
-    unread: u64,
-    offset: u64,
-    is_known_valid: bool,
+    pub(super) unread: u64,
+    pub(super) offset: u64,
+    pub(super) is_known_valid: bool,
 }
 
 impl RecordReader<'_> {
@@ -121,7 +140,7 @@ impl RecordReader<'_> {
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', chunk) {
             let bytes = &chunk[start..end];
-            match cri::parse(self.stamp_reader, bytes) {
+            match self.parse_cri(bytes) {
                 Some(record) if self.is_plain(&record, is_known_valid) => {
                     self.state.last_stream = record.stream;
                     let stamp = self.state.stamps.give(record.timestamp, &mut self.counts.clock_steps);
@@ -145,7 +164,7 @@ impl RecordReader<'_> {
             self.read_long_line(head, unread, offset);
             return;
         }
-        let parsed = cri::parse(self.stamp_reader, head);
+        let parsed = self.parse_cri(head);
         self.read_slowly(RawRecord { bytes: head, unread, offset, is_known_valid: false }, parsed);
         self.counts.lines += 1;
         self.counts.bytes += head.len() as u64 + unread + 1;
@@ -157,9 +176,7 @@ impl RecordReader<'_> {
             CutKind::Labels { set } => self.outlet.use_set(set),
             CutKind::Flush { key } => self.flush_block(key, offset),
             CutKind::Clock { stamp, until } => {
-                if let Some(stages) = &mut self.state.stages {
-                    stages.decide_clock(stamp, until);
-                }
+                self.state.decide_clock(stamp, until);
             }
             CutKind::End => {
                 if let Some(line) = self.state.take_pending(stream) {
@@ -172,6 +189,14 @@ impl RecordReader<'_> {
                     line.shorten(SHORTENED_BYTES);
                 }
             }
+        }
+    }
+
+    #[inline]
+    fn parse_cri<'a>(&mut self, bytes: &'a [u8]) -> Option<CriRecord<'a>> {
+        match self.rules.format {
+            RecordFormat::Auto | RecordFormat::Cri => cri::parse(self.stamp_reader, bytes),
+            RecordFormat::Docker | RecordFormat::Raw => None,
         }
     }
 
@@ -189,7 +214,8 @@ impl RecordReader<'_> {
             Some(record) => self.read_record(raw, &record),
             None => match raw.bytes.first() {
                 Some(0) => self.skip_nul(raw),
-                Some(b'{') => self.read_docker(raw),
+                _ if self.rules.format == RecordFormat::Raw => self.read_raw(raw),
+                Some(b'{') if self.rules.format != RecordFormat::Cri => self.read_docker(raw),
                 _ => self.read_unparsed(raw),
             },
         }
@@ -214,7 +240,7 @@ impl RecordReader<'_> {
             self.emit_pending(stream, &line);
             return;
         }
-        self.emit(stream, record.timestamp, record.text, raw.unread, raw.is_known_valid);
+        self.emit(stream, record.timestamp, RawRecord { bytes: record.text, ..raw });
     }
 
     fn append_piece(&mut self, raw: RawRecord<'_>, record: &CriRecord<'_>) {
@@ -229,11 +255,13 @@ impl RecordReader<'_> {
 
     fn emit_pending(&mut self, stream: OutputStream, line: &PendingLine) {
         let unread = line.total() - line.text().len() as u64;
-        self.emit(stream, line.last_stamp(), line.text(), unread, false);
+        let raw = RawRecord { bytes: line.text(), unread, offset: 0, is_known_valid: false };
+        self.emit(stream, line.last_stamp(), raw);
     }
 
-    /// Emits a line of which `raw_text` is the head and `unread` bytes more are not there.
-    fn emit(&mut self, stream: OutputStream, raw_stamp: i64, raw_text: &[u8], unread: u64, is_known_valid: bool) {
+    /// Emits a line, or the head of one, wherever it is from.
+    pub(super) fn emit(&mut self, stream: OutputStream, raw_stamp: i64, text: RawRecord<'_>) {
+        let RawRecord { bytes: raw_text, unread, is_known_valid, .. } = text;
         let (valid, is_replaced) = if is_known_valid { (raw_text.into(), false) } else { text::valid_utf8(raw_text) };
         let is_too_long = unread > 0 || valid.len() > self.rules.max_line_bytes;
         if is_too_long && self.rules.long_line == LongLine::Drop {
@@ -280,12 +308,15 @@ impl RecordReader<'_> {
             self.counts.nul_records += 1;
             return;
         }
-        let parsed = cri::parse(self.stamp_reader, rest.bytes);
+        let parsed = self.parse_cri(rest.bytes);
         self.read_slowly(rest, parsed);
     }
 
     fn read_unparsed(&mut self, raw: RawRecord<'_>) {
-        self.counts.parse_errors += 1;
+        match self.rules.format {
+            RecordFormat::Docker => self.counts.docker_errors += 1,
+            _ => self.counts.parse_errors += 1,
+        }
         if self.rules.unparsed == Unparsed::Drop {
             self.counts.unparsed_dropped += 1;
             return;
@@ -307,7 +338,7 @@ impl RecordReader<'_> {
         }
         let stamp = self.state.stamps.give_next(self.outlet.first_stamp);
         self.counts.invalid_utf8 += u64::from(is_replaced);
-        self.outlet.push_with(self.batch, stream, stamp, &valid, ("parse_error", "cri"));
+        self.outlet.push_with(self.batch, stream, stamp, &valid, ("parse_error", self.rules.format.name()));
     }
 }
 
@@ -333,6 +364,7 @@ mod tests {
     const RULES: LineRules = LineRules {
         max_line_bytes: 64,
         max_record_bytes: 1 << 20,
+        format: RecordFormat::Auto,
         long_line: LongLine::Truncate,
         unparsed: Unparsed::Keep,
         rate: RateLimit { bytes: 0, lines: 0, drops: false },
@@ -468,6 +500,42 @@ mod tests {
         let stamp = harness.entries[0].1;
         assert_eq!(pieces, [(64, stamp, "1/3"), (64, stamp + 1, "2/3"), (22, stamp + 2, "3/3")]);
         assert_eq!((harness.counts.split_lines, harness.counts.joined), (1, 0));
+    }
+
+    #[test]
+    fn a_format_that_is_set_overrides_what_records_look_like() {
+        let cri = "2026-11-21T09:00:00.000000006Z stderr F a";
+        let docker = r#"{"log":"b\n","stream":"stderr","time":"2026-11-21T09:00:00.000000007Z"}"#;
+        let bytes = format!("{cri}\n{docker}\n");
+        for (format, expected, errors) in [
+            (RecordFormat::Auto, ["a", "b"], 0),
+            (RecordFormat::Cri, ["a", docker], 1),
+            (RecordFormat::Docker, [cri, "b"], 1),
+            (RecordFormat::Raw, [cri, docker], 0),
+        ] {
+            let mut harness = Harness::new(LineRules { max_line_bytes: 100, format, ..RULES }, &Progress::start(None));
+            harness.feed(bytes.as_bytes());
+            let seen: Vec<&str> = harness.entries.iter().map(|entry| entry.2.as_str()).collect();
+            assert_eq!(
+                (seen.as_slice(), harness.counts.parse_errors + harness.counts.docker_errors),
+                (expected.as_slice(), errors),
+                "{format:?}"
+            );
+            let of_errors: Vec<_> = harness.entries.iter().flat_map(|entry| &entry.3).map(|(_, value)| value.as_str()).collect();
+            assert_eq!(of_errors, if format == RecordFormat::Docker { vec!["docker"] } else { vec!["cri"; errors as usize] });
+        }
+    }
+
+    #[test]
+    fn raw_lines_have_the_time_of_reading_and_are_cut_as_others_are() {
+        let mut harness =
+            Harness::new(LineRules { format: RecordFormat::Raw, long_line: LongLine::Split, ..RULES }, &Progress::start(None));
+        harness.feed(&[b"\0\0one\n", "x".repeat(100).as_bytes(), b"\n\nlast \xff\n"].concat());
+        let first = harness.entries[0].1;
+        let seen: Vec<(i64, usize, &str)> =
+            harness.entries.iter().map(|(name, stamp, line, _)| (stamp - first, line.len(), name.as_str())).collect();
+        assert_eq!(seen, [(0, 3, "stdout"), (1, 64, "stdout"), (2, 36, "stdout"), (3, 0, "stdout"), (4, 8, "stdout")]);
+        assert_eq!(harness.state.take_clock_decisions(), [(FileId(1), 2, first)]);
     }
 
     fn record() -> impl Strategy<Value = Vec<u8>> {

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tailwater_proto::write::SharedMetadata;
 
 use super::boundaries::Boundaries;
+use super::read_clock::ClockScope;
 use crate::batch::builder::{BatchBuilder, StreamSlot};
 use crate::enrich::labels::canonical_text;
 use crate::metrics::{DropReason, Metrics};
@@ -34,12 +35,8 @@ pub(crate) struct StageState {
     pub(super) boundaries: Boundaries,
     /// Number of the next line.
     pub(super) next_place: u64,
-    /// Batch in which the clock was decided.
-    pub(super) clock_epoch: u64,
-    /// Up to this offset the clock goes on from a recorded decision.
-    pub(super) clock_until: u64,
-    /// Decisions of the clock not yet recorded.
-    pub(crate) clock_decisions: Vec<(FileId, u64, i64)>,
+    /// Where the time of reading was decided.
+    pub(crate) clock: ClockScope,
     pub(super) file_key: u64,
     pub(super) out: Vec<Entry>,
 }
@@ -55,9 +52,7 @@ impl StageState {
             stamps: StampState { giver, known: KnownStamps(known.known), clock },
             boundaries: Boundaries::default(),
             next_place: 0,
-            clock_epoch: 0,
-            clock_until: known.clock.map_or(0, |(_, until)| until),
-            clock_decisions: Vec::new(),
+            clock: ClockScope::up_to(known.clock.map_or(0, |(_, until)| until)),
             file_key,
             out: Vec::new(),
         }
@@ -92,21 +87,16 @@ impl StageState {
 
     /// A decision of an earlier process about the time of reading.
     pub(super) fn decide_clock(&mut self, stamp: i64, until: u64) {
-        self.stamps.clock.decide(stamp);
-        self.clock_until = until;
+        self.clock.decide(&mut self.stamps.clock, stamp, until);
     }
 
     /// Whether the clock must decide anew for a line at `offset` in this batch.
     pub(super) fn settle_clock(&mut self, offset: u64, epoch: u64) {
-        if offset < self.clock_until {
-            self.clock_epoch = epoch;
-            return;
-        }
-        if self.clock_epoch != epoch || self.clock_until != 0 {
-            self.stamps.clock.is_decided = false;
-            self.clock_epoch = epoch;
-            self.clock_until = 0;
-        }
+        self.clock.settle(&mut self.stamps.clock, offset, epoch);
+    }
+
+    pub(super) fn note_clock(&mut self, file: FileId) {
+        self.clock.note(&mut self.stamps.clock, file);
     }
 }
 
@@ -125,6 +115,24 @@ pub(crate) struct StageLimits {
     pub(crate) external_labels: Labels,
     /// Whether every stage prints what it does.
     pub(crate) inspects: bool,
+}
+
+#[cfg(test)]
+impl StageLimits {
+    /// No limit at all.
+    pub(crate) fn none(metrics: Arc<Metrics>) -> Self {
+        Self {
+            counters: Arc::default(),
+            metrics,
+            max_line_size: 0,
+            truncates: false,
+            max_streams: 0,
+            streams: Mutex::default(),
+            read_rate: None,
+            external_labels: Labels::new(),
+            inspects: false,
+        }
+    }
 }
 
 /// Where an instance's entries go.

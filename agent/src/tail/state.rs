@@ -4,6 +4,7 @@
 //! after it exactly, so it is the only kind of place a checkpoint may name. While pieces are pending it stays where the oldest of an
 //! unbroken chain of pending lines began, even if lines of the other stream were sent meanwhile: those are sent again, the same.
 
+use super::raw::RawClock;
 use super::stages::StageState;
 use crate::parse::cri::OutputStream;
 use crate::parse::pieces::PendingLine;
@@ -28,6 +29,8 @@ pub(crate) struct LineState {
     pub(crate) pending: [Option<Box<PendingLine>>; 2],
     /// Where the clean point stands while something is pending.
     pub(crate) frozen: Option<CleanPoint>,
+    /// The time of reading, for files whose lines bring none; boxed, since few do.
+    pub(crate) raw: Option<Box<RawClock>>,
     /// Of a file whose lines go through stages; then the fields above but for `frozen` are not used.
     pub(crate) stages: Option<Box<StageState>>,
 }
@@ -40,6 +43,7 @@ impl LineState {
             last_stream: progress.last_stream,
             pending: [None, None],
             frozen: None,
+            raw: None,
             stages: None,
         }
     }
@@ -56,6 +60,21 @@ impl LineState {
             Some(stages) => (stages.stamps.giver.last_given(), stages.progress(None)),
         };
         Progress { offset, last_stamp, last_stream: self.last_stream, is_finished: false, stages }
+    }
+
+    /// What the clock decided and is not yet recorded.
+    pub(crate) fn take_clock_decisions(&mut self) -> Vec<(FileId, u64, i64)> {
+        let of_stages = self.stages.as_mut().map(|stages| &mut stages.clock.decisions);
+        let decisions = of_stages.or_else(|| self.raw.as_mut().map(|raw| &mut raw.scope.decisions));
+        decisions.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// A decision of an earlier process about the time of reading.
+    pub(crate) fn decide_clock(&mut self, stamp: i64, until: u64) {
+        match &mut self.stages {
+            Some(stages) => stages.decide_clock(stamp, until),
+            None => self.raw.get_or_insert_default().decide(stamp, until),
+        }
     }
 
     pub(crate) fn has_pending(&self) -> bool {

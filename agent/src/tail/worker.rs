@@ -18,11 +18,10 @@ use super::container::{ContainerTail, ReadContext, Turn};
 use super::counts::ReadCounts;
 use super::cuts::PENDING_BYTES;
 use super::handover::Handover;
-use super::hold::Held;
 use super::reconcile::ReconcileContext;
 use super::records::LineRules;
 use super::stream_limit::StreamLimit;
-use crate::discover::listing::{self, ContainerListing, Source};
+use crate::discover::listing::{ContainerListing, Source};
 use crate::enrich::Enricher;
 use crate::metrics::Metrics;
 use crate::positions::keeper::SharedPositions;
@@ -33,7 +32,7 @@ use crate::settings::Timing;
 /// Bytes read at once.
 pub(crate) const BUFFER_BYTES: usize = 256 << 10;
 /// Wait after a failed read, and its limit.
-const ERROR_WAIT: Duration = Duration::from_secs(1);
+pub(super) const ERROR_WAIT: Duration = Duration::from_secs(1);
 const ERROR_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Between two looks at deleted files.
 const HOLD_INTERVAL: Duration = Duration::from_millis(500);
@@ -106,22 +105,22 @@ pub(crate) struct Worker {
     pub(crate) handover: Handover,
 }
 
-struct Running {
-    worker: Worker,
+pub(super) struct Running {
+    pub(super) worker: Worker,
     buffer: Vec<u8>,
     counts: ReadCounts,
     /// Boxed: thousands of them do not move, and leave no room for as many again, when there is one more.
     #[allow(clippy::vec_box, reason = "see above")]
-    containers: Vec<Box<ContainerTail>>,
-    by_path: HashMap<ContainerPath, usize>,
-    own_open_files: i64,
+    pub(super) containers: Vec<Box<ContainerTail>>,
+    pub(super) by_path: HashMap<ContainerPath, usize>,
+    pub(super) own_open_files: i64,
     /// Processor time of this thread that is counted.
     counted_cpu: Duration,
     /// Containers with a pending line that were read on in their last turn.
     reading_on: usize,
-    own_held_bytes: u64,
-    next_hold: Instant,
-    /// Idle containers are looked at together, at multiples of a step from here.
+    pub(super) own_held_bytes: u64,
+    pub(super) next_hold: Instant,
+    /// Idle containers are looked at together, at multiples of their pace from here.
     started: Instant,
     /// Where the next round begins, after a batch was full in the middle of one.
     next_container: usize,
@@ -258,7 +257,7 @@ impl Running {
             Ok(Turn::Idle) => {
                 let poll_max = stretched(timing.poll_max, worker.all_containers.load(Ordering::Relaxed));
                 container.poll_interval = (container.poll_interval * 2).clamp(timing.poll_min, poll_max);
-                container.next_turn = on_grid(self.started, now + container.poll_interval, timing.poll_min);
+                container.next_turn = next_on_grid(self.started, now, container.poll_interval);
                 if container.poll_interval >= poll_max && !container.is_in_batch {
                     container.rest();
                 }
@@ -313,7 +312,7 @@ impl Running {
         }
     }
 
-    fn take_listing(&mut self, listing: &ContainerListing) {
+    pub(super) fn take_listing(&mut self, listing: &ContainerListing) {
         let now = Instant::now();
         let index = match self.by_path.get(&listing.path) {
             Some(index) => *index,
@@ -388,95 +387,6 @@ impl Running {
         self.next_container = 0;
     }
 
-    fn publish_open_files(&mut self) {
-        let open: usize = self.containers.iter().map(|container| container.open_files()).sum();
-        let own = usize::try_from(self.own_open_files).unwrap_or(0);
-        self.count_open_files(own, open);
-    }
-
-    fn count_open_files(&mut self, before: usize, now: usize) {
-        let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        let change = signed(now) - signed(before);
-        if change != 0 {
-            self.own_open_files += change;
-            let all = self.worker.open_files.fetch_add(change, Ordering::AcqRel) + change;
-            self.worker.metrics.open_files.set(all);
-        }
-    }
-
-    /// Lists containers again that wait for descriptors, and closes quiet files for them if none are left.
-    fn share_descriptors(&mut self, now: Instant) {
-        let waiting: Vec<ContainerPath> =
-            self.containers.iter().filter(|container| container.needs_listing).map(|container| container.path.clone()).collect();
-        if waiting.is_empty() {
-            return;
-        }
-        let room = self.worker.max_open_files.saturating_sub(usize::try_from(self.own_open_files).unwrap_or(0));
-        if room < waiting.len() {
-            self.close_quiet_files(waiting.len() - room);
-        }
-        for path in waiting {
-            let is_full = usize::try_from(self.own_open_files).unwrap_or(0) >= self.worker.max_open_files;
-            let Some(index) = self.by_path.get(&path).filter(|_| !is_full) else { return };
-            let container = &mut self.containers[*index];
-            let listing = match container.postponed.take() {
-                Some(listing) => Ok(*listing),
-                None => listing::again(&container.source, &container.path, &container.directory, self.worker.docker_root.as_deref()),
-            };
-            match listing {
-                Ok(listing) => self.take_listing(&listing),
-                Err(error) => {
-                    container.needs_listing = false;
-                    container.next_turn = now + ERROR_WAIT;
-                    self.worker.metrics.read_errors.inc();
-                    tracing::warn!(container = path, error = %error, "directory not readable");
-                }
-            }
-        }
-    }
-
-    /// Closes up to `count` files that are read and acknowledged, those first to which nothing was written for longest.
-    fn close_quiet_files(&mut self, count: usize) {
-        let mut quiet: Vec<(Instant, usize)> = Vec::new();
-        for (index, container) in self.containers.iter().enumerate() {
-            if container.may_sleep(&self.worker.positions) {
-                quiet.push((container.last_activity, index));
-            }
-        }
-        quiet.sort_unstable();
-        for (_, index) in quiet.into_iter().take(count) {
-            self.containers[index].fall_asleep();
-            self.count_open_files(1, 0);
-        }
-    }
-
-    /// Deleted files are held until they are read, within the limits.
-    fn hold_deleted(&mut self, now: Instant) {
-        if self.containers.iter().any(|container| !container.unacknowledged.is_empty()) {
-            let positions = self.worker.positions.lock();
-            self.containers.iter_mut().for_each(|container| container.close_acknowledged(&positions));
-        }
-        let mut bytes = 0;
-        let mut oldest: Option<(Held, usize)> = None;
-        for (index, container) in self.containers.iter_mut().enumerate() {
-            let (held, first) = container.held(now);
-            bytes += held;
-            if let Some(first) = first {
-                oldest = Some(oldest.map_or((first, index), |other| other.min((first, index))));
-            }
-        }
-        self.worker.held_bytes.fetch_add(bytes, Ordering::AcqRel);
-        let all = self.worker.held_bytes.fetch_sub(self.own_held_bytes, Ordering::AcqRel) - self.own_held_bytes;
-        self.own_held_bytes = bytes;
-        let Some((first, index)) = oldest else { return };
-        let is_too_old = now.saturating_duration_since(first.since) > self.worker.timing.deleted_hold;
-        if is_too_old || all > self.worker.max_held_bytes {
-            self.containers[index].let_go(&self.worker.metrics);
-            // There may be more.
-            self.next_hold = now;
-        }
-    }
-
     /// At the end: what was read goes out without waiting, as far as the lane takes it.
     fn hand_over_the_rest(mut self) {
         self.counts.publish(&self.worker.metrics);
@@ -496,12 +406,11 @@ fn stretched(poll_max: Duration, containers: usize) -> Duration {
     poll_max.mul_f64(factor)
 }
 
-/// The next moment at or after `at` that is a whole number of steps after `start`: containers due at about the same time are due together.
-fn on_grid(start: Instant, at: Instant, step: Duration) -> Instant {
+/// The next moment after `now` that is a whole number of steps after `start`: containers of one pace are due together, and none waits longer than its pace.
+fn next_on_grid(start: Instant, now: Instant, step: Duration) -> Instant {
     let nanos = step.as_nanos().max(1);
-    let since = at.saturating_duration_since(start).as_nanos();
-    let steps = since.div_ceil(nanos);
-    u64::try_from(steps * nanos).map_or(at, |nanos| start + Duration::from_nanos(nanos))
+    let steps = now.saturating_duration_since(start).as_nanos() / nanos + 1;
+    u64::try_from(steps * nanos).map_or(now + step, |nanos| start + Duration::from_nanos(nanos))
 }
 
 #[cfg(test)]
@@ -509,14 +418,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_containers_are_looked_at_together_and_never_early() {
+    fn idle_containers_are_looked_at_together_and_none_waits_longer_than_its_pace() {
         let start = Instant::now();
-        let step = Duration::from_millis(50);
-        for millis in [0, 1, 49, 50, 51, 999] {
-            let at = start + Duration::from_millis(millis);
-            let grid = on_grid(start, at, step);
-            assert!(grid >= at && grid - at < step, "{millis}");
-            assert_eq!((grid - start).as_millis() % 50, 0);
+        for step in [50, 100, 250].map(Duration::from_millis) {
+            for millis in [0, 1, 49, 50, 51, 249, 250, 999] {
+                let now = start + Duration::from_millis(millis);
+                let next = next_on_grid(start, now, step);
+                assert!(next > now && next - now <= step, "{millis}");
+                assert_eq!((next - start).as_millis() % step.as_millis(), 0);
+            }
         }
     }
 

@@ -622,3 +622,73 @@ async fn case_15_dockers_files_behind_links_are_read_over_their_rotation() {
     assert_exact(&recorder, &[&writer]);
     program.wait_for_metric("tailwater_agent_possible_loss_total{reason=\"rotated_away\"}", |count| count == 0.0).await;
 }
+
+/// Finality without waiting: nothing is watched, and the grace of a rotation never passes.
+fn without_events(node: &Node, url: &str) -> tailwater_agent::Config {
+    let mut config = node.config(url);
+    config.timing.watch_directories = false;
+    config.timing.degraded_scan_interval = Duration::from_millis(50);
+    config.timing.rotate_grace = Duration::from_secs(3600);
+    config
+}
+
+/// Whether the kernel grants leases where tests have their files; says so if not.
+fn has_leases(node: &Node) -> bool {
+    let path = node.pods().with_file_name("probe");
+    std::fs::write(&path, b"x").unwrap();
+    let has = tailwater_lease::writers(&File::open(path).unwrap()) == tailwater_lease::Writers::None;
+    if !has {
+        println!("skipped: no leases on this file system");
+    }
+    has
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_file_without_a_writer_is_final_at_once_although_nobody_said_so() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    if !has_leases(&node) {
+        return;
+    }
+    let agent = Agent::start(without_events(&node, &recorder.url())).await;
+    let mut writer = Sequence::new(node.container("app"));
+    for _ in 0..5 {
+        writer.lines(200);
+        writer.container.rotate();
+    }
+    writer.lines(10);
+    recorder.wait_for(writer.total()).await;
+    assert_exact(&recorder, &[&writer]);
+    assert_eq!(agent.metric("late_growth_total"), 0.0);
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_file_with_a_writer_is_not_final_until_that_is_gone() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    if !has_leases(&node) {
+        return;
+    }
+    let agent = Agent::start(without_events(&node, &recorder.url())).await;
+    let mut container = node.container("app");
+    container.lines(0..100);
+    recorder.wait_for(100).await;
+    // Its successor is there and has data while the old one is still written to.
+    let old = container.rename();
+    let mut other = container.file.take();
+    container.reopen();
+    container.lines(300..350);
+    std::mem::swap(&mut container.file, &mut other);
+    for part in 1..=4 {
+        pause(150).await;
+        assert_eq!(recorder.count(), 50 + 50 * part, "the successor was read while {} had a writer", old.display());
+        container.lines(50 + 50 * part..100 + 50 * part);
+        recorder.wait_for(100 + 50 * part).await;
+    }
+    container.file = None;
+    recorder.wait_for(350).await;
+    assert_eq!(recorder.lines()["app/stdout"], numbered(0..350));
+    assert_eq!(agent.metric("late_growth_total"), 0.0);
+    agent.assert_balanced();
+    agent.stop().await;
+}

@@ -13,6 +13,8 @@ pub enum Fault {
     PositionBeforeAnswer,
     /// The agent does not read what is left in a file when it is rotated.
     RotatedTailForgotten,
+    /// The agent takes a file as final without asking whether somebody still writes to it.
+    WritersUnasked,
     /// Entries that lie in several segments count several times.
     DeduplicationOff,
     /// Queries see every namespace, whoever asks.
@@ -46,10 +48,11 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 18] = [
+    pub const ALL: [Fault; 19] = [
         Self::AckBeforePut,
         Self::PositionBeforeAnswer,
         Self::RotatedTailForgotten,
+        Self::WritersUnasked,
         Self::DeduplicationOff,
         Self::AccessOff,
         Self::NamespaceUidIgnored,
@@ -72,6 +75,7 @@ impl Fault {
             Self::AckBeforePut => "ack-before-put",
             Self::PositionBeforeAnswer => "position-before-answer",
             Self::RotatedTailForgotten => "rotated-tail-forgotten",
+            Self::WritersUnasked => "writers-unasked",
             Self::DeduplicationOff => "deduplication-off",
             Self::AccessOff => "access-off",
             Self::NamespaceUidIgnored => "namespace-uid-ignored",

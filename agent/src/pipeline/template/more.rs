@@ -78,14 +78,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(list(steps(start, stop, step, false).into_iter().map(Value::int).collect::<Vec<_>>()))
     }),
     Function::new("seq", &[], sequence).with_rest(Type::Int),
-    Function::new("b32enc", ONE, |call| Ok(Value::text(base32(&call.text(0))))),
-    Function::new("adler32sum", ONE, |call| {
-        let (a, b) = call.text(0).iter().fold((1_u32, 0_u32), |(a, b), byte| {
-            let a = (a + u32::from(*byte)) % 65_521;
-            (a, (b + a) % 65_521)
-        });
-        Ok(Value::text((b << 16 | a).to_string()))
-    }),
+    Function::new("b32enc", ONE, |call| Ok(Value::text(data_encoding::BASE32.encode(&call.text(0))))),
+    Function::new("adler32sum", ONE, |call| Ok(Value::text(adler2::adler32_slice(&call.text(0)).to_string()))),
 ];
 
 fn pushed(call: &mut Call<'_, '_>, is_first: bool) -> Value<'static> {
@@ -180,22 +174,6 @@ fn directory(path: &str) -> String {
 fn extension(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or_default();
     name.rfind('.').map_or_else(String::new, |at| name[at..].to_owned())
-}
-
-fn base32(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let mut out = String::new();
-    for chunk in bytes.chunks(5) {
-        let mut group = [0; 8];
-        group[3..3 + chunk.len()].copy_from_slice(chunk);
-        let bits = u64::from_be_bytes(group);
-        let used = (chunk.len() * 8).div_ceil(5);
-        for place in 0..8 {
-            let index = usize::try_from(bits >> (35 - 5 * place) & 31).expect("five bits");
-            out.push(if place < used { char::from(LETTERS[index]) } else { '=' });
-        }
-    }
-    out
 }
 
 #[cfg(test)]
