@@ -250,14 +250,14 @@ mod tests {
     #[test]
     fn all_problems_are_listed_at_once() {
         let text =
-            "data_dri: x\nlimits:\n  max_line_size: huge\n  nothing: 1\nformat: docker\nlisten: [1]\nclients:\n- url: http://h\n  ttl: 1\n";
+            "data_dri: x\nlimits:\n  max_line_size: huge\n  nothing: 1\nformat: json\nlisten: [1]\nclients:\n- url: http://h\n  ttl: 1\n";
         assert_eq!(
             load_text(text, &[("TAILWATER_METADATA", "some")], &[("metadata-wait", "soon")]).unwrap_err(),
             [
                 "`agent.yaml`: line 1: unknown key `data_dri`; did you mean `data_dir`?",
                 "`agent.yaml`: line 3: `limits.max_line_size`: expected a size like `256KiB`, found `huge`",
                 "`agent.yaml`: line 4: unknown key `limits.nothing`",
-                "`agent.yaml`: line 5: `format`: expected `auto` or `cri`; `docker` is not supported yet, found `docker`",
+                "`agent.yaml`: line 5: `format`: expected one of `auto`, `cri`, `docker`, `raw`, found `json`",
                 "`agent.yaml`: line 6: `listen`: expected a single value",
                 "`agent.yaml`: line 9: unknown key `clients[0].ttl`; did you mean `clients[0].timeout`?",
                 "variable `TAILWATER_METADATA`: expected one of `auto`, `standard`, `none`, and of `image`, `image_digest`, `node_ip`, `pod_ip`, `owner_kind`, `owner_name`, `qos`, `filename`, found `some`",

@@ -4,8 +4,9 @@ use std::path::Path;
 
 const HEADER_BYTES: usize = 208;
 const SEQNUM_ID: u128 = 99;
-/// Offsets in the first array; each further one has as many again.
+/// Offsets in the first array; each further one has twice as many.
 const FIRST_ARRAY_ITEMS: usize = 4;
+const ARRAYS: usize = 6;
 
 /// How wide offsets are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,12 +57,17 @@ impl FileMade {
 
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; HEADER_BYTES];
-        let mut offsets = Vec::new();
+        // In front, so that what is added later moves nothing.
+        let arrays = self.put_arrays(&mut bytes);
         for (index, entry) in self.entries.iter().enumerate() {
             let data: Vec<u64> = entry.fields.iter().map(|(flags, payload)| self.put_data(&mut bytes, *flags, payload)).collect();
-            offsets.push(self.put_entry(&mut bytes, index as u64 + 1, entry.realtime, &data));
+            let offset = self.put_entry(&mut bytes, index as u64 + 1, entry.realtime, &data);
+            let mut item = Vec::new();
+            self.put_offset(&mut item, offset);
+            let at = self.item_at(&arrays, index);
+            bytes[at..at + item.len()].copy_from_slice(&item);
         }
-        let first_array = self.put_arrays(&mut bytes, &offsets);
+        let first_array = if self.entries.is_empty() { 0 } else { arrays[0] as u64 };
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
         put(0, b"LPKSHHRH");
         put(12, &(1 | 2 | 8 | if self.shape == Shape::Compact { 16_u32 } else { 0 }).to_le_bytes());
@@ -99,25 +105,33 @@ impl FileMade {
         put_object(bytes, 3, 0, &body)
     }
 
-    /// The arrays that lead to the entries. Returns where the first one is.
-    fn put_arrays(&self, bytes: &mut Vec<u8>, offsets: &[u64]) -> u64 {
-        let (mut first, mut rest, mut items) = (0, offsets, FIRST_ARRAY_ITEMS);
-        let mut last: Option<usize> = None;
-        while !rest.is_empty() {
-            let (part, more) = rest.split_at(rest.len().min(items));
-            let mut body = vec![0; 8];
-            for index in 0..items {
-                self.put_offset(&mut body, part.get(index).copied().unwrap_or(0));
+    /// Room for the offsets of entries: arrays, each with twice as many as the one before. Returns where they are.
+    fn put_arrays(&self, bytes: &mut Vec<u8>) -> Vec<usize> {
+        let mut arrays: Vec<usize> = Vec::new();
+        for index in 0..ARRAYS {
+            let array = put_object(bytes, 6, 0, &vec![0; 8 + (FIRST_ARRAY_ITEMS << index) * self.item_width()]);
+            if let Some(last) = arrays.last() {
+                bytes[last + 16..last + 24].copy_from_slice(&array.to_le_bytes());
             }
-            let array = put_object(bytes, 6, 0, &body);
-            match last {
-                None => first = array,
-                Some(last) => bytes[last + 16..last + 24].copy_from_slice(&array.to_le_bytes()),
-            }
-            (rest, items) = (more, 2 * items);
-            last = usize::try_from(array).ok();
+            arrays.push(usize::try_from(array).expect("a small file"));
         }
-        first
+        arrays
+    }
+
+    /// Where the offset of the entry with this index stands.
+    fn item_at(&self, arrays: &[usize], mut index: usize) -> usize {
+        for (number, array) in arrays.iter().enumerate() {
+            let items = FIRST_ARRAY_ITEMS << number;
+            if index < items {
+                return array + 24 + index * self.item_width();
+            }
+            index -= items;
+        }
+        panic!("more entries than there is room for")
+    }
+
+    fn item_width(&self) -> usize {
+        if self.shape == Shape::Compact { 4 } else { 8 }
     }
 
     fn put_offset(&self, body: &mut Vec<u8>, offset: u64) {
