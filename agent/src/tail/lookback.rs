@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use flate2::read::MultiGzDecoder;
 
@@ -17,6 +17,8 @@ use crate::parse::time::StampReader;
 
 /// What is looked at of a record; docker's may say their time behind the text.
 const RECORD_BYTES: u64 = 64 << 10;
+/// How far the time of a file may be behind that of what was written to it.
+const FILE_TIME_LAG: Duration = Duration::from_secs(10);
 /// Read at once.
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -37,7 +39,9 @@ pub(super) fn start_of_compressed(file: &File, modified: SystemTime, not_before:
     Some(first_record(MultiGzDecoder::new(FromStart { file, at: 0 }), not_before).unwrap_or(0))
 }
 
+/// Whether a file was not written to since then. File systems tell times that lag behind the clock, some by seconds.
 fn is_older(modified: SystemTime, not_before: i64) -> bool {
+    let modified = modified.checked_add(FILE_TIME_LAG).unwrap_or(modified);
     let since_epoch = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX) < not_before
 }
@@ -131,7 +135,6 @@ fn parse(stamps: &mut StampReader, record: &[u8]) -> Option<(i64, OutputStream, 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::time::Duration;
 
     use super::*;
 
@@ -183,9 +186,19 @@ mod tests {
         let content = record(0, "stdout", "F", "x") + "cut";
         file.write_all(content.as_bytes()).unwrap();
         let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_359_201);
-        assert_eq!(start_of(&file, modified, stamp(5)).unwrap(), content.len() as u64 - 3);
+        for not_before in [stamp(5), stamp(60)] {
+            assert_eq!(start_of(&file, modified, not_before).unwrap(), content.len() as u64 - 3);
+        }
         assert_eq!(start_of(&file, modified, stamp(0)).unwrap(), 0);
-        assert_eq!(start_of_compressed(&file, modified, stamp(5)), None);
+        assert_eq!(start_of_compressed(&file, modified, stamp(60)), None);
+    }
+
+    #[test]
+    fn a_file_time_that_lags_behind_leaves_nothing_out() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(record(5, "stdout", "F", "written since").as_bytes()).unwrap();
+        let lagging = SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_359_204);
+        assert_eq!(start_of(&file, lagging, stamp(5)).unwrap(), 0);
     }
 
     #[test]
