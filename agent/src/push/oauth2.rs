@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use reqwest::Client;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Client, Url};
 use tokio::sync::Mutex;
 
 use super::receiver::{ReceiverError, Secret};
@@ -158,14 +158,12 @@ impl TokenSource {
 
 /// As a form has it.
 fn form(fields: &[(&str, &str)]) -> String {
-    let mut url = Url::parse("http://form/").expect("a URL");
-    url.query_pairs_mut().extend_pairs(fields);
-    url.query().unwrap_or_default().to_owned()
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
 }
 
 /// One value as a form has it.
 fn encoded(text: &str) -> String {
-    form(&[("", text)]).trim_start_matches('=').to_owned()
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 #[cfg(test)]

@@ -9,22 +9,22 @@ use super::{Container, Entry, Recorder, label};
 const BASE_NANOS: i64 = 1_795_251_600 * 1_000_000_000;
 
 /// A container that writes numbered lines to both streams.
-pub struct Sequence {
-    pub container: Container,
-    pub name: String,
+pub(crate) struct Sequence {
+    pub(crate) container: Container,
+    pub(crate) name: String,
     /// Lines written so far to stdout and stderr.
-    pub written: [usize; 2],
-    pub payload: usize,
+    pub(crate) written: [usize; 2],
+    pub(crate) payload: usize,
 }
 
 impl Sequence {
-    pub fn new(container: Container) -> Self {
+    pub(crate) fn new(container: Container) -> Self {
         let name = container.directory.file_name().unwrap().to_string_lossy().into_owned();
         Self { container, name, written: [0, 0], payload: 60 }
     }
 
     /// The next line of a stream and its record.
-    pub fn next(&mut self, stream: usize) -> (String, String) {
+    pub(crate) fn next(&mut self, stream: usize) -> (String, String) {
         let stamp = self.container.stamp();
         let stream_name = ["stdout", "stderr"][stream];
         let sequence = self.written[stream];
@@ -35,7 +35,7 @@ impl Sequence {
     }
 
     /// Writes lines, every fifth to stderr.
-    pub fn lines(&mut self, count: usize) {
+    pub(crate) fn lines(&mut self, count: usize) {
         let mut records = String::new();
         for number in 0..count {
             let (record, _) = self.next(usize::from(number % 5 == 4));
@@ -44,13 +44,13 @@ impl Sequence {
         self.container.raw(records.as_bytes());
     }
 
-    pub fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.written[0] + self.written[1]
     }
 }
 
 /// What of the sequences is not as it should be; empty if every line is stored once, in order, with its stamp and labels.
-pub fn faults(recorder: &Recorder, sequences: &[&Sequence]) -> Vec<String> {
+pub(crate) fn faults(recorder: &Recorder, sequences: &[&Sequence]) -> Vec<String> {
     let expected = sequences.iter().flat_map(|sequence| {
         let of = |stream: usize| (format!("{}/{}", sequence.name, ["stdout", "stderr"][stream]), sequence.written[stream]);
         [of(0), of(1)]
@@ -59,7 +59,7 @@ pub fn faults(recorder: &Recorder, sequences: &[&Sequence]) -> Vec<String> {
 }
 
 /// The same, for lines counted by `container/stream`.
-pub fn faults_of(recorder: &Recorder, expected: &BTreeMap<String, usize>) -> Vec<String> {
+pub(crate) fn faults_of(recorder: &Recorder, expected: &BTreeMap<String, usize>) -> Vec<String> {
     let mut faults = Vec::new();
     let mut streams: BTreeMap<String, Vec<(i64, usize)>> = BTreeMap::new();
     for entry in recorder.stored() {
@@ -88,7 +88,7 @@ pub fn faults_of(recorder: &Recorder, expected: &BTreeMap<String, usize>) -> Vec
 }
 
 /// Panics with what is wrong, if anything is.
-pub fn assert_exact(recorder: &Recorder, sequences: &[&Sequence]) {
+pub(crate) fn assert_exact(recorder: &Recorder, sequences: &[&Sequence]) {
     let faults = faults(recorder, sequences);
     assert!(faults.is_empty(), "{} faults: {}", faults.len(), faults[..faults.len().min(10)].join("; "));
 }

@@ -2,17 +2,13 @@
 //!
 //! The label sets that are expected are what the chart's rules make of these pods, worked out by hand.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::support::fake_api::FakeApi;
+use crate::support::{Agent, Container, Node, Recorder, kubeconfig};
 use serde_json::{Value, json};
-use support::fake_api::FakeApi;
-use support::{Agent, Container, Node, Recorder, kubeconfig};
 use tailwater_agent::config::load;
 
 fn pod(namespace: &str, name: &str, uid: &str, metadata: &Value, containers: &Value) -> Value {

@@ -1,16 +1,12 @@
 //! What the agent tells of itself while it runs: pages, metrics, a new configuration taken, runs that send nothing.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod support;
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::{Agent, Node, Reaction, Recorder, descriptors_of, numbered, wait_until};
 use serde_json::Value;
-use support::{Agent, Node, Reaction, Recorder, descriptors_of, numbered, wait_until};
 use tailwater_agent::reload;
 use tokio_util::sync::CancellationToken;
 
@@ -288,13 +284,13 @@ async fn a_dry_run_prints_and_an_inspection_shows_every_stage_and_neither_sends_
 /// Every name of the contract's tables of metrics is there, of an agent that reads, pushes and watches.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_of_the_contract_is_told() {
-    let (node, recorder, api) = (Node::new(), Recorder::start(true).await, support::fake_api::FakeApi::default());
+    let (node, recorder, api) = (Node::new(), Recorder::start(true).await, crate::support::fake_api::FakeApi::default());
     let mut container = node.container("app");
     container.lines(0..3);
     container.raw(b"no record\n");
     let mut config = node.config(&recorder.url());
     config.listen = Some(([127, 0, 0, 1], 0).into());
-    config.kubeconfig = Some(support::kubeconfig(&node, api.start().await));
+    config.kubeconfig = Some(crate::support::kubeconfig(&node, api.start().await));
     config.metadata_wait = Duration::from_millis(100);
     recorder.behave(|number| if number == 1 { Reaction::Refuse(404) } else { Reaction::Store });
     let agent = Agent::start(config).await;

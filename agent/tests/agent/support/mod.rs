@@ -1,9 +1,8 @@
 //! A recording receiver, a writer that behaves like a runtime under a kubelet, and waiting with a deadline.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
-pub mod fake_api;
-pub mod program;
-pub mod sequence;
+pub(crate) mod fake_api;
+pub(crate) mod program;
+pub(crate) mod sequence;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -28,18 +27,18 @@ use tokio_util::sync::CancellationToken;
 
 /// One stored line with all that makes its identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
-    pub labels: String,
-    pub timestamp: i64,
-    pub line: String,
-    pub metadata: Vec<(String, String)>,
+pub(crate) struct Entry {
+    pub(crate) labels: String,
+    pub(crate) timestamp: i64,
+    pub(crate) line: String,
+    pub(crate) metadata: Vec<(String, String)>,
 }
 
 /// What the receiver does with the next pushes.
-pub type Behaviour = Box<dyn FnMut(u64) -> Reaction + Send>;
+pub(crate) type Behaviour = Box<dyn FnMut(u64) -> Reaction + Send>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reaction {
+pub(crate) enum Reaction {
     Store,
     /// Stores after a wait.
     Delay(Duration),
@@ -53,8 +52,6 @@ pub enum Reaction {
     StoreTwice,
     /// Stores nothing and answers with this status.
     Refuse(u16),
-    /// Stores nothing and answers with this status and text.
-    Say(u16, &'static str),
     /// Stores nothing, answers 429, and asks for a wait of so many seconds.
     Limit(u64),
 }
@@ -71,14 +68,14 @@ struct Recorded {
 }
 
 #[derive(Clone)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     recorded: Arc<Mutex<Recorded>>,
     is_tailwater: bool,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Recorder {
-    pub async fn start(is_tailwater: bool) -> Self {
+    pub(crate) async fn start(is_tailwater: bool) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let recorder = Self { recorded: Arc::default(), is_tailwater, address: listener.local_addr().unwrap() };
         let router = Router::new().route("/ready", get(ready)).route("/loki/api/v1/push", post(push)).with_state(recorder.clone());
@@ -86,52 +83,52 @@ impl Recorder {
         recorder
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/loki/api/v1/push", self.address)
     }
 
-    pub fn behave(&self, behaviour: impl FnMut(u64) -> Reaction + Send + 'static) {
+    pub(crate) fn behave(&self, behaviour: impl FnMut(u64) -> Reaction + Send + 'static) {
         self.recorded.lock().behaviour = Some(Box::new(behaviour));
     }
 
     /// Answers 400 to every request that holds a line with `text`, storing nothing of it.
-    pub fn refuse_lines_with(&self, text: &str) {
+    pub(crate) fn refuse_lines_with(&self, text: &str) {
         self.recorded.lock().refused_lines = Some(text.to_owned());
     }
 
     /// Everything stored, in order of arrival, repeated pushes included.
-    pub fn all(&self) -> Vec<Entry> {
+    pub(crate) fn all(&self) -> Vec<Entry> {
         self.recorded.lock().entries.clone()
     }
 
     /// One of identical entries.
-    pub fn stored(&self) -> BTreeSet<Entry> {
+    pub(crate) fn stored(&self) -> BTreeSet<Entry> {
         self.recorded.lock().distinct.clone()
     }
 
     /// As a receiver that is set back to a state before everything.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let mut recorded = self.recorded.lock();
         recorded.entries.clear();
         recorded.distinct.clear();
     }
 
-    pub fn pushes(&self) -> u64 {
+    pub(crate) fn pushes(&self) -> u64 {
         self.recorded.lock().pushes
     }
 
     /// Pushes received of which the sender has no answer yet.
-    pub fn unanswered(&self) -> u64 {
+    pub(crate) fn unanswered(&self) -> u64 {
         let recorded = self.recorded.lock();
         recorded.pushes - recorded.answered
     }
 
-    pub fn last_headers(&self) -> HeaderMap {
+    pub(crate) fn last_headers(&self) -> HeaderMap {
         self.recorded.lock().headers.last().cloned().unwrap_or_default()
     }
 
     /// Lines by stream in the order of their stamps, one of identical entries.
-    pub fn lines(&self) -> BTreeMap<String, Vec<String>> {
+    pub(crate) fn lines(&self) -> BTreeMap<String, Vec<String>> {
         let mut streams: BTreeMap<String, Vec<(i64, String)>> = BTreeMap::new();
         for entry in self.stored() {
             streams
@@ -148,34 +145,34 @@ impl Recorder {
             .collect()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.recorded.lock().distinct.len()
     }
 
     /// Distinct entries whose line begins so.
-    pub fn count_of(&self, first: char) -> usize {
+    pub(crate) fn count_of(&self, first: char) -> usize {
         self.recorded.lock().distinct.iter().filter(|entry| entry.line.starts_with(first)).count()
     }
 
     /// Waits until `count` distinct entries are stored.
-    pub async fn wait_for(&self, count: usize) {
+    pub(crate) async fn wait_for(&self, count: usize) {
         wait_until(&format!("{count} entries"), || self.count() >= count, || format!("{} entries", self.count())).await;
     }
 }
 
-pub fn label(labels: &str, name: &str) -> String {
+pub(crate) fn label(labels: &str, name: &str) -> String {
     let marker = format!("{name}=\"");
     let rest = labels.split(&marker).nth(1).unwrap_or_else(|| panic!("no label {name} in {labels}"));
     rest.split('"').next().unwrap().to_owned()
 }
 
 /// How many descriptors of this process lead to what has that name now.
-pub fn descriptors_of(path: &Path) -> usize {
+pub(crate) fn descriptors_of(path: &Path) -> usize {
     let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
     open.filter(|descriptor| std::fs::read_link(descriptor.path()).is_ok_and(|target| target == path)).count()
 }
 
-pub async fn wait_until(what: &str, mut is_so: impl FnMut() -> bool, state: impl Fn() -> String) {
+pub(crate) async fn wait_until(what: &str, mut is_so: impl FnMut() -> bool, state: impl Fn() -> String) {
     // Only a failure waits for so long: machines are slow and busy.
     let deadline = Instant::now() + Duration::from_secs(180);
     while !is_so() {
@@ -209,7 +206,6 @@ async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes)
     let entries = decode(&body);
     match reaction {
         Reaction::Refuse(status) => return StatusCode::from_u16(status).unwrap().into_response(),
-        Reaction::Say(status, text) => return (StatusCode::from_u16(status).unwrap(), text).into_response(),
         Reaction::Limit(seconds) => {
             return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", seconds.to_string())], "slow down").into_response();
         }
@@ -276,36 +272,36 @@ fn decode(body: &[u8]) -> Vec<Entry> {
 }
 
 /// A tree of pod logs and a data directory.
-pub struct Node {
+pub(crate) struct Node {
     directory: tempfile::TempDir,
 }
 
 impl Node {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let node = Self { directory: tempfile::tempdir().unwrap() };
         std::fs::create_dir(node.pods()).unwrap();
         node
     }
 
-    pub fn pods(&self) -> PathBuf {
+    pub(crate) fn pods(&self) -> PathBuf {
         self.directory.path().join("pods")
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
     /// Where programs write their own log.
-    pub fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.directory.path().join("agent.log")
     }
 
-    pub fn container(&self, name: &str) -> Container {
+    pub(crate) fn container(&self, name: &str) -> Container {
         Container::new(self.pods().join(format!("shop_web-1_uid-1/{name}")))
     }
 
     /// A configuration with a short grace, so that tests need not wait for it.
-    pub fn config(&self, url: &str) -> Config {
+    pub(crate) fn config(&self, url: &str) -> Config {
         let mut config = Config {
             pods_dir: self.pods(),
             data_dir: self.data(),
@@ -322,37 +318,37 @@ impl Node {
     }
 }
 
-pub struct Agent {
-    pub handle: AgentHandle,
+pub(crate) struct Agent {
+    pub(crate) handle: AgentHandle,
     stop: CancellationToken,
 }
 
 impl Agent {
-    pub async fn start(config: Config) -> Self {
+    pub(crate) async fn start(config: Config) -> Self {
         let stop = CancellationToken::new();
         let handle = start(config, stop.clone()).await.expect("the agent starts");
         Self { handle, stop }
     }
 
     /// A sample of its metrics, without the prefix; 0 if it is not there.
-    pub fn metric(&self, name: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str) -> f64 {
         samples(&self.handle.render_metrics()).get(&format!("tailwater_agent_{name}")).copied().unwrap_or_default()
     }
 
     /// Nothing is lost, and every finished file is in balance.
-    pub fn assert_balanced(&self) {
+    pub(crate) fn assert_balanced(&self) {
         assert_eq!(self.handle.metrics().possible_losses, 0, "possible losses");
         assert_eq!(self.metric("balance_errors_total"), 0.0, "balance errors");
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.handle.join().await.expect("the agent ends cleanly");
     }
 }
 
 /// Samples of a text of metrics, by name with labels.
-pub fn samples(text: &str) -> BTreeMap<String, f64> {
+pub(crate) fn samples(text: &str) -> BTreeMap<String, f64> {
     let sample = |line: &str| {
         let (name, value) = line.rsplit_once(' ')?;
         Some((name.to_owned(), value.parse().ok()?))
@@ -361,10 +357,10 @@ pub fn samples(text: &str) -> BTreeMap<String, f64> {
 }
 
 /// A generator that gives the same numbers for the same seed.
-pub struct Numbers(pub u64);
+pub(crate) struct Numbers(pub u64);
 
 impl Numbers {
-    pub fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
@@ -373,27 +369,27 @@ impl Numbers {
 static CLOCK: AtomicU64 = AtomicU64::new(0);
 
 /// A container's log as containerd writes and the kubelet rotates it.
-pub struct Container {
-    pub directory: PathBuf,
-    pub file: Option<File>,
-    pub instance: u32,
+pub(crate) struct Container {
+    pub(crate) directory: PathBuf,
+    pub(crate) file: Option<File>,
+    pub(crate) instance: u32,
     rotations: u32,
-    pub nanos: u64,
+    pub(crate) nanos: u64,
 }
 
 impl Container {
-    pub fn new(directory: PathBuf) -> Self {
+    pub(crate) fn new(directory: PathBuf) -> Self {
         std::fs::create_dir_all(&directory).unwrap();
         let mut container = Self { directory, file: None, instance: 0, rotations: 0, nanos: CLOCK.fetch_add(1, Ordering::Relaxed) };
         container.reopen();
         container
     }
 
-    pub fn live(&self) -> PathBuf {
+    pub(crate) fn live(&self) -> PathBuf {
         self.directory.join(format!("{}.log", self.instance))
     }
 
-    pub fn stamp(&mut self) -> String {
+    pub(crate) fn stamp(&mut self) -> String {
         self.nanos += 1_000;
         format!(
             "2026-11-21T09:{:02}:{:02}.{:09}Z",
@@ -403,27 +399,27 @@ impl Container {
         )
     }
 
-    pub fn write(&mut self, stream: &str, tag: &str, text: &str) {
+    pub(crate) fn write(&mut self, stream: &str, tag: &str, text: &str) {
         let record = format!("{} {stream} {tag} {text}\n", self.stamp());
         self.raw(record.as_bytes());
     }
 
-    pub fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.file.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
-    pub fn line(&mut self, text: &str) {
+    pub(crate) fn line(&mut self, text: &str) {
         self.write("stdout", "F", text);
     }
 
-    pub fn lines(&mut self, numbers: std::ops::Range<usize>) {
+    pub(crate) fn lines(&mut self, numbers: std::ops::Range<usize>) {
         for number in numbers {
             self.line(&format!("line {number}"));
         }
     }
 
     /// Renames the live file; the writer goes on into it.
-    pub fn rename(&mut self) -> PathBuf {
+    pub(crate) fn rename(&mut self) -> PathBuf {
         self.rotations += 1;
         let rotated = self.directory.join(format!("{}.log.20261121-{:06}", self.instance, self.rotations));
         std::fs::rename(self.live(), &rotated).unwrap();
@@ -431,29 +427,29 @@ impl Container {
     }
 
     /// Opens the live name; the file before is closed after that.
-    pub fn reopen(&mut self) {
+    pub(crate) fn reopen(&mut self) {
         let file = OpenOptions::new().create(true).append(true).open(self.live()).unwrap();
         self.file = Some(file);
     }
 
-    pub fn rotate(&mut self) -> PathBuf {
+    pub(crate) fn rotate(&mut self) -> PathBuf {
         let rotated = self.rename();
         self.reopen();
         rotated
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.instance += 1;
         self.rotations = 0;
         self.reopen();
     }
 }
 
-pub fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
+pub(crate) fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
     numbers.map(|number| format!("line {number}")).collect()
 }
 
-pub fn gzip(path: &Path) {
+pub(crate) fn gzip(path: &Path) {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(&std::fs::read(path).unwrap()).unwrap();
     let named = |suffix: &str| PathBuf::from(format!("{}.{suffix}", path.display()));
@@ -463,7 +459,7 @@ pub fn gzip(path: &Path) {
 }
 
 /// A kubeconfig of an API server at `address`.
-pub fn kubeconfig(node: &Node, address: SocketAddr) -> PathBuf {
+pub(crate) fn kubeconfig(node: &Node, address: SocketAddr) -> PathBuf {
     let path = node.data().with_file_name("kubeconfig");
     let text = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters:\n- name: c\n  cluster: {{server: 'http://{address}'}}\n\

@@ -50,10 +50,10 @@ struct Cluster {
 }
 
 #[derive(Clone, Default)]
-pub struct FakeApi(Arc<Mutex<Cluster>>);
+pub(crate) struct FakeApi(Arc<Mutex<Cluster>>);
 
 impl FakeApi {
-    pub async fn start(&self) -> SocketAddr {
+    pub(crate) async fn start(&self) -> SocketAddr {
         self.namespace("shop", "ns-uid-1", json!({}));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -69,7 +69,7 @@ impl FakeApi {
     }
 
     /// Creates a pod, or changes the one with its uid.
-    pub fn put(&self, pod: Value) {
+    pub(crate) fn put(&self, pod: Value) {
         let mut cluster = self.0.lock();
         cluster.version += 1;
         let version = cluster.version;
@@ -77,7 +77,7 @@ impl FakeApi {
     }
 
     /// Creates an event, or changes the one with its uid.
-    pub fn event(&self, event: Value) {
+    pub(crate) fn event(&self, event: Value) {
         let mut cluster = self.0.lock();
         cluster.version += 1;
         let version = cluster.version;
@@ -85,7 +85,7 @@ impl FakeApi {
     }
 
     /// Removes an event, as the API does after an hour.
-    pub fn expire_event(&self, uid: &str) {
+    pub(crate) fn expire_event(&self, uid: &str) {
         let mut cluster = self.0.lock();
         cluster.version += 1;
         let version = cluster.version;
@@ -95,20 +95,20 @@ impl FakeApi {
     }
 
     /// Who holds a lease.
-    pub fn holder(&self, lease: &str) -> Option<String> {
+    pub(crate) fn holder(&self, lease: &str) -> Option<String> {
         Some(self.0.lock().leases.get(lease)?["spec"]["holderIdentity"].as_str()?.to_owned())
     }
 
     /// Answers 503 to every change of a lease by this holder: it is cut off.
-    pub fn cut_off(&self, identity: Option<&str>) {
+    pub(crate) fn cut_off(&self, identity: Option<&str>) {
         self.0.lock().refused_holder = identity.map(str::to_owned);
     }
 
-    pub fn event_watches(&self) -> usize {
+    pub(crate) fn event_watches(&self) -> usize {
         self.0.lock().events.watchers.iter().filter(|watcher| !watcher.is_closed()).count()
     }
 
-    pub fn delete(&self, uid: &str) {
+    pub(crate) fn delete(&self, uid: &str) {
         let mut cluster = self.0.lock();
         cluster.version += 1;
         let version = cluster.version;
@@ -117,7 +117,7 @@ impl FakeApi {
         }
     }
 
-    pub fn namespace(&self, name: &str, uid: &str, annotations: Value) {
+    pub(crate) fn namespace(&self, name: &str, uid: &str, annotations: Value) {
         let mut cluster = self.0.lock();
         cluster.version += 1;
         let version = cluster.version;
@@ -127,12 +127,12 @@ impl FakeApi {
     }
 
     /// Answers `status` to everything and ends all watches; `None`: works again.
-    pub fn fault(&self, status: Option<u16>) {
+    pub(crate) fn fault(&self, status: Option<u16>) {
         self.0.lock().fault = status;
         self.drop_watches();
     }
 
-    pub fn drop_watches(&self) {
+    pub(crate) fn drop_watches(&self) {
         let mut cluster = self.0.lock();
         cluster.pods.watchers.clear();
         cluster.namespaces.watchers.clear();
@@ -140,7 +140,7 @@ impl FakeApi {
     }
 
     /// Ends all watches and forgets what changed before: they must list anew.
-    pub fn compact(&self) {
+    pub(crate) fn compact(&self) {
         {
             let mut cluster = self.0.lock();
             cluster.version += 1;
@@ -157,16 +157,16 @@ impl FakeApi {
     }
 
     /// Both kinds are being watched.
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         let cluster = self.0.lock();
         !cluster.pods.watchers.is_empty() && !cluster.namespaces.watchers.is_empty()
     }
 
-    pub fn lists(&self) -> usize {
+    pub(crate) fn lists(&self) -> usize {
         self.0.lock().lists
     }
 
-    pub fn queries(&self) -> Vec<HashMap<String, String>> {
+    pub(crate) fn queries(&self) -> Vec<HashMap<String, String>> {
         self.0.lock().queries.clone()
     }
 }

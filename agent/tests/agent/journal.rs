@@ -2,18 +2,14 @@
 //!
 //! Skips, and says so, where `systemd-journal-remote` (Debian's package of that name) is not there.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod support;
-
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use support::program::Program;
-use support::{Entry, Node, Reaction, Recorder, label, wait_until};
+use crate::support::program::Program;
+use crate::support::{Entry, Node, Reaction, Recorder, label, wait_until};
 
 const WRITER: &str = "/lib/systemd/systemd-journal-remote";
 

@@ -3,10 +3,6 @@
 //! Cases that need nothing of their own run together in one process, each as a scrape job that marks its entries with a label; the others, and those that
 //! must be refused, have one each. The score is printed by category and may not fall below [`REACHED`].
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -296,7 +292,7 @@ async fn start(is_alone: bool) -> Run {
     let sink = Sink::default();
     let router = Router::new().fallback(take).with_state(sink.clone()).layer(axum::extract::DefaultBodyLimit::disable());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    let port = support::program::free_address().port();
+    let port = crate::support::program::free_address().port();
     Run { directory: tempfile::tempdir().unwrap(), sink, sink_port, port, is_alone }
 }
 

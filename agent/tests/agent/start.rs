@@ -1,14 +1,10 @@
 //! What a wrong start says: one clear line, what is wrong and what to do, and a code that is not zero.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod support;
-
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use support::{Agent, Node, Recorder};
+use crate::support::{Agent, Node, Recorder};
 use tailwater_agent::{StartError, start};
 use tokio_util::sync::CancellationToken;
 

@@ -1,20 +1,16 @@
 //! The doctor names every cause that is planted, with its evidence and what to do.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod support;
-
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::support::{Node, Recorder};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
-use support::{Node, Recorder};
 
 /// A user that owns nothing.
 const NOBODY: u32 = 65534;
@@ -172,11 +168,11 @@ async fn an_api_that_forbids() {
     let address = serve(Router::new().fallback(any(forbidden))).await;
     let recorder = Recorder::start(true).await;
     let mut patient = Patient::new(&recorder.url());
-    let kubeconfig = support::kubeconfig(&patient.node, address);
+    let kubeconfig = crate::support::kubeconfig(&patient.node, address);
     patient.more = vec!["--kubeconfig".to_owned(), kubeconfig.display().to_string()];
     assert_problem_of(patient, "kubernetes api", "listing pods is forbidden (403)", "ClusterRole").await;
     let mut unreachable = Patient::new(&recorder.url());
-    let kubeconfig = support::kubeconfig(&unreachable.node, ([127, 0, 0, 1], 9).into());
+    let kubeconfig = crate::support::kubeconfig(&unreachable.node, ([127, 0, 0, 1], 9).into());
     unreachable.more = vec!["--kubeconfig".to_owned(), kubeconfig.display().to_string()];
     assert_problem_of(unreachable, "kubernetes api", "cannot list pods", "API server's address").await;
 }

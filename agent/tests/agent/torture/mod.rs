@@ -3,12 +3,7 @@
 //! The agent (the library, or the real program where signals, limits or -9 matter) reads a temporary tree written as a runtime and a kubelet write it,
 //! and pushes to a receiver that records every request and keeps one of identical entries. That receiver stands in for the aggregator: what a real one
 //! makes of the pushes is tested in `tests/e2e`. Times are scaled down by configuration; nothing is asserted about the wall clock. Which case is which
-//! test, and which are missing, stands in `../README.md`.
-
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-#[path = "../support/mod.rs"]
-mod support;
+//! test, and which are missing, stands in `../../README.md`.
 
 mod content;
 mod node;

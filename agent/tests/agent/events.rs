@@ -1,15 +1,11 @@
 //! Kubernetes' events as lines: one agent of several sends them, each counts once, whoever takes over.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod support;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::fake_api::FakeApi;
+use crate::support::{Agent, Node, Reaction, Recorder, kubeconfig, label, wait_until};
 use serde_json::{Value, json};
-use support::fake_api::FakeApi;
-use support::{Agent, Node, Reaction, Recorder, kubeconfig, label, wait_until};
 use tailwater_agent::Config;
 
 const LEASE: &str = "tailwater-agent-events";

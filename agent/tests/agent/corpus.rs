@@ -2,8 +2,6 @@
 //!
 //! `tests/promtail/corpus/expected.txt` holds every file's whole report. `TAILWATER_WRITE_EXPECTED=1` writes it anew, to be looked at before it is kept.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,15 +1,11 @@
 //! The agent on a tree that changes as a kubelet changes it: every line once, in order, with its labels.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod support;
-
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
+use crate::support::{Agent, Container, Node, Reaction, Recorder, label, numbered, wait_until};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use support::{Agent, Container, Node, Reaction, Recorder, label, numbered, wait_until};
 use tailwater_agent::config::Timing;
 
 #[tokio::test(flavor = "multi_thread")]

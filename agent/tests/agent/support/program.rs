@@ -13,38 +13,39 @@ use nix::unistd::Pid;
 
 use super::{Node, wait_until};
 
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     address: SocketAddr,
     log: PathBuf,
 }
 
 impl Program {
-    pub fn start(node: &Node, url: &str) -> Self {
+    pub(crate) fn start(node: &Node, url: &str) -> Self {
         Self::start_with(node, url, &[])
     }
 
     /// With further flags.
-    pub fn start_with(node: &Node, url: &str, flags: &[&str]) -> Self {
+    pub(crate) fn start_with(node: &Node, url: &str, flags: &[&str]) -> Self {
         Self::start_by(Command::new(env!("CARGO_BIN_EXE_tailwater-agent")), node, url, flags)
     }
 
     /// With limits of a shell's `ulimit`.
-    pub fn start_limited(node: &Node, url: &str, ulimit: &str, flags: &[&str]) -> Self {
+    pub(crate) fn start_limited(node: &Node, url: &str, ulimit: &str, flags: &[&str]) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("{ulimit}; exec \"$@\""), "sh", env!("CARGO_BIN_EXE_tailwater-agent")]);
         Self::start_by(shell, node, url, flags)
     }
 
-    /// With a fault planted, where the program is built for it.
-    pub fn start_planted(node: &Node, url: &str, fault: Option<&str>) -> Self {
+    /// With a fault planted.
+    #[cfg(feature = "planted-faults")]
+    pub(crate) fn start_planted(node: &Node, url: &str, fault: Option<&str>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater-agent"));
         command.envs(fault.map(|fault| ("TAILWATER_PLANTED_FAULT", fault)));
         Self::start_by(command, node, url, &[])
     }
 
     /// By a command that ends with the program's path.
-    pub fn start_by(mut command: Command, node: &Node, url: &str, flags: &[&str]) -> Self {
+    pub(crate) fn start_by(mut command: Command, node: &Node, url: &str, flags: &[&str]) -> Self {
         let log = File::options().create(true).append(true).open(node.log()).unwrap();
         let address = free_address();
         let child = command
@@ -61,17 +62,17 @@ impl Program {
         Self { child, address, log: node.log() }
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
     /// SIGTERM, and the wait for its end.
-    pub async fn terminate(mut self) -> ExitStatus {
+    pub(crate) async fn terminate(mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         let mut ended = None;
         wait_until(
@@ -86,12 +87,12 @@ impl Program {
         ended.unwrap()
     }
 
-    pub fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
     /// All samples by name with labels; none while it does not answer.
-    pub async fn metrics(&self) -> BTreeMap<String, f64> {
+    pub(crate) async fn metrics(&self) -> BTreeMap<String, f64> {
         // Only the first of a process takes.
         rustls::crypto::ring::default_provider().install_default().ok();
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
@@ -100,7 +101,7 @@ impl Program {
     }
 
     /// Waits until a sample is what `is_right` says.
-    pub async fn wait_for_metric(&self, name: &str, is_right: impl Fn(f64) -> bool) {
+    pub(crate) async fn wait_for_metric(&self, name: &str, is_right: impl Fn(f64) -> bool) {
         for _ in 0..1800 {
             if self.metrics().await.get(name).is_some_and(|value| is_right(*value)) {
                 return;
@@ -111,53 +112,53 @@ impl Program {
     }
 
     /// Resident memory, in bytes.
-    pub fn resident(&self) -> u64 {
+    pub(crate) fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line of every process");
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     }
 
     /// The most memory it ever had, in bytes.
-    pub fn peak(&self) -> u64 {
+    pub(crate) fn peak(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a line of every process");
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     }
 
     /// Memory of its own, not shared with files, in bytes.
-    pub fn anonymous(&self) -> u64 {
+    pub(crate) fn anonymous(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("a line of every process");
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     }
 
     /// Memory that only mirrors files, its own program first, in bytes.
-    pub fn of_files(&self) -> u64 {
+    pub(crate) fn of_files(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("RssFile:")).expect("a line of every process");
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     }
 
     /// What it answers to a GET; none if it does not.
-    pub async fn status_of(&self, path: &str) -> Option<u16> {
+    pub(crate) async fn status_of(&self, path: &str) -> Option<u16> {
         rustls::crypto::ring::default_provider().install_default().ok();
         reqwest::get(format!("http://{}{path}", self.address)).await.ok().map(|answer| answer.status().as_u16())
     }
 
     /// Ticks of the processor it used, user and system.
-    pub fn processor_ticks(&self) -> u64 {
+    pub(crate) fn processor_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
-    pub fn open_descriptors(&self) -> usize {
+    pub(crate) fn open_descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
     }
 }
 
 /// Free, and of no range from which the system takes ports for connections: one of those could be gone before the program has it.
-pub fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let own = u16::try_from(std::process::id() % 1000).unwrap() * 20;

@@ -1,16 +1,12 @@
 //! The real program killed with -9 at random moments, and stopped in the middle: every line is stored once, byte for byte the same when sent again.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use support::program::Program;
-use support::{Agent, Container, Node, Numbers, Reaction, Recorder, numbered, wait_until};
+use crate::support::program::Program;
+use crate::support::{Agent, Container, Node, Numbers, Reaction, Recorder, numbered, wait_until};
 
 /// Writes a mixture that is hard to repeat: pieces of both streams in between each other, equal stamps, equal lines, bad bytes, rotations.
 struct Writer {

@@ -1,13 +1,11 @@
 //! Options of the native configuration, each with the whole agent: what the first start reads, limits of labels and streams, metadata by name, and pods as the
 //! node's own kubelet lists them.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod support;
-
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::support::fake_api::FakeApi;
+use crate::support::{Agent, Container, Node, Recorder, gzip, kubeconfig, label, numbered, wait_until};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -15,8 +13,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use support::fake_api::FakeApi;
-use support::{Agent, Container, Node, Recorder, gzip, kubeconfig, label, numbered, wait_until};
 use tailwater_agent::Config;
 use tailwater_agent::config::{KubeletAccess, load};
 

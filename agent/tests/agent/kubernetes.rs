@@ -1,15 +1,11 @@
 //! Labels and metadata from the Kubernetes API, which is a fake one here, watched through a kubeconfig: cases 42 to 51 of the contract.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::support::fake_api::FakeApi;
+use crate::support::{Agent, Container, Node, Reaction, Recorder, kubeconfig, label, numbered, wait_until};
 use serde_json::{Value, json};
-use support::fake_api::FakeApi;
-use support::{Agent, Container, Node, Reaction, Recorder, kubeconfig, label, numbered, wait_until};
 use tailwater_agent::Config;
 
 /// A running pod with one container `app` for each given restart count.

@@ -1,0 +1,20 @@
+//! The agent from outside: the library with its own reader, or the real program, before receivers that keep what they are sent.
+//!
+//! One program for all of it: each test program contains the whole agent, which is most of what it takes to build one.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod chart;
+mod corpus;
+mod crash;
+mod doctor;
+mod events;
+mod journal;
+mod kubernetes;
+mod observe;
+mod options;
+mod promtail;
+mod start;
+mod support;
+mod tailing;
+mod torture;
