@@ -8,13 +8,14 @@
 #[path = "../../aggregator/textindex/tests/support/generated.rs"]
 mod generated;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 
 use generated::Numbers;
 use memchr::memmem;
 use tailwater_textindex::{
-    FillLimit, FillLimits, GranuleBuilder, GranuleLocation, GranuleSet, IndexBuilder, IndexHeader, IndexParameters, Lines, Plane, Probe,
+    BlockId, FillLimit, FillLimits, GranuleBuilder, GranuleLocation, GranuleSet, IndexBuilder, IndexHeader, IndexParameters, Lines, Plane,
+    Probe,
 };
 
 const ROUNDS: usize = 9;
@@ -40,20 +41,21 @@ fn main() {
     println!("{} MB in {} granules, {} lines", bytes / 1_000_000, granules.len(), lines.len());
     let yardstick = best(bytes, || granules.iter().map(|granule| memchr::memchr_iter(b'\0', &granule.text).count()).sum());
     println!("{yardstick:>8.0} MB/s  yardstick: memchr");
-    for ratio in [0.5, 0.7, 0.8, 0.88, 0.93] {
-        let limits = FillLimits { id: FillLimit::from_ratio(ratio).expect("a share"), ..FillLimits::default() };
-        report(&granules, bytes, ratio, IndexParameters::new(limits), yardstick);
+    for (text, id) in [(0.5, 0.7), (0.5, 0.8), (0.5, 0.88), (0.5, 0.93), (0.25, 0.88), (0.12, 0.88)] {
+        let share = |ratio| FillLimit::from_ratio(ratio).expect("a share");
+        println!("\ntext fill {text}, id fill {id}");
+        report(&granules, bytes, IndexParameters::new(FillLimits { text: share(text), id: share(id) }), yardstick);
     }
 }
 
-fn report(granules: &[Granule], bytes: usize, ratio: f64, parameters: IndexParameters, yardstick: f64) {
+fn report(granules: &[Granule], bytes: usize, parameters: IndexParameters, yardstick: f64) {
     let mut builder = GranuleBuilder::new(parameters);
     let planes = best(bytes, || granules.iter().map(|granule| black_box(builder.planes(lines(granule), [])).is_ok() as usize).sum());
     let whole = best(bytes, || build(granules, parameters).len());
     let index = build(granules, parameters);
     let header = IndexHeader::parse(&index).expect("just built");
     let share = |plane: usize| plane as f64 / bytes as f64;
-    println!("\nid_fill {ratio}: {:.4} B/B, {} blocks", share(index.len()), header.blocks().count());
+    println!("  {:.4} B/B, {} blocks", share(index.len()), header.blocks().count());
     println!("{planes:>8.0} MB/s  planes alone, {:.1} % of the yardstick", 100.0 * planes / yardstick);
     println!("{whole:>8.0} MB/s  planes, slices, encoding");
     println!("  always maybe: {} text, {} id", header.always_maybe(Plane::Text), header.always_maybe(Plane::Id));
@@ -94,12 +96,14 @@ fn cpu_nanoseconds() -> u64 {
 
 /// The share of the granules without the needle that are read all the same.
 fn read_all_the_same(granules: &[Granule], header: &IndexHeader, index: &[u8], needles: &[Vec<u8>]) -> f64 {
+    let open = |block| {
+        let range = header.block_range(block);
+        header.open_block(block, &index[range.start as usize..range.end as usize]).expect("just built")
+    };
+    let blocks: HashMap<BlockId, Vec<u8>> = header.blocks().map(|block| (block, open(block))).collect();
     let (mut without, mut read) = (0_u32, 0_u32);
     for needle in needles {
-        let found = header.probe(&Probe::text(needle.as_slice()), |block| {
-            let range = header.block_range(block);
-            index.get(range.start as usize..range.end as usize)
-        });
+        let found = header.probe(&Probe::text(needle.as_slice()), |block| blocks.get(&block).map(Vec::as_slice));
         let mut absent = GranuleSet::all(granules.len() as u32);
         for (granule, number) in granules.iter().zip(0..) {
             if memmem::find(&granule.text, needle).is_some() {

@@ -6,8 +6,8 @@ use std::mem;
 use crate::bitmap::FoldedPlane;
 use crate::gram::Plane;
 use crate::granule::GranulePlanes;
-use crate::header::{self, GranuleLocation, GranuleRecord, IndexHeader, block_checksum};
-use crate::layout::{BlockId, Class};
+use crate::header::{self, CHECKSUM_BYTES, GranuleLocation, GranuleRecord, IndexHeader, block_checksum};
+use crate::layout::Class;
 use crate::parameters::IndexParameters;
 use crate::slices::Slices;
 
@@ -45,19 +45,32 @@ impl IndexBuilder {
         self.slices.values().map(Slices::bytes).sum::<usize>() + self.records.len() * size_of::<GranuleRecord>()
     }
 
+    /// Compresses the blocks. The planes of a class are let go as soon as its blocks are there.
     pub fn finish(mut self) -> EncodedIndex {
-        self.slices.values_mut().for_each(Slices::finish);
-        let (bytes, header) = header::encode(self.parameters, &self.records);
-        EncodedIndex { bytes, header, slices: self.slices }
+        let layout = header::layout(&self.records);
+        let (mut compressor, mut blocks) = (header::compressor(), Vec::new());
+        for class in &layout.classes {
+            let Some(mut slices) = self.slices.remove(&class.class) else { continue };
+            slices.finish();
+            for block in class.block_ids() {
+                let mut rows = Vec::with_capacity(class.block_bytes());
+                slices.write_rows(class.rows_of(block), &mut rows);
+                blocks.push(header::compressed(&mut compressor, rows));
+            }
+        }
+        let lengths: Vec<u32> = blocks.iter().map(|block| (block.len() + CHECKSUM_BYTES) as u32).collect();
+        let (bytes, header) = header::encode(self.parameters, &self.records, layout, &lengths);
+        EncodedIndex { bytes, header, blocks }
     }
 }
 
-/// An index ready to be written: the header, and the blocks one by one, so that no second copy of it is held.
+/// An index ready to be written.
 #[derive(Debug)]
 pub struct EncodedIndex {
     bytes: Vec<u8>,
     header: IndexHeader,
-    slices: BTreeMap<Class, Slices>,
+    /// Without their checksums.
+    blocks: Vec<Vec<u8>>,
 }
 
 impl EncodedIndex {
@@ -70,46 +83,14 @@ impl EncodedIndex {
         &self.header
     }
 
-    pub fn header_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The blocks that follow the header, in order.
-    pub fn blocks(&self) -> Blocks<'_> {
-        Blocks { index: self, ids: self.header.blocks().collect::<Vec<_>>().into_iter() }
-    }
-
     /// The whole index.
     pub fn into_bytes(mut self) -> Vec<u8> {
         let mut bytes = mem::take(&mut self.bytes);
         bytes.reserve_exact((self.length() as usize).saturating_sub(bytes.len()));
-        for block in self.blocks() {
+        for (id, block) in self.header.blocks().zip(self.blocks) {
             bytes.extend_from_slice(&block);
+            bytes.extend_from_slice(&block_checksum(self.header.checksum(), id, &block).to_le_bytes());
         }
         bytes
-    }
-
-    fn block(&self, block: BlockId) -> Option<Vec<u8>> {
-        let class = self.header.layout.class_of(block)?;
-        let mut bytes = Vec::with_capacity(class.block_length());
-        self.slices.get(&class.class)?.write_rows(class.rows_of(block), &mut bytes);
-        let checksum = block_checksum(self.header.checksum(), block, &bytes);
-        bytes.extend_from_slice(&checksum.to_le_bytes());
-        Some(bytes)
-    }
-}
-
-/// The blocks of an index, encoded when asked for.
-#[derive(Debug)]
-pub struct Blocks<'a> {
-    index: &'a EncodedIndex,
-    ids: std::vec::IntoIter<BlockId>,
-}
-
-impl Iterator for Blocks<'_> {
-    type Item = Vec<u8>;
-
-    fn next(&mut self) -> Option<Vec<u8>> {
-        self.index.block(self.ids.next()?)
     }
 }

@@ -28,6 +28,8 @@ pub enum BlockError {
     Length { block: BlockId, expected: usize, actual: usize },
     #[error("text index block {block} is damaged: its checksum is {actual:08x}, not {expected:08x}")]
     Checksum { block: BlockId, expected: u32, actual: u32 },
+    #[error("text index block {block} is damaged: it does not decompress to {expected} bytes")]
+    Content { block: BlockId, expected: usize },
 }
 
 /// The offsets of a page do not describe rows of its text.

@@ -1,4 +1,4 @@
-//! The header of an index: parameters and granule table, as structs and as bytes.
+//! The header of an index: parameters, granule table and lengths of blocks, as structs and as bytes.
 //!
 //! All integers little-endian. The prefix alone says how long the header is; parsing needs only the header.
 
@@ -7,16 +7,18 @@ use std::ops::Range;
 use crate::error::{BlockError, HeaderError};
 use crate::fill::{FillLimit, FillLimits};
 use crate::gram::Plane;
-use crate::layout::{BlockId, CHECKSUM_BYTES, Class, Layout};
+use crate::layout::{BlockId, Class, Layout};
 use crate::parameters::IndexParameters;
 
 const MAGIC: [u8; 4] = *b"TWTI";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The bytes with which every index begins: enough for [`IndexHeader::length`].
 pub const PREFIX_LENGTH: usize = 16;
 const PARAMETERS_LENGTH: usize = 24;
 const GRANULE_LENGTH: usize = 18;
+const BLOCK_LENGTH: usize = 4;
+pub(crate) const CHECKSUM_BYTES: usize = 4;
 
 /// Planes are not folded below one word.
 const LEAST_BITS_LOG2: u8 = 6;
@@ -48,7 +50,8 @@ pub struct IndexHeader {
     pub(crate) parameters: IndexParameters,
     pub(crate) layout: Layout,
     granules: Vec<GranuleLocation>,
-    length: usize,
+    /// Where each block begins, from the start of the index, and where the last one ends: at first the length of the header.
+    block_starts: Vec<u64>,
     checksum: u32,
 }
 
@@ -84,26 +87,28 @@ impl IndexHeader {
         check(checksum, body)?;
         let mut input = Input(&body[PREFIX_LENGTH..]);
         let (parameters, granules, index_length) = read_parameters(&mut input)?;
-        if input.0.len() as u64 != u64::from(granules) * GRANULE_LENGTH as u64 {
-            return Err(HeaderError::Inconsistent { what: "number of granules" });
-        }
         let records = (0..granules).map(|_| read_record(&mut input)).collect::<Result<Vec<_>, _>>()?;
-        let header = IndexHeader::new(parameters, &records, checksum);
-        if header.layout.length != index_length {
+        let layout = layout(&records);
+        if input.0.len() != layout.blocks().count() * BLOCK_LENGTH {
+            return Err(HeaderError::Inconsistent { what: "number of blocks" });
+        }
+        let lengths = layout.blocks().map(|_| input.u32()).collect::<Result<Vec<_>, _>>()?;
+        let header = IndexHeader::new(parameters, &records, layout, &lengths, checksum);
+        if header.index_length() != index_length {
             return Err(HeaderError::Inconsistent { what: "length of the index" });
         }
         Ok(header)
     }
 
-    pub(crate) fn new(parameters: IndexParameters, records: &[GranuleRecord], checksum: u32) -> IndexHeader {
-        let length = header_length(records.len());
-        IndexHeader {
-            parameters,
-            layout: Layout::new(length, classes(records)),
-            granules: records.iter().map(|record| record.location).collect(),
-            length,
-            checksum,
+    fn new(parameters: IndexParameters, records: &[GranuleRecord], layout: Layout, lengths: &[u32], checksum: u32) -> IndexHeader {
+        let mut end = header_length(records.len(), lengths.len()) as u64;
+        let mut block_starts = Vec::with_capacity(lengths.len() + 1);
+        block_starts.push(end);
+        for length in lengths {
+            end += u64::from(*length);
+            block_starts.push(end);
         }
+        IndexHeader { parameters, layout, granules: records.iter().map(|record| record.location).collect(), block_starts, checksum }
     }
 
     /// Granules in the order in which they were pushed; [`crate::GranuleSet`] holds their numbers.
@@ -117,12 +122,12 @@ impl IndexHeader {
 
     /// Bytes of the header.
     pub fn header_length(&self) -> usize {
-        self.length
+        self.block_starts[0] as usize
     }
 
     /// Bytes of the whole index.
     pub fn index_length(&self) -> u64 {
-        self.layout.length
+        self.block_starts[self.block_starts.len() - 1]
     }
 
     pub(crate) fn checksum(&self) -> u32 {
@@ -137,30 +142,62 @@ impl IndexHeader {
 
     /// Every block, in the order in which they lie.
     pub fn blocks(&self) -> impl Iterator<Item = BlockId> {
-        self.layout.classes.iter().flat_map(|class| class.block_ids())
+        self.layout.blocks()
     }
 
     /// Where a block lies, from the start of the index; empty for a block of another index.
     pub fn block_range(&self, block: BlockId) -> Range<u64> {
-        self.layout.class_of(block).map_or(0..0, |class| class.block_range(block))
+        match self.block_starts.get(block.0 as usize..) {
+            Some([start, end, ..]) => *start..*end,
+            _ => 0..0,
+        }
     }
 
-    /// Checks the bytes of [`IndexHeader::block_range`], checksum included. What passed may be given to
-    /// [`IndexHeader::probe`].
-    pub fn verify_block(&self, block: BlockId, bytes: &[u8]) -> Result<(), BlockError> {
-        let expected = self.layout.class_of(block).ok_or(BlockError::Unknown { block })?.block_length();
-        let wrong_length = BlockError::Length { block, expected, actual: bytes.len() };
-        if bytes.len() != expected {
+    /// The rows of a block, for [`IndexHeader::probe`], from the bytes of its [`IndexHeader::block_range`].
+    pub fn open_block(&self, block: BlockId, bytes: &[u8]) -> Result<Vec<u8>, BlockError> {
+        let class = self.layout.class_of(block).ok_or(BlockError::Unknown { block })?;
+        let Range { start, end } = self.block_range(block);
+        let wrong_length = BlockError::Length { block, expected: (end - start) as usize, actual: bytes.len() };
+        if bytes.len() as u64 != end - start {
             return Err(wrong_length);
         }
-        let (rows, stored) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(wrong_length)?;
-        let (expected, actual) = (u32::from_le_bytes(*stored), block_checksum(self.checksum, block, rows));
-        if expected == actual { Ok(()) } else { Err(BlockError::Checksum { block, expected, actual }) }
+        let (body, stored) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(wrong_length)?;
+        let (expected, actual) = (u32::from_le_bytes(*stored), block_checksum(self.checksum, block, body));
+        if expected != actual {
+            return Err(BlockError::Checksum { block, expected, actual });
+        }
+        decompressed(body, class.block_bytes()).ok_or(BlockError::Content { block, expected: class.block_bytes() })
     }
 }
 
-fn header_length(granules: usize) -> usize {
-    PREFIX_LENGTH + PARAMETERS_LENGTH + granules * GRANULE_LENGTH + CHECKSUM_BYTES
+/// Fast, and nearly as small as any: what there is to save is the fill.
+const COMPRESSION_LEVEL: i32 = 1;
+
+/// Rows of a block as stored: compressed, unless that saves nothing.
+pub(crate) fn compressed(compressor: &mut zstd::bulk::Compressor<'_>, rows: Vec<u8>) -> Vec<u8> {
+    let compressed = compressor.compress(&rows).expect("compressing fails for want of memory alone");
+    if compressed.len() < rows.len() { compressed } else { rows }
+}
+
+/// For [`compressed`].
+pub(crate) fn compressor() -> zstd::bulk::Compressor<'static> {
+    zstd::bulk::Compressor::new(COMPRESSION_LEVEL).expect("the level is one that there is")
+}
+
+fn decompressed(body: &[u8], length: usize) -> Option<Vec<u8>> {
+    if body.len() == length {
+        return Some(body.to_vec());
+    }
+    zstd::bulk::decompress(body, length).ok().filter(|rows| rows.len() == length)
+}
+
+fn header_length(granules: usize, blocks: usize) -> usize {
+    PREFIX_LENGTH + PARAMETERS_LENGTH + granules * GRANULE_LENGTH + blocks * BLOCK_LENGTH + CHECKSUM_BYTES
+}
+
+/// The layout of an index of these granules.
+pub(crate) fn layout(records: &[GranuleRecord]) -> Layout {
+    Layout::new(classes(records))
 }
 
 fn classes(records: &[GranuleRecord]) -> impl Iterator<Item = (Class, u32)> {
@@ -170,28 +207,29 @@ fn classes(records: &[GranuleRecord]) -> impl Iterator<Item = (Class, u32)> {
     })
 }
 
-/// Of the rows of a block; ties them to their place and to their index.
-pub(crate) fn block_checksum(header_checksum: u32, block: BlockId, rows: &[u8]) -> u32 {
+/// Of a block as stored; ties it to its place and to its index.
+pub(crate) fn block_checksum(header_checksum: u32, block: BlockId, body: &[u8]) -> u32 {
     let place = crc32c::crc32c_append(header_checksum, &block.0.to_le_bytes());
-    crc32c::crc32c_append(place, rows)
+    crc32c::crc32c_append(place, body)
 }
 
-/// The bytes of a header, and the header that parsing them would give.
-pub(crate) fn encode(parameters: IndexParameters, records: &[GranuleRecord]) -> (Vec<u8>, IndexHeader) {
-    let mut header = IndexHeader::new(parameters, records, 0);
-    let mut out = Vec::with_capacity(header.length);
+/// The bytes of a header, and the header that parsing them would give. `lengths`: of each block of the layout, as stored.
+pub(crate) fn encode(parameters: IndexParameters, records: &[GranuleRecord], layout: Layout, lengths: &[u32]) -> (Vec<u8>, IndexHeader) {
+    let mut header = IndexHeader::new(parameters, records, layout, lengths, 0);
+    let mut out = Vec::with_capacity(header.header_length());
     out.extend_from_slice(&MAGIC);
-    put(&mut out, [VERSION, u32::try_from(header.length).expect("a file has far fewer than 200 million pages")]);
+    put(&mut out, [VERSION, u32::try_from(header.header_length()).expect("a file has far fewer than 200 million pages")]);
     put_checksum(&mut out);
     out.extend_from_slice(&parameters.multiplier.to_le_bytes());
     out.extend_from_slice(&parameters.limits.text.thousandths().to_le_bytes());
     out.extend_from_slice(&parameters.limits.id.thousandths().to_le_bytes());
     put(&mut out, [u32::try_from(records.len()).expect("there are fewer granules than bytes in the header")]);
-    out.extend_from_slice(&header.layout.length.to_le_bytes());
+    out.extend_from_slice(&header.index_length().to_le_bytes());
     for GranuleRecord { location, sizes } in records {
         put(&mut out, [location.row_group, location.page, location.first_row, location.rows]);
         out.extend(sizes.map(|size| size.unwrap_or(ALWAYS_MAYBE)));
     }
+    lengths.iter().for_each(|length| put(&mut out, [*length]));
     header.checksum = put_checksum(&mut out);
     (out, header)
 }
@@ -264,10 +302,17 @@ mod tests {
         })
     }
 
+    /// A header of granules whose blocks have some lengths.
+    fn encoded(records: &[GranuleRecord]) -> (Vec<u8>, IndexHeader) {
+        let layout = layout(records);
+        let lengths: Vec<u32> = layout.blocks().map(|block| 5 + block.0 % 7).collect();
+        encode(IndexParameters::default(), records, layout, &lengths)
+    }
+
     proptest! {
         #[test]
         fn headers_are_read_as_written(records in proptest::collection::vec(record(), 0..30)) {
-            let (bytes, header) = encode(IndexParameters::default(), &records);
+            let (bytes, header) = encoded(&records);
             let parsed = IndexHeader::parse(&bytes).unwrap();
             prop_assert_eq!(IndexHeader::length(&bytes[..PREFIX_LENGTH]).unwrap(), bytes.len());
             prop_assert_eq!(parsed.granules(), records.iter().map(|record| record.location).collect::<Vec<_>>());
@@ -276,7 +321,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120), is_prefixed: bool) {
-            let mut input = if is_prefixed { encode(IndexParameters::default(), &[]).0[..PREFIX_LENGTH].to_vec() } else { Vec::new() };
+            let mut input = if is_prefixed { encoded(&[]).0[..PREFIX_LENGTH].to_vec() } else { Vec::new() };
             input.extend_from_slice(&bytes);
             prop_assert!(IndexHeader::parse(&input).is_err());
         }
@@ -286,7 +331,7 @@ mod tests {
     fn altered(at: usize, value: u8) -> Result<IndexHeader, HeaderError> {
         let record =
             GranuleRecord { location: GranuleLocation { row_group: 0, page: 0, first_row: 0, rows: 1 }, sizes: [Some(6), Some(6)] };
-        let mut bytes = encode(IndexParameters::default(), &[record]).0;
+        let mut bytes = encoded(&[record]).0;
         bytes[at] = value;
         let prefix = crc32c::crc32c(&bytes[..12]).to_le_bytes();
         bytes[12..16].copy_from_slice(&prefix);
@@ -297,15 +342,22 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_tied_to_its_place_and_its_index() {
+        let sums = [(1, 0), (1, 1), (2, 0)].map(|(header, block)| block_checksum(header, BlockId(block), b"rows"));
+        assert!(sums[0] != sums[1] && sums[0] != sums[2] && sums[1] != sums[2]);
+    }
+
+    #[test]
     fn contradictions_are_refused_even_under_a_good_checksum() {
         let inconsistent = |what| HeaderError::Inconsistent { what };
         assert!(altered(0, b'T').is_ok());
         let cases = [
             (25, 0x8b, inconsistent("fill limits")),
             (0, b'X', HeaderError::Magic { found: *b"XWTI" }),
-            (4, 2, HeaderError::UnknownVersion { version: 2 }),
+            (4, 1, HeaderError::UnknownVersion { version: 1 }),
             (8, 3, inconsistent("length of the header")),
-            (28, 2, inconsistent("number of granules")),
+            (28, 0, inconsistent("number of blocks")),
+            (28, 2, inconsistent("length of the granule table")),
             (32, 0, inconsistent("length of the index")),
             (56, 5, inconsistent("size of a plane")),
             (57, 21, inconsistent("size of a plane")),

@@ -1,8 +1,9 @@
-//! Where the rows of bits lie in an encoded index: follows from the sizes of the planes alone.
+//! Which block of an index holds which rows of bits: follows from the sizes of the planes alone.
 //!
 //! Planes of the same kind and size are a *class*; the granule that brought the n-th of them has column n in it. Row b
 //! of a class is bit b of all its planes, padded to whole bytes. A block holds as many rows of one class as fit
 //! into [`BLOCK_BYTES`], a power of two and at least one. Classes follow each other by plane and size.
+//! Blocks are compressed, so where they lie is told by their lengths.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,8 +12,7 @@ use std::ops::Range;
 use crate::gram::Plane;
 
 /// What a block holds at most, unless a single row is longer.
-pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
-pub(crate) const CHECKSUM_BYTES: usize = 4;
+pub(crate) const BLOCK_BYTES: usize = 16 * 1024;
 
 /// A block of an index, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +37,7 @@ pub(crate) struct Class {
     pub(crate) bits_log2: u8,
 }
 
-/// The place of one class.
+/// The blocks of one class.
 #[derive(Debug, Clone)]
 pub(crate) struct ClassLayout {
     pub(crate) class: Class,
@@ -46,33 +46,33 @@ pub(crate) struct ClassLayout {
     pub(crate) row_bytes: usize,
     rows_in_block_log2: u32,
     first_block: u32,
-    /// From the start of the index.
-    start: u64,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     pub(crate) classes: Vec<ClassLayout>,
-    /// The length of the whole index, header included.
-    pub(crate) length: u64,
 }
 
 impl Layout {
     /// `classes` says for each granule and plane which class it is in; granules ascending within a class.
-    pub(crate) fn new(header_length: usize, classes: impl Iterator<Item = (Class, u32)>) -> Layout {
+    pub(crate) fn new(classes: impl Iterator<Item = (Class, u32)>) -> Layout {
         let mut granules: BTreeMap<Class, Vec<u32>> = BTreeMap::new();
         for (class, granule) in classes {
             granules.entry(class).or_default().push(granule);
         }
-        let mut layout = Layout { classes: Vec::with_capacity(granules.len()), length: header_length as u64 };
+        let mut layout = Layout { classes: Vec::with_capacity(granules.len()) };
         let mut first_block = 0;
         for (class, granules) in granules {
-            let placed = ClassLayout::new(class, granules, first_block, layout.length);
+            let placed = ClassLayout::new(class, granules, first_block);
             first_block += placed.blocks();
-            layout.length += u64::from(placed.blocks()) * placed.block_length() as u64;
             layout.classes.push(placed);
         }
         layout
+    }
+
+    /// Every block, in the order in which they lie.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = BlockId> + use<> {
+        (0..self.classes.last().map_or(0, |class| class.first_block + class.blocks())).map(BlockId)
     }
 
     pub(crate) fn class_of(&self, block: BlockId) -> Option<&ClassLayout> {
@@ -83,11 +83,11 @@ impl Layout {
 }
 
 impl ClassLayout {
-    fn new(class: Class, granules: Vec<u32>, first_block: u32, start: u64) -> ClassLayout {
+    fn new(class: Class, granules: Vec<u32>, first_block: u32) -> ClassLayout {
         let row_bytes = granules.len().div_ceil(8);
         let rows = (BLOCK_BYTES / row_bytes).max(1);
         let rows_in_block_log2 = rows.ilog2().min(u32::from(class.bits_log2));
-        ClassLayout { class, granules, row_bytes, rows_in_block_log2, first_block, start }
+        ClassLayout { class, granules, row_bytes, rows_in_block_log2, first_block }
     }
 
     pub(crate) fn blocks(&self) -> u32 {
@@ -98,16 +98,9 @@ impl ClassLayout {
         (self.first_block..self.first_block + self.blocks()).map(BlockId)
     }
 
-    /// Bytes of a block with its checksum.
-    pub(crate) fn block_length(&self) -> usize {
-        (self.row_bytes << self.rows_in_block_log2) + CHECKSUM_BYTES
-    }
-
-    /// Where a block of this class lies, from the start of the index.
-    pub(crate) fn block_range(&self, block: BlockId) -> Range<u64> {
-        let length = self.block_length() as u64;
-        let start = self.start + u64::from(block.0 - self.first_block) * length;
-        start..start + length
+    /// Bytes of the rows of a block.
+    pub(crate) fn block_bytes(&self) -> usize {
+        self.row_bytes << self.rows_in_block_log2
     }
 
     /// The rows that a block of this class holds.
@@ -137,9 +130,9 @@ mod tests {
         let id = Class { plane: Plane::Id, bits_log2: 6 };
         let many = Class { plane: Plane::Id, bits_log2: 20 };
         let granules = (0..9).flat_map(|granule| [(text, granule), (if granule < 7 { many } else { id }, granule)]);
-        let layout = Layout::new(100, granules);
+        let layout = Layout::new(granules);
         assert_eq!(layout.classes.iter().map(|class| class.class).collect::<Vec<_>>(), [text, id, many]);
-        let (mut end, mut number) = (100, 0);
+        let mut number = 0;
         for class in &layout.classes {
             let mut row = 0;
             for block in class.block_ids() {
@@ -148,21 +141,20 @@ mod tests {
                 for row in class.rows_of(block) {
                     assert_eq!(class.block_of(row as u32), block);
                 }
-                let range = class.block_range(block);
-                assert_eq!(range.start, end);
-                assert!((range.end - range.start) as usize <= BLOCK_BYTES + CHECKSUM_BYTES);
-                (end, number, row) = (range.end, number + 1, class.rows_of(block).end as u32);
+                assert_eq!(class.row_in_block(class.rows_of(block).end as u32 - 1).end, class.block_bytes());
+                assert!(class.block_bytes() <= BLOCK_BYTES);
+                (number, row) = (number + 1, class.rows_of(block).end as u32);
             }
             assert_eq!(row, 1 << class.class.bits_log2);
         }
-        assert_eq!(end, layout.length);
+        assert_eq!(layout.blocks().count(), number as usize);
         assert!(layout.class_of(BlockId(number)).is_none());
     }
 
     #[test]
     fn a_row_longer_than_a_block_has_one_of_its_own() {
         let class = Class { plane: Plane::Text, bits_log2: 6 };
-        let layout = Layout::new(0, (0..600_000).map(|granule| (class, granule)));
-        assert_eq!((layout.classes[0].blocks(), layout.classes[0].block_length()), (64, 75_004));
+        let layout = Layout::new((0..600_000).map(|granule| (class, granule)));
+        assert_eq!((layout.classes[0].blocks(), layout.classes[0].block_bytes()), (64, 75_000));
     }
 }

@@ -44,8 +44,7 @@ impl IndexHeader {
         }
     }
 
-    /// Which granules may hold what is asked for. `block` gives a block as stored, once it passed
-    /// [`IndexHeader::verify_block`], or `None` if it is not there.
+    /// Which granules may hold what is asked for. `block` gives the rows of a block ([`IndexHeader::open_block`]), or `None` if it is not there.
     pub fn probe<'b>(&self, probe: &Probe, block: impl FnMut(BlockId) -> Option<&'b [u8]>) -> ProbeOutcome {
         self.probe_among(probe, GranuleSet::all(self.granules().len() as u32), block)
     }

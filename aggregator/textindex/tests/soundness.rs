@@ -172,11 +172,11 @@ proptest! {
         let probe = Probe::text(piece);
         let mut among = GranuleSet::none(granules.len() as u32);
         (0..granules.len() as u32).filter(|number| candidates[*number as usize]).for_each(|number| among.insert(number));
-        let outcome = stored.header.probe_among(&probe, among.clone(), |block| Some(stored.block(block)));
+        let outcome = stored.header.probe_among(&probe, among.clone(), |block| Some(stored.rows(block)));
         let mut expected = stored.granules(&probe);
         expected.intersect_with(&among);
         prop_assert_eq!(&outcome.granules, &expected);
-        let without = stored.header.probe_among(&probe, among.clone(), |block| (block.number() % 8 != missing).then(|| stored.block(block)));
+        let without = stored.header.probe_among(&probe, among.clone(), |block| (block.number() % 8 != missing).then(|| stored.rows(block)));
         prop_assert!(expected.iter().all(|number| without.granules.contains(number)));
         prop_assert!(without.granules.iter().all(|number| among.contains(number)));
         let blind = stored.header.probe_among(&probe, among.clone(), |_| None);

@@ -120,7 +120,7 @@ impl Catalog {
         }
     }
 
-    /// The intact ones of some blocks.
+    /// The rows of some blocks, of those that are intact.
     async fn blocks(
         &self,
         file: &OpenFile,
@@ -146,10 +146,11 @@ impl Catalog {
         };
         let ranges: Vec<_> = missing.iter().map(place).collect();
         for (block, bytes) in missing.into_iter().zip(self.ranges(file, Content::Index, &ranges).await?) {
-            match index.header.verify_block(block, &bytes) {
-                Ok(()) => {
-                    self.caches.keep_block(key, block, bytes.clone());
-                    blocks.insert(block, bytes);
+            match index.header.open_block(block, &bytes) {
+                Ok(rows) => {
+                    let rows = Bytes::from(rows);
+                    self.caches.keep_block(key, block, rows.clone());
+                    blocks.insert(block, rows);
                 }
                 Err(error) => {
                     tracing::warn!(key = %file.key, %error, "a block of a text index is damaged; searching without it");

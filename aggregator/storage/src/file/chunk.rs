@@ -13,6 +13,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use zstd::stream::raw::{Encoder, InBuffer, Operation, OutBuffer};
 
 use crate::file::schema::{FileKind, Leaf};
 
@@ -32,6 +33,40 @@ impl PageCompressor {
         self.compressed.resize(zstd::zstd_safe::compress_bound(bytes.len()), 0);
         let length = self.context.compress_to_buffer(bytes, &mut self.compressed)?;
         Ok(Bytes::copy_from_slice(&self.compressed[..length]))
+    }
+
+    /// The same, with a block of its own for the first bytes: codes made for both would suit neither.
+    fn compress_apart(&mut self, first: usize, bytes: &[u8]) -> Result<Bytes> {
+        self.compressed.resize(zstd::zstd_safe::compress_bound(bytes.len()) + zstd::zstd_safe::compress_bound(first), 0);
+        let mut encoder = Encoder::with_context(self.context.context_mut());
+        encoder.set_pledged_src_size(Some(bytes.len() as u64))?;
+        let mut output = OutBuffer::around(&mut self.compressed[..]);
+        let (first, rest) = bytes.split_at(first);
+        encoder.run(&mut InBuffer::around(first), &mut output)?;
+        let mut left = encoder.flush(&mut output)?;
+        let mut rest = InBuffer::around(rest);
+        encoder.run(&mut rest, &mut output)?;
+        left += encoder.finish(&mut output, true)?;
+        // There is room for all of it.
+        if left > 0 || rest.pos() < rest.src.len() {
+            return Err(ParquetError::General("zstd has kept back a part of a page".into()));
+        }
+        let length = output.pos();
+        Ok(Bytes::copy_from_slice(&self.compressed[..length]))
+    }
+}
+
+/// What a data page holds.
+#[derive(Clone, Copy)]
+pub(crate) struct PageBody<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// How many bytes at the beginning are unlike the rest.
+    pub(crate) first: usize,
+}
+
+impl<'a, B: AsRef<[u8]> + ?Sized> From<&'a B> for PageBody<'a> {
+    fn from(bytes: &'a B) -> Self {
+        Self { bytes: bytes.as_ref(), first: 0 }
     }
 }
 
@@ -86,15 +121,21 @@ impl ChunkWriter {
     }
 
     /// Adds a data page of `values` values in `rows` rows. `bounds`: least and greatest value, of integers.
-    pub(crate) fn page(
+    pub(crate) fn page<'p>(
         &mut self,
         compressor: &mut PageCompressor,
         (rows, values): (usize, usize),
         encoding: Encoding,
-        body: &[u8],
+        body: impl Into<PageBody<'p>>,
         bounds: Option<(i64, i64)>,
     ) -> Result<()> {
-        let buf = if self.is_compressed() { compressor.compress(body)? } else { Bytes::copy_from_slice(body) };
+        let PageBody { bytes: body, first } = body.into();
+        let buf = match self.is_compressed() {
+            false => Bytes::copy_from_slice(body),
+            // Segments do not last: speed counts more.
+            true if first > 0 && self.kind != FileKind::Segment => compressor.compress_apart(first, body)?,
+            true => compressor.compress(body)?,
+        };
         let page = Page::DataPage {
             buf,
             num_values: u32::try_from(values).map_err(|_| ParquetError::General("too many values in a page".into()))?,

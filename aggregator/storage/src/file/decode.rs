@@ -1,6 +1,6 @@
 //! From the stored bytes of a page to columns. Every page is checked against its sum before anything else looks at it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
@@ -86,7 +86,7 @@ impl PageBytes {
     pub(crate) fn lines_until(&self, rows: usize, wanted: usize) -> Result<LinePage, FileError> {
         let page = self.check(Some(rows))?;
         page.expect(Encoding::DELTA_LENGTH_BYTE_ARRAY)?;
-        let mut prefix = Prefix::of(&page);
+        let mut prefix = Prefix::of(&page)?;
         let mut target = (rows * 2 + 1024).min(page.header.uncompressed);
         loop {
             prefix.grow(target)?;
@@ -96,8 +96,7 @@ impl PageBytes {
                     if text_at + offsets[rows] as usize != page.header.uncompressed {
                         return Err(damaged(self.leaf, "lengths of lines do not add up"));
                     }
-                    prefix.grow(end)?;
-                    let text = Buffer::from_vec(std::mem::take(&mut prefix.plain)).slice(text_at);
+                    let text = Buffer::from_vec(prefix.until(end)?).slice(text_at);
                     return Ok(LinePage { offsets: OffsetBuffer::new(offsets.into()), text });
                 }
                 Err(delta::DeltaError::Short) if prefix.plain.len() < page.header.uncompressed => {
@@ -113,8 +112,8 @@ thread_local! {
     /// A context for each thread that decodes: making one costs more than a small page.
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 
-    /// Those for pages that are decompressed in part: each that is not in use.
-    static PARTIAL_DECOMPRESSORS: RefCell<Vec<zstd::stream::raw::Decoder<'static>>> = const { RefCell::new(Vec::new()) };
+    /// The one for pages that are decompressed in part, while it is not in use.
+    static PARTIAL_DECOMPRESSOR: Cell<Option<zstd::stream::raw::Decoder<'static>>> = const { Cell::new(None) };
 }
 
 impl Checked<'_> {
@@ -144,33 +143,29 @@ impl Checked<'_> {
 /// The beginning of a page, decompressed as far as it was needed.
 struct Prefix<'a> {
     leaf: Leaf,
-    /// `None` before the first byte is asked for.
-    context: Option<zstd::stream::raw::Decoder<'static>>,
+    context: zstd::stream::raw::Decoder<'static>,
     rest: &'a [u8],
     plain: Vec<u8>,
     whole: usize,
 }
 
 impl<'a> Prefix<'a> {
-    fn of(page: &Checked<'a>) -> Self {
-        Self { leaf: page.leaf, context: None, rest: page.body, plain: Vec::new(), whole: page.header.uncompressed }
+    fn of(page: &Checked<'a>) -> Result<Self, FileError> {
+        let context = partial_decompressor().map_err(|error| damaged(page.leaf, error))?;
+        Ok(Self { leaf: page.leaf, context, rest: page.body, plain: Vec::new(), whole: page.header.uncompressed })
     }
 
     /// Decompresses until at least `target` bytes are there.
     fn grow(&mut self, target: usize) -> Result<(), FileError> {
         use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
         let target = target.min(self.whole);
-        let context = match &mut self.context {
-            Some(context) => context,
-            None => self.context.insert(partial_decompressor().map_err(|error| damaged(self.leaf, error))?),
-        };
         // Written is to the end of the capacity.
         self.plain.reserve_exact(target.saturating_sub(self.plain.len()));
         while self.plain.len() < target {
             let from = self.plain.len();
             let mut input = InBuffer::around(self.rest);
             let mut output = OutBuffer::around_pos(&mut self.plain, from);
-            context.run(&mut input, &mut output).map_err(|error| damaged(self.leaf, error))?;
+            self.context.run(&mut input, &mut output).map_err(|error| damaged(self.leaf, error))?;
             let (read, written) = (input.pos(), output.pos() - from);
             self.rest = &self.rest[read..];
             if read == 0 && written == 0 {
@@ -182,20 +177,19 @@ impl<'a> Prefix<'a> {
         }
         Ok(())
     }
-}
 
-impl Drop for Prefix<'_> {
-    fn drop(&mut self) {
-        if let Some(context) = self.context.take() {
-            PARTIAL_DECOMPRESSORS.with_borrow_mut(|kept| kept.push(context));
-        }
+    /// What is decompressed, at least `target` bytes; the context is kept for the next page.
+    fn until(mut self, target: usize) -> Result<Vec<u8>, FileError> {
+        self.grow(target)?;
+        PARTIAL_DECOMPRESSOR.set(Some(self.context));
+        Ok(self.plain)
     }
 }
 
 /// One that was used before and is set back, or a new one.
 fn partial_decompressor() -> std::io::Result<zstd::stream::raw::Decoder<'static>> {
     use zstd::stream::raw::{Decoder, Operation};
-    match PARTIAL_DECOMPRESSORS.with_borrow_mut(Vec::pop) {
+    match PARTIAL_DECOMPRESSOR.take() {
         Some(mut used) => used.reinit().map(|()| used),
         None => Decoder::new(),
     }

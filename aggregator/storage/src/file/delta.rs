@@ -125,14 +125,21 @@ fn unpack(packed: &[u8], width: usize, count: usize, mut each: impl FnMut(u64)) 
         (0..count).for_each(|_| each(0));
         return;
     }
-    let mask = if width == 64 { u64::MAX } else { (1 << width) - 1 };
+    let mask = u64::MAX >> (64 - width);
     for index in 0..count {
         let bit = index * width;
         let (byte, shift) = (bit / 8, bit % 8);
-        let mut window = [0u8; 16];
-        let available = (packed.len() - byte).min(16);
-        window[..available].copy_from_slice(&packed[byte..byte + available]);
-        each((u128::from_le_bytes(window) >> shift) as u64 & mask);
+        let rest = &packed[byte..];
+        let word = rest.first_chunk().copied().unwrap_or_else(|| {
+            let mut end = [0; 8];
+            end[..rest.len()].copy_from_slice(rest);
+            end
+        });
+        let mut value = u64::from_le_bytes(word) >> shift;
+        if shift + width > 64 {
+            value |= u64::from(rest[8]) << (64 - shift);
+        }
+        each(value & mask);
     }
 }
 

@@ -113,7 +113,7 @@ impl StringColumn {
             let numbers: Vec<(u32, usize)> = runs.map(|(value, count)| (self.dictionary.number(value), count)).collect();
             self.dictionary.put_indices(numbers.into_iter(), body)
         };
-        self.chunk.page(compressor, counts, encoding, body, None)
+        self.chunk.page(compressor, counts, encoding, &*body, None)
     }
 
     fn close(self, compressor: &mut PageCompressor) -> Result<EncodedChunk> {

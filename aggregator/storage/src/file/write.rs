@@ -12,7 +12,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
-use crate::file::chunk::{ChunkWriter, EncodedChunk, PageCompressor};
+use crate::file::chunk::{ChunkWriter, EncodedChunk, PageBody, PageCompressor};
 use crate::file::delta;
 use crate::file::label_columns::LabelColumns;
 use crate::file::metadata_columns::MetadataColumns;
@@ -100,7 +100,8 @@ impl OpenRowGroup {
         self.body.clear();
         let text = &rows.text[rows.offsets[0] as usize..rows.offsets[count] as usize];
         delta::encode_byte_arrays(rows.offsets, text, &mut self.body);
-        self.lines.page(compressor, (count, count), Encoding::DELTA_LENGTH_BYTE_ARRAY, &self.body, None)?;
+        let body = PageBody { bytes: &self.body, first: self.body.len() - text.len() };
+        self.lines.page(compressor, (count, count), Encoding::DELTA_LENGTH_BYTE_ARRAY, body, None)?;
         self.lines.note_text(text.len());
         if let Some(hashes) = &mut self.line_hashes {
             self.body.clear();

@@ -38,7 +38,7 @@ pub(super) async fn check(store: &Store, key: &str, footer: &FileFooter) -> Resu
         }
         let ranges: Vec<Range<u64>> = group.iter().map(|(_, range)| range.clone()).collect();
         for ((block, _), bytes) in group.drain(..).zip(store.ranges(key, &ranges).await?) {
-            if let Err(error) = header.verify_block(block, &bytes) {
+            if let Err(error) = header.open_block(block, &bytes) {
                 faults.push(error.to_string());
             }
         }

@@ -4,6 +4,8 @@
 
 pub(crate) mod generated;
 
+use std::collections::HashMap;
+
 use tailwater_textindex::{
     BlockId, EncodedIndex, GranuleBuilder, GranuleLocation, GranuleSet, IndexBuilder, IndexHeader, IndexParameters, Lines, Probe,
     ProbeOutcome,
@@ -37,6 +39,7 @@ pub(crate) fn build(granules: &[Granule]) -> EncodedIndex {
 pub(crate) struct Stored {
     pub(crate) bytes: Vec<u8>,
     pub(crate) header: IndexHeader,
+    rows: HashMap<BlockId, Vec<u8>>,
 }
 
 impl Stored {
@@ -47,12 +50,16 @@ impl Stored {
     pub(crate) fn read(bytes: Vec<u8>) -> Stored {
         let header = IndexHeader::parse(&bytes).expect("an index just built");
         assert_eq!(header.index_length(), bytes.len() as u64);
-        for block in header.blocks() {
-            header.verify_block(block, &bytes[range(&header, block)]).expect("a block just built");
-        }
-        Stored { bytes, header }
+        let open = |block| header.open_block(block, &bytes[range(&header, block)]).expect("a block just built");
+        let rows = header.blocks().map(|block| (block, open(block))).collect();
+        Stored { bytes, header, rows }
     }
 
+    pub(crate) fn rows(&self, block: BlockId) -> &[u8] {
+        &self.rows[&block]
+    }
+
+    /// As stored.
     pub(crate) fn block(&self, block: BlockId) -> &[u8] {
         &self.bytes[range(&self.header, block)]
     }
@@ -61,7 +68,7 @@ impl Stored {
     pub(crate) fn probe(&self, probe: &Probe) -> ProbeOutcome {
         let needed = self.header.blocks_for(probe);
         assert!(needed.is_sorted_by(|left, right| left < right), "blocks are sorted and unique");
-        let outcome = self.header.probe(probe, |block| needed.contains(&block).then(|| self.block(block)));
+        let outcome = self.header.probe(probe, |block| needed.contains(&block).then(|| self.rows(block)));
         assert_eq!(outcome.missing_blocks, 0, "blocks_for told all blocks");
         outcome
     }
