@@ -27,9 +27,9 @@ use crate::config::Config;
 use crate::http;
 use crate::http::admin::AdminState;
 use crate::http::delete::DeleteState;
-use crate::http::freshness::StrictReads;
 use crate::http::push::{PushParts, PushState};
 use crate::http::query::ReadState;
+use crate::http::read_header::ReadHeader;
 use crate::http::rules::RuleState;
 use crate::http::status::StatusState;
 use crate::http::tail::TailState;
@@ -272,7 +272,7 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
         http::admin::routes(admin),
         access::endpoint::routes(control.clone()),
     ];
-    let strict = StrictReads::new(parts.catalog.clone());
+    let read_header = ReadHeader::new(parts.catalog.clone());
     // Nothing is done for anybody before it is known what they may read.
-    http::router(families.map(|family| guard::wrap(strict.heeded_by(family), control.clone())), metrics)
+    http::router(families.map(|family| guard::wrap(read_header.heeded_by(family), control.clone())), metrics)
 }

@@ -9,6 +9,8 @@ use crate::request::PageEnd;
 pub struct LogAnswer {
     /// Ordered by label text; entries inside a stream in the direction asked for.
     pub streams: Vec<LogStream>,
+    /// What was passed over.
+    pub warnings: Vec<String>,
     pub statistics: Statistics,
 }
 
@@ -45,6 +47,7 @@ pub struct LogPage {
     pub entries: Vec<ListedEntry>,
     /// Where the next page begins; `None`: there is none.
     pub next: Option<PageEnd>,
+    pub(crate) warnings: Vec<String>,
     pub statistics: Statistics,
     pub(crate) _memory: OperatorMemory,
 }

@@ -47,7 +47,7 @@ impl Engine {
             let neighbours = Surroundings { engine: &engine, planner: &planner, request: &request, wide: &wide }.of(&places).await?;
             let statistics = counters.statistics(wide.parts(), started.elapsed().as_secs_f64(), found.len() as u64);
             let streams = gather::in_streams(found.iter().map(|entry| &entry.listed));
-            Ok(ContextAnswer { found: LogAnswer { streams, statistics }, neighbours })
+            Ok(ContextAnswer { found: LogAnswer { streams, warnings: scope.tolerance().warnings(), statistics }, neighbours })
         })
         .await
     }

@@ -148,7 +148,8 @@ impl Engine {
                 streams.iter_mut().for_each(|stream| loki_order::reorder(&mut stream.entries, request.direction));
             }
             let returned = streams.iter().map(|stream| stream.entries.len() as u64).sum();
-            Ok(LogAnswer { streams, statistics: counters.statistics(planned.parts, started.elapsed().as_secs_f64(), returned) })
+            let warnings = scope.tolerance().warnings();
+            Ok(LogAnswer { streams, warnings, statistics: counters.statistics(planned.parts, started.elapsed().as_secs_f64(), returned) })
         })
         .await
     }
@@ -203,7 +204,7 @@ impl Engine {
             let memory = MemoryConsumer::new("volume").register(engine.context.memory_pool());
             let series = volume::volume(&source, &request, &memory).await?;
             let statistics = counters.statistics(source.selection.parts(), started.elapsed().as_secs_f64(), series.len() as u64);
-            Ok(MetricAnswer { value: MetricValue::Series(series), warnings: Vec::new(), statistics })
+            Ok(MetricAnswer { value: MetricValue::Series(series), warnings: scope.tolerance().warnings(), statistics })
         })
         .await
     }

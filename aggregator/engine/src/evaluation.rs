@@ -87,7 +87,9 @@ struct Query<'q> {
 
 impl Query<'_> {
     async fn run(&self) -> Result<Evaluated, QueryError> {
-        let cache = self.engine.results().filter(|_| is_divisible(&self.request.expr));
+        // An answer without what is damaged is nothing to keep.
+        let is_whole = !self.planner.scope.tolerance().is_partial();
+        let cache = self.engine.results().filter(|_| is_whole && is_divisible(&self.request.expr));
         match (cache, Division::new(self.grid)) {
             (Some(cache), Some(division)) => self.run_by_pieces(cache, &division).await,
             _ => Ok(Evaluated { computed: vec![self.compute(self.grid, 0).await?], known: Vec::new() }),
@@ -141,6 +143,7 @@ impl Query<'_> {
         }
         let mut series = gatherer.into_series(self.grid, evaluated.shape());
         let mut warnings: Vec<String> = evaluated.computed.iter().flat_map(|run| run.planned.warnings.take()).collect();
+        warnings.extend(self.planner.scope.tolerance().warnings());
         let QueryLimits { max_series, partial_series, .. } = *self.limits;
         let is_limited = evaluated.computed.iter().any(|run| run.planned.limits_its_series);
         if !is_limited && series.len() > max_series {

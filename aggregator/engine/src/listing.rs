@@ -13,8 +13,8 @@ use crate::answer::IndexStatistics;
 use crate::error::QueryError;
 use crate::plan::selection::{SelectedSpan, Selection, select_streams};
 use crate::request::TimeRange;
+use crate::scan::PageSource;
 use crate::scan::pages::{SelectedPage, groups, pages_of};
-use crate::scan::{OpenPage, PageSource};
 use crate::scope::{Scope, TENANT_LABEL};
 
 pub(crate) async fn series(
@@ -35,7 +35,7 @@ pub(crate) async fn series(
         if own.is_empty() && !selectors.is_empty() {
             continue;
         }
-        let snapshot = catalog.snapshot(access.tenant(), range.start, range.end).await?;
+        let snapshot = catalog.snapshot(access.tenant(), &[(range.start, range.end)], scope.tolerance()).await?;
         let streams = select_streams(&snapshot, access, &own, range)?;
         distinct.extend(streams.into_iter().map(|stream| scope.shown(access, stream.labels)));
     }
@@ -122,8 +122,8 @@ async fn count(source: &PageSource, span: &SelectedSpan) -> Result<Counted, Quer
     let wanted = Wanted { timestamps: true, ..Wanted::default() };
     for group in groups(selection, ragged, wanted, u64::MAX) {
         let pages = source.fetch(&group, wanted).await?;
-        for selected in &group.pages {
-            entries += OpenPage::new(selection, selected, &pages).visible_rows()?.iter().map(|run| run.rows.len()).sum::<usize>();
+        for page in source.open(&group, pages.as_ref(), wanted) {
+            entries += page?.visible_rows()?.iter().map(|run| run.rows.len()).sum::<usize>();
         }
     }
     Ok(Counted { entries: entries as u64, bytes: span.bytes * entries as u64 / span.count.max(1) })
@@ -135,8 +135,8 @@ async fn measure(source: &PageSource, span: &SelectedSpan) -> Result<Counted, Qu
     let wanted = Wanted { timestamps: true, lines: true, ..Wanted::default() };
     for group in groups(&source.selection, pages_of(&source.selection, [span]), wanted, u64::MAX) {
         let pages = source.fetch(&group, wanted).await?;
-        for selected in &group.pages {
-            let page = OpenPage::new(&source.selection, selected, &pages);
+        for page in source.open(&group, pages.as_ref(), wanted) {
+            let page = page?;
             let offsets = page.line_offsets()?;
             for run in page.visible_rows()? {
                 counted.entries += run.rows.len() as u64;

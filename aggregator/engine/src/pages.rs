@@ -28,7 +28,7 @@ impl Engine {
             let next = last.map(|(timestamp, stream, _)| selection.streams()[stream as usize].page_end(timestamp));
             let statistics = counters.statistics(planned.parts, started.elapsed().as_secs_f64(), found.len() as u64);
             let entries: Vec<ListedEntry> = found.into_iter().map(|placed| placed.listed).collect();
-            Ok(LogPage { entries, next, statistics, _memory: gathered.memory })
+            Ok(LogPage { entries, next, warnings: scope.tolerance().warnings(), statistics, _memory: gathered.memory })
         })
         .await
     }
@@ -37,6 +37,6 @@ impl Engine {
 impl LogPage {
     /// Its entries by the streams that they are shown in.
     pub fn answer(&self) -> LogAnswer {
-        LogAnswer { streams: gather::in_streams(&self.entries), statistics: self.statistics }
+        LogAnswer { streams: gather::in_streams(&self.entries), warnings: self.warnings.clone(), statistics: self.statistics }
     }
 }

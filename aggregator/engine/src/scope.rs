@@ -11,6 +11,7 @@ use tailwater_logql::ast::{Matcher, Selector};
 use tailwater_logql::labels::LabelSet;
 use tailwater_logql::matcher::StreamMatcher;
 use tailwater_logql::validate::check_selector;
+use tailwater_storage::tolerance::Tolerance;
 
 use crate::access::Access;
 use crate::error::QueryError;
@@ -20,10 +21,11 @@ pub const TENANT_LABEL: &str = "__tenant_id__";
 /// A stored label of that name.
 const ORIGINAL_LABEL: &str = "original___tenant_id__";
 
-/// The accesses of a query. Cheap to clone.
+/// The accesses of a query, and whether it may be answered without what is damaged. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Scope {
     accesses: Arc<[Access]>,
+    tolerance: Tolerance,
 }
 
 impl Scope {
@@ -32,7 +34,17 @@ impl Scope {
         let mut accesses: Vec<Access> = accesses.into_iter().collect();
         accesses.sort_by(|left, right| left.tenant().cmp(right.tenant()));
         accesses.dedup_by(|left, right| left.tenant() == right.tenant());
-        Self { accesses: accesses.into() }
+        Self { accesses: accesses.into(), tolerance: Tolerance::default() }
+    }
+
+    /// The same for a reader who takes damage so; it remembers what was passed over.
+    #[must_use]
+    pub fn tolerating(self, tolerance: Tolerance) -> Self {
+        Self { tolerance, ..self }
+    }
+
+    pub(crate) fn tolerance(&self) -> &Tolerance {
+        &self.tolerance
     }
 
     pub fn accesses(&self) -> &[Access] {
@@ -78,7 +90,7 @@ impl Scope {
 
 impl From<Access> for Scope {
     fn from(access: Access) -> Self {
-        Self { accesses: Arc::new([access]) }
+        Self { accesses: Arc::new([access]), tolerance: Tolerance::default() }
     }
 }
 

@@ -16,8 +16,8 @@ use crate::answer::{Point, Series};
 use crate::error::QueryError;
 use crate::plan::selection::{SelectedSpan, Selection};
 use crate::request::{VolumeGrouping, VolumeRequest};
+use crate::scan::PageSource;
 use crate::scan::pages::{Piece, SelectedPage, groups, pages_of};
-use crate::scan::{OpenPage, PageSource};
 
 const MILLISECOND: i64 = 1_000_000;
 /// Memory of a group besides its figures.
@@ -212,8 +212,8 @@ async fn read_pages(volumes: &mut Volumes<'_>, source: &PageSource, pages: Vec<S
     let wanted = Wanted { timestamps: true, lines: true, ..Wanted::default() };
     for group in groups(&source.selection, pages, wanted, u64::MAX) {
         let fetched = source.fetch(&group, wanted).await?;
-        for selected in &group.pages {
-            let page = OpenPage::new(&source.selection, selected, &fetched);
+        for page in source.open(&group, fetched.as_ref(), wanted) {
+            let page = page?;
             let (stamps, lines) = (page.stamps()?, page.lines()?);
             for run in page.visible_rows()? {
                 for row in run.rows {

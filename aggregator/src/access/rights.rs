@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use tailwater_engine::Access;
 use tailwater_engine::access::AllowedNamespaces;
 use tailwater_storage::entry::TenantId;
+use tailwater_storage::tolerance::Tolerance;
 
 use crate::access::authorizer::{Authorizer, covers};
 use crate::access::identity::Identity;
@@ -60,16 +61,21 @@ impl Rights {
     }
 }
 
-/// Who calls an endpoint: the headers of the request, and what may be read for it.
+/// Who calls an endpoint: the headers of the request, what may be read for it, and how damage is taken.
 #[derive(Debug, Clone)]
 pub struct Caller {
     headers: HeaderMap,
     rights: Rights,
+    tolerance: Tolerance,
 }
 
 impl Caller {
     pub fn rights(&self) -> &Rights {
         &self.rights
+    }
+
+    pub fn tolerance(&self) -> &Tolerance {
+        &self.tolerance
     }
 }
 
@@ -86,7 +92,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         let rights = parts.extensions.get::<Rights>().cloned().unwrap_or_else(Rights::none);
-        Ok(Self { headers: parts.headers.clone(), rights })
+        let tolerance = parts.extensions.get::<Tolerance>().cloned().unwrap_or_default();
+        Ok(Self { headers: parts.headers.clone(), rights, tolerance })
     }
 }
 

@@ -8,7 +8,7 @@
 //! delete.rs                     delete requests: into the manifest, from where queries and compaction take them
 //! legacy.rs rules.rs            the first version's query, and rules, of which there are none
 //! status.rs admin.rs            what this process is and how it does
-//! freshness.rs  reads that list the store first
+//! read_header.rs  reads that list the store first, or leave out what is damaged
 //! tenant.rs   who asks          error.rs   every status and text          layers.rs   what each answer passes
 //! ```
 //! No path is absolute to a host, so everything works behind a proxy that strips a prefix.
@@ -18,7 +18,6 @@ pub mod delete;
 pub mod detected;
 pub mod error;
 pub mod form;
-pub mod freshness;
 pub mod labels;
 pub mod layers;
 pub mod legacy;
@@ -30,6 +29,7 @@ pub mod query;
 pub(crate) mod query_checks;
 pub(crate) mod query_log;
 pub mod range;
+pub mod read_header;
 pub mod response;
 pub mod rules;
 pub mod series;

@@ -14,6 +14,7 @@ use tailwater_engine::{Access, Engine, Scope};
 use tailwater_logql::ast::{Expr, LogExpr, LogRange, MetricExpr, Selector};
 use tailwater_logql::validate::check_stages;
 use tailwater_storage::entry::TenantId;
+use tailwater_storage::tolerance::Tolerance;
 
 use crate::access::{Caller, Rights};
 use crate::clock::Clock;
@@ -57,13 +58,16 @@ pub(crate) struct Asked {
     pub(crate) now: i64,
     /// What the answer is kept within.
     pub(crate) rights: Rights,
+    /// Whether it may leave out what is damaged.
+    pub(crate) tolerance: Tolerance,
 }
 
 impl ReadState {
     pub(crate) fn asked(&self, caller: &Caller, query: Option<&str>, body: &Bytes) -> Result<Asked, ApiError> {
         let tenants = self.tenancy.readers(caller)?;
         let limits = self.limits.of_all(&tenants);
-        Ok(Asked { tenants, limits, form: Form::new(caller, query, body), now: self.clock.now(), rights: caller.rights().clone() })
+        let (form, now) = (Form::new(caller, query, body), self.clock.now());
+        Ok(Asked { tenants, limits, form, now, rights: caller.rights().clone(), tolerance: caller.tolerance().clone() })
     }
 
     /// Whose data may be seen, and what of it is neither deleted nor past its retention.
@@ -73,7 +77,8 @@ impl ReadState {
 
     /// The same of every tenant of a request.
     pub(crate) fn scope(&self, asked: &Asked) -> Scope {
-        Scope::of_all(asked.tenants.iter().map(|tenant| self.access(&asked.rights, tenant, asked.now)))
+        let accesses = asked.tenants.iter().map(|tenant| self.access(&asked.rights, tenant, asked.now));
+        Scope::of_all(accesses).tolerating(asked.tolerance.clone())
     }
 
     /// Refuses a query whose selectors, each over its range, name more bytes than may be read.
@@ -266,7 +271,7 @@ pub(crate) async fn found_logs(
     check_entries(parameters.limit, &asked.limits)?;
     match log_request(state, asked, parameters, expr, categorize).await? {
         Some(request) => Ok(state.engine.logs(state.scope(asked), request, &state.query_limits(headers, &asked.limits)).await?),
-        None => Ok(LogAnswer { streams: Vec::new(), statistics: Statistics::default() }),
+        None => Ok(LogAnswer { streams: Vec::new(), warnings: Vec::new(), statistics: Statistics::default() }),
     }
 }
 

@@ -126,6 +126,48 @@ async fn a_strict_read_sees_what_another_replica_stored() {
 }
 
 #[tokio::test]
+async fn a_partial_read_passes_over_what_is_damaged_and_says_so() {
+    let writer = Surface::new("{}").await;
+    for (second, app) in [(-30, "a"), (-20, "b")] {
+        writer.push(json!([{"stream": {"app": app}, "values": [[nanoseconds(second), "line"]]}])).await;
+    }
+    let segments = writer.folder.path().join("v1/seg");
+    let of_writer = std::fs::read_dir(segments).expect("segments").next().expect("a writer").expect("reads").path();
+    let first = of_writer.join("0000000000000000.parquet");
+    let mut bytes = std::fs::read(&first).expect("reads");
+    let end = bytes.len() - 1;
+    bytes[end] ^= 1;
+    std::fs::write(&first, bytes).expect("writes");
+
+    let reader = Surface::on(writer.folder.clone(), "{}").await;
+    let query = [("query", r#"{app=~".+"}"#), ("since", "1h")];
+    let whole = reader.get("/loki/api/v1/query_range", &query).await;
+    assert!(whole.status == 500 && whole.text.contains("0000000000000000.parquet"), "{}", whole.text);
+
+    let partial = [("x-tailwater-read", "partial")];
+    let answer = reader.get_as("/loki/api/v1/query_range", &query, &partial).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let json = answer.json();
+    let warnings = json["warnings"].as_array().expect("warnings");
+    assert_eq!((json["data"]["result"].as_array().expect("streams").len(), warnings.len()), (1, 1), "{json}");
+    assert_eq!(answer.headers["x-tailwater-warning"].to_str().ok(), warnings[0].as_str());
+
+    let count = [("query", r#"sum(count_over_time({app=~".+"}[1h]))"#)];
+    let json = reader.get_as("/loki/api/v1/query", &count, &partial).await.json();
+    assert_eq!((&json["data"]["result"][0]["value"][1], json["warnings"].as_array().map(Vec::len)), (&json!("1"), Some(1)));
+
+    let values = reader.get_as("/loki/api/v1/label/app/values", &[], &partial).await;
+    assert_eq!(values.json()["data"], json!(["b"]));
+    assert!(values.headers.contains_key("x-tailwater-warning"));
+
+    let export = [query[0], query[1], ("format", "ndjson")];
+    let refused = reader.get_as("/loki/api/v1/query_range", &export, &partial).await;
+    assert!(refused.status == 400 && refused.text.contains("X-Tailwater-Read"), "{}", refused.text);
+    let whole = reader.get_as("/loki/api/v1/query_range", &query, &[("x-tailwater-read", "whole")]).await;
+    assert_eq!(whole.status, 500);
+}
+
+#[tokio::test]
 async fn replicas_that_see_each_other_share_the_work() {
     let one = Surface::new("{}").await;
     let ready = one.get("/ready", &[]).await;

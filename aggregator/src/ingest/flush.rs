@@ -202,6 +202,7 @@ mod tests {
     use tailwater_storage::entry::{Metadata, StreamEntries, StreamLabels, TenantId};
     use tailwater_storage::pairs::Pairs;
     use tailwater_storage::store::Store;
+    use tailwater_storage::tolerance::Tolerance;
 
     fn push(stamp: i64) -> PushBatch {
         let mut stream = StreamEntries::new(Arc::new(StreamLabels::new(Pairs::from_pairs([("app", "a")]), None)));
@@ -232,7 +233,7 @@ mod tests {
     async fn stored_rows(catalog: &Catalog) -> usize {
         let fresh = catalog_of(catalog.store().clone());
         fresh.discover(|_, _| ()).await.expect("lists");
-        let snapshot = fresh.snapshot(&TenantId::new("t"), i64::MIN, i64::MAX).await.expect("reads");
+        let snapshot = fresh.snapshot(&TenantId::new("t"), &[(i64::MIN, i64::MAX)], &Tolerance::default()).await.expect("reads");
         snapshot.iter().map(|part| part.table().rows()).sum()
     }
 

@@ -39,6 +39,14 @@ impl ReadError {
         matches!(self, Self::File { source: FileError::Checksum { .. } | FileError::Damaged { .. }, .. })
     }
 
+    /// The object that is damaged or not there; `None` where the read failed for another reason.
+    pub(crate) fn lost_object(&self) -> Option<&str> {
+        match self {
+            Self::Store { key, .. } | Self::File { key, .. } if self.is_damage() || self.is_not_found() => Some(key),
+            _ => None,
+        }
+    }
+
     pub(crate) fn file(key: &str, source: FileError) -> Self {
         Self::File { key: key.to_owned(), source }
     }

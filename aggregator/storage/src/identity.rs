@@ -16,6 +16,7 @@ use crate::entry::StreamId;
 use crate::error::{FileError, ReadError};
 use crate::file::columns::Wanted;
 use crate::file::pages::Pages;
+use crate::tolerance::Tolerance;
 
 /// Rows to leave out, by part (index into the parts given), ascending.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,13 +53,14 @@ struct Piece {
 /// A row of a part.
 type Row = (usize, u32);
 
-/// Finds the repetitions among `streams` in `parts` (in the order in which they count) that touch `[start, end]`.
+/// Finds the repetitions among `streams` in `parts` (in the order in which they count) that touch `[start, end]`. What the reader passes over is
+/// compared with nothing: its rows count as they are.
 pub async fn repetitions(
     catalog: &Catalog,
     parts: &[Arc<Part>],
-    streams: impl IntoIterator<Item = StreamId>,
-    start: i64,
-    end: i64,
+    streams: impl IntoIterator<Item = StreamId> + Clone,
+    (start, end): (i64, i64),
+    tolerance: &Tolerance,
 ) -> Result<Repetitions, ReadError> {
     #[cfg(feature = "planted-faults")]
     if tailwater_planted::Fault::DeduplicationOff.is_planted() {
@@ -67,16 +69,14 @@ pub async fn repetitions(
     if parts.iter().all(|part| !part.file().is_segment()) {
         return Ok(Repetitions::default());
     }
-    let reader = Reader { catalog, parts };
-    let overlaps: Vec<Vec<Piece>> = streams.into_iter().flat_map(|stream| reader.overlap_sets(stream, start, end)).collect();
-    if overlaps.is_empty() {
-        return Ok(Repetitions::default());
+    let reader = Reader { catalog, parts, tolerance };
+    loop {
+        let overlaps: Vec<Vec<Piece>> = streams.clone().into_iter().flat_map(|stream| reader.overlap_sets(stream, start, end)).collect();
+        // What was passed over is not compared the next time.
+        if let Some(rows) = tolerance.pass_over(reader.repeated(&overlaps).await)? {
+            return Ok(Repetitions { rows, overlapping: overlaps.iter().flatten().map(|piece| piece.part).collect() });
+        }
     }
-    let equal_stamps = reader.rows_with_equal_stamps(&overlaps).await?;
-    let equal_hashes = reader.split_by_hash(equal_stamps).await?;
-    let repeated = reader.later_of_equal(equal_hashes).await?;
-    let rows = repeated.into_iter().map(|(part, rows)| (part, rows.into_iter().collect::<Vec<u32>>().into())).collect();
-    Ok(Repetitions { rows, overlapping: overlaps.iter().flatten().map(|piece| piece.part).collect() })
 }
 
 /// Groups pieces whose closed intervals overlap, directly or through others; pieces that stand alone fall out.
@@ -104,12 +104,25 @@ fn overlap_sets(mut pieces: Vec<Piece>) -> Vec<Vec<Piece>> {
 struct Reader<'a> {
     catalog: &'a Catalog,
     parts: &'a [Arc<Part>],
+    tolerance: &'a Tolerance,
 }
 
 impl Reader<'_> {
+    /// The repeated rows of some overlap sets, by part.
+    async fn repeated(&self, overlaps: &[Vec<Piece>]) -> Result<HashMap<usize, Arc<[u32]>>, ReadError> {
+        if overlaps.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let equal_stamps = self.rows_with_equal_stamps(overlaps).await?;
+        let equal_hashes = self.split_by_hash(equal_stamps).await?;
+        let repeated = self.later_of_equal(equal_hashes).await?;
+        Ok(repeated.into_iter().map(|(part, rows)| (part, rows.into_iter().collect::<Vec<u32>>().into())).collect())
+    }
+
     /// Sets of a stream's overlapping pieces, at least one of a segment in each.
     fn overlap_sets(&self, stream: StreamId, start: i64, end: i64) -> Vec<Vec<Piece>> {
-        let spans = self.parts.iter().enumerate().filter_map(|(part, found)| Some((part, found.table().find(stream)?)));
+        let compared = self.parts.iter().enumerate().filter(|(_, part)| !self.tolerance.has_passed_over(part.key()));
+        let spans = compared.filter_map(|(part, found)| Some((part, found.table().find(stream)?)));
         let pieces = spans.filter(|(_, span)| span.min_timestamp <= end && span.max_timestamp >= start).map(|(part, span)| Piece {
             part,
             rows: span.rows.clone(),
@@ -278,6 +291,7 @@ mod tests {
     use crate::segment::encode::encode;
     use crate::segment::rows::SegmentRows;
     use crate::store::{Store, paths};
+    use crate::tolerance::Tolerance;
     use object_store::memory::InMemory;
     use proptest::prelude::*;
     use std::time::Duration;
@@ -323,9 +337,9 @@ mod tests {
     }
 
     async fn kept(catalog: &Catalog, start: i64, end: i64) -> Vec<(i64, Vec<u8>, Pairs, u64)> {
-        let snapshot = catalog.snapshot(&TenantId::new("t"), i64::MIN, i64::MAX).await.expect("reads");
+        let snapshot = catalog.snapshot(&TenantId::new("t"), &[(i64::MIN, i64::MAX)], &Tolerance::default()).await.expect("reads");
         let ids: BTreeSet<StreamId> = snapshot.iter().flat_map(|part| part.table().streams.iter().map(|span| span.id)).collect();
-        let repeated = repetitions(catalog, &snapshot, ids, start, end).await.expect("reads");
+        let repeated = repetitions(catalog, &snapshot, ids, (start, end), &Tolerance::default()).await.expect("reads");
         let mut rows = Vec::new();
         for (index, part) in snapshot.iter().enumerate() {
             let all = Wanted { timestamps: true, lines: true, metadata: true, line_hashes: false };
@@ -387,8 +401,8 @@ mod tests {
     #[tokio::test]
     async fn the_copy_that_counts_is_the_earliest_flushed() {
         let catalog = catalog_of(&[vec![(0, 1, 1, 0)], vec![(0, 1, 1, 0), (0, 1, 2, 0)], vec![(0, 1, 1, 0)]]).await;
-        let snapshot = catalog.snapshot(&TenantId::new("t"), i64::MIN, i64::MAX).await.expect("reads");
-        let repeated = repetitions(&catalog, &snapshot, [labels(0).id()], 0, 10).await.expect("reads");
+        let snapshot = catalog.snapshot(&TenantId::new("t"), &[(i64::MIN, i64::MAX)], &Tolerance::default()).await.expect("reads");
+        let repeated = repetitions(&catalog, &snapshot, [labels(0).id()], (0, 10), &Tolerance::default()).await.expect("reads");
         assert_eq!((repeated.of(0), repeated.of(1), repeated.of(2)), ([].as_slice(), [0].as_slice(), [0].as_slice()));
         assert_eq!(repeated.total(), 2);
     }

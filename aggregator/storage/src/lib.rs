@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod pairs;
 pub mod segment;
 pub mod store;
+pub mod tolerance;
 pub mod transfer;
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::pairs::Pairs;
 use crate::segment::encode::encode;
 use crate::segment::rows::SegmentRows;
 use crate::store::{ListedObject, Store, paths};
+use crate::tolerance::Tolerance;
 
 pub(crate) const SECOND: i64 = 1_000_000_000;
 pub(crate) const DAY: i64 = 86_400 * SECOND;
@@ -173,9 +174,9 @@ fn process(store: &Store, now: &Arc<AtomicI64>) -> Arc<Catalog> {
 }
 
 async fn seen(catalog: &Catalog) -> Vec<Seen> {
-    let snapshot = catalog.snapshot(&tenant(), i64::MIN, i64::MAX).await.expect("reads");
+    let snapshot = catalog.snapshot(&tenant(), &[(i64::MIN, i64::MAX)], &Tolerance::default()).await.expect("reads");
     let ids: BTreeSet<_> = snapshot.iter().flat_map(|part| part.table().streams.iter().map(|span| span.id)).collect();
-    let repeated = repetitions(catalog, &snapshot, ids, i64::MIN, i64::MAX).await.expect("reads");
+    let repeated = repetitions(catalog, &snapshot, ids, (i64::MIN, i64::MAX), &Tolerance::default()).await.expect("reads");
     let all = Wanted { timestamps: true, lines: true, metadata: true, line_hashes: false };
     let mut rows = Vec::new();
     for (index, part) in snapshot.iter().enumerate() {

@@ -17,6 +17,7 @@ use tailwater_storage::entry::{StreamId, TenantId};
 use tailwater_storage::file::stream_table::StreamSpan;
 use tailwater_storage::identity::{Repetitions, repetitions};
 use tailwater_storage::pairs::Pairs;
+use tailwater_storage::tolerance::Tolerance;
 
 use crate::access::{Access, AllowedNamespaces, Incarnations, SpanView};
 use crate::error::QueryError;
@@ -124,7 +125,7 @@ impl Selection {
         const HOUR: i64 = 3_600_000_000_000;
         for of in 0..self.tenants.len() {
             let Some(tenant) = self.tenants[of].snapshot.first().map(|part| part.table().tenant.clone()) else { continue };
-            let later = catalog.snapshot(&tenant, self.range.start, i64::MAX).await?;
+            let later = catalog.snapshot(&tenant, &[(self.range.start, i64::MAX)], self.scope.tolerance()).await?;
             let parts = self.tenants[of].first..self.tenants[of].first + self.tenants[of].snapshot.len();
             let own: BTreeSet<u32> = self.spans.iter().filter(|span| parts.contains(&span.part)).map(|span| span.stream).collect();
             for stream in own {
@@ -161,7 +162,7 @@ impl Selection {
             let snapshot = pinned.of(access, range);
             let mut streams = select_streams(&snapshot, access, std::slice::from_ref(&selector), range)?;
             let ids: Vec<StreamId> = streams.iter().map(|stream| stream.id).collect();
-            let repetitions = repetitions(catalog, &snapshot, ids, range.start, range.end).await?;
+            let repetitions = repetitions(catalog, &snapshot, ids, (range.start, range.end), scope.tolerance()).await?;
             let tenant = scope.tells_tenants_apart().then(|| access.tenant().clone());
             streams.iter_mut().for_each(|stream| stream.tenant.clone_from(&tenant));
             found.extend(streams.into_iter().map(|stream| (tenants.len(), stream)));
@@ -199,6 +200,10 @@ impl Selection {
     /// How many streams a page that ended there has been through, of those with entries of its last stamp.
     pub(crate) fn streams_within(&self, end: &PageEnd) -> u32 {
         self.streams.partition_point(|stream| stream.is_within(end)) as u32
+    }
+
+    pub(crate) fn tolerance(&self) -> &Tolerance {
+        self.scope.tolerance()
     }
 
     pub(crate) fn streams(&self) -> &[SelectedStream] {
@@ -310,7 +315,7 @@ impl Pinned {
         let ranges: Vec<(i64, i64)> = ranges.iter().map(|range| (range.start, range.end)).collect();
         let mut pinned = Vec::with_capacity(scope.accesses().len());
         for access in scope.accesses() {
-            pinned.push((access.tenant().clone(), catalog.snapshot_of(access.tenant(), &ranges).await?));
+            pinned.push((access.tenant().clone(), catalog.snapshot(access.tenant(), &ranges, scope.tolerance()).await?));
         }
         Ok(Self(pinned))
     }

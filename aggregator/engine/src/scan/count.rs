@@ -78,8 +78,8 @@ impl CountScan {
         let mut groups = self.source.ahead(self.partitions[partition].clone(), self.wanted, memory);
         while let Some(fetched) = groups.next().await {
             let (group, pages) = fetched?;
-            for selected in &group.pages {
-                self.count_page(&OpenPage::new(&self.source.selection, selected, &pages), counts)?;
+            for page in self.source.open(&group, pages.as_ref(), self.wanted) {
+                self.count_page(&page?, counts)?;
             }
         }
         Ok(())

@@ -10,7 +10,6 @@ use datafusion_physical_plan::ExecutionPlan;
 use datafusion_physical_plan::stream::RecordBatchReceiverStream;
 use futures::StreamExt;
 use tailwater_storage::file::columns::Wanted;
-use tailwater_storage::file::pages::Pages;
 use tokio::sync::mpsc::Sender;
 
 use crate::batch;
@@ -62,10 +61,11 @@ impl LogScan {
     async fn read(&self, mut groups: FetchAhead, out: &Sender<Result<RecordBatch>>) -> Result<()> {
         while let Some(fetched) = groups.next().await {
             let (group, pages) = fetched?;
-            for selected in &group.pages {
+            for page in self.source.open(&group, pages.as_ref(), self.wanted) {
+                let batches = self.batches(&page?)?;
                 // Others may have a turn: pages without a hit would never pause.
                 tokio::task::yield_now().await;
-                for batch in self.batches(selected, &pages)? {
+                for batch in batches {
                     if out.send(Ok(batch)).await.is_err() {
                         // A reader that is gone wants no more.
                         return Ok(());
@@ -76,10 +76,9 @@ impl LogScan {
         Ok(())
     }
 
-    fn batches(&self, selected: &SelectedPage, pages: &Pages) -> Result<Vec<RecordBatch>> {
-        let page = OpenPage::new(&self.source.selection, selected, pages);
-        let runs = wanted_rows(&page, &self.search, &self.counters)?;
-        rows::batches(&self.schema, &page, &runs)
+    fn batches(&self, page: &OpenPage<'_>) -> Result<Vec<RecordBatch>> {
+        let runs = wanted_rows(page, &self.search, &self.counters)?;
+        rows::batches(&self.schema, page, &runs)
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use datafusion_common::{DataFusionError, Result};
 use tailwater_storage::catalog::Catalog;
-use tailwater_storage::error::ReadError;
 use tailwater_storage::file::columns::Wanted;
 use tailwater_storage::file::pages::Pages;
 use tokio::task::JoinSet;
 
 use crate::memory::OperatorMemory;
 use crate::plan::selection::SharedSelection;
+use crate::scan::open_page::{OpenPage, read_error};
 use crate::scan::pages::{PageGroup, SelectedPage, fetched_bytes};
 
 /// Where pages come from: what every leaf needs to read them.
@@ -22,16 +22,35 @@ pub(crate) struct PageSource {
 }
 
 impl PageSource {
-    /// Fetches the pages of a group, and of them also what tells which rows may be seen.
-    pub(crate) async fn fetch(&self, group: &PageGroup, wanted: Wanted) -> Result<Pages> {
-        let fetched = self.catalog.fetch(self.selection.part(group.part), group.numbers(), self.needed(group, wanted)).await;
-        fetched.map_err(|error: ReadError| DataFusionError::External(Box::new(error)))
+    /// Fetches the pages of a group, and of them also what tells which rows may be seen. `None`: the reader passes over them.
+    pub(crate) async fn fetch(&self, group: &PageGroup, wanted: Wanted) -> Result<Option<Pages>> {
+        let fetched = self.catalog.fetch(self.selection.part(group.part), group.numbers(), self.needed(&group.pages, wanted)).await;
+        self.selection.tolerance().pass_over(fetched).map_err(read_error)
+    }
+
+    /// The pages of a group, without those that the reader passes over: these are looked at whole before any row of them counts.
+    pub(crate) fn open<'a>(
+        &'a self,
+        group: &'a PageGroup,
+        fetched: Option<&'a Pages>,
+        wanted: Wanted,
+    ) -> impl Iterator<Item = Result<OpenPage<'a>>> {
+        let pages = fetched.into_iter().flat_map(|pages| group.pages.iter().map(move |selected| (selected, pages)));
+        pages.filter_map(move |(selected, pages)| {
+            let page = OpenPage::new(&self.selection, selected, pages);
+            let tolerance = self.selection.tolerance();
+            if !tolerance.is_partial() {
+                return Some(Ok(page));
+            }
+            let is_intact = tolerance.pass_over(page.check(self.needed(std::slice::from_ref(selected), wanted)));
+            is_intact.map_err(read_error).transpose().map(|outcome| outcome.map(|()| page))
+        })
     }
 
     /// Lines too where some were deleted by line, and metadata where a namespace had incarnations.
-    fn needed(&self, group: &PageGroup, wanted: Wanted) -> Wanted {
-        let is_erased = group.pages.iter().any(|page| page.is_erased_by_line(&self.selection));
-        let is_mixed = group.pages.iter().any(SelectedPage::is_mixed);
+    fn needed(&self, pages: &[SelectedPage], wanted: Wanted) -> Wanted {
+        let is_erased = pages.iter().any(|page| page.is_erased_by_line(&self.selection));
+        let is_mixed = pages.iter().any(SelectedPage::is_mixed);
         Wanted {
             lines: wanted.lines || is_erased,
             timestamps: wanted.timestamps || is_erased || is_mixed,
@@ -42,7 +61,7 @@ impl PageSource {
 
     /// Bytes that a group takes while it is looked at: what is fetched, and a page of it decoded.
     pub(crate) fn bytes(&self, group: &PageGroup, wanted: Wanted) -> usize {
-        let wanted = self.needed(group, wanted);
+        let wanted = self.needed(&group.pages, wanted);
         let fetched: u64 = group.pages.iter().map(|page| fetched_bytes(self.selection.part(group.part), page.page, wanted)).sum();
         let longest = group.pages.iter().map(|page| page.bytes).max().unwrap_or(0);
         usize::try_from(fetched + COPIES_OF_A_PAGE * longest).unwrap_or(usize::MAX)
@@ -62,7 +81,7 @@ pub(crate) struct FetchAhead {
     source: PageSource,
     wanted: Wanted,
     groups: VecDeque<PageGroup>,
-    coming: JoinSet<Result<(PageGroup, Pages)>>,
+    coming: JoinSet<Result<(PageGroup, Option<Pages>)>>,
     /// What is coming.
     memory: OperatorMemory,
     /// What was handed out.
@@ -70,8 +89,8 @@ pub(crate) struct FetchAhead {
 }
 
 impl FetchAhead {
-    /// The next group and its pages; `None` after the last. The one before must not be in use any more.
-    pub(crate) async fn next(&mut self) -> Option<Result<(PageGroup, Pages)>> {
+    /// The next group and its pages, if these are not passed over; `None` after the last. The one before must not be in use any more.
+    pub(crate) async fn next(&mut self) -> Option<Result<(PageGroup, Option<Pages>)>> {
         self.in_use.free();
         if self.coming.is_empty() {
             let group = self.groups.front()?;

@@ -21,6 +21,5 @@ mod top;
 pub(crate) use count::CountScan;
 pub(crate) use exec::LogScan;
 pub(crate) use fetch::PageSource;
-pub(crate) use open_page::OpenPage;
 pub(crate) use search::LineSearch;
 pub(crate) use top::TopEntries;

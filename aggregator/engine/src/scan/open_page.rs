@@ -7,7 +7,7 @@ use arrow::buffer::ScalarBuffer;
 use datafusion_common::{DataFusionError, Result};
 use tailwater_storage::catalog::Part;
 use tailwater_storage::error::{FileError, ReadError};
-use tailwater_storage::file::columns::{LinePage, MetadataColumn};
+use tailwater_storage::file::columns::{LinePage, MetadataColumn, Wanted};
 use tailwater_storage::file::pages::Pages;
 use tailwater_storage::file::schema::NAMESPACE_UID;
 
@@ -34,15 +34,28 @@ pub(crate) struct OpenPage<'a> {
     metadata: OnceCell<MetadataColumn>,
 }
 
-/// A read error that names the object.
+/// A failed read, as plans pass it on.
+pub(crate) fn read_error(error: ReadError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// A fault of a part's object.
 pub(crate) fn file_error(part: &Part, source: FileError) -> DataFusionError {
-    DataFusionError::External(Box::new(ReadError::File { key: part.key().to_owned(), source }))
+    read_error(named(part, source))
+}
+
+fn named(part: &Part, source: FileError) -> ReadError {
+    ReadError::File { key: part.key().to_owned(), source }
 }
 
 impl<'a> OpenPage<'a> {
     pub(crate) fn new(selection: &'a Selection, selected: &'a SelectedPage, pages: &'a Pages) -> Self {
         let part = selection.part(selected.part);
         Self { selection, part, selected, pages, stamps: OnceCell::new(), lines: OnceCell::new(), metadata: OnceCell::new() }
+    }
+
+    pub(crate) fn selected(&self) -> &'a SelectedPage {
+        self.selected
     }
 
     pub(crate) fn pieces(&self) -> &'a [Piece] {
@@ -65,11 +78,11 @@ impl<'a> OpenPage<'a> {
 
     /// Nanoseconds since the epoch, by row.
     pub(crate) fn stamps(&self) -> Result<&ScalarBuffer<i64>> {
-        decoded(&self.stamps, || self.pages.timestamps(self.selected.page).map_err(|error| file_error(self.part, error)))
+        self.decoded(&self.stamps, Pages::timestamps).map_err(read_error)
     }
 
     pub(crate) fn lines(&self) -> Result<&LinePage> {
-        decoded(&self.lines, || self.pages.lines(self.selected.page).map_err(|error| file_error(self.part, error)))
+        self.decoded(&self.lines, Pages::lines).map_err(read_error)
     }
 
     /// The lines, if they are decoded.
@@ -86,7 +99,34 @@ impl<'a> OpenPage<'a> {
     }
 
     pub(crate) fn metadata(&self) -> Result<&MetadataColumn> {
-        decoded(&self.metadata, || self.pages.metadata(self.selected.page).map_err(|error| file_error(self.part, error)))
+        self.decoded(&self.metadata, Pages::metadata).map_err(read_error)
+    }
+
+    /// Decodes some columns, so that nothing of them can fail any more.
+    pub(crate) fn check(&self, wanted: Wanted) -> Result<(), ReadError> {
+        if wanted.timestamps {
+            self.decoded(&self.stamps, Pages::timestamps)?;
+        }
+        if wanted.lines {
+            self.decoded(&self.lines, Pages::lines)?;
+        }
+        if wanted.metadata {
+            self.decoded(&self.metadata, Pages::metadata)?;
+        }
+        Ok(())
+    }
+
+    /// The value of a cell, decoded at its first use.
+    fn decoded<'c, T>(
+        &self,
+        cell: &'c OnceCell<T>,
+        decode: impl FnOnce(&Pages, usize) -> Result<T, FileError>,
+    ) -> Result<&'c T, ReadError> {
+        if let Some(known) = cell.get() {
+            return Ok(known);
+        }
+        let made = decode(self.pages, self.selected.page).map_err(|error| named(self.part, error))?;
+        Ok(cell.get_or_init(|| made))
     }
 
     /// The rows of all pieces that may be seen, each once, ascending.
@@ -147,15 +187,6 @@ impl<'a> OpenPage<'a> {
         let is_seen = move |row: &usize| incarnations.sees(uids[metadata.of[*row] as usize], stamps[*row]);
         Ok(piece.rows.clone().filter(move |row| !is_seen(row)))
     }
-}
-
-/// The value of a cell, made at first use.
-fn decoded<T>(cell: &OnceCell<T>, decode: impl FnOnce() -> Result<T>) -> Result<&T> {
-    if let Some(known) = cell.get() {
-        return Ok(known);
-    }
-    let made = decode()?;
-    Ok(cell.get_or_init(|| made))
 }
 
 /// Appends what is left of some rows without the hidden ones, which ascend.

@@ -114,14 +114,16 @@ impl TopEntries {
         memory: &Arc<OperatorMemory>,
     ) -> Result<Vec<Vec<Found>>> {
         pages.sort_by_key(|page| (page.part, page.page));
-        let is_filtered = self.is_filtered();
-        let wanted = Wanted { timestamps: true, lines: is_filtered, metadata: is_filtered, ..Wanted::default() };
+        // Who passes over damage needs to know of it before a row is among the first.
+        let reads_all = self.is_filtered() || self.source.selection.tolerance().is_partial();
+        let wanted = Wanted { timestamps: true, lines: reads_all, metadata: reads_all, ..Wanted::default() };
         each_group(self.groups(pages, wanted), self.at_once, |group| {
             let (leaf, so_far, memory) = (self.clone(), so_far.clone(), memory.another());
             async move {
                 memory.take_patiently(leaf.source.bytes(&group, wanted)).await?;
                 let fetched = leaf.source.fetch(&group, wanted).await?;
-                leaf.look_at_group(&group, &fetched, so_far)
+                let pages = leaf.source.open(&group, fetched.as_ref(), wanted);
+                leaf.look_at_group(pages, so_far)
             }
         })
         .await
@@ -138,14 +140,14 @@ impl TopEntries {
     }
 
     /// New entries of a group that are among the first so far.
-    fn look_at_group(&self, group: &PageGroup, pages: &Pages, so_far: Top) -> Result<Vec<Found>> {
+    fn look_at_group<'p>(&self, pages: impl Iterator<Item = Result<OpenPage<'p>>>, so_far: Top) -> Result<Vec<Found>> {
         let mut top = so_far;
         let mut found = Vec::new();
         let pipeline = self.stages.as_ref();
         let mut pipelines = pipeline.map(|stages| StreamPipelines::new(&stages.pipeline, &stages.selection, &self.counters));
-        for selected in &group.pages {
-            if top.admits(self.portion.order.first_of(selected)) {
-                let page = OpenPage::new(&self.source.selection, selected, pages);
+        for page in pages {
+            let page = page?;
+            if top.admits(self.portion.order.first_of(page.selected())) {
                 found.extend(self.look_at_page(&page, pipelines.as_mut(), &mut top)?);
             }
         }
@@ -262,6 +264,7 @@ impl TopEntries {
                 let of_group = memory.another();
                 of_group.take_patiently(leaf.source.bytes(&group, wanted)).await?;
                 let fetched = leaf.source.fetch(&group, wanted).await?;
+                let Some(fetched) = fetched else { return Ok(Vec::new()) };
                 let entries = leaf.read_group(&group, &fetched, &rows_of)?;
                 memory.try_grow(entries.iter().map(|(_, entry)| entry.bytes()).sum())?;
                 Ok(entries)

@@ -4,6 +4,7 @@
 
 mod access;
 mod answers;
+mod damage;
 mod memory;
 mod metrics;
 mod plans;

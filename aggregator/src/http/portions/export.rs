@@ -44,6 +44,9 @@ pub(crate) async fn lines(
     parameters: RangeParameters,
     expr: LogExpr,
 ) -> Result<Response, ApiError> {
+    if asked.tolerance.is_partial() {
+        return Err(refused("lines cannot tell what they lack: ask without `X-Tailwater-Read: partial`, or for an answer in one piece"));
+    }
     let categorize = encoding_flags(headers).categorize();
     let left = if asked.form.get("limit").is_empty() { usize::MAX } else { parameters.limit as usize };
     let body = match log_request(state, &asked, parameters, expr, categorize).await? {

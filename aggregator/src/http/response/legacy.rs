@@ -73,7 +73,7 @@ mod tests {
         let entries = vec![entry(1_768_471_200_000_000_000, "a"), entry(1_768_471_200_120_000_001, "b"), entry(-1, "c")];
         let labels = LabelSet::from_pairs([("app", "x\"y"), ("b", "z")]);
         let streams = vec![LogStream { labels, entries }, LogStream { labels: LabelSet::default(), entries: Vec::new() }];
-        let text = whole(LegacyLogsBody::new(LogAnswer { streams, statistics: Statistics::default() }));
+        let text = whole(LegacyLogsBody::new(LogAnswer { streams, warnings: Vec::new(), statistics: Statistics::default() }));
         let mut body: Value = serde_json::from_str(&text).expect("JSON");
         assert!(body.as_object_mut().and_then(|body| body.remove("stats")).is_some());
         assert_eq!(

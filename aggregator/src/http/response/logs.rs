@@ -5,7 +5,7 @@ use tailwater_logql::labels::LabelSet;
 
 use crate::http::response::Answer;
 use crate::http::response::statistics::write_statistics;
-use crate::http::response::text::{write, write_labels, write_string};
+use crate::http::response::text::{write, write_labels, write_string, write_warnings};
 
 /// What `X-Loki-Response-Encoding-Flags` asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl LogsBody {
     }
 
     pub(crate) fn nothing(flags: EncodingFlags) -> Self {
-        Self::new(LogAnswer { streams: Vec::new(), statistics: Statistics::default() }, flags)
+        Self::new(LogAnswer { streams: Vec::new(), warnings: Vec::new(), statistics: Statistics::default() }, flags)
     }
 
     /// With the token of the next page, `"cursor":"…"`; at the last page there is none.
@@ -82,7 +82,9 @@ impl LogsBody {
     }
 
     fn write_beginning(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(br#"{"status":"success","data":{"resultType":"streams","#);
+        out.extend_from_slice(br#"{"status":"success","#);
+        write_warnings(out, &self.answer.warnings);
+        out.extend_from_slice(br#""data":{"resultType":"streams","#);
         if self.flags.is_any() {
             self.flags.write(out);
             out.push(b',');
@@ -223,7 +225,7 @@ mod tests {
         let first = vec![entry(2, b"b\xff", &[("trace_id", "x")], &[("level", "error")]), entry(1, b"a", &[], &[])];
         let second = vec![entry(3, b"<c>", &[], &[("x", "y")])];
         let stream = |name, entries| LogStream { labels: labels(&[("app", name)]), entries };
-        LogAnswer { streams: vec![stream("a", first), stream("b", second)], statistics: Statistics::default() }
+        LogAnswer { streams: vec![stream("a", first), stream("b", second)], warnings: Vec::new(), statistics: Statistics::default() }
     }
 
     fn written(answer: LogAnswer, flags: &str) -> Value {
@@ -277,7 +279,7 @@ mod tests {
 
     #[test]
     fn nothing_found_is_an_empty_list() {
-        let nothing = LogAnswer { streams: Vec::new(), statistics: Statistics::default() };
+        let nothing = LogAnswer { streams: Vec::new(), warnings: Vec::new(), statistics: Statistics::default() };
         assert_eq!(written(nothing, ""), json!({"status": "success", "data": {"resultType": "streams", "result": []}}));
     }
 }

@@ -4,7 +4,7 @@ use tailwater_engine::answer::{MetricAnswer, MetricValue, Point, Series};
 
 use crate::http::response::Answer;
 use crate::http::response::statistics::write_statistics;
-use crate::http::response::text::{write_labels, write_seconds, write_string, write_value};
+use crate::http::response::text::{write_labels, write_seconds, write_value, write_warnings};
 
 /// How points are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,16 +49,7 @@ impl MetricsBody {
 
     fn write_beginning(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(br#"{"status":"success","#);
-        if !self.answer.warnings.is_empty() {
-            out.extend_from_slice(br#""warnings":["#);
-            for (index, warning) in self.answer.warnings.iter().enumerate() {
-                if index > 0 {
-                    out.push(b',');
-                }
-                write_string(out, warning.as_bytes());
-            }
-            out.extend_from_slice(b"],");
-        }
+        write_warnings(out, &self.answer.warnings);
         out.extend_from_slice(br#""data":{"resultType":"#);
         out.extend_from_slice(match self.layout {
             Layout::Matrix => br#""matrix","result":["#,

@@ -16,6 +16,21 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
+/// Appends `"warnings":[…],` if there are any.
+pub(crate) fn write_warnings(out: &mut Vec<u8>, warnings: &[String]) {
+    if warnings.is_empty() {
+        return;
+    }
+    out.extend_from_slice(br#""warnings":["#);
+    for (index, warning) in warnings.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_string(out, warning.as_bytes());
+    }
+    out.extend_from_slice(b"],");
+}
+
 fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
     const HEXADECIMAL: &[u8; 16] = b"0123456789abcdef";
     let mut copied = 0;

@@ -13,6 +13,7 @@ use tailwater_logql::needed::NeededLabels;
 use tailwater_logql::pipeline::{Pipeline, PipelineOptions};
 use tailwater_storage::entry::TenantId;
 use tailwater_storage::pairs::Pairs;
+use tailwater_storage::tolerance::Tolerance;
 use tokio::time::{Instant, sleep_until};
 
 use crate::http::query::Asked;
@@ -104,7 +105,9 @@ impl Session {
         let lookback = self.asked.limits.max_query_lookback;
         let oldest = if lookback.is_zero() { i64::MIN } else { self.asked.now.saturating_sub(lookback.nanoseconds()) };
         let request = LogRequest::newest(expr, self.parameters.start.max(oldest), i64::MAX, self.parameters.limit);
-        let answer = self.state.read.engine.logs(self.state.read.scope(&self.asked), request, &self.query_limits).await?;
+        // Frames have no place for warnings: nothing is passed over.
+        let scope = self.state.read.scope(&self.asked).tolerating(Tolerance::default());
+        let answer = self.state.read.engine.logs(scope, request, &self.query_limits).await?;
         let mut entries: Vec<ShownEntry> = Vec::new();
         for stream in answer.streams {
             entries.extend(stream.entries.into_iter().rev().map(|entry| ShownEntry {

@@ -28,9 +28,9 @@ impl DamagedSegments {
         self.found.len()
     }
 
-    /// One that may hold rows which this version shows in no data file.
-    pub(super) fn missing_from(&self, manifest: &ManifestState) -> Option<&ReadError> {
+    /// Those that may hold rows which this version shows in no data file.
+    pub(super) fn missing_from(&self, manifest: &ManifestState) -> impl Iterator<Item = &ReadError> {
         let is_folded = |key: &str| paths::segment_of(key).is_some_and(|(writer, sequence)| manifest.is_folded(writer, sequence));
-        self.found.iter().find_map(|(key, error)| (!is_folded(key)).then_some(error))
+        self.found.iter().filter(move |(key, _)| !is_folded(key)).map(|(_, error)| error)
     }
 }

@@ -44,6 +44,7 @@ use crate::manifest::{
 };
 use crate::segment::rows::SegmentRows;
 use crate::store::{Content, ListedObject, Store, paths};
+use crate::tolerance::Tolerance;
 
 pub use cache::CacheBudget;
 pub use counters::IndexCounters;
@@ -349,37 +350,34 @@ impl Catalog {
         Ok(())
     }
 
-    /// What is visible now of a tenant and has entries between `start` and `end`, both included (ns).
-    pub async fn snapshot(&self, tenant: &TenantId, start: i64, end: i64) -> Result<Snapshot, ReadError> {
-        self.snapshot_of(tenant, &[(start, end)]).await
-    }
-
-    /// The same for entries in any of some ranges.
-    pub async fn snapshot_of(&self, tenant: &TenantId, ranges: &[(i64, i64)]) -> Result<Snapshot, ReadError> {
+    /// What is visible now of a tenant and has entries in any of some ranges, both ends included (ns); without the objects that the reader passes over.
+    pub async fn snapshot(&self, tenant: &TenantId, ranges: &[(i64, i64)], tolerance: &Tolerance) -> Result<Snapshot, ReadError> {
         let tenant = self.tenant(tenant);
-        match self.open(tenant.view(), ranges).await {
+        match self.open(tenant.view(), ranges, &Tolerance::default()).await {
             // A file was retired long ago: this process stood still. Once more, with what is there now.
             Err(error) if error.is_not_found() => {
                 tenant.log.load().await.map_err(read_error)?;
                 self.show(&tenant);
-                self.open(tenant.view(), ranges).await
             }
-            outcome => outcome,
+            Err(_) if tolerance.is_partial() => {}
+            outcome => return outcome,
         }
+        self.open(tenant.view(), ranges, tolerance).await
     }
 
-    async fn open(&self, view: View, ranges: &[(i64, i64)]) -> Result<Snapshot, ReadError> {
-        if let Some(error) = self.damaged.lock().missing_from(&view.manifest) {
-            return Err(error.clone());
+    async fn open(&self, view: View, ranges: &[(i64, i64)], tolerance: &Tolerance) -> Result<Snapshot, ReadError> {
+        for error in self.damaged.lock().missing_from(&view.manifest) {
+            tolerance.pass_over(Err::<(), _>(error.clone()))?;
         }
         let touches = |file: &&Arc<DataFile>| ranges.iter().any(|(start, end)| file.min_timestamp <= *end && file.max_timestamp >= *start);
         let touching: Vec<Arc<DataFile>> = view.manifest.files().filter(touches).cloned().collect();
-        let opened: Vec<Arc<[Arc<Part>]>> = futures::stream::iter(touching)
+        let opened: Vec<Option<Arc<[Arc<Part>]>>> = futures::stream::iter(touching)
             .map(|file| self.data_file(view.manifest.tenant(), file))
             .buffered(FOOTERS_AT_ONCE)
+            .map(|outcome| tolerance.pass_over(outcome))
             .try_collect()
             .await?;
-        let mut parts: Vec<Arc<Part>> = opened.iter().flat_map(|parts| parts.iter().cloned()).collect();
+        let mut parts: Vec<Arc<Part>> = opened.iter().flatten().flat_map(|parts| parts.iter().cloned()).collect();
         parts.extend(view.segments.iter().cloned());
         parts.retain(|part| ranges.iter().any(|(start, end)| part.touches(*start, *end)));
         parts.sort_by(|left, right| left.order().cmp(right.order()));

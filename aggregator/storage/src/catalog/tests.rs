@@ -33,7 +33,7 @@ fn catalog(store: &Store, recent_rows: usize) -> Catalog {
 }
 
 async fn visible(catalog: &Catalog, tenant: &str) -> Snapshot {
-    catalog.snapshot(&TenantId::new(tenant), i64::MIN, i64::MAX).await.expect("reads")
+    catalog.snapshot(&TenantId::new(tenant), &[(i64::MIN, i64::MAX)], &Tolerance::default()).await.expect("reads")
 }
 
 async fn stamps_of(catalog: &Catalog, part: &Part) -> Vec<i64> {
@@ -124,7 +124,7 @@ async fn a_damaged_segment_is_left_alone_and_named_by_queries_that_may_miss_its_
     assert_eq!((catalog.segment_count(), catalog.damaged_segments()), (2, 1));
     assert_eq!(catalog.known_up_to("W"), Some(0), "compaction passes none over");
     let tenant = TenantId::new("t");
-    let error = catalog.snapshot(&tenant, 0, 1).await.expect_err("rows may be missing");
+    let error = catalog.snapshot(&tenant, &[(0, 1)], &Tolerance::default()).await.expect_err("rows may be missing");
     assert!(error.to_string().contains(&key), "{error}");
 
     overwrite(whole).await;
@@ -140,6 +140,6 @@ async fn segments_under_each_others_names_are_damage() {
     store.create(&key, bytes, Duration::from_secs(1)).await.expect("stores");
     let catalog = catalog(&store, 0);
     assert_eq!(catalog.discover(|_, _| ()).await.expect("lists"), 0);
-    let error = catalog.snapshot(&TenantId::new("t"), 0, 1).await.expect_err("rows may be missing");
+    let error = catalog.snapshot(&TenantId::new("t"), &[(0, 1)], &Tolerance::default()).await.expect_err("rows may be missing");
     assert!(error.to_string().contains(&key) && error.to_string().contains("another name"), "{error}");
 }

@@ -22,6 +22,7 @@ use crate::pairs::Pairs;
 use crate::segment::encode::encode;
 use crate::segment::rows::SegmentRows;
 use crate::store::{Day, Store, paths};
+use crate::tolerance::Tolerance;
 use tailwater_faultstore::{Answer, Fault, FaultStore, Operation, Random};
 use tailwater_textindex::Probe;
 
@@ -137,9 +138,9 @@ type Seen = (u64, i64, String, Pairs);
 
 /// What a query would see, in the order of parts.
 async fn seen(catalog: &Catalog) -> (Vec<Seen>, Snapshot) {
-    let snapshot = catalog.snapshot(&tenant(), i64::MIN, i64::MAX).await.expect("reads");
+    let snapshot = catalog.snapshot(&tenant(), &[(i64::MIN, i64::MAX)], &Tolerance::default()).await.expect("reads");
     let ids: BTreeSet<_> = snapshot.iter().flat_map(|part| part.table().streams.iter().map(|span| span.id)).collect();
-    let repeated = repetitions(catalog, &snapshot, ids, i64::MIN, i64::MAX).await.expect("reads");
+    let repeated = repetitions(catalog, &snapshot, ids, (i64::MIN, i64::MAX), &Tolerance::default()).await.expect("reads");
     let all = Wanted { timestamps: true, lines: true, metadata: true, line_hashes: false };
     let mut rows = Vec::new();
     for (index, part) in snapshot.iter().enumerate() {

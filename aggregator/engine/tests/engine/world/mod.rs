@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use tailwater_engine::Engine;
 use tailwater_engine::access::{Access, AllowedNamespaces, Grant};
 use tailwater_engine::answer::{LogAnswer, LogEntry, LogStream, MetricAnswer, MetricValue};
@@ -50,6 +53,7 @@ pub(crate) async fn catalog(segments: &[Vec<Entry>], in_memory: bool) -> Arc<Cat
 
 /// A catalog that segments are added to.
 pub(crate) struct Growing {
+    bucket: Arc<InMemory>,
     store: Store,
     pub(crate) catalog: Arc<Catalog>,
     next_sequence: BTreeMap<&'static str, u64>,
@@ -58,10 +62,10 @@ pub(crate) struct Growing {
 
 impl Default for Growing {
     fn default() -> Self {
-        let store = Store::new(Arc::new(InMemory::new()), "");
-        let budget = CacheBudget { recent_rows: 64 << 20, footers: 4 << 20, index: 4 << 20 };
-        let catalog = Arc::new(Catalog::new(store.clone(), budget, "test", Arc::new(|| 0)));
-        Self { store, catalog, next_sequence: BTreeMap::new(), flushes: 0 }
+        let bucket = Arc::new(InMemory::new());
+        let store = Store::new(bucket.clone(), "");
+        let catalog = empty_catalog(&store);
+        Self { bucket, store, catalog, next_sequence: BTreeMap::new(), flushes: 0 }
     }
 }
 
@@ -90,6 +94,37 @@ impl Growing {
         self.catalog.discover(|_, _| ()).await.expect("lists");
         self.catalog.clone()
     }
+
+    /// What a process sees that starts now.
+    pub(crate) async fn reopened(&self) -> Arc<Catalog> {
+        let catalog = empty_catalog(&self.store);
+        catalog.discover(|_, _| ()).await.expect("lists");
+        catalog
+    }
+
+    /// Keys of objects with rows, in their order.
+    pub(crate) async fn objects(&self) -> Vec<String> {
+        let listed: Vec<_> = self.bucket.list(None).map_ok(|object| object.location.to_string()).try_collect().await.expect("lists");
+        listed.into_iter().filter(|key| key.ends_with(".parquet")).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Flips a bit of an object; `at` is a part of its length, below 1.
+    pub(crate) async fn damage(&self, key: &str, at: f64) {
+        let path = Path::from(key);
+        let mut bytes = self.bucket.get(&path).await.expect("is there").bytes().await.expect("reads").to_vec();
+        let place = (bytes.len() as f64 * at) as usize;
+        bytes[place] ^= 1 << (place % 8);
+        self.bucket.put(&path, bytes.into()).await.expect("stores");
+    }
+
+    pub(crate) async fn delete(&self, key: &str) {
+        self.bucket.delete(&Path::from(key)).await.expect("is there");
+    }
+}
+
+fn empty_catalog(store: &Store) -> Arc<Catalog> {
+    let budget = CacheBudget { recent_rows: 64 << 20, footers: 4 << 20, index: 4 << 20 };
+    Arc::new(Catalog::new(store.clone(), budget, "test", Arc::new(|| 0)))
 }
 
 /// Folds everything that a catalog shows into data files, which have text indexes.
