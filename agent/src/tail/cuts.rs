@@ -4,7 +4,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::container::{ContainerTail, ReadContext};
+use super::balance::Meter;
+use super::container::{ContainerTail, ReadContext, add_to_balance, count_denied};
 use super::file::TailFile;
 use super::outlet::Outlet;
 use super::records::{RecordSink, SHORTENED_BYTES};
@@ -22,20 +23,24 @@ impl ContainerTail {
     /// Ends pending lines of an instance whose files did not grow for long.
     pub(super) fn cut_idle_lines(&mut self, context: &mut ReadContext<'_>) {
         let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return };
-        let expired = state.stages.as_ref().filter(|_| front.is_drained()).map_or_else(Vec::new, |stages| stages.expired_keys(context.now));
-        if !expired.is_empty() {
-            let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
-            flush_blocks(front, &self.path, expired, state, outlet, context);
-            self.is_in_batch = true;
+        if !front.is_drained() {
+            return;
         }
-        let is_idle = state.has_pending() && front.is_drained() && front.watched_unchanged_for(context.now) >= context.timing.partial_idle;
-        if !is_idle {
+        let expired = state.stages.as_ref().map_or_else(Vec::new, |stages| stages.expired_keys(context.now));
+        let is_idle = state.has_pending() && front.watched_unchanged_for(context.now) >= context.timing.partial_idle;
+        if expired.is_empty() && !is_idle {
             return;
         }
         let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
-        let lines = state.pending.iter().flatten().count() + state.stages.as_ref().map_or(0, |stages| stages.held_keys().len());
-        context.metrics.partial_idle.inc_by(lines as u64);
-        cut_pending(front, &self.path, state, outlet, context);
+        let meter = Meter::start(context.counts, context.batch);
+        flush_blocks(front, &self.path, expired, state, outlet, context);
+        if is_idle {
+            let lines = state.pending.iter().flatten().count() + state.stages.as_ref().map_or(0, |stages| stages.held_keys().len());
+            context.metrics.partial_idle.inc_by(lines as u64);
+            cut_pending(front, &self.path, state, outlet, context);
+        }
+        count_denied(outlet, context.counts);
+        add_to_balance(front, state, meter.stop(context.counts, context.batch));
         self.is_in_batch = true;
     }
 

@@ -166,6 +166,13 @@ async fn a_line_without_its_end_is_sent_after_a_while() {
     assert!(agent.handle.render_metrics().contains("tailwater_agent_partial_idle_total 1"));
     container.write("stdout", "F", "late end");
     recorder.wait_for(2).await;
+    // What the clock ended is in the balance of the file, which is struck when the file is finished.
+    container.rotate();
+    for (line, entries) in [("next", 3), ("and next", 4)] {
+        container.line(line);
+        recorder.wait_for(entries).await;
+    }
+    agent.assert_balanced();
     agent.stop().await;
 }
 
