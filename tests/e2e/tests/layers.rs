@@ -38,7 +38,8 @@ fn crates_link_only_what_stands_below_them() -> Result<()> {
         ("aggregator/textindex", &[]),
         ("aggregator/storage", &["textindex"]),
         ("aggregator/podwriter", &[]),
-        ("agent", &["logql", "proto"]),
+        ("agent/lease", &[]),
+        ("agent", &["lease", "logql", "proto"]),
         ("aggregator/engine", &["logql", "storage", "textindex"]),
     ] {
         let mut links = links(folder)?;
