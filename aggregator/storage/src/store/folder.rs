@@ -6,9 +6,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -162,6 +164,11 @@ impl ObjectStore for FolderStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.reader.get_opts(location, options).await
+    }
+
+    /// Opens and reads in one go, off the threads of tasks; [`Self::get_opts`] takes two.
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.reader.get_ranges(location, ranges).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
