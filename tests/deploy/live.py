@@ -23,9 +23,14 @@ SLOW_TO_END = {"weed", "prometheus", "alertmanager"}
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has; none of two processes of tests is told what the other is."""
+    worker, workers = (int(os.environ.get(f"PYTEST_XDIST_{name}", default).removeprefix("gw")) for name, default in (("WORKER", "gw0"), ("WORKER_COUNT", "1")))
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port % workers == worker:
+            return port
 
 
 def ask(url, *, data=None, headers=None, context=None, method=None):
