@@ -2,6 +2,7 @@
 //!
 //! All integers little-endian. The prefix alone says how long the header is; parsing needs only the header.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::error::{BlockError, HeaderError};
@@ -188,7 +189,18 @@ fn decompressed(body: &[u8], length: usize) -> Option<Vec<u8>> {
     if body.len() == length {
         return Some(body.to_vec());
     }
-    zstd::bulk::decompress(body, length).ok().filter(|rows| rows.len() == length)
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let context = match kept {
+            Some(context) => context,
+            None => kept.insert(zstd::bulk::Decompressor::new().ok()?),
+        };
+        context.decompress(body, length).ok().filter(|rows| rows.len() == length)
+    })
+}
+
+thread_local! {
+    /// A context for each thread that opens blocks: making one costs more than a block.
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 fn header_length(granules: usize, blocks: usize) -> usize {
