@@ -9,6 +9,7 @@
 mod admin;
 mod agent;
 mod batch;
+mod causes;
 pub mod config;
 mod discover;
 pub mod doctor;

@@ -7,6 +7,7 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 
 use super::finding::Finding;
+use crate::causes::with_causes;
 use crate::config::{Config, MetadataSource};
 use crate::enrich::kubernetes;
 use crate::metrics::Metrics;
@@ -30,7 +31,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         Ok(client) => client,
         Err(error) => {
             let advice = "run with a service account whose token is mounted, or give a kubeconfig";
-            return vec![Finding::problem(CHECK, super::with_causes(&error), advice)];
+            return vec![Finding::problem(CHECK, with_causes(&error), advice)];
         }
     };
     let node = config.promtail.as_ref().map_or(&config.node_name, |promtail| &promtail.hostname);
@@ -74,7 +75,7 @@ fn failed(what: &str, error: &kube::Error) -> Finding {
         }
         other => {
             let advice = "check the API server's address and this node's way to it; lines go out with labels of their paths meanwhile";
-            Finding::problem(CHECK, format!("cannot list {what}: {}", super::with_causes(other)), advice)
+            Finding::problem(CHECK, format!("cannot list {what}: {}", with_causes(other)), advice)
         }
     }
 }

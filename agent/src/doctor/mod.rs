@@ -25,17 +25,6 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// An error with its causes.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
-}
-
 fn clients(config: &Config) -> Vec<ClientConfig> {
     match &config.promtail {
         Some(promtail) => promtail.clients.iter().map(|client| client.config.clone()).collect(),

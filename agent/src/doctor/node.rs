@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::finding::Finding;
+use crate::causes::with_causes;
 use crate::config::Config;
 use crate::discover::listing::{self, Ignored};
 use crate::journal::readable_files;
@@ -145,7 +146,7 @@ impl Findings {
     }
 
     fn try_open(&self, path: &Path) -> Option<(PathBuf, String)> {
-        open_regular(path).err().map(|error| (path.to_owned(), super::with_causes(&error)))
+        open_regular(path).err().map(|error| (path.to_owned(), with_causes(&error)))
     }
 
     fn unreadable(&mut self, found: Option<(PathBuf, String)>) {

@@ -6,6 +6,7 @@ use tokio::net::{TcpStream, lookup_host};
 
 use super::clock;
 use super::finding::Finding;
+use crate::causes::with_causes;
 use crate::push::receiver::{ClientConfig, Receiver};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,7 +68,7 @@ async fn reach(receiver: &Receiver) -> Result<Finding, Finding> {
 
 /// What went wrong once there was a connection.
 fn no_answer(receiver: &Receiver, error: &reqwest::Error) -> Finding {
-    let evidence = super::with_causes(error);
+    let evidence = with_causes(error);
     let is_tls = receiver.url.scheme() == "https" && !error.is_timeout();
     if is_tls {
         let advice =

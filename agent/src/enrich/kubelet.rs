@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::kubernetes::{Watching, note_event, pod_record, take_pod};
 use super::pods::PodRecord;
+use crate::causes::with_causes;
 use crate::push::tls::TlsFiles;
 
 /// Where a pod finds who it is.
@@ -50,7 +51,7 @@ enum ListError {
     },
     #[error("{0}")]
     Tls(#[from] crate::push::receiver::ReceiverError),
-    #[error("no answer: {}", chain(.0))]
+    #[error("no answer: {}", with_causes(.0))]
     Request(#[from] reqwest::Error),
     #[error("status {0}; the service account needs `get` on `nodes/pods`")]
     Status(u16),
@@ -58,17 +59,6 @@ enum ListError {
     TooLong,
     #[error("an answer that is no list of pods: {0}")]
     Answer(#[from] serde_json::Error),
-}
-
-/// What is behind an error as well: by itself it says that there was none.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
 }
 
 #[derive(Deserialize)]
