@@ -10,6 +10,7 @@ mod admin;
 mod agent;
 mod batch;
 mod causes;
+mod clock;
 pub mod config;
 mod discover;
 pub mod doctor;

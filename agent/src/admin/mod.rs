@@ -9,7 +9,7 @@ mod targets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
@@ -18,6 +18,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use parking_lot::RwLock;
 
+use crate::clock;
 use crate::config::Config;
 use crate::enrich::pods::PodCache;
 use crate::metrics::Metrics;
@@ -79,16 +80,10 @@ async fn live(State(state): State<AdminState>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
-    standing::measure(&state.metrics, &state.positions.lock().snapshot(), now_nanos());
+    standing::measure(&state.metrics, &state.positions.lock().snapshot(), clock::now());
     let mut text = state.metrics.render();
     if let Some(promtail) = &state.config.promtail {
         promtail.render_metrics(&mut text);
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
-}
-
-/// Since the epoch.
-fn now_nanos() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -5,15 +5,16 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::json;
 
+use super::AdminState;
 use super::page::{self, Cell, Wanted};
-use super::{AdminState, now_nanos};
+use crate::clock;
 use crate::enrich::labels::canonical_text;
 use crate::observe::standing::{Standing, Unit, standings};
 
 pub(super) async fn targets(State(state): State<AdminState>, headers: HeaderMap, wanted: Query<Wanted>) -> Response {
     let positions = state.positions.lock().snapshot();
     let found = standings(&state.metrics, &positions);
-    let now = now_nanos();
+    let now = clock::now();
     let files: Vec<_> = found
         .iter()
         .map(|file| {

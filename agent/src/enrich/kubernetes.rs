@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod};
@@ -21,6 +21,7 @@ use super::counted_requests::CountedRequests;
 use super::labels::without_template_hash;
 use super::pods::{ContainerIdentity, NamespaceRecord, PodCache, PodRecord};
 use super::wishes::{AllowedAnnotations, Wishes};
+use crate::clock;
 use crate::metrics::Metrics;
 
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
@@ -115,8 +116,7 @@ async fn consume<K>(events: impl Stream<Item = Result<Event<K>, watcher::Error>>
 
 /// Something was told just now.
 pub(super) fn note_event(metrics: &Metrics) {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    metrics.kube_last_event.set(i64::try_from(now).unwrap_or(i64::MAX));
+    metrics.kube_last_event.set(clock::now() / 1_000_000_000);
 }
 
 /// Takes over what is told of a pod.

@@ -17,6 +17,7 @@ use super::file::JournalFile;
 use super::format::RawEntry;
 use super::open::OpenJournal;
 use crate::batch::builder::BatchBuilder;
+use crate::clock;
 use crate::metrics::{DropReason, JournalFailure, Metrics, PossibleLoss};
 use crate::observe::journals;
 use crate::positions::keeper::SharedPositions;
@@ -85,10 +86,10 @@ impl JournalSource {
         let container = journals::group(&job.name);
         let known = positions.lock().files_of(&container);
         let remembered = known.into_iter().filter_map(|(id, entry)| Some((u128::from_str_radix(&entry.name, 16).ok()?, (id, entry))));
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let oldest = SystemTime::now().checked_sub(config.max_age).map_or(0, clock::nanoseconds);
         Self {
             directories: directory::directories(config.path.as_deref()),
-            cutoff: u64::try_from(now.saturating_sub(config.max_age).as_micros()).unwrap_or(0),
+            cutoff: oldest.unsigned_abs() / 1000,
             remembered: remembered.collect(),
             job,
             config,

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use super::receiver::{Answer, OnClientError, Receiver};
 use crate::batch::Batch;
 use crate::batch::builder::MAX_REQUEST_BYTES;
 use crate::batch::split::{self, Part};
+use crate::clock;
 use crate::metrics::{DropReason, Metrics, PushOutcome};
 use crate::observe::clients::ClientLabels;
 use crate::positions::keeper::SharedPositions;
@@ -197,9 +198,8 @@ impl Lane {
     }
 
     fn observe_delivery(&self, batch: &Batch) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        if let Some(oldest) = batch.oldest_stamp.and_then(|stamp| u64::try_from(stamp).ok()) {
-            self.metrics.delivery_seconds.observe(now.saturating_sub(Duration::from_nanos(oldest)).as_secs_f64());
+        if let Some(oldest) = batch.oldest_stamp.filter(|stamp| *stamp >= 0) {
+            self.metrics.delivery_seconds.observe((clock::now() - oldest).max(0) as f64 / 1e9);
         }
     }
 

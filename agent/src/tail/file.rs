@@ -21,6 +21,7 @@ use super::content::Content;
 use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
 use super::handover::HandedFile;
 use super::records::{RecordSink, leading_nul};
+use crate::clock;
 use crate::discover::paths::LogFileName;
 use crate::parse::time::StampReader;
 use crate::positions::table::{FileEntry, FileId, InstanceKey, LineCut, Progress};
@@ -181,8 +182,7 @@ impl TailFile {
 
     /// Its time of last change, nanoseconds since the epoch.
     pub(crate) fn modified_nanos(&self) -> i64 {
-        let since_epoch = self.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+        clock::nanoseconds(self.modified)
     }
 
     pub(crate) fn modified(&self) -> SystemTime {

@@ -1,7 +1,7 @@
 //! A chunk of a file, cut at newlines, through the stages of a pipeline: the way of targets that a `promtail.yaml` names.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use encoding_rs::{UTF_16BE, UTF_16LE};
 
@@ -9,6 +9,7 @@ use super::boundaries;
 use super::records::RecordReader;
 use super::stages::{StageOutlet, StageState};
 use super::state::CleanPoint;
+use crate::clock;
 use crate::pipeline::context::{KnownStamp, StageContext};
 use crate::pipeline::entry::{Entry, Origin, Place};
 use crate::positions::table::Progress;
@@ -139,7 +140,7 @@ fn run(
         learned: Vec::new(),
         offset,
         file_key: stages.file_key,
-        now: now(),
+        now: clock::now(),
         pause: Duration::ZERO,
         clock_steps: 0,
         inspects: limits.inspects,
@@ -155,12 +156,6 @@ fn run(
     outlet.pause = outlet.pause.max(context.pause);
     stages.out = out;
     (touched, context.learned)
-}
-
-/// Nanoseconds since the epoch.
-fn now() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Where a line's text ends and the next line begins, given a newline byte at `at`; none if that byte is part of another character.

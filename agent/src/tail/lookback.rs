@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use flate2::read::MultiGzDecoder;
 
+use crate::clock;
 use crate::parse::cri::{self, OutputStream};
 use crate::parse::docker;
 use crate::parse::time::StampReader;
@@ -41,9 +42,7 @@ pub(super) fn start_of_compressed(file: &File, modified: SystemTime, not_before:
 
 /// Whether a file was not written to since then. File systems tell times that lag behind the clock, some by seconds.
 fn is_older(modified: SystemTime, not_before: i64) -> bool {
-    let modified = modified.checked_add(FILE_TIME_LAG).unwrap_or(modified);
-    let since_epoch = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX) < not_before
+    clock::nanoseconds(modified.checked_add(FILE_TIME_LAG).unwrap_or(modified)) < not_before
 }
 
 /// A descriptor others read from as well.

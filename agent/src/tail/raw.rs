@@ -2,10 +2,9 @@
 //!
 //! Stamps strictly increase over the instance as those of records do; the times they begin from are recorded with their offsets.
 
-use std::time::SystemTime;
-
 use super::read_clock::ClockScope;
 use super::records::{RawRecord, RecordReader};
+use crate::clock;
 use crate::parse::stamps::StampGiver;
 use crate::pipeline::context::ReadClock;
 use crate::positions::table::FileId;
@@ -37,17 +36,11 @@ impl RecordReader<'_> {
     pub(super) fn read_raw(&mut self, raw: RawRecord<'_>) {
         let (epoch, last_given) = (self.batch.epoch(), self.state.stamps.last_given());
         let clock = self.state.raw.get_or_insert_default();
-        let stamp = clock.next(last_given, (self.file, raw.offset), epoch, now());
+        let stamp = clock.next(last_given, (self.file, raw.offset), epoch, clock::now());
         // What is given next is this stamp.
         self.state.stamps = StampGiver::after(Some(stamp - 1));
         self.emit(self.state.last_stream, stamp, raw);
     }
-}
-
-/// Nanoseconds since the epoch.
-fn now() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

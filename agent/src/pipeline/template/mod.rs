@@ -10,12 +10,12 @@ mod texts;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use tailwater_logql::template::{Dialect, Environment, Template, functions};
 
 use super::entry::{Entry, Extracted, Value};
 use super::settings::Settings;
+use crate::clock;
 use crate::promtail::report::Report;
 use crate::promtail::yaml::Node;
 
@@ -122,8 +122,7 @@ impl Environment for TemplateData<'_> {
     }
 
     fn now(&self) -> i64 {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+        clock::now()
     }
 }
 
