@@ -5,11 +5,14 @@
 //! configuration says by then. A decision that cannot be read is none: then everything is read.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+use super::durable;
+use crate::clock;
 
 const NAME: &str = "first-start.json";
 
@@ -32,8 +35,7 @@ impl InitialLookback {
             Self::For(duration) => duration,
             Self::End => Duration::ZERO,
         };
-        let since_epoch = now.checked_sub(back).and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
-        Some(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX))
+        Some(now.checked_sub(back).map_or(0, clock::nanoseconds))
     }
 }
 
@@ -68,12 +70,7 @@ pub(crate) fn not_before(data_dir: &Path, lookback: InitialLookback, is_first: b
 }
 
 fn write(data_dir: &Path, decision: &Decision) -> io::Result<()> {
-    let temporary = data_dir.join(format!("{NAME}.tmp"));
-    let mut file = fs::File::create(&temporary)?;
-    file.write_all(&serde_json::to_vec(decision)?)?;
-    file.sync_all()?;
-    fs::rename(temporary, data_dir.join(NAME))?;
-    fs::File::open(data_dir)?.sync_all()
+    durable::write(data_dir, NAME, &serde_json::to_vec(decision)?)
 }
 
 #[cfg(test)]

@@ -5,14 +5,16 @@
 //! like any file that is gone. A request is removed once the positions it led to are on disk, so that a crash obeys it again, to the same end.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::durable;
 use super::table::{FileEntry, Positions, Progress};
+use crate::clock;
 use crate::parse::cri::OutputStream;
 
 const NAME: &str = "rewind.json";
@@ -41,9 +43,7 @@ pub fn request(data_dir: &Path, duration: Duration) -> Result<Vec<PathBuf>, Rewi
     if !data_dir.is_dir() {
         return Err(RewindError::NoDirectory { path: data_dir.to_owned() });
     }
-    let since =
-        SystemTime::now().checked_sub(duration).and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
-    let request = Request { since: i64::try_from(since.as_nanos()).unwrap_or(i64::MAX) };
+    let request = Request { since: SystemTime::now().checked_sub(duration).map_or(0, clock::nanoseconds) };
     let mut directories = vec![data_dir.to_owned()];
     // Each receiver has positions of its own.
     for entry in fs::read_dir(data_dir).into_iter().flatten().flatten() {
@@ -58,11 +58,7 @@ pub fn request(data_dir: &Path, duration: Duration) -> Result<Vec<PathBuf>, Rewi
 }
 
 fn write(directory: &Path, request: &Request) -> io::Result<()> {
-    let temporary = directory.join(format!("{NAME}.tmp"));
-    let mut file = fs::File::create(&temporary)?;
-    file.write_all(&serde_json::to_vec(request)?)?;
-    file.sync_all()?;
-    fs::rename(temporary, directory.join(NAME))
+    durable::write(directory, NAME, &serde_json::to_vec(request)?)
 }
 
 /// Does to `positions` what a request asks for. Returns whether there was one.

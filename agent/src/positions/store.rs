@@ -4,12 +4,13 @@
 //! instant at least one of the two is whole. Reading falls back from the file to `.1`, then to nothing: the files are read again from
 //! their beginnings and copies disappear by identity.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::codec::{self, DecodeError};
+use super::durable;
 use super::table::Positions;
 
 /// Where positions came from at start.
@@ -109,7 +110,7 @@ impl PositionsStore {
 
     fn sync_directory(&self) -> io::Result<()> {
         let directory = self.current.parent().expect("the file lies in the data directory");
-        File::open(directory)?.sync_all()
+        durable::sync_directory(directory)
     }
 }
 
