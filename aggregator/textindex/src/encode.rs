@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use crate::bitmap::FoldedPlane;
+use crate::block::{self, CHECKSUM_BYTES};
 use crate::gram::Plane;
 use crate::granule::GranulePlanes;
-use crate::header::{self, CHECKSUM_BYTES, GranuleLocation, GranuleRecord, IndexHeader, block_checksum};
+use crate::header::{self, GranuleLocation, GranuleRecord, IndexHeader};
 use crate::layout::Class;
 use crate::parameters::IndexParameters;
 use crate::slices::Slices;
@@ -48,14 +49,14 @@ impl IndexBuilder {
     /// Compresses the blocks. The planes of a class are let go as soon as its blocks are there.
     pub fn finish(mut self) -> EncodedIndex {
         let layout = header::layout(&self.records);
-        let (mut compressor, mut blocks) = (header::compressor(), Vec::new());
+        let (mut compressor, mut blocks) = (block::compressor(), Vec::new());
         for class in &layout.classes {
             let Some(mut slices) = self.slices.remove(&class.class) else { continue };
             slices.finish();
             for block in class.block_ids() {
                 let mut rows = Vec::with_capacity(class.block_bytes());
                 slices.write_rows(class.rows_of(block), &mut rows);
-                blocks.push(header::compressed(&mut compressor, rows));
+                blocks.push(block::compressed(&mut compressor, rows));
             }
         }
         let lengths: Vec<u32> = blocks.iter().map(|block| (block.len() + CHECKSUM_BYTES) as u32).collect();
@@ -87,9 +88,9 @@ impl EncodedIndex {
     pub fn into_bytes(mut self) -> Vec<u8> {
         let mut bytes = mem::take(&mut self.bytes);
         bytes.reserve_exact((self.length() as usize).saturating_sub(bytes.len()));
-        for (id, block) in self.header.blocks().zip(self.blocks) {
-            bytes.extend_from_slice(&block);
-            bytes.extend_from_slice(&block_checksum(self.header.checksum(), id, &block).to_le_bytes());
+        for (id, body) in self.header.blocks().zip(self.blocks) {
+            bytes.extend_from_slice(&body);
+            bytes.extend_from_slice(&block::checksum(self.header.checksum(), id, &body).to_le_bytes());
         }
         bytes
     }

@@ -2,9 +2,9 @@
 //!
 //! All integers little-endian. The prefix alone says how long the header is; parsing needs only the header.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
+use crate::block::{self, CHECKSUM_BYTES};
 use crate::error::{BlockError, HeaderError};
 use crate::fill::{FillLimit, FillLimits};
 use crate::gram::Plane;
@@ -19,7 +19,6 @@ pub const PREFIX_LENGTH: usize = 16;
 const PARAMETERS_LENGTH: usize = 24;
 const GRANULE_LENGTH: usize = 18;
 const BLOCK_LENGTH: usize = 4;
-pub(crate) const CHECKSUM_BYTES: usize = 4;
 
 /// Planes are not folded below one word.
 const LEAST_BITS_LOG2: u8 = 6;
@@ -158,49 +157,12 @@ impl IndexHeader {
     pub fn open_block(&self, block: BlockId, bytes: &[u8]) -> Result<Vec<u8>, BlockError> {
         let class = self.layout.class_of(block).ok_or(BlockError::Unknown { block })?;
         let Range { start, end } = self.block_range(block);
-        let wrong_length = BlockError::Length { block, expected: (end - start) as usize, actual: bytes.len() };
-        if bytes.len() as u64 != end - start {
-            return Err(wrong_length);
+        let expected = (end - start) as usize;
+        if bytes.len() != expected {
+            return Err(BlockError::Length { block, expected, actual: bytes.len() });
         }
-        let (body, stored) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(wrong_length)?;
-        let (expected, actual) = (u32::from_le_bytes(*stored), block_checksum(self.checksum, block, body));
-        if expected != actual {
-            return Err(BlockError::Checksum { block, expected, actual });
-        }
-        decompressed(body, class.block_bytes()).ok_or(BlockError::Content { block, expected: class.block_bytes() })
+        block::open(self.checksum, block, bytes, class.block_bytes())
     }
-}
-
-/// Fast, and nearly as small as any: what there is to save is the fill.
-const COMPRESSION_LEVEL: i32 = 1;
-
-/// Rows of a block as stored: compressed, unless that saves nothing.
-pub(crate) fn compressed(compressor: &mut zstd::bulk::Compressor<'_>, rows: Vec<u8>) -> Vec<u8> {
-    let compressed = compressor.compress(&rows).expect("compressing fails for want of memory alone");
-    if compressed.len() < rows.len() { compressed } else { rows }
-}
-
-/// For [`compressed`].
-pub(crate) fn compressor() -> zstd::bulk::Compressor<'static> {
-    zstd::bulk::Compressor::new(COMPRESSION_LEVEL).expect("the level is one that there is")
-}
-
-fn decompressed(body: &[u8], length: usize) -> Option<Vec<u8>> {
-    if body.len() == length {
-        return Some(body.to_vec());
-    }
-    DECOMPRESSOR.with_borrow_mut(|kept| {
-        let context = match kept {
-            Some(context) => context,
-            None => kept.insert(zstd::bulk::Decompressor::new().ok()?),
-        };
-        context.decompress(body, length).ok().filter(|rows| rows.len() == length)
-    })
-}
-
-thread_local! {
-    /// A context for each thread that opens blocks: making one costs more than a block.
-    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 fn header_length(granules: usize, blocks: usize) -> usize {
@@ -217,12 +179,6 @@ fn classes(records: &[GranuleRecord]) -> impl Iterator<Item = (Class, u32)> {
         let sized = Plane::ALL.into_iter().zip(record.sizes);
         sized.filter_map(move |(plane, size)| Some((Class { plane, bits_log2: size? }, granule)))
     })
-}
-
-/// Of a block as stored; ties it to its place and to its index.
-pub(crate) fn block_checksum(header_checksum: u32, block: BlockId, body: &[u8]) -> u32 {
-    let place = crc32c::crc32c_append(header_checksum, &block.0.to_le_bytes());
-    crc32c::crc32c_append(place, body)
 }
 
 /// The bytes of a header, and the header that parsing them would give. `lengths`: of each block of the layout, as stored.
@@ -351,12 +307,6 @@ mod tests {
         let whole = crc32c::crc32c(&bytes[..end]).to_le_bytes();
         bytes[end..].copy_from_slice(&whole);
         IndexHeader::parse(&bytes)
-    }
-
-    #[test]
-    fn a_block_is_tied_to_its_place_and_its_index() {
-        let sums = [(1, 0), (1, 1), (2, 0)].map(|(header, block)| block_checksum(header, BlockId(block), b"rows"));
-        assert!(sums[0] != sums[1] && sums[0] != sums[2] && sums[1] != sums[2]);
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! Pure: no I/O, no async.
 
 mod bitmap;
+mod block;
 mod encode;
 mod error;
 mod fill;
