@@ -161,7 +161,7 @@ impl Selection {
         for access in accesses {
             let snapshot = pinned.of(access, range);
             let mut streams = select_streams(&snapshot, access, std::slice::from_ref(&selector), range)?;
-            let ids: Vec<StreamId> = streams.iter().map(|stream| stream.id).collect();
+            let ids = streams.iter().map(|stream| stream.id);
             let repetitions = repetitions(catalog, &snapshot, ids, (range.start, range.end), scope.tolerance()).await?;
             let tenant = scope.tells_tenants_apart().then(|| access.tenant().clone());
             streams.iter_mut().for_each(|stream| stream.tenant.clone_from(&tenant));

@@ -114,9 +114,8 @@ impl TopEntries {
         memory: &Arc<OperatorMemory>,
     ) -> Result<Vec<Vec<Found>>> {
         pages.sort_by_key(|page| (page.part, page.page));
-        // Who passes over damage needs to know of it before a row is among the first.
-        let reads_all = self.is_filtered() || self.source.selection.tolerance().is_partial();
-        let wanted = Wanted { timestamps: true, lines: reads_all, metadata: reads_all, ..Wanted::default() };
+        let reads_entries = self.reads_entries();
+        let wanted = Wanted { timestamps: true, lines: reads_entries, metadata: reads_entries, ..Wanted::default() };
         each_group(self.groups(pages, wanted), self.at_once, |group| {
             let (leaf, so_far, memory) = (self.clone(), so_far.clone(), memory.another());
             async move {
@@ -129,9 +128,10 @@ impl TopEntries {
         .await
     }
 
-    /// Whether lines have to be read to know which entries are wanted.
-    fn is_filtered(&self) -> bool {
-        !self.search.is_empty() || self.stages.is_some()
+    /// Whether lines and metadata have to be read to know which entries are wanted. Who passes over damage needs to know of it before a
+    /// row is among the first.
+    fn reads_entries(&self) -> bool {
+        !self.search.is_empty() || self.stages.is_some() || self.source.selection.tolerance().is_partial()
     }
 
     fn groups(&self, pages: Vec<SelectedPage>, wanted: Wanted) -> Vec<PageGroup> {
@@ -172,7 +172,7 @@ impl TopEntries {
             None => self.add_rows(page, &runs, &mut add)?,
         }
         keys.retain(|key| top.admits(key.0));
-        if !self.is_filtered() || keys.is_empty() {
+        if !self.reads_entries() || keys.is_empty() {
             return Ok(keys.into_iter().map(|key| (key, None)).collect());
         }
         let (lines, metadata) = (page.lines()?, page.metadata()?);
