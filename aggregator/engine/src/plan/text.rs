@@ -1,11 +1,13 @@
 //! What text the entries that a query wants must hold: the question for text indexes, and what pages are searched for.
 
-use futures::{StreamExt, TryStreamExt, stream};
+use datafusion_common::DataFusionError;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use regex::bytes::{Regex, RegexBuilder};
 use tailwater_logql::ast::Stage;
 use tailwater_logql::required::{Requirement, required_text};
 use tailwater_storage::catalog::MaybePages;
 use tailwater_textindex::Probe;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::QueryError;
 use crate::plan::Planner;
@@ -39,9 +41,12 @@ impl Planner<'_> {
         }
         let is_same_file = |left: &SelectedPage, right: &SelectedPage| selection.part(left.part).key() == selection.part(right.part).key();
         let files: Vec<usize> = pages.chunk_by(is_same_file).map(|pages| pages[0].part).collect();
+        // Blocks have to be decompressed: each index is a task.
         let asked = files.into_iter().map(|part| {
             let (catalog, selection, probe) = (self.catalog.clone(), selection.clone(), probe.clone());
-            async move { catalog.maybe_pages(selection.part(part).file(), &probe).await }
+            let asked = tokio::spawn(async move { catalog.maybe_pages(selection.part(part).file(), &probe).await });
+            AbortOnDropHandle::new(asked)
+                .map(|done| done.map_err(|error| DataFusionError::External(Box::new(error)))?.map_err(QueryError::from))
         });
         let found: Vec<Option<MaybePages>> = stream::iter(asked).buffered(INDEXES_AT_ONCE).try_collect().await?;
         let mut kept = Vec::new();
