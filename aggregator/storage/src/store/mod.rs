@@ -39,7 +39,7 @@ pub use upload::Upload;
 pub(crate) use within::CopiedWithin;
 
 use crate::error::ReadError;
-use crate::store::coalesce::coalesce;
+use crate::store::coalesce::{Distance, Request, coalesce};
 use crate::store::counted::Counted;
 use crate::store::retry::Attempts;
 
@@ -50,6 +50,7 @@ const REQUESTS_AT_ONCE: usize = 16;
 #[derive(Debug, Clone)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
+    distance: Distance,
     prefix: Path,
     disk_cache: Option<DiskCache>,
     requests: Arc<RequestCounters>,
@@ -75,7 +76,13 @@ pub struct CreateError {
 impl Store {
     pub fn new(objects: Arc<dyn ObjectStore>, prefix: &str) -> Self {
         let requests = Arc::<RequestCounters>::default();
-        Self { objects: Arc::new(Counted::new(objects, requests.clone())), prefix: Path::from(prefix), disk_cache: None, requests }
+        let objects = Arc::new(Counted::new(objects, requests.clone()));
+        Self { objects, distance: Distance::Network, prefix: Path::from(prefix), disk_cache: None, requests }
+    }
+
+    /// The same of objects on a disk of this machine.
+    fn local(objects: Arc<dyn ObjectStore>, prefix: &str) -> Self {
+        Self { distance: Distance::Disk, ..Self::new(objects, prefix) }
     }
 
     /// Requests to the object store so far.
@@ -135,28 +142,13 @@ impl Store {
     /// Byte ranges of an object, in the order asked for. Neighbours are fetched together.
     pub async fn ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
         let path = &self.path(key);
-        let requests = coalesce(ranges);
-        let fetch = |range: Range<u64>| {
-            retry::read(move || {
-                let range = range.clone();
-                async move {
-                    if range.is_empty() {
-                        return Ok(Bytes::new());
-                    }
-                    let bytes = self.objects.get_ranges(path, std::slice::from_ref(&range)).await?.pop().unwrap_or_default();
-                    if bytes.len() as u64 == range.end - range.start { Ok(bytes) } else { Err(wrong_length(&bytes, &range)) }
-                }
-            })
-        };
+        let requests: Vec<Request> = coalesce(ranges, self.distance).into_iter().filter(|request| !request.range.is_empty()).collect();
         let asked: Vec<Range<u64>> = requests.iter().map(|request| request.range.clone()).collect();
-        let fetched: Vec<Bytes> = futures::stream::iter(asked)
-            .map(fetch)
-            .buffered(REQUESTS_AT_ONCE)
-            .try_collect()
-            .await
-            .map_err(|error| ReadError::store(key, error))?;
+        let asked: Vec<Vec<Range<u64>>> = asked.chunks(self.distance.ranges_at_once()).map(<[_]>::to_vec).collect();
+        let fetched: Vec<Vec<Bytes>> =
+            Self::for_each(asked, REQUESTS_AT_ONCE, |asked| self.fetch(path, asked)).await.map_err(|error| ReadError::store(key, error))?;
         let mut parts = vec![Bytes::new(); ranges.len()];
-        for (request, bytes) in requests.iter().zip(fetched) {
+        for (request, bytes) in requests.iter().zip(fetched.into_iter().flatten()) {
             for &part in &request.parts {
                 let start = (ranges[part].start - request.range.start) as usize;
                 parts[part] = bytes.slice(start..start + (ranges[part].end - ranges[part].start) as usize);
@@ -177,6 +169,19 @@ impl Store {
             Some(cache) => cache.ranges(self, (key, size), content, ranges).await,
             None => Ok((self.ranges(key, ranges).await?, ranges.iter().map(|range| range.end - range.start).sum())),
         }
+    }
+
+    /// One request of [`Self::ranges`].
+    async fn fetch(&self, path: &Path, ranges: Vec<Range<u64>>) -> object_store::Result<Vec<Bytes>> {
+        let fetch = || async {
+            let fetched = self.objects.get_ranges(path, &ranges).await?;
+            let is_of = |(bytes, range): &(&Bytes, &Range<u64>)| bytes.len() as u64 == range.end - range.start;
+            match fetched.iter().zip(&ranges).find(|pair| !is_of(pair)) {
+                Some((bytes, range)) => Err(wrong_length(bytes, range)),
+                None => Ok(fetched),
+            }
+        };
+        retry::read(fetch).await
     }
 
     /// The last bytes of an object of `size` bytes.

@@ -25,12 +25,7 @@ impl Store {
     /// The same store as if it held these objects alone. It can be read only.
     pub(crate) fn only(&self, keys: impl Iterator<Item = String>) -> Self {
         let shown = Arc::new(keys.map(|key| self.path(&key)).collect());
-        Self {
-            objects: Arc::new(Only { inner: self.objects.clone(), shown }),
-            prefix: self.prefix.clone(),
-            disk_cache: None,
-            requests: self.requests.clone(),
-        }
+        Self { objects: Arc::new(Only { inner: self.objects.clone(), shown }), disk_cache: None, ..self.clone() }
     }
 }
 

@@ -38,11 +38,13 @@ pub enum OpenError {
 
 /// Opens the store; for S3, nothing is sent yet. Credentials come from the environment (`AWS_ACCESS_KEY_ID`, …) or the platform.
 pub fn open(options: &StoreOptions, prefix: &str) -> Result<Store, OpenError> {
-    let objects: Arc<dyn ObjectStore> = match options {
-        StoreOptions::Folder { path } => folder::shared(path).map_err(|source| OpenError::Folder { path: path.clone(), source })?,
-        StoreOptions::S3(s3) => open_s3(s3)?,
-    };
-    Ok(Store::new(objects, prefix))
+    match options {
+        StoreOptions::Folder { path } => {
+            let objects = folder::shared(path).map_err(|source| OpenError::Folder { path: path.clone(), source })?;
+            Ok(Store::local(objects, prefix))
+        }
+        StoreOptions::S3(s3) => Ok(Store::new(open_s3(s3)?, prefix)),
+    }
 }
 
 fn open_s3(options: &S3Options) -> Result<Arc<dyn ObjectStore>, OpenError> {
