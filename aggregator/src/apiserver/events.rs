@@ -5,14 +5,12 @@
 //! are told in one answer, the older ones after its `continue`.
 
 use axum::http::HeaderValue;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::apiserver::discovery::{GROUP, VERSION};
 use crate::apiserver::forward::Upstream;
-use crate::apiserver::pod_list::{Included, Shape};
 use crate::apiserver::pod_log::{WINDOW, flag, number, quoted, span};
 use crate::apiserver::selection::{self, FieldRequirement};
+use crate::apiserver::shape::{self, Included, Shape, api_version, list_metadata, seconds};
 use crate::apiserver::status::Refused;
 use crate::apiserver::version::ResourceVersion;
 use crate::http::form::Form;
@@ -159,19 +157,13 @@ fn cut(mut page: Vec<StoredEvent>, most: usize) -> (Vec<StoredEvent>, Option<i64
 
 impl EventPage {
     pub(super) fn document(&self, shape: Shape) -> Value {
-        let mut metadata = json!({"resourceVersion": self.version.to_string()});
-        if let Some(next) = self.next {
-            metadata["continue"] = json!(next.to_string());
-        }
+        let metadata = list_metadata(self.version, self.next.map(|next| next.to_string()).as_deref());
         match shape {
             Shape::Objects => {
                 let items: Vec<Value> = self.events.iter().map(StoredEvent::object).collect();
-                json!({"kind": "EventList", "apiVersion": format!("{GROUP}/{VERSION}"), "metadata": metadata, "items": items})
+                json!({"kind": "EventList", "apiVersion": api_version(), "metadata": metadata, "items": items})
             }
-            Shape::Table(included) => {
-                let rows: Vec<Value> = self.events.iter().map(|event| event.row(included)).collect();
-                json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": columns(), "rows": rows})
-            }
+            Shape::Table(included) => shape::table(&metadata, &columns(), self.events.iter().map(|event| event.row(included))),
         }
     }
 }
@@ -199,19 +191,15 @@ impl StoredEvent {
         format!("{name}.{:x}", self.stamp)
     }
 
-    fn time(&self) -> String {
-        Timestamp::from_second(self.stamp.div_euclid(1_000_000_000)).map(|stamp| stamp.to_string()).unwrap_or_default()
-    }
-
     fn metadata(&self) -> Value {
-        json!({"name": self.name(), "namespace": self.namespace, "creationTimestamp": self.time()})
+        json!({"name": self.name(), "namespace": self.namespace, "creationTimestamp": seconds(self.stamp)})
     }
 
     fn object(&self) -> Value {
         let count: u64 = self.text("count").parse().unwrap_or(1);
         json!({
             "kind": "Event",
-            "apiVersion": format!("{GROUP}/{VERSION}"),
+            "apiVersion": api_version(),
             "metadata": self.metadata(),
             "involvedObject": {"kind": self.text("kind"), "name": self.text("name"), "namespace": self.namespace, "fieldPath": self.text("field")},
             "type": self.text("type"),
@@ -219,7 +207,7 @@ impl StoredEvent {
             "action": self.text("action"),
             "message": self.text("msg"),
             "count": count,
-            "lastTimestamp": self.time(),
+            "lastTimestamp": seconds(self.stamp),
             "source": {"component": self.text("component"), "host": self.text("host")},
         })
     }
@@ -230,15 +218,9 @@ impl StoredEvent {
             kind => format!("{}/{}", kind.to_lowercase(), self.text("name")),
         };
         let source = [self.text("component"), self.text("host")].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
-        let cells = json!([self.time(), self.text("type"), self.text("reason"), about, self.text("count"), source, self.text("msg")]);
-        match included {
-            Included::Nothing => json!({"cells": cells}),
-            Included::Metadata => {
-                let partial = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": self.metadata()});
-                json!({"cells": cells, "object": partial})
-            }
-            Included::Whole => json!({"cells": cells, "object": self.object()}),
-        }
+        let cells =
+            json!([seconds(self.stamp), self.text("type"), self.text("reason"), about, self.text("count"), source, self.text("msg")]);
+        included.row(cells, || self.metadata(), || self.object())
     }
 }
 

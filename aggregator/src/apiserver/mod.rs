@@ -26,6 +26,7 @@ mod pod_watch;
 mod pods;
 mod read;
 mod selection;
+mod shape;
 mod status;
 mod target;
 mod version;

@@ -1,58 +1,16 @@
-//! Pods as Kubernetes clients read them: objects of a list, one object, or a `Table` that kubectl prints. Pure.
+//! Pods as Kubernetes clients read them: a list, one of them, or bookmarks of a watch. Pure.
 
-use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::apiserver::discovery::{GROUP, VERSION};
 use crate::apiserver::pods::{PodPage, PodSummary};
+use crate::apiserver::shape::{self, Included, Shape, api_version, list_metadata, seconds};
 use crate::apiserver::version::ResourceVersion;
 
-/// How an answer is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    Objects,
-    /// Rows, with as much of each object as `includeObject` asks for.
-    Table(Included),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Included {
-    Nothing,
-    Metadata,
-    Whole,
-}
-
 impl Shape {
-    /// The first of the forms that a client accepts and that there is. `included`: parameter `includeObject`.
-    pub(super) fn wanted(headers: &HeaderMap, included: &str) -> Result<Self, String> {
-        let included = match included {
-            "" | "Metadata" => Included::Metadata,
-            "None" => Included::Nothing,
-            "Object" => Included::Whole,
-            other => return Err(format!("includeObject: `{other}` is none of None, Metadata, Object")),
-        };
-        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-        for accepted in accepted {
-            let mut parts = accepted.split(';').map(str::trim);
-            if !matches!(parts.next(), Some("application/json" | "application/*" | "*/*")) {
-                continue;
-            }
-            match parts.filter_map(|part| part.split_once('=')).find(|(name, _)| *name == "as") {
-                None => return Ok(Self::Objects),
-                Some((_, "Table")) => return Ok(Self::Table(included)),
-                Some(_) => {}
-            }
-        }
-        Ok(Self::Objects)
-    }
-
     /// All pods of an answer.
     pub(super) fn list(self, page: &PodPage) -> Value {
-        let mut metadata = json!({"resourceVersion": page.version.to_string()});
-        if let Some(next) = &page.next {
-            metadata["continue"] = json!(next);
-        }
+        let metadata = list_metadata(page.version, page.next.as_deref());
         match self {
             Self::Objects => {
                 let items: Vec<Value> = page.pods.iter().map(|pod| object(pod, page.version)).collect();
@@ -66,7 +24,7 @@ impl Shape {
     pub(super) fn one(self, pod: &PodSummary, version: ResourceVersion) -> Value {
         match self {
             Self::Objects => object(pod, version),
-            Self::Table(included) => table(std::slice::from_ref(pod), version, &json!({"resourceVersion": version.to_string()}), included),
+            Self::Table(included) => table(std::slice::from_ref(pod), version, &list_metadata(version, None), included),
         }
     }
 
@@ -84,10 +42,6 @@ impl Shape {
             Self::Table(included) => table(&[], version, &metadata, included),
         }
     }
-}
-
-fn api_version() -> String {
-    format!("{GROUP}/{VERSION}")
 }
 
 fn metadata(pod: &PodSummary, version: ResourceVersion) -> Value {
@@ -144,17 +98,9 @@ fn table(pods: &[PodSummary], version: ResourceVersion, list: &Value, included: 
             pod.places.node,
             pod.uid
         ]);
-        match included {
-            Included::Nothing => json!({"cells": cells}),
-            Included::Metadata => {
-                let partial = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata(pod, version)});
-                json!({"cells": cells, "object": partial})
-            }
-            Included::Whole => json!({"cells": cells, "object": object(pod, version)}),
-        }
+        included.row(cells, || metadata(pod, version), || object(pod, version))
     };
-    let rows: Vec<Value> = pods.iter().map(row).collect();
-    json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": list, "columnDefinitions": columns, "rows": rows})
+    shape::table(list, &json!(columns), pods.iter().map(row))
 }
 
 /// A time as of RFC 3339, to the nanosecond.
@@ -162,15 +108,9 @@ fn stamp(nanoseconds: i64) -> String {
     Timestamp::from_nanosecond(i128::from(nanoseconds)).map(|stamp| stamp.to_string()).unwrap_or_default()
 }
 
-/// The same to the second, as Kubernetes writes times.
-fn seconds(nanoseconds: i64) -> String {
-    Timestamp::from_second(nanoseconds.div_euclid(1_000_000_000)).map(|stamp| stamp.to_string()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
     use std::collections::BTreeSet;
 
     use crate::apiserver::pods::{Places, PodKey};
@@ -179,11 +119,6 @@ mod tests {
 
     fn version() -> ResourceVersion {
         ResourceVersion::new(VERSION_OF_TEST, [])
-    }
-
-    fn wanted(accept: &'static str) -> Shape {
-        let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
-        Shape::wanted(&headers, "").expect("a form")
     }
 
     fn pod() -> PodSummary {
@@ -198,20 +133,6 @@ mod tests {
             lines: 7,
             bytes: 90,
         }
-    }
-
-    #[test]
-    fn a_table_is_given_to_whom_asks_for_it_first() {
-        let table = Shape::Table(Included::Metadata);
-        assert_eq!(
-            wanted("application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"),
-            table
-        );
-        assert_eq!(wanted("application/json; as=Table; v=v1"), table);
-        assert_eq!(wanted("application/json, application/json;as=Table"), Shape::Objects);
-        assert_eq!(wanted("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"), Shape::Objects);
-        assert_eq!(wanted("application/vnd.kubernetes.protobuf,application/json"), Shape::Objects);
-        assert!(Shape::wanted(&HeaderMap::new(), "All").is_err());
     }
 
     #[test]

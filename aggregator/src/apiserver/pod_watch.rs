@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::apiserver::forward::Counted;
 use crate::apiserver::live_log::StillHolds;
-use crate::apiserver::pod_list::Shape;
 use crate::apiserver::pod_log::{flag, number};
 use crate::apiserver::pods::{MOST_INCARNATIONS, Places, PodKey, PodSummary, Pods};
+use crate::apiserver::shape::Shape;
 use crate::apiserver::status::Refused;
 use crate::apiserver::version::{NameSum, ResourceVersion};
 use crate::clock::Clock;
