@@ -38,6 +38,7 @@ pub mod status;
 pub mod tail;
 pub mod tenant;
 pub mod volume;
+mod words;
 
 use std::sync::Arc;
 

@@ -33,6 +33,7 @@ use crate::http::reading;
 use crate::http::response::logs::{EncodingFlags, LogsBody};
 use crate::http::response::metrics::MetricsBody;
 use crate::http::response::stream;
+use crate::http::words;
 use crate::limits::{Limits, TenantLimits};
 use crate::retention::RetentionRules;
 
@@ -329,11 +330,7 @@ async fn metrics(
 
 /// Whether kept results are neither to be used nor to be made: `Cache-Control: no-cache`.
 fn wants_fresh_results(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|directive| {
-        let directive = directive.trim();
-        directive.eq_ignore_ascii_case("no-cache") || directive.eq_ignore_ascii_case("no-store")
-    })
+    ["no-cache", "no-store"].into_iter().any(|directive| words::lists(headers, CACHE_CONTROL, directive))
 }
 
 pub(crate) fn no_series() -> MetricAnswer {

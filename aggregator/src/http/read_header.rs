@@ -19,6 +19,7 @@ use tailwater_storage::tolerance::Tolerance;
 use tokio::sync::Mutex;
 
 use crate::http::error::ApiError;
+use crate::http::words;
 
 const READ_HEADER: &str = "x-tailwater-read";
 const WARNING_HEADER: HeaderName = HeaderName::from_static("x-tailwater-warning");
@@ -49,10 +50,8 @@ impl ReadHeader {
     }
 }
 
-/// Whether a header that lists what is asked for has a word.
 fn asks_for(headers: &HeaderMap, word: &str) -> bool {
-    let lists = headers.get_all(READ_HEADER).iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|listed| listed.trim().eq_ignore_ascii_case(word))
+    words::lists(headers, READ_HEADER, word)
 }
 
 async fn heed(State(header): State<ReadHeader>, mut request: Request, next: Next) -> Response {

@@ -5,7 +5,7 @@ use tailwater_logql::labels::LabelSet;
 
 use crate::http::response::Answer;
 use crate::http::response::statistics::write_statistics;
-use crate::http::response::text::{write, write_labels, write_string, write_warnings};
+use crate::http::response::text::{write, write_labels, write_string, write_strings, write_warnings};
 
 /// What `X-Loki-Response-Encoding-Flags` asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,14 +26,8 @@ impl EncodingFlags {
 
     /// Appends them as they are echoed, `"encodingFlags":["…"]`.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(br#""encodingFlags":["#);
-        for (index, flag) in self.flags.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            write_string(out, flag.as_bytes());
-        }
-        out.push(b']');
+        out.extend_from_slice(br#""encodingFlags":"#);
+        write_strings(out, &self.flags);
     }
 
     /// Keep stored labels, structured metadata and parsed labels apart.

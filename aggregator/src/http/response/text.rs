@@ -21,14 +21,21 @@ pub(crate) fn write_warnings(out: &mut Vec<u8>, warnings: &[String]) {
     if warnings.is_empty() {
         return;
     }
-    out.extend_from_slice(br#""warnings":["#);
-    for (index, warning) in warnings.iter().enumerate() {
+    out.extend_from_slice(br#""warnings":"#);
+    write_strings(out, warnings);
+    out.push(b',');
+}
+
+/// Appends `["…","…"]`.
+pub(crate) fn write_strings(out: &mut Vec<u8>, texts: &[String]) {
+    out.push(b'[');
+    for (index, text) in texts.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        write_string(out, warning.as_bytes());
+        write_string(out, text.as_bytes());
     }
-    out.extend_from_slice(b"],");
+    out.push(b']');
 }
 
 fn write_escaped(out: &mut Vec<u8>, text: &[u8]) {
