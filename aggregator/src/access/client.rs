@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+use crate::tls::install_provider;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("cannot read the kubeconfig `{path}`: {source}; set `auth.kubeconfig` to the path of one")]
@@ -17,8 +19,7 @@ pub enum ConnectError {
 
 /// A client by the kubeconfig; an empty path stands for the pod's service account. Nothing is sent yet.
 pub async fn connect(kubeconfig: &Path) -> Result<Client, ConnectError> {
-    // An error means that a provider is installed already.
-    drop(rustls::crypto::ring::default_provider().install_default());
+    install_provider();
     let config = if kubeconfig.as_os_str().is_empty() {
         kube::Config::incluster().map_err(ConnectError::InCluster)?
     } else {

@@ -3,16 +3,11 @@
 //! Both are told in ConfigMap `kube-system/extension-apiserver-authentication`, which is watched. A ConfigMap that makes no sense changes
 //! nothing; before the first that does, nobody's headers are believed.
 
-use std::sync::Arc;
-
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::watch_object;
 use kube::{Api, Client};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -38,25 +33,19 @@ pub(super) enum FrontProxyError {
     Missing { key: &'static str },
     #[error("key `{key}` is no list of texts")]
     List { key: &'static str },
-    #[error("key `requestheader-client-ca-file` holds no certificate that can be used")]
-    Certificates,
+    #[error("key `requestheader-client-ca-file` holds no certificate that can be used: {0}")]
+    Certificates(String),
 }
 
 impl FrontProxy {
     pub(super) fn of(map: &ConfigMap) -> Result<Self, FrontProxyError> {
         let text = |key: &'static str| map.data.as_ref().and_then(|data| data.get(key)).ok_or(FrontProxyError::Missing { key });
         let list = |key: &'static str| serde_json::from_str::<Vec<String>>(text(key)?).map_err(|_| FrontProxyError::List { key });
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(text("requestheader-client-ca-file")?.as_bytes()) {
-            let certificate = certificate.map_err(|_| FrontProxyError::Certificates)?;
-            roots.add(certificate).map_err(|_| FrontProxyError::Certificates)?;
-        }
-        if roots.is_empty() {
-            return Err(FrontProxyError::Certificates);
-        }
+        let authorities = text("requestheader-client-ca-file")?.as_bytes();
+        let clients = KnownClients::of_pem(authorities, list("requestheader-allowed-names")?).map_err(FrontProxyError::Certificates)?;
         let lowercase = |names: Vec<String>| names.into_iter().map(|name| name.to_ascii_lowercase()).collect::<Vec<_>>();
         Ok(Self {
-            clients: KnownClients { roots: Arc::new(roots), names: list("requestheader-allowed-names")? },
+            clients,
             user_headers: lowercase(list("requestheader-username-headers")?),
             // Clusters before 1.32 do not tell of it.
             uid_headers: lowercase(list("requestheader-uid-headers").unwrap_or_else(|_| vec!["x-remote-uid".to_owned()])),

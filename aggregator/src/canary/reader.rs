@@ -7,6 +7,7 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 
 use crate::canary::CanaryOptions;
+use crate::tls::install_provider;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Lines are asked for from a little before the oldest: clocks of nodes differ.
@@ -35,8 +36,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(options: &CanaryOptions, query: String) -> Result<Self, ReaderError> {
-        // An error means that a provider is installed already.
-        drop(rustls::crypto::ring::default_provider().install_default());
+        install_provider();
         let mut client = Client::builder().timeout(PATIENCE);
         if let Some(path) = &options.authority {
             let unusable = |source| ReaderError::Authority { path: path.clone(), source };

@@ -267,6 +267,11 @@ pub struct Tls {
     pub ca: PathBuf,
 }
 
+/// `None` of an empty path.
+fn named(path: &Path) -> Option<&Path> {
+    (!path.as_os_str().is_empty()).then_some(path)
+}
+
 impl Tls {
     pub fn is_on(&self) -> bool {
         !self.certificate.as_os_str().is_empty()
@@ -274,7 +279,12 @@ impl Tls {
 
     /// `None`: clients are asked for no certificate.
     pub fn client_authorities(&self) -> Option<&Path> {
-        (!self.client_ca.as_os_str().is_empty()).then_some(&self.client_ca)
+        named(&self.client_ca)
+    }
+
+    /// `None`: only authorities that every machine knows.
+    pub fn peer_authorities(&self) -> Option<&Path> {
+        named(&self.ca)
     }
 
     /// `None`: plain HTTP.

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use crate::offline::{LokiSource, OfflineError};
+use crate::tls::install_provider;
 
 /// Nanoseconds of a window.
 const WINDOW: i64 = 6 * 3600 * 1_000_000_000;
@@ -49,8 +50,7 @@ struct Part {
 impl LokiLines {
     /// `span`: nanoseconds since the epoch, the end not included.
     pub(super) fn new(source: LokiSource, (start, end): (i64, i64)) -> Result<Self, OfflineError> {
-        // An error means that a provider is installed already.
-        drop(rustls::crypto::ring::default_provider().install_default());
+        install_provider();
         let client = Client::builder().timeout(PATIENCE).build().map_err(|error| OfflineError::Loki(error.to_string()))?;
         let runtime = Handle::current();
         Ok(Self { client, runtime, source, next: start, end, parts: VecDeque::new(), ready: io::Cursor::default() })

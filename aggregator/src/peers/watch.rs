@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::peers::{Peers, REPLICA_HEADER};
+use crate::tls::install_provider;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -27,8 +28,7 @@ pub struct PeerAddresses {
 
 impl PeerAddresses {
     pub fn of(config: &Config) -> Self {
-        let authority = Some(config.tls.ca.clone()).filter(|path| !path.as_os_str().is_empty());
-        Self { urls: config.peers.clone(), authority }
+        Self { urls: config.peers.clone(), authority: config.tls.peer_authorities().map(Path::to_owned) }
     }
 }
 
@@ -37,8 +37,7 @@ pub async fn keep_watching(peers: Peers, addresses: PeerAddresses, stopping: Can
     if addresses.urls.is_empty() {
         return;
     }
-    // An error means that a provider is installed already.
-    drop(rustls::crypto::ring::default_provider().install_default());
+    install_provider();
     let mut clients = Clients { authority: addresses.authority, trusted: Vec::new(), by_place: BTreeMap::new() };
     loop {
         let places = join_all(addresses.urls.iter().map(|url| resolved(url))).await.concat();

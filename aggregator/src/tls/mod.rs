@@ -5,6 +5,7 @@ mod files;
 mod guard;
 mod listener;
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +17,12 @@ pub(crate) use files::TlsMetrics;
 pub use files::{TlsError, TlsFiles};
 pub(crate) use guard::known_only;
 pub(crate) use listener::{Greeting, Peer, TlsListener};
+
+/// What clients of others encrypt with; to be called before one is made.
+pub(crate) fn install_provider() {
+    // An error means that a provider is installed already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
 
 /// Clients that are known by their certificates.
 #[derive(Debug, Clone)]
@@ -30,16 +37,21 @@ impl KnownClients {
     /// All whose certificates authorities have signed that are in a PEM file.
     pub(crate) fn of_file(path: &Path) -> Result<Self, TlsError> {
         let unusable = |reason: String| TlsError::File { what: "certificate of an authority", path: path.to_owned(), reason };
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+        let authorities = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        Self::of_pem(&authorities, Vec::new()).map_err(unusable)
+    }
+
+    /// The same of PEM text; only those with one of `names`, if there are any. The error says what is wrong with the text.
+    pub(crate) fn of_pem(authorities: &[u8], names: Vec<String>) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-            roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+        for certificate in CertificateDer::pem_slice_iter(authorities) {
+            let certificate = certificate.map_err(|error| error.to_string())?;
+            roots.add(certificate).map_err(|error| error.to_string())?;
         }
         if roots.is_empty() {
-            return Err(unusable("it has none".to_owned()));
+            return Err("it has none".to_owned());
         }
-        Ok(Self { roots: Arc::new(roots), names: Vec::new() })
+        Ok(Self { roots: Arc::new(roots), names })
     }
 
     /// Whether a client whose certificate these roots have signed is one of them.
