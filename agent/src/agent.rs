@@ -4,7 +4,6 @@
 //! Stop: readers stop reading and hand over what they have; lanes send it until the shutdown timeout; then positions are written. What was not
 //! acknowledged by then is not committed, and is read again at the next start. A part that fails ends the whole.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,19 +16,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, AdminState};
 use crate::batch::builder::{BatchBuilder, BatchLimits};
-use crate::config::{Config, MetadataMode, MetadataSource, RunMode};
+use crate::config::{Config, MetadataMode, RunMode};
 use crate::discover::scanner::Scanner;
 use crate::discover::scanning::Scanning;
 use crate::discover::target_scanner::TargetScanner;
 use crate::enrich::Enricher;
-use crate::enrich::kubelet;
-use crate::enrich::kubernetes::{self, Watching};
 use crate::enrich::pods::PodCache;
 use crate::events::EventSource;
 use crate::handle::{AgentError, AgentHandle, StartError};
 use crate::journal::{JournalJobs, JournalReader};
 use crate::metrics::Metrics;
 use crate::observe::buffer;
+use crate::passes::{self, Surface};
 use crate::positions::keeper::{self, SharedPositions};
 use crate::positions::store::PositionsStore;
 use crate::promtail_agent::{self, Pods, TargetPlan};
@@ -40,7 +38,7 @@ use crate::push::outgoing::Outgoing;
 use crate::push::receiver::Receiver;
 use crate::readers::{Readers, Totals, allowed_open_files, reader_count, spawn_thread};
 use crate::reload::{Continuing, ReloadRequests};
-use crate::starting::{OpenedPositions, bind, docker_root, events_client, install_crypto, receiver, take_data_dir};
+use crate::starting::{OpenedPositions, docker_root, install_crypto};
 use crate::tail::handover::Handover;
 use crate::tail::records::LineRules;
 use crate::tail::stream_limit::StreamLimit;
@@ -67,27 +65,7 @@ pub(crate) async fn start_with(mut config: Config, continuing: Continuing, shutd
     if let Some(promtail) = config.promtail.clone() {
         return promtail_agent::start(config, &promtail, continuing, shutdown).await;
     }
-    let root = config.pods_dir.canonicalize().ok().filter(|path| path.is_dir());
-    let root = root.ok_or_else(|| StartError::PodsDir { path: config.pods_dir.clone() })?;
-    let receiver = receiver(&config)?;
-    let lock = take_data_dir(&config, &shutdown).await?;
-    let listener = config.listen.map(bind).transpose()?;
-    let listen = listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    let kubernetes = match (config.metadata_source, &config.kubeconfig) {
-        (MetadataSource::None, _) => None,
-        (_, Some(path)) => Some(kubernetes::connect(Some(path.clone()), &continuing.metrics).await?),
-        (_, None) if config.in_cluster => Some(kubernetes::connect(None, &continuing.metrics).await?),
-        (_, None) => None,
-    };
-    let metrics = Arc::clone(&continuing.metrics);
-    let events = events_client(&config, &metrics).await?;
-    let positions = OpenedPositions::open(&config, lock.as_ref().is_some_and(|data_dir| data_dir.was_used));
-    let agent = Agent::new(config, Discovery::Pods { root }, receiver, positions, ("", continuing)).with_events(events);
-    let supervisor = tokio::spawn(async move {
-        let _lock = lock;
-        agent.run(listener, kubernetes, shutdown).await
-    });
-    Ok(AgentHandle { metrics, listen, supervisor })
+    passes::start(config, continuing, shutdown).await
 }
 
 /// How files are found.
@@ -152,35 +130,18 @@ impl Agent {
         Self { events, ..self }
     }
 
+    /// Runs until `shutdown`. `cache` holds what the Kubernetes API tells of pods; absent without one.
     pub(crate) async fn run(
         mut self,
-        listener: Option<TcpListener>,
-        kubernetes: Option<kube::Client>,
+        surface: Option<Surface>,
+        cache: Option<Arc<RwLock<PodCache>>>,
         shutdown: CancellationToken,
     ) -> Result<(), AgentError> {
         let Some(store) = self.store.take() else { return Ok(()) };
         let background = CancellationToken::new();
         let keeper_stop = CancellationToken::new();
         let kept = tokio::spawn(keeper::keep(self.positions.clone(), store, Arc::clone(&self.metrics), keeper_stop.clone()));
-        let cache = kubernetes.map(|client| {
-            let cache = Arc::new(RwLock::default());
-            let watching = Watching {
-                node_name: self.config.node_name.clone(),
-                annotations: self.config.annotations.clone(),
-                kept_annotations: self.config.label_choice.pod_annotations.clone(),
-                cache: Arc::clone(&cache),
-                metrics: Arc::clone(&self.metrics),
-            };
-            tokio::spawn(kubernetes::watch_namespaces(client.clone(), watching.clone(), background.clone()));
-            if self.config.metadata_source == MetadataSource::Kubelet {
-                let every = self.config.timing.kubelet_interval;
-                tokio::spawn(kubelet::poll(self.config.kubelet.clone(), watching, every, background.clone()));
-            } else {
-                tokio::spawn(kubernetes::watch_pods(client, watching, background.clone()));
-            }
-            cache
-        });
-        let served = self.serve(listener, cache.clone(), background.clone());
+        let served = self.serve(surface, cache.clone(), background.clone());
         let measured = served.is_some().then(|| tokio::spawn(buffer::watch(Arc::clone(&self.metrics), background.clone())));
         let mut result = Ok(());
         let sends_metadata = tokio::select! {
@@ -219,14 +180,10 @@ impl Agent {
         result
     }
 
-    fn serve(
-        &self,
-        listener: Option<TcpListener>,
-        cache: Option<Arc<RwLock<PodCache>>>,
-        stop: CancellationToken,
-    ) -> Option<JoinHandle<()>> {
+    fn serve(&self, surface: Option<Surface>, cache: Option<Arc<RwLock<PodCache>>>, stop: CancellationToken) -> Option<JoinHandle<()>> {
+        let Surface { listener, config } = surface?;
         let state = AdminState {
-            config: Arc::new(self.config.clone()),
+            config: Arc::new(config),
             metrics: Arc::clone(&self.metrics),
             positions: self.positions.clone(),
             blocked: Arc::clone(&self.blocked),
@@ -238,7 +195,6 @@ impl Agent {
             },
             reload: self.reload.clone(),
         };
-        let listener = listener?;
         Some(tokio::spawn(async move {
             let serving = async {
                 let listener = tokio::net::TcpListener::from_std(listener)?;

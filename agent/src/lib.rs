@@ -22,6 +22,7 @@ mod metrics;
 mod observe;
 pub mod own_log;
 mod parse;
+mod passes;
 mod pipeline;
 mod positions;
 pub mod promtail;

@@ -1,22 +1,21 @@
 //! The agent as a `promtail.yaml` says: one pass over the files for each client, with positions of its own.
 //!
-//! A client that is slow or down so never holds up another. The first pass serves HTTP and counts the pipelines' metrics; the passes share the watches of
-//! pods. A pass that fails ends all.
+//! The passes run as [`crate::passes`] says. The first one counts the pipelines' metrics; all share the watches of pods.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, Discovery};
 use crate::config::{Config, RunMode};
 use crate::enrich::kubernetes;
-use crate::handle::{AgentError, AgentHandle, StartError};
+use crate::handle::{AgentHandle, StartError};
 use crate::journal::JournalJobs;
 use crate::metrics::Metrics;
+use crate::passes::{self, Surface};
 use crate::pipeline::TokenBucket;
 use crate::promtail::client::PromtailClient;
 use crate::promtail::jobs::Job;
@@ -25,7 +24,7 @@ use crate::promtail::old_positions::OldPositions;
 use crate::promtail::{PromtailConfig, old_positions};
 use crate::push::receiver::Receiver;
 use crate::reload::Continuing;
-use crate::starting::{OpenedPositions, bind, events_client, receiver, take_data_dir};
+use crate::starting::{OpenedPositions, events_client, receiver, take_data_dir};
 use crate::tail::stages::StageLimits;
 
 /// What one pass looks for.
@@ -76,23 +75,11 @@ pub(crate) async fn start(
                 .with_events(events),
         );
     }
-    let mut listener = config.listen.map(bind).transpose()?;
-    let listen = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let surface = Surface::bind(&config)?;
+    let listen = surface.as_ref().and_then(Surface::address);
     let supervisor = tokio::spawn(async move {
         let _lock = lock;
-        let mut running = JoinSet::new();
-        let stop = shutdown.child_token();
-        for pass in passes {
-            running.spawn(pass.run(listener.take(), None, stop.clone()));
-        }
-        let mut result = Ok(());
-        while let Some(ended) = running.join_next().await {
-            let ended = ended.unwrap_or_else(|error| Err(AgentError::Part(error.to_string())));
-            if ended.is_err() {
-                result = ended;
-                stop.cancel();
-            }
-        }
+        let result = passes::run_all(passes, surface, None, shutdown).await;
         everything.cancel();
         result
     });

@@ -41,7 +41,7 @@ def schema_keys(tree, prefix=""):
     for name, part in tree.get("properties", {}).items():
         if part.get("properties"):
             yield from schema_keys(part, f"{prefix}{name}.")
-        elif part.get("items", {}).get("properties") and part.get("maxItems") == 1:
+        elif part.get("items", {}).get("properties") and prefix + name == "clients":
             yield from schema_keys(part["items"], f"{prefix}{name}[0].")
         else:
             yield f"{prefix}{name}", part

@@ -15,6 +15,15 @@ pub(super) const CLIENT_KEYS: &[Key] = &[
         get: |config| Some(config.client.url.clone()),
     },
     Key {
+        path: "clients[0].name",
+        about: "What its positions are named after, where there are several clients",
+        set: |config, text| {
+            config.client.name = Some(text.to_owned()).filter(|name| !name.is_empty());
+            Ok(())
+        },
+        get: |config| config.client.name.clone(),
+    },
+    Key {
         path: "clients[0].tenant_id",
         about: "Tenant, sent as X-Scope-OrgID",
         set: |config, text| {

@@ -16,7 +16,7 @@ pub(super) const MASKED: &str = "<secret>";
 
 /// One scalar key.
 pub struct Key {
-    /// As in the file, parts joined by dots; keys of the client begin with `clients[0].`.
+    /// As in the file, parts joined by dots; keys of each client begin with `clients[0].`.
     pub path: &'static str,
     /// For the help text.
     pub about: &'static str,
@@ -281,6 +281,12 @@ pub const LIST_KEYS: [&str; 8] =
 /// All keys with mappings.
 pub const MAP_KEYS: &[MapKey] = &[
     MapKey { path: "labels.external", map: |config| &mut config.external_labels, get: |config| &config.external_labels, is_secret: false },
+    MapKey {
+        path: "clients[0].external_labels",
+        map: |config| &mut config.client.external_labels,
+        get: |config| &config.client.external_labels,
+        is_secret: false,
+    },
     MapKey { path: "clients[0].headers", map: |config| &mut config.client.headers, get: |config| &config.client.headers, is_secret: true },
 ];
 
@@ -301,6 +307,15 @@ impl Key {
 
 /// `config` as `agent.yaml`, secrets masked.
 pub fn print(config: &Config) -> String {
+    let mut root = mapping(config);
+    let further = config.more_clients.iter().map(|client| Config { client: client.clone(), ..Config::default() });
+    let clients = root.remove("clients[0]").into_iter().chain(further.filter_map(|other| mapping(&other).remove("clients[0]")));
+    root.insert("clients".into(), serde_yaml_ng::Value::Sequence(clients.collect()));
+    serde_yaml_ng::to_string(&root).expect("texts and mappings are always YAML")
+}
+
+/// All that is set, the first client below `clients[0]`.
+fn mapping(config: &Config) -> serde_yaml_ng::Mapping {
     let mut root = serde_yaml_ng::Mapping::new();
     for key in all() {
         if let Some(value) = (key.get)(config) {
@@ -312,11 +327,7 @@ pub fn print(config: &Config) -> String {
         let shown = pairs.map(|(name, value)| (name.clone().into(), if key.is_secret { MASKED.into() } else { value.clone().into() }));
         insert(&mut root, key.path, serde_yaml_ng::Value::Mapping(shown.collect()));
     }
-    // `clients` is a list of one.
-    if let Some(client) = root.remove("clients[0]") {
-        root.insert("clients".into(), serde_yaml_ng::Value::Sequence(vec![client]));
-    }
-    serde_yaml_ng::to_string(&root).expect("texts and mappings are always YAML")
+    root
 }
 
 fn insert(mapping: &mut serde_yaml_ng::Mapping, path: &str, value: serde_yaml_ng::Value) {

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::keys::{LIST_KEYS, MAP_KEYS, all};
+use super::keys::{CLIENT, LIST_KEYS, MAP_KEYS, all};
 use super::{Config, KubeletAccess, MetadataSource, PromtailConfig};
+use crate::passes::positions_name;
 use crate::promtail::yaml::{self, Node};
 
 /// Why there is no configuration. Each problem is one line.
@@ -82,8 +83,19 @@ fn check(config: &Config, problems: &mut Vec<String>) {
         problems
             .push("`metadata_source: kubelet` needs the Kubernetes API for namespaces: run in a cluster, or set `kubeconfig`".to_owned());
     }
-    if config.client.basic_auth.is_some() && (config.client.bearer_token.is_some() || config.client.bearer_token_file.is_some()) {
-        problems.push("`clients[0]`: give either `basic_auth` or a bearer token, not both".to_owned());
+    let clients = || std::iter::once(&config.client).chain(&config.more_clients).enumerate();
+    for (index, client) in clients() {
+        if client.basic_auth.is_some() && (client.bearer_token.is_some() || client.bearer_token_file.is_some()) {
+            problems.push(format!("`clients[{index}]`: give either `basic_auth` or a bearer token, not both"));
+        }
+    }
+    let names: Vec<_> = clients().map(|(index, client)| positions_name(client, index == 0)).collect();
+    for (index, name) in names.iter().enumerate().filter(|(index, name)| names[..*index].contains(name)) {
+        let what = config.more_clients[index - 1]
+            .name
+            .as_ref()
+            .map_or("the same receiver".to_owned(), |_| format!("named `{}`", name.as_deref().unwrap_or_default()));
+        problems.push(format!("`clients[{index}]`: another client is {what}; give it a `name` of its own"));
     }
 }
 
@@ -154,11 +166,29 @@ impl FileReader<'_> {
     }
 
     fn read_clients(&mut self, value: &Node) {
-        match value.sequence() {
-            Some([client]) if client.mapping().is_some() => self.read_mapping("clients[0].", client.mapping().unwrap_or_default()),
-            Some([_, second, ..]) => self.problem(second.line, "`clients`: several clients are not supported yet; give one"),
-            _ => self.problem(value.line, "`clients`: expected a list with one client, like `- url: http://HOST:3100/loki/api/v1/push`"),
+        let clients: Option<Vec<_>> =
+            value.sequence().unwrap_or_default().iter().map(|client| Some((client.line, client.mapping()?))).collect();
+        let Some([(_, first), further @ ..]) = clients.as_deref() else {
+            self.problem(value.line, "`clients`: expected a list of clients, like `- url: http://HOST:3100/loki/api/v1/push`");
+            return;
+        };
+        self.read_mapping(CLIENT, first);
+        for (index, (line, pairs)) in further.iter().enumerate() {
+            self.read_further_client(index + 1, *line, pairs);
         }
+    }
+
+    /// The keys of a further client are those of the first.
+    fn read_further_client(&mut self, index: usize, line: usize, pairs: &[(Node, Node)]) {
+        let mut config = Config::default();
+        let mut problems = Vec::new();
+        let mut reader = FileReader { name: self.name.clone(), config: &mut config, problems: &mut problems };
+        reader.read_mapping(CLIENT, pairs);
+        if reader.config.client.url.is_empty() {
+            reader.problem(line, &format!("`{CLIENT}url` is missing"));
+        }
+        self.problems.extend(problems.into_iter().map(|problem| problem.replace(CLIENT, &format!("clients[{index}]."))));
+        self.config.more_clients.push(config.client);
     }
 
     fn read_text_mapping(&mut self, path: &str, value: &Node, map: fn(&mut Config) -> &mut BTreeMap<String, String>) {
@@ -230,12 +260,12 @@ mod tests {
         load(&sources).map_err(|error| error.problems.iter().map(|problem| problem.replace(&name, "agent.yaml")).collect())
     }
 
-    const CLIENT: &str =
+    const ONE_CLIENT: &str =
         "clients:\n- url: http://h/loki/api/v1/push\n  batchwait: 2s\n  headers: {X-A: b}\n  backoff_config: {max_retries: 3}\n";
 
     #[test]
     fn flag_over_variable_over_file_over_default() {
-        let text = format!("data_dir: /file\n{CLIENT}");
+        let text = format!("data_dir: /file\n{ONE_CLIENT}");
         let load_with = |variables: &[(&str, &str)], flags: &[(&str, &str)]| load_text(&text, variables, flags).unwrap();
         assert_eq!(load_with(&[], &[]).data_dir, PathBuf::from("/file"));
         assert_eq!(load_with(&[("TAILWATER_DATA_DIR", "/variable")], &[]).data_dir, PathBuf::from("/variable"));
@@ -267,19 +297,39 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_must_be_named_and_only_one() {
-        let allowed = format!("annotations: {{allow: [tailwater.io/exclude, vector.dev/exclude]}}\n{CLIENT}");
+    fn a_receiver_must_be_named() {
+        let allowed = format!("annotations: {{allow: [tailwater.io/exclude, vector.dev/exclude]}}\n{ONE_CLIENT}");
         assert_eq!(load_text(&allowed, &[], &[]).unwrap().annotations.to_string(), "tailwater.io/exclude,vector.dev/exclude");
-        let chosen = format!("exclude: [kube-system, '*/*/istio-proxy']\n{CLIENT}");
+        let chosen = format!("exclude: [kube-system, '*/*/istio-proxy']\n{ONE_CLIENT}");
         assert_eq!(load_text(&chosen, &[], &[]).unwrap().selection.exclude(), "kube-system,*/*/istio-proxy");
         assert!(load_text("", &[], &[]).unwrap_err()[0].starts_with("no receiver: "));
-        let two = "clients:\n- url: http://a\n- url: http://b\n";
-        assert!(load_text(two, &[], &[]).unwrap_err()[0].contains("several clients are not supported yet"));
+        assert!(load_text("clients: []\n", &[], &[]).unwrap_err()[0].contains("line 1: `clients`: expected a list of clients, like"));
+    }
+
+    #[test]
+    fn several_receivers_have_keys_and_names_of_their_own() {
+        let two = "clients:\n- url: http://a\n- url: http://b\n  name: second\n  external_labels: {to: b}\n  batchwait: 7s\n";
+        let config = load_text(two, &[], &[]).unwrap();
+        assert_eq!((config.client.url.as_str(), config.more_clients[0].url.as_str()), ("http://a", "http://b"));
+        assert_eq!((config.client.batchwait, config.more_clients[0].batchwait), (Duration::from_millis(100), Duration::from_secs(7)));
+        let printed = print(&config);
+        assert_eq!(print(&load_text(&printed, &[], &[]).unwrap()), printed);
+        let wrong = "clients:\n- url: http://a\n  name: x/y\n- name: x_y\n  ttl: 1\n- url: http://b\n- url: http://b\n  basic_auth: {username: u}\n  bearer_token: t\n";
+        assert_eq!(
+            load_text(wrong, &[], &[]).unwrap_err(),
+            [
+                "`agent.yaml`: line 5: unknown key `clients[1].ttl`; did you mean `clients[1].timeout`?",
+                "`agent.yaml`: line 4: `clients[1].url` is missing",
+                "`clients[3]`: give either `basic_auth` or a bearer token, not both",
+                "`clients[1]`: another client is named `x_y`; give it a `name` of its own",
+                "`clients[3]`: another client is the same receiver; give it a `name` of its own",
+            ]
+        );
     }
 
     #[test]
     fn what_is_printed_loads_again_and_shows_no_secret() {
-        let text = format!("{CLIENT}  bearer_token: hunter2\nlabels:\n  external: {{cluster: c1}}\n");
+        let text = format!("{ONE_CLIENT}  bearer_token: hunter2\nlabels:\n  external: {{cluster: c1}}\n");
         let printed = print(&load_text(&text, &[], &[]).unwrap());
         assert!(!printed.contains("hunter2") && printed.contains("cluster: c1"), "{printed}");
         let again = load_text(&printed, &[], &[]).unwrap();

@@ -115,6 +115,8 @@ pub struct Config {
     /// Bytes of deleted files held open until they are read.
     pub deleted_hold_bytes: u64,
     pub client: ClientConfig,
+    /// Further receivers of the same lines, each with positions of its own.
+    pub more_clients: Vec<ClientConfig>,
     /// How long the end may take.
     pub shutdown_timeout: Duration,
     /// Reader threads; 0: one for each processor, at most 4.
@@ -163,6 +165,7 @@ impl Default for Config {
             max_open_files: 4096,
             deleted_hold_bytes: 1 << 30,
             client: ClientConfig::new(""),
+            more_clients: Vec::new(),
             shutdown_timeout: Duration::from_secs(10),
             readers: 0,
             in_cluster: false,

@@ -28,7 +28,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
 fn clients(config: &Config) -> Vec<ClientConfig> {
     match &config.promtail {
         Some(promtail) => promtail.clients.iter().map(|client| client.config.clone()).collect(),
-        None => vec![config.client.clone()],
+        None => std::iter::once(&config.client).chain(&config.more_clients).cloned().collect(),
     }
 }
 

@@ -58,6 +58,10 @@ pub struct ClientConfig {
     pub timeout: Duration,
     pub backoff: BackoffBounds,
     pub headers: BTreeMap<String, String>,
+    /// Names its positions where there are several clients.
+    pub name: Option<String>,
+    /// Labels added to every stream that goes there; of a `promtail.yaml` its stages add them.
+    pub external_labels: BTreeMap<String, String>,
     pub basic_auth: Option<(String, Secret)>,
     /// The password, read before every request.
     pub password_file: Option<PathBuf>,
@@ -87,6 +91,8 @@ impl ClientConfig {
             timeout: Duration::from_secs(30),
             backoff: BackoffBounds::default(),
             headers: BTreeMap::new(),
+            name: None,
+            external_labels: BTreeMap::new(),
             basic_auth: None,
             password_file: None,
             bearer_token: None,

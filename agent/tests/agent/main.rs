@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod chart;
+mod clients;
 mod corpus;
 mod crash;
 mod doctor;

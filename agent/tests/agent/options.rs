@@ -17,7 +17,7 @@ use tailwater_agent::Config;
 use tailwater_agent::config::{KubeletAccess, load};
 
 /// A configuration as it is written in a file, with the paces of tests.
-fn configured(node: &Node, recorder: &Recorder, text: &str) -> Config {
+pub(crate) fn configured(node: &Node, recorder: &Recorder, text: &str) -> Config {
     let file = node.data().with_file_name("agent.yaml");
     let base = node.config(&recorder.url());
     let (pods, data) = (node.pods(), node.data());

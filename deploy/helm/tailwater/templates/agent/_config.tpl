@@ -1,4 +1,4 @@
-{{/* agent.yaml: what the chart decides, over it what agent.config says. `clients` has one member, whose keys are merged too. */}}
+{{/* agent.yaml: what the chart decides, over it what agent.config says. The keys of the first client are merged too; further ones are taken as they are. */}}
 {{- define "tailwater.agentConfig" -}}
 {{- $client := dict "url" (include "tailwater.pushUrl" .) }}
 {{- with .Values.agent.push.tenantID }}{{ $_ := set $client "tenant_id" . }}{{ end }}
@@ -17,9 +17,10 @@
 {{- with .Values.cluster.name }}{{ $_ := set $config "labels" (dict "external" (dict "cluster" .)) }}{{ end }}
 {{- $given := deepCopy .Values.agent.config }}
 {{- $givenClient := dict }}
-{{- with $given.clients }}{{ $givenClient = first . }}{{ end }}
+{{- $further := list }}
+{{- with $given.clients }}{{ $givenClient = first . }}{{ $further = rest . }}{{ end }}
 {{- $config = mergeOverwrite $config (omit $given "clients") }}
-{{- $_ := set $config "clients" (list (mergeOverwrite $client $givenClient)) }}
+{{- $_ := set $config "clients" (prepend $further (mergeOverwrite $client $givenClient)) }}
 {{- toYaml $config }}
 {{- end }}
 
