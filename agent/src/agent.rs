@@ -39,6 +39,7 @@ use crate::push::receiver::Receiver;
 use crate::readers::{Readers, Totals, allowed_open_files, reader_count, spawn_thread};
 use crate::reload::{Continuing, ReloadRequests};
 use crate::starting::{OpenedPositions, docker_root, install_crypto};
+use crate::tail::container_stages::ContainerStages;
 use crate::tail::handover::Handover;
 use crate::tail::records::LineRules;
 use crate::tail::stream_limit::StreamLimit;
@@ -348,6 +349,7 @@ impl Agent {
             positions: self.positions.clone(),
             enricher: Arc::clone(enricher),
             rules: self.line_rules(),
+            stages: self.container_stages(),
             timing: config.timing.clone(),
             is_full_reread: self.is_full_reread,
             not_before: self.not_before,
@@ -373,6 +375,17 @@ impl Agent {
         // What stages send is valid already and does not expand.
         let expansion = if config.promtail.is_some() { 3 } else { 1 };
         BatchLimits { batch_bytes: config.client.batchsize, max_line_bytes: config.max_line_size / expansion }
+    }
+
+    fn container_stages(&self) -> Arc<ContainerStages> {
+        let config = &self.config;
+        let stages = config.pipeline_stages.as_ref();
+        let counters = stages.map(|stages| Arc::clone(&stages.counters)).unwrap_or_default();
+        let inspects = config.run_mode == RunMode::Inspect;
+        Arc::new(ContainerStages {
+            pipeline: stages.map(|stages| stages.pipeline.clone()).unwrap_or_default(),
+            limits: ContainerStages::limits(counters, &self.metrics, config.max_line_size, inspects),
+        })
     }
 
     fn line_rules(&self) -> LineRules {

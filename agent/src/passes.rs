@@ -118,6 +118,9 @@ fn clients(config: &Config) -> Vec<(String, Config)> {
     let of_client = |(index, client)| {
         let mut of_client = of_client(config, client, count);
         let name = positions_name(client, index == 0);
+        if index > 0 {
+            of_client.pipeline_stages = config.pipeline_stages.as_ref().map(|stages| Arc::new(stages.uncounted()));
+        }
         if let Some(name) = &name {
             of_client.data_dir = config.data_dir.join(format!("client-{name}"));
         }

@@ -85,5 +85,8 @@ async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
     if let Some(promtail) = &state.config.promtail {
         promtail.render_metrics(&mut text);
     }
+    if let Some(stages) = &state.config.pipeline_stages {
+        stages.render_metrics(&mut text);
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

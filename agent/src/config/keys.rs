@@ -308,6 +308,9 @@ impl Key {
 /// `config` as `agent.yaml`, secrets masked.
 pub fn print(config: &Config) -> String {
     let mut root = mapping(config);
+    if let Some(stages) = &config.pipeline_stages {
+        insert(&mut root, "pipeline_stages", stages.written.clone());
+    }
     let further = config.more_clients.iter().map(|client| Config { client: client.clone(), ..Config::default() });
     let clients = root.remove("clients[0]").into_iter().chain(further.filter_map(|other| mapping(&other).remove("clients[0]")));
     root.insert("clients".into(), serde_yaml_ng::Value::Sequence(clients.collect()));

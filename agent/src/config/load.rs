@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::keys::{CLIENT, LIST_KEYS, MAP_KEYS, all};
-use super::{Config, KubeletAccess, MetadataSource, PromtailConfig};
+use super::{Config, KubeletAccess, MetadataSource, PipelineStages, PromtailConfig};
 use crate::passes::positions_name;
 use crate::promtail::yaml::{self, Node};
+
+/// A key whose value is a list of stages.
+const PIPELINE_STAGES: &str = "pipeline_stages";
 
 /// Why there is no configuration. Each problem is one line.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +114,7 @@ fn read_file(path: &Path, config: &mut Config, problems: &mut Vec<String>) {
     match yaml::parse(&text) {
         Ok(root) if root.is_null() => {}
         Ok(root) => {
-            let mut reader = FileReader { name: name.to_string(), config, problems };
+            let mut reader = FileReader { name: name.to_string(), text: &text, config, problems };
             match root.mapping() {
                 Some(pairs) => reader.read_mapping("", pairs),
                 None => reader.problem(root.line, "expected keys with values"),
@@ -123,6 +126,7 @@ fn read_file(path: &Path, config: &mut Config, problems: &mut Vec<String>) {
 
 struct FileReader<'a> {
     name: String,
+    text: &'a str,
     config: &'a mut Config,
     problems: &'a mut Vec<String>,
 }
@@ -137,6 +141,8 @@ impl FileReader<'_> {
             let path = format!("{prefix}{text}");
             if path == "clients" {
                 self.read_clients(value);
+            } else if path == PIPELINE_STAGES {
+                self.read_stages(value);
             } else if !value.is_null() || !is_known(&path) {
                 self.read_value(&path, key.line, value);
             }
@@ -182,13 +188,23 @@ impl FileReader<'_> {
     fn read_further_client(&mut self, index: usize, line: usize, pairs: &[(Node, Node)]) {
         let mut config = Config::default();
         let mut problems = Vec::new();
-        let mut reader = FileReader { name: self.name.clone(), config: &mut config, problems: &mut problems };
+        let mut reader = FileReader { name: self.name.clone(), text: self.text, config: &mut config, problems: &mut problems };
         reader.read_mapping(CLIENT, pairs);
         if reader.config.client.url.is_empty() {
             reader.problem(line, &format!("`{CLIENT}url` is missing"));
         }
         self.problems.extend(problems.into_iter().map(|problem| problem.replace(CLIENT, &format!("clients[{index}]."))));
         self.config.more_clients.push(config.client);
+    }
+
+    fn read_stages(&mut self, value: &Node) {
+        // As they are written, for showing them; the text was parsed once already.
+        let root: Option<serde_yaml_ng::Value> = serde_yaml_ng::from_str(self.text).ok();
+        let written = root.as_ref().and_then(|root| root.get(PIPELINE_STAGES)).cloned().unwrap_or_default();
+        match PipelineStages::read(value, written) {
+            Ok(stages) => self.config.pipeline_stages = Some(Arc::new(stages)),
+            Err(wrong) => wrong.iter().for_each(|(line, what)| self.problem(*line, &format!("`{PIPELINE_STAGES}`: {what}"))),
+        }
     }
 
     fn read_text_mapping(&mut self, path: &str, value: &Node, map: fn(&mut Config) -> &mut BTreeMap<String, String>) {
@@ -325,6 +341,21 @@ mod tests {
                 "`clients[3]`: another client is the same receiver; give it a `name` of its own",
             ]
         );
+    }
+
+    #[test]
+    fn stages_are_checked_where_they_stand_and_printed_as_they_are_written() {
+        let text =
+            format!("pipeline_stages:\n- cri: {{}}\n- json: {{expressions: {{level: null}}}}\n- labels: {{level: ''}}\n{ONE_CLIENT}");
+        let config = load_text(&text, &[], &[]).unwrap();
+        let printed = print(&config);
+        assert!(printed.contains("- json:") && printed.contains("level: null"), "{printed}");
+        assert_eq!(print(&load_text(&printed, &[], &[]).unwrap()), printed);
+        let wrong = format!("pipeline_stages:\n- regex: {{expression: '('}}\n- nothing: {{}}\n{ONE_CLIENT}");
+        let problems = load_text(&wrong, &[], &[]).unwrap_err();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].starts_with("`agent.yaml`: line 2: `pipeline_stages`: ") && problems[1].contains("line 3: "), "{problems:?}");
+        assert!(load_text(&format!("pipeline_stages: 7\n{ONE_CLIENT}"), &[], &[]).is_err());
     }
 
     #[test]

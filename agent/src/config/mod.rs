@@ -7,6 +7,7 @@ mod client_keys;
 pub mod keys;
 pub mod load;
 mod metadata_keys;
+mod pipeline_stages;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::config::pipeline_stages::PipelineStages;
 pub use crate::discover::selection::Selection;
 pub use crate::enrich::choice::LabelChoice;
 pub use crate::enrich::fields::MetadataField;
@@ -108,6 +110,8 @@ pub struct Config {
     pub max_record_bytes: usize,
     pub unparsed: Unparsed,
     pub format: RecordFormat,
+    /// What lines of containers go through.
+    pub pipeline_stages: Option<Arc<PipelineStages>>,
     /// Of each container.
     pub rate: RateLimit,
     /// Log files held open; lowered to what the system allows.
@@ -161,6 +165,7 @@ impl Default for Config {
             max_record_bytes: 16 << 20,
             unparsed: Unparsed::Keep,
             format: RecordFormat::Auto,
+            pipeline_stages: None,
             rate: RateLimit::default(),
             max_open_files: 4096,
             deleted_hold_bytes: 1 << 30,

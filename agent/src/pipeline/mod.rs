@@ -144,6 +144,29 @@ impl Pipeline {
         Self { stages }
     }
 
+    /// The same without the stages at its beginning that read a runtime's records: for lines that are no records any more.
+    pub(crate) fn behind_records(mut self) -> Self {
+        let leading = self.stages.iter().take_while(|stage| matches!(stage, Stage::Cri(_) | Stage::Docker(_))).count();
+        self.stages.drain(..leading);
+        self
+    }
+
+    /// Whether no stage looks at lines, so that what becomes of labels is known without any.
+    pub(crate) fn is_of_labels_alone(&self) -> bool {
+        self.stages.iter().all(|stage| matches!(stage, Stage::StaticLabels(_) | Stage::LabelDrop(_) | Stage::LabelAllow(_)))
+    }
+
+    /// What becomes of labels if that is so.
+    pub(crate) fn relabelled(&self, labels: Labels) -> Labels {
+        let mut entry = Entry::new(&Arc::new(labels), String::new(), 0);
+        relabel(&self.stages, &mut entry);
+        Arc::unwrap_or_clone(entry.labels)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+
     /// Runs an entry through; what comes out is appended to `out`.
     pub(crate) fn process(&mut self, entry: Entry, context: &mut StageContext<'_>, out: &mut Vec<Entry>) {
         run(&mut self.stages, entry, context, out);
@@ -157,14 +180,7 @@ impl Pipeline {
             let mut entry = Entry::new(labels, String::new(), 0);
             entry.set_label("stream", stream.name().to_owned());
             let stamp_key = cri::Cri::stamp_key(&entry.labels);
-            for stage in rest {
-                match stage {
-                    Stage::StaticLabels(labels) => labels.apply(&mut entry),
-                    Stage::LabelDrop(labels) => labels.apply(&mut entry),
-                    Stage::LabelAllow(labels) => labels.apply(&mut entry),
-                    _ => {}
-                }
-            }
+            relabel(rest, &mut entry);
             PlainStream { labels: entry.labels, stamp_key }
         };
         rest.iter().all(is_plain).then(|| OutputStream::ALL.map(through))
@@ -240,6 +256,18 @@ impl Pipeline {
             Stage::Match(matching) => matching.nested().can_hold(),
             _ => false,
         })
+    }
+}
+
+/// Lets the stages of labels among `stages` change an entry.
+fn relabel(stages: &[Stage], entry: &mut Entry) {
+    for stage in stages {
+        match stage {
+            Stage::StaticLabels(labels) => labels.apply(entry),
+            Stage::LabelDrop(labels) => labels.apply(entry),
+            Stage::LabelAllow(labels) => labels.apply(entry),
+            _ => {}
+        }
     }
 }
 

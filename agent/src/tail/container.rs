@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::balance::{Balance, BalancePart, FileBalance, FileEnd, Meter};
+use super::container_stages::ContainerStages;
 use super::counts::ReadCounts;
 use super::cuts::{apply_cut, flush_all, record_clock};
 use super::file::{ReadEnd, TailFile};
@@ -45,6 +46,8 @@ pub(crate) struct ReadContext<'a> {
     pub(crate) positions: &'a SharedPositions,
     pub(crate) enricher: &'a Enricher,
     pub(crate) rules: LineRules,
+    /// What containers' lines go through.
+    pub(crate) stages: &'a ContainerStages,
     pub(crate) timing: &'a Timing,
     /// Of the process, where it is limited.
     pub(crate) streams: Option<&'a Arc<StreamLimit>>,

@@ -50,10 +50,7 @@ impl ContainerTail {
         let Some(front) = self.files.front().filter(|front| self.entered == Some(front.id)) else { return };
         let Some((instance, state)) = &mut self.state else { return };
         // What stages hold is bounded by themselves.
-        if state.stages.is_some() {
-            return;
-        }
-        if context.pending_bytes.load(Ordering::Relaxed) <= PENDING_BYTES || state.pending_bytes() <= 2 * SHORTENED_BYTES {
+        if context.pending_bytes.load(Ordering::Relaxed) <= PENDING_BYTES || state.piece_bytes() <= 2 * SHORTENED_BYTES {
             return;
         }
         if let Some(stream) = state.longest_pending() {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::container::{ContainerTail, ReadContext};
-use super::outlet::{Outlet, RenderedSet};
+use super::outlet::{Outlet, RenderedSet, StagePlan};
 use super::rate::ContainerRate;
+use super::staged::equip;
 use super::stages::StageOutlet;
 use super::state::LineState;
 use crate::discover::listing::Source;
@@ -39,7 +40,13 @@ impl ContainerTail {
         }
         match &mut self.state {
             Some((current, state)) if *current == instance && start.offset == 0 => state.last_stream = OutputStream::Stdout,
-            state => *state = Some((instance, line_state(&self.source, &self.path, &start))),
+            state => {
+                let mut at_start = line_state(&self.source, &self.path, &start);
+                if let Some(outlet) = self.outlets.get(&instance) {
+                    equip(&mut at_start, outlet, &start);
+                }
+                *state = Some((instance, at_start));
+            }
         }
         self.entered = Some(id);
         true
@@ -78,7 +85,8 @@ impl ContainerTail {
             _ => None,
         });
         let current = next_set.map_or(entry.label_sets.len(), |next| next).saturating_sub(1);
-        let mut outlet = outlet(&entry, current, context.enricher.sends_metadata);
+        let sets = (0..entry.label_sets.len().max(1)).map(|number| rendered_set(&entry, number, &self.path, context)).collect();
+        let mut outlet = Outlet::of_sets(sets, current, entry.first_stamp);
         outlet.rate = ContainerRate::new(context.rules.rate, context.now).filter(|_| context.rules.rate.drops);
         outlet.limit_streams(context.streams);
         self.outlets.insert(instance, Box::new(outlet));
@@ -108,8 +116,10 @@ fn target_outlet(target: &FileTarget, key: InstanceKey, first_stamp: i64, contex
     Outlet::of_stages(StageOutlet::new(set.labels.to_map(), target.job.encoding, Arc::clone(&target.limits)))
 }
 
-/// An instance's label sets, to be rendered for the wire; reading begins with `current`.
-fn outlet(entry: &Arc<InstanceEntry>, current: usize, sends_metadata: bool) -> Outlet {
-    let rendered = |number| RenderedSet::new(Arc::clone(entry), number, sends_metadata);
-    Outlet::of_sets((0..entry.label_sets.len().max(1)).map(rendered).collect(), current, entry.first_stamp)
+/// An instance's label set of that number, to be rendered for the wire, with the stages that its lines go through.
+pub(super) fn rendered_set(entry: &Arc<InstanceEntry>, number: usize, path: &str, context: &ReadContext<'_>) -> RenderedSet {
+    let set = RenderedSet::new(Arc::clone(entry), number, context.enricher.sends_metadata).with_label_stages(context.stages.label_stages());
+    let limits = &context.stages.limits;
+    let plan = |pipeline| StagePlan { pipeline, limits: Arc::clone(limits), file_key: xxh3_64(path.as_bytes()) };
+    set.with_stages(context.stages.pipeline().map(plan))
 }

@@ -1,13 +1,14 @@
 //! Labels that change while an instance is read: late metadata, edits of labels, wishes of pods and namespaces.
 //!
 //! A new label set holds from where the reader stands, behind everything put into a batch; its place is on disk before the first push that uses it, so a
-//! replay of any offset has the labels of its first sending. Nothing changes while a line is pending.
+//! replay of any offset has the labels of its first sending. Nothing changes while pieces of a line are pending; blocks of stages end.
 
 use std::sync::Arc;
 
-use super::container::{ContainerTail, ReadContext};
+use super::balance::Meter;
+use super::container::{ContainerTail, ReadContext, add_to_balance, count_denied};
 use super::cuts::decide_cut;
-use super::outlet::RenderedSet;
+use super::entrance::rendered_set;
 use super::rate::ContainerRate;
 use crate::discover::listing::Source;
 use crate::enrich::InstanceQuestion;
@@ -22,8 +23,8 @@ impl ContainerTail {
     pub(super) fn follow_labels(&mut self, context: &mut ReadContext<'_>) {
         let Source::Container { pod, container } = &self.source else { return };
         let version = context.enricher.version(pod);
-        let (Some(front), Some((instance, state))) = (self.files.front(), &mut self.state) else { return };
-        if version == self.followed || state.has_pending() || !front.cuts.is_empty() {
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return };
+        if version == self.followed || state.has_pieces() || !front.cuts.is_empty() {
             return;
         }
         let Some(outlet) = self.outlets.get_mut(instance) else { return };
@@ -45,10 +46,13 @@ impl ContainerTail {
         let mut entry = InstanceEntry::clone(&entry);
         entry.label_sets.push(LabelSet { from_offset: front.offset, ..set });
         let entry = Arc::new(entry);
-        outlet.add_set(RenderedSet::new(Arc::clone(&entry), number, context.enricher.sends_metadata));
+        outlet.add_set(rendered_set(&entry, number, &self.path, context));
         let revision = context.positions.lock().decide_instance(key, entry);
         context.batch.rest_on(revision);
+        let meter = Meter::start(context.counts, context.batch);
         decide_cut(front, &self.path, (OutputStream::Stdout, CutKind::Labels { set: number }), state, outlet, context);
+        count_denied(outlet, context.counts);
+        add_to_balance(front, state, meter.stop(context.counts, context.batch));
         self.is_in_batch = true;
     }
 }

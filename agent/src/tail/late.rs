@@ -9,6 +9,7 @@ use super::container::{ContainerTail, FinishedFile, LateFile, READ_QUANTUM, Read
 use super::cuts::cut_pending;
 use super::file::ReadEnd;
 use super::records::RecordSink;
+use super::staged::equip;
 use crate::metrics::PossibleLoss;
 use crate::positions::table::{Mark, Progress};
 
@@ -22,6 +23,9 @@ impl ContainerTail {
         }
         let outlet = self.outlets.get_mut(&instance).expect("made a moment ago");
         let LateFile { file, state } = &mut self.late[index];
+        if file.offset == file.start.offset {
+            equip(state, outlet, &file.start);
+        }
         let look = file.look(context.now)?;
         let meter = Meter::start(context.counts, context.batch);
         let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use encoding_rs::{UTF_16BE, UTF_16LE};
 
 use super::boundaries;
+use super::outlet::Outlet;
 use super::records::RecordReader;
 use super::stages::{StageOutlet, StageState};
 use super::state::CleanPoint;
@@ -69,7 +70,7 @@ impl RecordReader<'_> {
         let place = stages.next_place;
         stages.next_place += 1;
         let mut entry = Entry::new(labels, text, place);
-        let (touched, learned) = run(stages, outlet, self.batch, offset, &mut self.counts.clock_steps, |stages, context, out| {
+        let (touched, learned) = run(stages, self.outlet, self.batch, offset, &mut self.counts.clock_steps, |stages, context, out| {
             entry.timestamp = raw_stamp.map(|raw| context.runtime_stamp(raw));
             stages.process(entry, context, out);
         });
@@ -88,9 +89,9 @@ impl RecordReader<'_> {
 
     /// Ends the block of `key`.
     pub(super) fn flush_block(&mut self, key: u64, offset: u64) {
-        let (Some(outlet), Some(stages)) = (self.outlet.stages_mut(), &mut self.state.stages) else { return };
+        let Some(stages) = &mut self.state.stages else { return };
         stages.settle_clock(offset, self.batch.epoch());
-        let (_, learned) = run(stages, outlet, self.batch, offset, &mut self.counts.clock_steps, |stages, context, out| {
+        let (_, learned) = run(stages, self.outlet, self.batch, offset, &mut self.counts.clock_steps, |stages, context, out| {
             stages.flush(key, context, out);
         });
         learned.into_iter().for_each(|(origin, stamp)| stages.boundaries.learn(origin, stamp));
@@ -123,16 +124,16 @@ fn may_read(outlet: &mut StageOutlet) -> bool {
 }
 
 /// Lets `act` run the stages and sends what comes out. Returns where those entries came from.
-fn run(
+pub(super) fn run(
     stages: &mut StageState,
-    outlet: &mut StageOutlet,
+    outlet: &mut Outlet,
     batch: &mut crate::batch::builder::BatchBuilder,
     offset: u64,
     clock_steps: &mut u64,
     act: impl FnOnce(&mut crate::pipeline::Pipeline, &mut StageContext<'_>, &mut Vec<Entry>),
 ) -> (Vec<Origin>, Vec<(Place, KnownStamp)>) {
+    let Some(limits) = outlet.stages().map(|outlet| Arc::clone(&outlet.limits)) else { return Default::default() };
     let mut out = std::mem::take(&mut stages.out);
-    let limits = Arc::clone(&outlet.limits);
     let mut context = StageContext {
         stamps: &mut stages.stamps,
         counters: &limits.counters,
@@ -150,12 +151,16 @@ fn run(
     for entry in out.drain(..) {
         let timestamp = entry.timestamp.unwrap_or_else(|| context.read_stamp());
         touched.push(entry.origin);
-        outlet.push(batch, entry, timestamp);
+        outlet.push_entry(batch, entry, timestamp);
     }
     *clock_steps += context.clock_steps;
-    outlet.pause = outlet.pause.max(context.pause);
+    let pause = context.pause;
     stages.out = out;
-    (touched, context.learned)
+    let learned = context.learned;
+    if let Some(outlet) = outlet.stages_mut() {
+        outlet.pause = outlet.pause.max(pause);
+    }
+    (touched, learned)
 }
 
 /// Where a line's text ends and the next line begins, given a newline byte at `at`; none if that byte is part of another character.
@@ -180,7 +185,6 @@ mod tests {
     use crate::pipeline::{Pipeline, build};
     use crate::positions::table::{CutKind, FileId, StageProgress};
     use crate::tail::counts::ReadCounts;
-    use crate::tail::outlet::Outlet;
     use crate::tail::rate::RateLimit;
     use crate::tail::records::{LineRules, LongLine, RecordFormat, RecordSink, Unparsed};
     use crate::tail::stages::StageLimits;

@@ -5,8 +5,8 @@
 //! [`records`] turns a chunk of bytes into entries, [`state`] being what carries over from one record to the next; [`outlet`] is where an instance's
 //! entries go. [`reconcile`] takes in what a directory holds, [`cuts`] decides about lines that do not end, [`marks`] says what an acknowledgement will
 //! mean, [`handover`] keeps descriptors over a reload. Lines of a `promtail.yaml`'s targets go through [`stages`], chunk by chunk in [`lines`]; those of
-//! files that are no records go by [`raw`]; [`boundaries`] knows from where they could be read again. [`balance`] checks that nothing went missing on the
-//! way.
+//! containers for which [`container_stages`] has some, record by record in [`staged`]; [`boundaries`] knows from where they could be read again. Lines of
+//! files that are no records go by [`raw`]. [`balance`] checks that nothing went missing on the way.
 //!
 //! Invariants: a file is read by descriptor, never by name; a newer file of a container is not read before the older is final and drained;
 //! what is emitted depends only on the files' bytes and on what is in the checkpoint.
@@ -15,6 +15,7 @@ pub(crate) mod balance;
 mod boundaries;
 mod compressed;
 pub(crate) mod container;
+pub(crate) mod container_stages;
 mod content;
 pub(crate) mod counts;
 mod cuts;
@@ -39,6 +40,7 @@ pub(crate) mod reconcile;
 pub(crate) mod records;
 mod report;
 mod sleep;
+mod staged;
 pub(crate) mod stages;
 pub(crate) mod state;
 pub(crate) mod stream_limit;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use tailwater_proto::write::SharedMetadata;
 
 use super::rate::ContainerRate;
-use super::stages::StageOutlet;
+use super::stages::{StageLimits, StageOutlet, StageState};
 use super::stream_limit::{LimitedStreams, StreamLimit};
 use crate::batch::builder::{BatchBuilder, StreamSlot};
 use crate::enrich::labels::{self, canonical_text};
 use crate::parse::cri::OutputStream;
-use crate::positions::table::InstanceEntry;
+use crate::pipeline::Pipeline;
+use crate::pipeline::entry::Entry;
+use crate::positions::table::{InstanceEntry, Progress};
 
 /// One of an instance's label sets, rendered for the wire when lines go by it.
 #[derive(Debug, Clone)]
@@ -25,6 +27,19 @@ pub(crate) struct RenderedSet {
     tenant: Option<Arc<str>>,
     /// Which share of the lines is kept, if not all.
     sample: Option<f64>,
+    /// Stages that do not look at lines.
+    label_stages: Option<Box<Pipeline>>,
+    /// The stages that lines go through, if any.
+    plan: Option<Box<StagePlan>>,
+}
+
+/// Stages of a container's lines, without state.
+#[derive(Debug, Clone)]
+pub(super) struct StagePlan {
+    pub(super) pipeline: Pipeline,
+    pub(super) limits: Arc<StageLimits>,
+    /// Tells files apart.
+    pub(super) file_key: u64,
 }
 
 impl RenderedSet {
@@ -35,7 +50,26 @@ impl RenderedSet {
             pairs.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_owned())
         };
         let (tenant, sample) = (wished(labels::TENANT).map(Arc::from), wished(labels::SAMPLE).and_then(|text| text.parse().ok()));
-        Self { entry, number, labels: [None, None], metadata: None, sends_metadata, tenant, sample }
+        Self { entry, number, labels: [None, None], metadata: None, sends_metadata, tenant, sample, label_stages: None, plan: None }
+    }
+
+    /// The same for lines that go through stages.
+    pub(super) fn with_stages(self, plan: Option<StagePlan>) -> Self {
+        Self { plan: plan.map(Box::new), ..self }
+    }
+
+    /// The same with stages that do not look at lines.
+    pub(super) fn with_label_stages(self, stages: Option<&Pipeline>) -> Self {
+        let label_stages = stages.filter(|stages| !stages.is_empty()).map(|stages| Box::new(stages.clone()));
+        Self { label_stages, ..self }
+    }
+
+    /// Where its lines go behind their stages.
+    fn stage_outlet(&mut self, streams: Option<&Arc<StreamLimit>>) -> Option<StageOutlet> {
+        let limits = Arc::clone(&self.plan.as_ref()?.limits);
+        let mut labels = self.entry.label_sets.get(self.number).map(|set| set.labels.to_map()).unwrap_or_default();
+        labels.retain(|name, _| !name.starts_with("__") || name == labels::TENANT);
+        Some(StageOutlet::of_container(labels, self.metadata().cloned(), limits, streams))
     }
 
     fn labels(&mut self, stream: OutputStream) -> &Arc<[u8]> {
@@ -43,6 +77,9 @@ impl RenderedSet {
             let mut labels = self.entry.label_sets.get(self.number).map(|set| set.labels.to_map()).unwrap_or_default();
             labels.retain(|name, _| !name.starts_with("__"));
             labels.insert("stream".to_owned(), stream.name().to_owned());
+            if let Some(stages) = &self.label_stages {
+                labels = stages.relabelled(labels);
+            }
             Arc::from(canonical_text(&labels).into_bytes())
         })
     }
@@ -81,14 +118,16 @@ pub(crate) struct Outlet {
     pub(super) over_limit_lines: u64,
     /// Drops what is beyond the container's limit.
     pub(super) rate: Option<Box<ContainerRate>>,
-    /// Of a file whose lines go through stages; then nothing above is used.
+    /// Of a file whose lines go through stages. Of a target nothing above is used then.
     stages: Option<Box<StageOutlet>>,
+    /// Streams of the process, where they are limited.
+    streams: Option<Arc<StreamLimit>>,
 }
 
 impl Outlet {
     /// With several label sets, of which `current` holds where reading begins.
     pub(crate) fn of_sets(sets: Vec<RenderedSet>, current: usize, first_stamp: i64) -> Self {
-        Self {
+        let mut outlet = Self {
             current: current.min(sets.len().saturating_sub(1)),
             sets,
             is_excluded: false,
@@ -100,7 +139,10 @@ impl Outlet {
             over_limit_lines: 0,
             rate: None,
             stages: None,
-        }
+            streams: None,
+        };
+        outlet.prepare_stages();
+        outlet
     }
 
     /// For lines that go through stages.
@@ -117,6 +159,7 @@ impl Outlet {
     pub(super) fn use_set(&mut self, number: usize) {
         if number < self.sets.len() {
             self.current = number;
+            self.prepare_stages();
             self.slots = [StreamSlot::default(); 2];
             self.limited.iter_mut().for_each(|limited| limited.give_back());
         }
@@ -125,6 +168,26 @@ impl Outlet {
     /// The process may have only so many streams.
     pub(super) fn limit_streams(&mut self, limit: Option<&Arc<StreamLimit>>) {
         self.limited = limit.map(|limit| Box::new(LimitedStreams::new(Arc::clone(limit))));
+        self.streams = limit.cloned();
+        self.prepare_stages();
+    }
+
+    /// Lines go through the stages of the set that holds.
+    fn prepare_stages(&mut self) {
+        if let Some(set) = self.sets.get_mut(self.current) {
+            self.stages = set.stage_outlet(self.streams.as_ref()).map(Box::new);
+        }
+    }
+
+    /// Its lines are those of a target, and go through stages.
+    pub(super) fn is_of_target(&self) -> bool {
+        self.sets.is_empty()
+    }
+
+    /// The state in which the stages begin at `progress`, if lines go through any.
+    pub(super) fn stage_state(&self, progress: &Progress) -> Option<StageState> {
+        let plan = self.sets.get(self.current)?.plan.as_ref()?;
+        Some(StageState::at(plan.pipeline.clone(), plan.file_key, progress))
     }
 
     /// Nothing is being written: what can be made again takes no memory meanwhile.
@@ -180,6 +243,16 @@ impl Outlet {
         }
         let Some(slot) = self.slot(stream, batch) else { return };
         batch.push(slot, timestamp, line);
+    }
+
+    /// Puts what came out of the stages into the batch.
+    pub(super) fn push_entry(&mut self, batch: &mut BatchBuilder, entry: Entry, timestamp: i64) {
+        if !self.is_of_target() && self.leaves_out(timestamp, entry.line.len()) {
+            return;
+        }
+        if let Some(stages) = &mut self.stages {
+            stages.push(batch, entry, timestamp);
+        }
     }
 
     /// Appends an entry with a pair of its own, where the receiver takes it.

@@ -34,6 +34,12 @@ impl RawClock {
 impl RecordReader<'_> {
     /// Sends a line as it stands, with the time of reading.
     pub(super) fn read_raw(&mut self, raw: RawRecord<'_>) {
+        if self.is_staged() {
+            // The clock of the stages stamps it.
+            let last_given = self.state.stamps.last_given().unwrap_or_default();
+            self.emit(self.state.last_stream, last_given, raw);
+            return;
+        }
         let (epoch, last_given) = (self.batch.epoch(), self.state.stamps.last_given());
         let clock = self.state.raw.get_or_insert_default();
         let stamp = clock.next(last_given, (self.file, raw.offset), epoch, clock::now());

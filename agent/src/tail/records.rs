@@ -133,8 +133,11 @@ pub(super) struct RawRecord<'a> {
 impl RecordReader<'_> {
     /// Reads the whole records of `chunk`, which begins at `offset` of the file, until the batch is full. Returns the bytes taken.
     pub(crate) fn read_chunk(&mut self, chunk: &[u8], offset: u64) -> usize {
-        if self.outlet.stages().is_some() {
+        if self.outlet.is_of_target() {
             return self.read_lines(chunk, offset);
+        }
+        if self.is_staged() {
+            return self.read_staged_chunk(chunk, offset);
         }
         let is_known_valid = simdutf8::basic::from_utf8(chunk).is_ok();
         let mut start = 0;
@@ -160,20 +163,25 @@ impl RecordReader<'_> {
 
     /// Reads one record of which only `head` was kept and `unread` bytes more were skipped.
     pub(crate) fn read_long_record(&mut self, head: &[u8], unread: u64, offset: u64) {
-        if self.outlet.stages().is_some() {
+        if self.outlet.is_of_target() {
             self.read_long_line(head, unread, offset);
             return;
         }
-        let parsed = self.parse_cri(head);
-        self.read_slowly(RawRecord { bytes: head, unread, offset, is_known_valid: false }, parsed);
-        self.counts.lines += 1;
+        let raw = RawRecord { bytes: head, unread, offset, is_known_valid: false };
+        if self.is_staged() {
+            self.read_staged(raw);
+        } else {
+            let parsed = self.parse_cri(head);
+            self.read_slowly(raw, parsed);
+            self.counts.lines += 1;
+        }
         self.counts.bytes += head.len() as u64 + unread + 1;
     }
 
     /// Makes a decision about lines that are held, at `offset`.
     pub(crate) fn cut_pending(&mut self, stream: OutputStream, kind: CutKind, offset: u64) {
         match kind {
-            CutKind::Labels { set } => self.outlet.use_set(set),
+            CutKind::Labels { set } => self.change_set(set, offset),
             CutKind::Flush { key } => self.flush_block(key, offset),
             CutKind::Clock { stamp, until } => {
                 self.state.decide_clock(stamp, until);
@@ -182,6 +190,7 @@ impl RecordReader<'_> {
                 if let Some(line) = self.state.take_pending(stream) {
                     self.counts.joined -= 1;
                     self.emit_pending(stream, &line);
+                    self.hand_on(offset, None);
                 }
             }
             CutKind::Shorten => {
@@ -193,7 +202,7 @@ impl RecordReader<'_> {
     }
 
     #[inline]
-    fn parse_cri<'a>(&mut self, bytes: &'a [u8]) -> Option<CriRecord<'a>> {
+    pub(super) fn parse_cri<'a>(&mut self, bytes: &'a [u8]) -> Option<CriRecord<'a>> {
         match self.rules.format {
             RecordFormat::Auto | RecordFormat::Cri => cri::parse(self.stamp_reader, bytes),
             RecordFormat::Docker | RecordFormat::Raw => None,
@@ -209,7 +218,7 @@ impl RecordReader<'_> {
     }
 
     #[cold]
-    fn read_slowly(&mut self, raw: RawRecord<'_>, parsed: Option<CriRecord<'_>>) {
+    pub(super) fn read_slowly(&mut self, raw: RawRecord<'_>, parsed: Option<CriRecord<'_>>) {
         match parsed {
             Some(record) => self.read_record(raw, &record),
             None => match raw.bytes.first() {
@@ -277,13 +286,25 @@ impl RecordReader<'_> {
         }
         let stamp = self.state.stamps.give(raw_stamp, &mut self.counts.clock_steps);
         if !is_too_long {
-            self.outlet.push(self.batch, stream, stamp, &valid);
+            self.send(stream, stamp, &valid, None);
             return;
         }
         let (line, left_out) = text::truncate(&valid, raw_text.len() as u64 + unread, self.rules.max_line_bytes);
         self.counts.truncated_lines += 1;
         self.counts.truncated_bytes += left_out;
-        self.outlet.push_with(self.batch, stream, stamp, &line, ("truncated", &left_out.to_string()));
+        self.send(stream, stamp, &line, Some(("truncated", left_out.to_string())));
+    }
+
+    /// Sends a whole line, or keeps it for the stages that it goes through.
+    fn send(&mut self, stream: OutputStream, stamp: i64, line: &[u8], pair: Option<(&'static str, String)>) {
+        if self.is_staged() {
+            self.keep_for_stages(stream, stamp, line, pair);
+            return;
+        }
+        match pair {
+            Some((name, value)) => self.outlet.push_with(self.batch, stream, stamp, line, (name, &value)),
+            None => self.outlet.push(self.batch, stream, stamp, line),
+        }
     }
 
     /// Emits a line in pieces that fit, each with its number and how many there are.
@@ -295,7 +316,7 @@ impl RecordReader<'_> {
         self.counts.joined -= i64::try_from(count).unwrap_or(i64::MAX) - 1;
         for (index, piece) in pieces.into_iter().enumerate() {
             let stamp = self.state.stamps.give(raw_stamp, &mut self.counts.clock_steps);
-            self.outlet.push_with(self.batch, stream, stamp, piece, ("split", &format!("{}/{count}", index + 1)));
+            self.send(stream, stamp, piece, Some(("split", format!("{}/{count}", index + 1))));
         }
     }
 
@@ -333,12 +354,12 @@ impl RecordReader<'_> {
             let (line, left_out) = text::truncate(&valid, raw.bytes.len() as u64 + raw.unread, self.rules.max_line_bytes);
             self.counts.truncated_lines += 1;
             self.counts.truncated_bytes += left_out;
-            self.outlet.push_with(self.batch, stream, stamp, &line, ("truncated", &left_out.to_string()));
+            self.send(stream, stamp, &line, Some(("truncated", left_out.to_string())));
             return;
         }
         let stamp = self.state.stamps.give_next(self.outlet.first_stamp);
         self.counts.invalid_utf8 += u64::from(is_replaced);
-        self.outlet.push_with(self.batch, stream, stamp, &valid, ("parse_error", self.rules.format.name()));
+        self.send(stream, stamp, &valid, Some(("parse_error", self.rules.format.name().to_owned())));
     }
 }
 

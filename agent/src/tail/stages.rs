@@ -13,6 +13,8 @@ use tailwater_proto::write::SharedMetadata;
 
 use super::boundaries::Boundaries;
 use super::read_clock::ClockScope;
+use super::staged::{WholeLine, by_stream};
+use super::stream_limit::{LimitedStreams, StreamLimit};
 use crate::batch::builder::{BatchBuilder, StreamSlot};
 use crate::enrich::labels::canonical_text;
 use crate::metrics::{DropReason, Metrics};
@@ -39,6 +41,9 @@ pub(crate) struct StageState {
     pub(crate) clock: ClockScope,
     pub(super) file_key: u64,
     pub(super) out: Vec<Entry>,
+    /// Of a container's records: whole lines on their way to the stages, and where the pieces of split ones are.
+    pub(super) whole_lines: Vec<WholeLine>,
+    pub(super) pieces: [Option<Origin>; 2],
 }
 
 impl StageState {
@@ -55,6 +60,8 @@ impl StageState {
             clock: ClockScope::up_to(known.clock.map_or(0, |(_, until)| until)),
             file_key,
             out: Vec::new(),
+            whole_lines: Vec::new(),
+            pieces: [None, None],
         }
     }
 
@@ -66,7 +73,7 @@ impl StageState {
     }
 
     pub(super) fn held(&self) -> Vec<Origin> {
-        let mut held = Vec::new();
+        let mut held: Vec<Origin> = self.pieces.into_iter().flatten().collect();
         if self.pipeline.can_hold() {
             self.pipeline.held(&mut held);
         }
@@ -135,8 +142,17 @@ impl StageLimits {
     }
 }
 
+/// What a container's lines have beyond those of a target.
+#[derive(Debug)]
+struct OfContainer {
+    by_stream: [Arc<Labels>; 2],
+    /// `None`: the receiver takes none.
+    metadata: Option<Arc<SharedMetadata>>,
+    limited: Option<LimitedStreams>,
+}
+
 /// Where an instance's entries go.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct StageOutlet {
     pub(super) labels: Arc<Labels>,
     pub(super) limits: Arc<StageLimits>,
@@ -144,6 +160,8 @@ pub(crate) struct StageOutlet {
     /// Where in `renderings` a label set is.
     rendered: HashMap<Arc<Labels>, usize>,
     renderings: Vec<Rendered>,
+    /// Of a container: labels by stream, metadata, and the streams it may have.
+    of_container: Option<Box<OfContainer>>,
     /// Of a pipeline that does not look at lines, once that was asked.
     pub(super) plain: Option<Option<Plain>>,
     /// How long reading of this file should pause.
@@ -174,9 +192,32 @@ impl StageOutlet {
             encoding,
             rendered: HashMap::new(),
             renderings: Vec::new(),
+            of_container: None,
             plain: None,
             pause: Duration::ZERO,
         }
+    }
+
+    /// The same for a container's lines, with metadata where the receiver takes it.
+    pub(super) fn of_container(
+        labels: Labels,
+        metadata: Option<Arc<SharedMetadata>>,
+        limits: Arc<StageLimits>,
+        streams: Option<&Arc<StreamLimit>>,
+    ) -> Self {
+        let limited = streams.map(|limit| LimitedStreams::new(Arc::clone(limit)));
+        let of_container = OfContainer { by_stream: by_stream(&labels), metadata, limited };
+        Self { of_container: Some(Box::new(of_container)), ..Self::new(labels, None, limits) }
+    }
+
+    /// Labels of a line of `stream`.
+    pub(super) fn labels_of(&self, stream: OutputStream) -> &Arc<Labels> {
+        self.of_container.as_ref().map_or(&self.labels, |container| &container.by_stream[stream.index()])
+    }
+
+    /// Whether the receiver takes pairs that no stage made.
+    pub(super) fn takes_metadata(&self) -> bool {
+        self.of_container.as_ref().is_some_and(|container| container.metadata.is_some())
     }
 
     /// Puts an entry with its stamp into the batch, within the limits.
@@ -242,6 +283,7 @@ impl StageOutlet {
         if self.renderings.len() > MAX_RENDERED {
             self.rendered.clear();
             self.renderings.clear();
+            self.limited_mut().into_iter().for_each(LimitedStreams::give_back);
             if let Some(Some(plain)) = &mut self.plain {
                 plain.rendered = [None; 2];
             }
@@ -254,15 +296,27 @@ impl StageOutlet {
     /// The place of a label set in the batch, for a line of `length` bytes; counted as dropped if there are too many streams.
     #[inline]
     fn slot(&mut self, index: usize, length: usize, batch: &mut BatchBuilder) -> Option<StreamSlot> {
+        if self.renderings[index].is_over_limit
+            && let Some(limited) = self.limited_mut()
+        {
+            let is_over_limit = !limited.may_open_another();
+            self.renderings[index].is_over_limit = is_over_limit;
+        }
         let rendered = &mut self.renderings[index];
         if rendered.is_over_limit {
             self.limits.metrics.dropped_lines(DropReason::StreamLimited, 1, length as u64);
             return None;
         }
         if !batch.is_open(rendered.slot) {
-            rendered.slot = batch.open_for(rendered.tenant.clone(), &rendered.text, &Arc::new(SharedMetadata::default()));
+            let metadata = self.of_container.as_ref().and_then(|container| container.metadata.clone()).unwrap_or_default();
+            rendered.slot = batch.open_for(rendered.tenant.clone(), &rendered.text, &metadata);
         }
         Some(rendered.slot)
+    }
+
+    /// Of a container: the streams it may have, where they are limited.
+    fn limited_mut(&mut self) -> Option<&mut LimitedStreams> {
+        self.of_container.as_mut()?.limited.as_mut()
     }
 
     fn render(&self, labels: &Labels) -> Rendered {
@@ -270,16 +324,26 @@ impl StageOutlet {
         all.extend(labels.iter().map(|(name, value)| (name.clone(), value.clone())));
         let tenant = all.remove(TENANT_LABEL).map(Arc::from);
         let text = Arc::from(canonical_text(&all).into_bytes());
-        let is_over_limit = self.limits.max_streams > 0 && {
-            let mut streams = self.limits.streams.lock();
-            let is_new = !streams.contains(labels);
-            let is_full = is_new && streams.len() >= self.limits.max_streams;
-            if is_new && !is_full {
-                streams.insert(labels.clone());
-            }
-            is_full
+        let is_over_limit = match &self.of_container {
+            // Asked with each line until there is room.
+            Some(container) => container.limited.is_some(),
+            None => self.is_one_too_many(labels),
         };
         Rendered { text, tenant, slot: StreamSlot::default(), is_over_limit }
+    }
+
+    /// Whether a target's stream is beyond the limit of the process; one that is not is among its streams then.
+    fn is_one_too_many(&self, labels: &Labels) -> bool {
+        if self.limits.max_streams == 0 {
+            return false;
+        }
+        let mut streams = self.limits.streams.lock();
+        let is_new = !streams.contains(labels);
+        let is_full = is_new && streams.len() >= self.limits.max_streams;
+        if is_new && !is_full {
+            streams.insert(labels.clone());
+        }
+        is_full
     }
 
     /// The text of a line: valid UTF-8, decoded if the job says how.

@@ -31,7 +31,7 @@ pub(crate) struct LineState {
     pub(crate) frozen: Option<CleanPoint>,
     /// The time of reading, for files whose lines bring none; boxed, since few do.
     pub(crate) raw: Option<Box<RawClock>>,
-    /// Of a file whose lines go through stages; then the fields above but for `frozen` are not used.
+    /// Where lines go through stages. Of a target the fields above but for `frozen` are not used then.
     pub(crate) stages: Option<Box<StageState>>,
 }
 
@@ -65,8 +65,8 @@ impl LineState {
     /// What the clock decided and is not yet recorded.
     pub(crate) fn take_clock_decisions(&mut self) -> Vec<(FileId, u64, i64)> {
         let of_stages = self.stages.as_mut().map(|stages| &mut stages.clock.decisions);
-        let decisions = of_stages.or_else(|| self.raw.as_mut().map(|raw| &mut raw.scope.decisions));
-        decisions.map(std::mem::take).unwrap_or_default()
+        let of_raw = self.raw.as_mut().map(|raw| &mut raw.scope.decisions);
+        of_stages.into_iter().chain(of_raw).flat_map(std::mem::take).collect()
     }
 
     /// A decision of an earlier process about the time of reading.
@@ -81,10 +81,20 @@ impl LineState {
         self.pending.iter().any(Option::is_some) || self.stages.as_ref().is_some_and(|stages| !stages.held().is_empty())
     }
 
+    /// Whether pieces of a split line are pending.
+    pub(crate) fn has_pieces(&self) -> bool {
+        self.pending.iter().any(Option::is_some)
+    }
+
     /// Bytes of text held for pending lines.
     pub(crate) fn pending_bytes(&self) -> usize {
         let held = self.stages.as_ref().map_or(0, |stages| stages.pipeline.held_bytes());
-        held + self.pending.iter().flatten().map(|line| line.text().len()).sum::<usize>()
+        held + self.piece_bytes()
+    }
+
+    /// The same of pieces of split lines alone.
+    pub(crate) fn piece_bytes(&self) -> usize {
+        self.pending.iter().flatten().map(|line| line.text().len()).sum()
     }
 
     /// The output with the longest pending text.

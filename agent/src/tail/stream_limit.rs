@@ -29,11 +29,13 @@ impl StreamLimit {
 pub(super) struct LimitedStreams {
     limit: Arc<StreamLimit>,
     is_open: [bool; 2],
+    /// Of lines that go through stages.
+    others: usize,
 }
 
 impl LimitedStreams {
     pub(super) fn new(limit: Arc<StreamLimit>) -> Self {
-        Self { limit, is_open: [false; 2] }
+        Self { limit, is_open: [false; 2], others: 0 }
     }
 
     /// Whether lines of `stream` may be sent.
@@ -43,9 +45,17 @@ impl LimitedStreams {
         *is_open
     }
 
+    /// Whether one more may be opened, whatever its labels.
+    pub(super) fn may_open_another(&mut self) -> bool {
+        let may = self.limit.take();
+        self.others += usize::from(may);
+        may
+    }
+
     /// With other labels they are others.
     pub(super) fn give_back(&mut self) {
         let open = std::mem::take(&mut self.is_open).into_iter().filter(|is_open| *is_open).count();
+        let open = open + std::mem::take(&mut self.others);
         self.limit.open.fetch_sub(open, Ordering::AcqRel);
     }
 }
@@ -69,7 +79,10 @@ mod tests {
         assert!(!second.may_open(OutputStream::Stderr), "a fourth");
         assert!(second.may_open(OutputStream::Stdout), "one it has");
         drop(first);
-        assert!(second.may_open(OutputStream::Stderr));
+        assert!(second.may_open(OutputStream::Stderr) && second.may_open_another());
+        assert!(!second.may_open_another(), "a fourth");
+        second.give_back();
+        assert!(second.may_open_another());
         second.give_back();
         assert_eq!(limit.open.load(Ordering::Relaxed), 0);
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 
 use super::container::{ContainerTail, ReadContext, Turn};
+use super::container_stages::ContainerStages;
 use super::counts::ReadCounts;
 use super::cuts::PENDING_BYTES;
 use super::handover::Handover;
@@ -82,6 +83,8 @@ pub(crate) struct Worker {
     pub(crate) positions: SharedPositions,
     pub(crate) enricher: Arc<Enricher>,
     pub(crate) rules: LineRules,
+    /// What containers' lines go through.
+    pub(crate) stages: Arc<ContainerStages>,
     pub(crate) timing: Timing,
     pub(crate) is_full_reread: bool,
     /// Lines of pods stamped before it are not read.
@@ -238,6 +241,7 @@ impl Running {
             positions: &worker.positions,
             enricher: &worker.enricher,
             rules: worker.rules,
+            stages: &worker.stages,
             timing: &worker.timing,
             streams: worker.streams.as_ref(),
             pending_bytes: &worker.pending_bytes,

@@ -15,6 +15,7 @@ mod kubernetes;
 mod observe;
 mod options;
 mod promtail;
+mod stages;
 mod start;
 mod support;
 mod tailing;

@@ -165,7 +165,7 @@ async fn labels_beyond_the_limits_become_metadata_and_are_counted() {
 }
 
 /// A running pod with all that may be asked for.
-fn pod() -> Value {
+pub(crate) fn pod() -> Value {
     json!({
         "kind": "Pod", "apiVersion": "v1",
         "metadata": {
