@@ -135,6 +135,35 @@ fn deep_lines_are_read_as_far_as_is_sensible() {
 }
 
 #[test]
+fn a_line_of_a_million_keys_shows_as_many_as_there_is_room_for() {
+    const ROOM: usize = 64 * 1024;
+    let labels = |query: &'static str, line: String| {
+        on_small_stack(move || {
+            let Ok(Expr::Log(log)) = parse(query) else { panic!("`{query}` is a log query") };
+            let pipeline =
+                Pipeline::compile(&log.stages, None, &NeededLabels::All, &PipelineOptions { strict_loki: false }).expect("compiles");
+            let mut pipeline = pipeline.for_stream(&LabelSet::default());
+            let first = pipeline.process(1, line.as_bytes(), &[]).expect("is kept").labels().len();
+            // What one line brought is no burden to the next.
+            let next = pipeline.process(2, br#"{"other":"1","k1":"2"}"#, &[]).map_or(0, |entry| entry.labels().len());
+            (first, next)
+        })
+    };
+    let keys = |count: usize, pair: &dyn Fn(usize) -> String, between: &str| (0..count).map(pair).collect::<Vec<_>>().join(between);
+    let object = |count| format!("{{{}}}", keys(count, &|key| format!("\"k{key}\":\"v\""), ","));
+    assert_eq!(labels("{a=\"b\"} | json", object(ROOM / 2)), (ROOM / 2, 2));
+    for (query, line, next) in [
+        ("{a=\"b\"} | json", object(1_000_000), 2),
+        ("{a=\"b\"} | json", format!("{{\"o\":{}}}", object(1_000_000)), 2),
+        ("{a=\"b\"} | unpack", object(1_000_000).replacen('{', "{\"_entry\":\"x\",", 1), 0),
+        ("{a=\"b\"} | logfmt", keys(1_000_000, &|key| format!("k{key}=v"), " "), 0),
+    ] {
+        let (first, found) = labels(query, line);
+        assert!((ROOM - 4..=ROOM).contains(&first) && found == next, "{query}: {first} labels, then {found}");
+    }
+}
+
+#[test]
 fn templates_end_however_they_loop_and_grow() {
     let grow = |count: usize| (0..count).map(|_| "{{ $x = printf \"%s%s\" $x $x }}").collect::<String>();
     for (template, reason) in [

@@ -1,12 +1,18 @@
 //! Go's dialect of regular expressions against the translation for Rust: what matches, what is refused and how.
 
 use proptest::prelude::*;
-use tailwater_logql::regex_dialect::{Anchoring, compile, translate};
+use tailwater_logql::regex_dialect::{Anchoring, ClassNames, compile, translate, translate_with};
 
 /// Pattern, texts found, texts not found.
 #[track_caller]
 fn finds(pattern: &str, found: &[&str], not_found: &[&str]) {
-    let regex = compile(pattern, Anchoring::Search).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+    finds_with(ClassNames::Exact, pattern, found, not_found);
+}
+
+#[track_caller]
+fn finds_with(class_names: ClassNames, pattern: &str, found: &[&str], not_found: &[&str]) {
+    let translated = translate_with(pattern, class_names).and_then(|translated| translated.compile());
+    let regex = translated.unwrap_or_else(|error| panic!("{pattern}: {error}"));
     for text in found {
         assert!(regex.is_match(text.as_bytes()), "`{pattern}` does not find {text:?}");
     }
@@ -109,7 +115,35 @@ fn flags_unicode_and_anchors_mean_the_same() {
 }
 
 #[test]
-fn classes_go_by_any_name_of_their_category_and_by_whole_names_of_scripts() {
+fn filters_know_classes_by_abbreviations_and_by_names_of_scripts_to_the_letter() {
+    finds(r"^\p{Lu}\p{Old_Italic}\p{SignWriting}$", &["A\u{10300}\u{1d800}"], &["a\u{10300}\u{1d800}"]);
+    finds(r"^\p{Thai}\p{Han}\p{Nko}[\p{^Meetei_Mayek}]$", &["ก漢\u{7ca}a"], &["漢ก\u{7ca}a"]);
+    finds(r"^\p{Cn}\P{LC}\p{Cs}?$", &["\u{378}1"], &["\u{378}a"]);
+    for pattern in [
+        r"\p{Letter}",
+        r"\p{lu}",
+        r"\p{greek}",
+        r"\p{GREEK}",
+        r"\p{OldItalic}",
+        r"\p{Old Italic}",
+        r"\p{old_italic}",
+        r"\pl",
+        r"\p{any}",
+        r"\p{ASCII}",
+        r"\p{Assigned}",
+        r"[\P{Uppercase_Letter}]",
+        r"\p{Todhri}",
+    ] {
+        let fragment = pattern.trim_matches(['[', ']']);
+        refused(pattern, &format!("invalid character class range: `{fragment}`"));
+        assert!(compile(pattern, Anchoring::Matcher).is_err(), "{pattern}");
+    }
+    assert!(compile(r"\p{Letter}", Anchoring::Full).is_ok(), "`label_replace` knows all names");
+}
+
+#[test]
+fn the_other_reader_knows_all_names_of_classes() {
+    let finds = |pattern: &str, found: &[&str], not_found: &[&str]| finds_with(ClassNames::Loose, pattern, found, not_found);
     finds(r"^\p{Letter}$", &["é", "a"], &["1"]);
     finds(r"^\p{lowercase_letter}$", &["é"], &["É"]);
     finds(r"^\p{Uppercase-Letter}\P{LC}$", &["É1"], &["Éa", "éa"]);
@@ -117,11 +151,15 @@ fn classes_go_by_any_name_of_their_category_and_by_whole_names_of_scripts() {
     finds(r"^\p{Decimal Number}\pl\pN$", &["7a7"], &["a7a"]);
     finds(r"^\p{^Letter}$", &["1"], &["a"]);
     finds(r"^\p{greek}\p{GREEK}\p{Old_Italic}$", &["αβ\u{10300}"], &["abα"]);
+    finds(r"^\p{olditalic}\p{inscriptional PARTHIAN}\p{khitan-small-script}$", &["\u{10300}\u{10b40}\u{18b00}"], &["abα"]);
     finds(r"^\p{thai}\p{Han}$", &["ก漢"], &["漢ก"]);
     finds(r"^\p{any}\p{ASCII}\P{ascii}$", &["éaé"], &["ééé"]);
     finds(r"^\p{Assigned}$", &["a"], &["\u{378}"]);
     finds(r"^\p{Cn}\p{Unassigned}\p{Other}$", &["\u{378}\u{378}\u{378}"], &["a"]);
     finds(r"^\P{Surrogate}$", &["a"], &[""]);
+    for pattern in [r"\p{Grek}", r"\p{Lx}", r"\p{}", r"\p{ }", r"\p{Script=Greek}", r"\p{Alphabetic}", r"\p{Unknown}"] {
+        assert!(translate_with(pattern, ClassNames::Loose).is_err(), "{pattern}");
+    }
 }
 
 #[test]

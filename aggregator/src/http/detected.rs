@@ -133,6 +133,7 @@ impl FieldQuestion {
     /// The newest lines, with their labels kept apart.
     async fn newest_lines(&self, state: &ReadState, headers: &HeaderMap, asked: &Asked) -> Result<Vec<LogStream>, ApiError> {
         let Some(Bounds { start, end }) = visible(self.bounds, asked.limits.max_query_lookback, asked.now) else { return Ok(Vec::new()) };
+        state.check_log_bytes(asked, &self.expr, Bounds { start, end }).await?;
         let request = LogRequest::newest(self.expr.clone(), start, end, self.lines as usize);
         let limits = state.query_limits(headers, &asked.limits);
         Ok(state.engine.logs(state.scope(asked), request, &limits).await?.streams)

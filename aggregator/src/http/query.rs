@@ -25,7 +25,7 @@ use crate::http::error::ApiError;
 use crate::http::form::{Form, MAX_FORM_BYTES};
 use crate::http::portions::{self, Portions, context, cursor, export};
 use crate::http::query_checks::{
-    check_entries, check_instant_metric, check_metric, check_query_selector, check_switched_off, log_ranges, visible,
+    check_entries, check_instant_metric, check_metric, check_query_selector, check_switched_off, has_filter, log_ranges, visible,
 };
 use crate::http::query_log::{AskedFor, QueryLog, query_tags, with_cost};
 use crate::http::range::{self, Bounds, ParameterError, parse_time};
@@ -95,6 +95,11 @@ impl ReadState {
         }
         let bytes = ByteSize::bytes(bytes);
         if bytes > limit { Err(ParameterError::TooManyBytes { bytes, limit }.into()) } else { Ok(()) }
+    }
+
+    /// The same for a log query, which is held to it only if it filters.
+    pub(crate) async fn check_log_bytes(&self, asked: &Asked, expr: &LogExpr, bounds: Bounds) -> Result<(), ApiError> {
+        if has_filter(expr) { self.check_bytes(asked, &[(&expr.selector, bounds)]).await } else { Ok(()) }
     }
 
     /// The same for a metric query at all times within bounds.
@@ -290,7 +295,7 @@ pub(crate) async fn log_request(
     let equal_stamps = portions::equal_stamps(&asked.form)?;
     let window = visible(parameters.bounds, limits.max_query_lookback, asked.now).and_then(log_window);
     let Some(Bounds { start, end }) = window else { return Ok(None) };
-    state.check_bytes(asked, &[(&expr.selector, Bounds { start, end })]).await?;
+    state.check_log_bytes(asked, &expr, Bounds { start, end }).await?;
     let RangeParameters { limit, direction, interval, .. } = parameters;
     Ok(Some(LogRequest { expr, start, end, limit: limit as usize, direction, interval, categorize, equal_stamps }))
 }

@@ -1,7 +1,7 @@
 //! What the limits of a tenant say of a query, and of a question about streams, before anything is read. Pure.
 
 use tailwater_engine::request::TimeRange;
-use tailwater_logql::ast::{LogRange, MetricExpr, Selector, VectorOp};
+use tailwater_logql::ast::{LineFilter, LineFilterArg, LineFilterOp, LogExpr, LogRange, MetricExpr, Selector, Stage, VectorOp};
 
 use crate::config::span::Span;
 use crate::http::error::ApiError;
@@ -83,6 +83,20 @@ pub(crate) fn check_switched_off(metric: &MetricExpr) -> Result<(), ApiError> {
     }
 }
 
+/// Whether a log query may read much more than it shows. Without filters its entries are the first that are read, and what it may read is
+/// not limited.
+pub(crate) fn has_filter(expr: &LogExpr) -> bool {
+    let keeps_all = |filter: &LineFilter| {
+        matches!(filter.op, LineFilterOp::Contains | LineFilterOp::Regex)
+            && filter.alternatives.first().is_some_and(|first| matches!(first, LineFilterArg::Text(text) if text.is_empty()))
+    };
+    expr.stages.iter().any(|stage| match stage {
+        Stage::LabelFilter(_) => true,
+        Stage::LineFilter(filter) => !keeps_all(filter),
+        _ => false,
+    })
+}
+
 /// Every `{…}[range]` of a metric.
 pub(crate) fn log_ranges<'a>(metric: &'a MetricExpr, found: &mut Vec<&'a LogRange>) {
     match metric {
@@ -145,6 +159,20 @@ mod tests {
         let disabled = Err("multi variant queries are disabled for this instance".to_owned());
         assert_eq!(refusal(r#"variants(rate({a="b"}[1m])) of ({a="b"}[1m])"#), disabled);
         assert_eq!(refusal(r#"topk(2, rate({a="b"}[1m]))"#), Ok(()));
+    }
+
+    #[test]
+    fn queries_without_filters_read_what_they_show() {
+        let filters = |text: &str| match tailwater_logql::parse(text).expect(text) {
+            Expr::Log(expr) => has_filter(&expr),
+            Expr::Metric(_) => panic!("{text} is a metric query"),
+        };
+        for query in ["{a=\"b\"}", "{a=\"b\"} | json | drop x", "{a=\"b\"} |= \"\" |~ \"\"", "{a=\"b\"} | line_format \"x\""] {
+            assert!(!filters(query), "{query}");
+        }
+        for query in ["{a=\"b\"} |= \"x\"", "{a=\"b\"} | json | x=\"\"", "{a=\"b\"} != \"\"", "{a=\"b\"} |> \"\""] {
+            assert!(filters(query), "{query}");
+        }
     }
 
     #[test]

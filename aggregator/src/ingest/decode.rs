@@ -216,10 +216,10 @@ mod tests {
         assert_eq!(
             accepted.rejections.to_string(),
             format!(
-                "max entry size '5' bytes exceeded for stream '{stream}' while adding an entry with length '8' bytes\n\
-                 entry for stream '{stream}' has timestamp too new: 2026-01-20T10:10:01Z\n\
-                 entry for stream '{stream}' has timestamp out of range: 9223372036854775807 seconds and 0 nanoseconds since the epoch\n\
-                 stream '{{a=\"1\", a=\"2\", service_name=\"unknown_service\"}}' has duplicate label name: 'a'"
+                "1 errors like: max entry size '5' bytes exceeded for stream '{stream}' while adding an entry with length '8' bytes; \
+                 1 errors like: entry for stream '{stream}' has timestamp too new: 2026-01-20T10:10:01Z; \
+                 1 errors like: entry for stream '{stream}' has timestamp out of range: 9223372036854775807 seconds and 0 nanoseconds since the epoch; \
+                 1 errors like: stream '{{a=\"1\", a=\"2\", service_name=\"unknown_service\"}}' has duplicate label name: 'a'"
             )
         );
     }

@@ -1,7 +1,12 @@
 //! Which level a log line states: the bytes of one line in, one of eight words out.
 //!
-//! Runs on every line that is pushed, so it allocates nothing and looks at each byte about once: a JSON object
-//! or `key=value` text is scanned for a level key; where that finds no known word, free text is searched for one.
+//! Runs on every line that is pushed, so it looks at each byte about once and allocates nothing but for escapes in values of `key=value`
+//! text: a JSON object or such text, read as queries read it, is scanned for a level key; where that finds no known word, free text is
+//! searched for one.
+
+use std::ops::ControlFlow;
+
+use tailwater_logql::each_logfmt_pair;
 
 /// The levels that are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,13 +97,13 @@ pub(crate) const LEVEL_NAMES: [&str; 14] = [
 pub(crate) fn level_of_line(line: &[u8]) -> Level {
     let trimmed = line.trim_ascii();
     let stated = if trimmed.first() == Some(&b'{') && trimmed.last() == Some(&b'}') {
-        json_level(trimmed)
+        json_level(trimmed).and_then(Level::of_word)
     } else if memchr::memchr(b'=', line).is_some() {
         logfmt_level(line)
     } else {
         None
     };
-    stated.and_then(Level::of_word).unwrap_or_else(|| level_in_text(line))
+    stated.unwrap_or_else(|| level_in_text(line))
 }
 
 /// Levels of nesting in which a JSON object is searched for a level key.
@@ -188,52 +193,18 @@ impl<'a> JsonScan<'a> {
     }
 }
 
-/// The value of the level key that is preferred most, of a `key=value` text; a malformed pair ends the search.
-fn logfmt_level(line: &[u8]) -> Option<&[u8]> {
-    let mut best: Option<(usize, &[u8])> = None;
-    let mut at = 0;
-    while at < line.len() {
-        if line[at] <= b' ' {
-            at += 1;
-            continue;
+/// The level that the key which is preferred most states in a `key=value` text; a malformed pair ends the search.
+fn logfmt_level(line: &[u8]) -> Option<Level> {
+    let mut rank = usize::MAX;
+    let mut level = None;
+    each_logfmt_pair(line, |key, value| {
+        if let Some(found) = logfmt_rank(key).filter(|found| *found < rank) {
+            rank = found;
+            level = Level::of_word(value);
         }
-        let key = unquoted(&line[at..]);
-        at += key.len();
-        match line.get(at) {
-            Some(b'=') if !key.is_empty() => at += 1,
-            Some(b'=' | b'"') => break,
-            _ => continue,
-        }
-        let Some((value, end)) = logfmt_value(line, at) else { break };
-        at = end;
-        if let Some(rank) = logfmt_rank(key)
-            && best.is_none_or(|(known, _)| rank < known)
-        {
-            if rank == 0 {
-                return Some(value);
-            }
-            best = Some((rank, value));
-        }
-    }
-    best.map(|(_, value)| value)
-}
-
-/// The value that begins at `at`, and where it ends.
-fn logfmt_value(line: &[u8], at: usize) -> Option<(&[u8], usize)> {
-    if line.get(at) == Some(&b'"') {
-        let mut scan = JsonScan { bytes: line, at: at + 1 };
-        let value = scan.string()?;
-        return Some((value, scan.at));
-    }
-    let value = unquoted(&line[at..]);
-    let end = at + value.len();
-    (!matches!(line.get(end), Some(b'=' | b'"'))).then_some((value, end))
-}
-
-/// What stands before the next blank, `=` or quote.
-fn unquoted(text: &[u8]) -> &[u8] {
-    let end = text.iter().position(|&byte| BOUNDS[usize::from(byte)] & ENDS_UNQUOTED != 0);
-    &text[..end.unwrap_or(text.len())]
+        if rank == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    level
 }
 
 /// How much a key is preferred (0 is most); names differ only in case there.
@@ -277,9 +248,8 @@ fn level_word(text: &[u8]) -> Option<Level> {
 
 const BEFORE_WORD: u8 = 1;
 const AFTER_WORD: u8 = 2;
-const ENDS_UNQUOTED: u8 = 4;
 
-/// On which side of a word each byte may stand, and whether it ends a key or value without quotes.
+/// On which side of a word each byte may stand.
 const BOUNDS: [u8; 256] = {
     let mut bounds = [0; 256];
     let (before, after) = (b" \t\n[({\"=", b" \t\n[](){}:,!\"=");
@@ -291,13 +261,6 @@ const BOUNDS: [u8; 256] = {
     index = 0;
     while index < after.len() {
         bounds[after[index] as usize] |= AFTER_WORD;
-        index += 1;
-    }
-    index = 0;
-    while index < 256 {
-        if index <= b' ' as usize || index == b'=' as usize || index == b'"' as usize {
-            bounds[index] |= ENDS_UNQUOTED;
-        }
         index += 1;
     }
     bounds
@@ -339,6 +302,10 @@ mod tests {
             ("lvl=warn lvl=info", Level::Warn),
             (r#"msg="a b=c \" level=info" level=error"#, Level::Error),
             (r#"a=b"c" level=error"#, Level::Error),
+            // Read as the parser of queries reads it: escapes count, and what is broken ends it.
+            (r#"level="\u0065rr""#, Level::Error),
+            (r#"a="\q" lvl=warn"#, Level::Warn),
+            (r#"a="\q" lvl=dbg"#, Level::Unknown),
             ("level=", Level::Unknown),
             ("=x level=warn", Level::Warn),
             ("an Err!", Level::Error),

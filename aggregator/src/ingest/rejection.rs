@@ -1,6 +1,6 @@
 //! Why single entries or streams of a push are refused, in Loki's words, while the rest of the push is stored.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::config::size::ByteSize;
@@ -112,6 +112,11 @@ impl Reason {
 }
 
 impl Rejection {
+    /// Whether the reference's store tells it, rather than what checks a push before.
+    fn is_of_store(&self) -> bool {
+        matches!(self, Self::TooFarBehind { .. } | Self::StreamRate { .. } | Self::TooManyStreams { .. } | Self::IgnoredOfStream { .. })
+    }
+
     /// How it is counted; `None` for texts that only accompany another.
     pub(crate) fn reason(&self) -> Option<Reason> {
         Some(match self {
@@ -138,13 +143,23 @@ impl Rejection {
 /// What was refused of one push: its distinct texts, as many as a client can read, and counts of everything.
 #[derive(Debug, Default)]
 pub(crate) struct Rejections {
-    texts: Vec<String>,
-    seen: HashSet<Rejection>,
+    /// In the order in which they came.
+    texts: Vec<Told>,
+    /// Places in `texts`.
+    seen: HashMap<Rejection, usize>,
     bytes: usize,
     /// Refusals looked at for their text.
     weighed: usize,
     untold: u64,
     counts: Vec<(Reason, u64, u64)>,
+}
+
+/// A text, and how often it was met.
+#[derive(Debug)]
+struct Told {
+    text: String,
+    times: u64,
+    is_of_store: bool,
 }
 
 /// Texts kept of one push, their bytes, and how many refusals are looked at to find them.
@@ -171,13 +186,14 @@ impl Rejections {
             return;
         }
         self.weighed += 1;
-        if self.seen.contains(&rejection) {
+        if let Some(&place) = self.seen.get(&rejection) {
+            self.texts[place].times += 1;
             return;
         }
-        let text = rejection.to_string();
-        self.bytes += text.len();
-        self.texts.push(text);
-        self.seen.insert(rejection);
+        let told = Told { text: rejection.to_string(), times: 1, is_of_store: rejection.is_of_store() };
+        self.bytes += told.text.len();
+        self.seen.insert(rejection, self.texts.len());
+        self.texts.push(told);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -195,9 +211,19 @@ impl Rejections {
     }
 }
 
+/// A line for each text of the store, then what does not pass the checks before it: `2 errors like: x; 1 errors like: y`.
 impl fmt::Display for Rejections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.texts.join("\n"))?;
+        let (of_store, checked): (Vec<&Told>, Vec<&Told>) = self.texts.iter().partition(|told| told.is_of_store);
+        let are_counted = checked.len() > 1 || checked.iter().any(|told| told.times > 1);
+        let grouped = checked.iter().map(|Told { text, times, .. }| match are_counted {
+            true => format!("{times} errors like: {text}"),
+            false => text.clone(),
+        });
+        let grouped = grouped.collect::<Vec<_>>().join("; ");
+        let lines: Vec<&str> =
+            of_store.iter().map(|told| told.text.as_str()).chain((!checked.is_empty()).then_some(grouped.as_str())).collect();
+        f.write_str(&lines.join("\n"))?;
         if self.untold > 0 {
             write!(f, "\nand {} more entries", self.untold)?;
         }
@@ -220,12 +246,29 @@ mod tests {
             rejections.add(too_new(1), 1, 10);
         }
         rejections.add(too_new(2), 1, 10);
-        assert_eq!(
-            rejections.to_string(),
-            "entry for stream '{a=\"b\"}' has timestamp too new: 1970-01-01T00:00:01Z\n\
-             entry for stream '{a=\"b\"}' has timestamp too new: 1970-01-01T00:00:02Z"
-        );
+        let text = |second: &str| format!("entry for stream '{{a=\"b\"}}' has timestamp too new: 1970-01-01T00:00:{second}Z");
+        assert_eq!(rejections.to_string(), format!("3 errors like: {}; 1 errors like: {}", text("01"), text("02")));
         assert_eq!(rejections.counts(), [(Reason::TooNew, 4, 40)]);
+        let told = |seconds: &[i64]| {
+            let mut rejections = Rejections::default();
+            seconds.iter().for_each(|second| rejections.add(too_new(*second), 1, 10));
+            rejections.to_string()
+        };
+        assert_eq!(told(&[1]), text("01"), "one alone is not counted");
+        assert_eq!(told(&[1, 1]), format!("2 errors like: {}", text("01")));
+    }
+
+    #[test]
+    fn texts_of_the_store_have_lines_of_their_own() {
+        let mut rejections = Rejections::default();
+        rejections.add(too_new(1), 1, 10);
+        let stream = "{a=\"b\"}".to_owned();
+        rejections.add(Rejection::IgnoredOfStream { tenant: "t".to_owned(), ignored: 1, total: 2, stream: stream.clone() }, 0, 0);
+        rejections.add(Rejection::NoLabels, 1, 10);
+        let expected = "user 't', total ignored: 1 out of 2 for stream: {a=\"b\"}\n\
+                        1 errors like: entry for stream '{a=\"b\"}' has timestamp too new: 1970-01-01T00:00:01Z; \
+                        1 errors like: error at least one label pair is required per stream";
+        assert_eq!(rejections.to_string(), expected);
     }
 
     #[test]

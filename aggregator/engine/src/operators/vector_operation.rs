@@ -72,7 +72,7 @@ struct Join {
     signatures: Signatures,
     held: HashMap<(u32, u32), Held>,
     held_series: SeriesIndex,
-    /// (signature, result, step) of what a side of many gave.
+    /// (signature, result, step) of what a side of many found partners for.
     given: HashSet<(u32, u32, u32)>,
     passing_series: SeriesIndex,
     results: SeriesIndex,
@@ -122,24 +122,26 @@ impl Join {
         let before = self.label_bytes();
         let places = Self::places(&mut self.signatures, &mut self.passing_series, &points);
         let many = self.operation.matching.many();
+        let marks = self.given.len();
         let mut rows = PointRows::default();
         for (key, step, value) in points.rows() {
             let (signature, series) = places[key];
             let Some(held) = self.held.get_mut(&(signature, step)) else { continue };
-            let (left, right) = if many == Many::Right { (held.value, value) } else { (value, held.value) };
-            let outcome = apply(self.operation.op, left, right).value(self.operation.returns_bool, left);
-            let Some(value) = outcome else { continue };
+            // Partners have to be certain also where a comparison drops them.
             if many == Many::Neither && std::mem::replace(&mut held.is_taken, true) {
                 return Err(failure("multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"));
             }
-            let held = held.series;
-            let result = self.result(series, held);
+            let (partner, other) = (held.series, held.value);
+            let result = self.result(series, partner);
             if many != Many::Neither && !self.given.insert((signature, result, step)) {
                 return Err(failure("multiple matches for labels: grouping labels must ensure unique matches"));
             }
-            rows.push(result, step, value);
+            let (left, right) = if many == Many::Right { (other, value) } else { (value, other) };
+            if let Some(value) = apply(self.operation.op, left, right).value(self.operation.returns_bool, left) {
+                rows.push(result, step, value);
+            }
         }
-        let marks = if many == Many::Neither { 0 } else { rows.len() * MARK_BYTES };
+        let marks = (self.given.len() - marks) * MARK_BYTES;
         self.memory.try_grow(marks + self.label_bytes() - before)?;
         rows.into_batch(&self.results)
     }

@@ -105,19 +105,19 @@ fn series_of_streams(pipeline: &Pipeline, selection: &Selection) -> Vec<Pairs> {
     selection.streams().iter().map(labels_of).collect()
 }
 
-/// The labels that equality matchers name, but for names that are matched again.
+/// The labels that equality matchers name, but for names that are matched besides, before or behind. An empty value names nothing.
 fn absent_labels(selector: &Selector) -> Pairs {
     let mut labels: Vec<(&str, &str)> = Vec::new();
-    let mut named: BTreeSet<&str> = BTreeSet::new();
+    let mut matched_besides: BTreeSet<&str> = BTreeSet::new();
     for matcher in &selector.matchers {
         let name = matcher.name.as_str();
-        if matcher.op == MatchOp::Equal && named.insert(name) {
+        if matcher.op != MatchOp::Equal || labels.iter().any(|(other, _)| *other == name) {
+            matched_besides.insert(name);
+        } else if !matcher.value.is_empty() {
             labels.push((name, matcher.value.as_str()));
-        } else {
-            labels.retain(|(other, _)| *other != name);
         }
     }
-    Pairs::from_pairs(labels.into_iter().filter(|(_, value)| !value.is_empty()))
+    Pairs::from_pairs(labels.into_iter().filter(|(name, _)| !matched_besides.contains(name)))
 }
 
 /// Whether the series follow from stream labels alone: no stage reads labels, and every stream has those that samples are grouped by
@@ -145,7 +145,9 @@ mod tests {
             (r#"{app="a", pod=~"p", zone="z"}"#, r#"{app="a", zone="z"}"#),
             (r#"{app="a", app=~"a|b"}"#, "{}"),
             (r#"{app="a", app="a"}"#, "{}"),
-            (r#"{app=~"a", app="a", x=""}"#, r#"{app="a"}"#),
+            (r#"{app=~"a", app="a", x=""}"#, "{}"),
+            (r#"{app="", app="a", zone!=""}"#, r#"{app="a"}"#),
+            (r#"{app="a", app="b", app="c", zone="z"}"#, r#"{zone="z"}"#),
         ] {
             let selector = tailwater_logql::parse_selector(selector).expect("parses");
             assert_eq!(absent_labels(&selector).canonical_text(), expected);

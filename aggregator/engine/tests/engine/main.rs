@@ -5,6 +5,7 @@
 mod access;
 mod answers;
 mod damage;
+mod hostile;
 mod memory;
 mod metrics;
 mod plans;

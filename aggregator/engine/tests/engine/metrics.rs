@@ -129,3 +129,35 @@ async fn too_many_series_end_a_query_before_it_is_done() {
         assert!(outcome(query).await.is_ok(), "{query}");
     }
 }
+
+#[tokio::test]
+async fn partners_are_certain_also_where_a_comparison_drops_them() {
+    let entries = ["x", "y", "y", "y"].iter().zip(1..).map(|(app, second)| Entry::new("a", app, second * SECOND, "line")).collect();
+    let engine = world::engine(&[entries]).await;
+    let by_app = r#"sum by (namespace, app) (count_over_time({namespace="a"}[1m]))"#;
+    let whole = r#"max by (namespace) (count_over_time({namespace="a"}[1m]))"#;
+    // Of both series that have one partner, no more than one would stay.
+    for (query, expected) in [
+        (
+            format!("{by_app} >= on (namespace) {whole}"),
+            "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+        ),
+        (
+            format!("{by_app} < on (namespace) {whole}"),
+            "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+        ),
+        (
+            format!("{by_app} > on (namespace) group_left (app) {whole}"),
+            "multiple matches for labels: grouping labels must ensure unique matches",
+        ),
+        (
+            format!("{whole} < on (namespace) group_right (app) {by_app}"),
+            "multiple matches for labels: grouping labels must ensure unique matches",
+        ),
+    ] {
+        let outcome = answer(&engine, &metric(&query), 10 * SECOND, 10 * SECOND, 1).await;
+        assert_eq!(outcome.map_err(|error| error.to_string()), Err(expected.to_owned()), "{query}");
+    }
+    let kept = answer(&engine, &metric(&format!("{by_app} >= on (namespace) group_left {whole}")), 10 * SECOND, 10 * SECOND, 1).await;
+    assert_eq!(kept.expect("answers"), [("{app=\"y\", namespace=\"a\"}".to_owned(), 10 * SECOND, 3.0)]);
+}

@@ -2,7 +2,7 @@
 //!
 //! Lines of one stream mostly carry the same keys in the same order, so each key remembers which key followed it
 //! last time and one comparison confirms the guess. Keys of nested objects hang below the key of their object.
-//! Bounded like the names: full, it is emptied between two entries.
+//! Bounded like the names: full, it is emptied between two entries; one line brings no more than [`MOST_KEYS`].
 
 use std::collections::HashMap;
 
@@ -11,9 +11,14 @@ use crate::stages::eight_bytes;
 
 const MAXIMUM_KEYS: usize = 16 * 1024;
 
+/// What a line has beyond is not read: a single one must not take the memory of all.
+pub(crate) const MOST_KEYS: usize = 64 * 1024;
+
 /// The number of a key in its cache. [`ROOT`] is the line itself.
 pub(crate) type KeyIndex = u32;
 pub(crate) const ROOT: KeyIndex = 0;
+/// Stands for every key that there is no room for: it fills no label, nor does what hangs below it.
+pub(crate) const NOBODY: KeyIndex = 1;
 
 /// What a key of a line stands for.
 #[derive(Debug, Clone)]
@@ -41,7 +46,8 @@ pub(crate) struct KeyCache {
 
 impl Default for KeyCache {
     fn default() -> KeyCache {
-        KeyCache { keys: vec![Key::root()], by_raw: HashMap::new(), last: ROOT, lookup: Vec::new() }
+        let nobody = Key { is_parent_of_needed: false, ..Key::root() };
+        KeyCache { keys: vec![Key::root(), nobody], by_raw: HashMap::new(), last: ROOT, lookup: Vec::new() }
     }
 }
 
@@ -88,6 +94,11 @@ impl KeyCache {
 
     pub(crate) fn clear(&mut self) {
         *self = KeyCache::default();
+    }
+
+    /// Whether [`KeyCache::insert`] is to take no more from this line.
+    pub(crate) fn is_full(&self) -> bool {
+        self.keys.len() >= MOST_KEYS
     }
 
     pub(crate) fn get(&self, index: KeyIndex) -> &Key {
@@ -187,19 +198,19 @@ mod tests {
     #[test]
     fn keys_are_found_in_any_order_and_apart_by_parent() {
         let mut cache = KeyCache::default();
-        for (parent, raw) in [(ROOT, "a"), (ROOT, "b"), (1, "a")] {
+        for (parent, raw) in [(ROOT, "a"), (ROOT, "b"), (2, "a")] {
             assert_eq!(cache.find(parent, raw.as_bytes()), None);
             cache.insert(parent, raw.as_bytes(), raw, None, true);
         }
         for _ in 0..2 {
             cache.start_line();
-            assert_eq!(cache.find(ROOT, b"a"), Some(1));
-            assert_eq!(cache.find(ROOT, b"b"), Some(2));
-            assert_eq!(cache.find(1, b"a"), Some(3));
+            assert_eq!(cache.find(ROOT, b"a"), Some(2));
+            assert_eq!(cache.find(ROOT, b"b"), Some(3));
+            assert_eq!(cache.find(2, b"a"), Some(4));
             cache.start_line();
-            assert_eq!(cache.find(1, b"a"), Some(3));
-            assert_eq!(cache.find(ROOT, b"b"), Some(2));
-            assert_eq!(cache.find(2, b"a"), None);
+            assert_eq!(cache.find(2, b"a"), Some(4));
+            assert_eq!(cache.find(ROOT, b"b"), Some(3));
+            assert_eq!(cache.find(3, b"a"), None);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{LINE_LENGTH, compact};
 use crate::ast::{BinaryOperation, LabelReplace, LogExpr, LogRange, MetricExpr, RangeAggregation, Stage, VectorAggregation};
-use crate::literal::go_quote;
+use crate::literal::{format_go_duration, format_prometheus_duration, go_quote};
 
 /// `Some(text)` if the node fits on a line.
 fn fitting(level: usize, write: impl FnOnce(&mut String)) -> Option<String> {
@@ -20,17 +20,26 @@ pub(super) fn log(log: &LogExpr, level: usize) -> String {
     }
     let mut out = indent(level);
     compact::selector(&mut out, &log.selector);
-    let mut follows_line_filter = false;
+    // Line filters in a row stay on one line as long as they fit.
+    let mut line_filters = 0;
     for stage in &log.stages {
-        // Line filters in a row are one stage and stay on one line.
+        let text = compact::text(|out| compact::stage(out, stage));
         let is_line_filter = matches!(stage, Stage::LineFilter(_));
-        if is_line_filter && follows_line_filter {
+        let room = LINE_LENGTH.saturating_sub(text.len() + 1);
+        if is_line_filter && (1..=room).contains(&line_filters) {
             out.push(' ');
+            line_filters += 1 + text.len();
         } else {
-            break_line(&mut out, level + 1);
+            // This stage is never indented.
+            break_line(&mut out, if matches!(stage, Stage::Decolorize) { 0 } else { level + 1 });
+            line_filters = match (is_line_filter, line_filters) {
+                (false, _) => 0,
+                (true, 0) => text.len(),
+                // Once a row of them was broken, each has a line of its own.
+                (true, _) => LINE_LENGTH,
+            };
         }
-        compact::stage(&mut out, stage);
-        follows_line_filter = is_line_filter;
+        out.push_str(&text);
     }
     out
 }
@@ -47,9 +56,16 @@ fn log_range(range: &LogRange, level: usize) -> String {
             compact::label_filter(&mut out, filter);
         }
     }
-    out.push(' ');
-    compact::interval(&mut out, range);
+    out.push_str(&format!(" [{}]", format_prometheus_duration(range.range)));
+    if range.offset != 0 {
+        out.push_str(&format!(" offset {}", offset_text(range.offset)));
+    }
     out
+}
+
+/// `1h30m`; what has parts below a millisecond as in the one-line form.
+fn offset_text(nanoseconds: i64) -> String {
+    if nanoseconds % 1_000_000 == 0 { format_prometheus_duration(nanoseconds) } else { format_go_duration(nanoseconds) }
 }
 
 pub(super) fn metric(metric: &MetricExpr, level: usize) -> String {
@@ -167,6 +183,43 @@ mod tests {
         assert_eq!(parse(&printed).expect("printed form is well formed"), tree);
         let plain = parse(&format!("{a} + {b} * {c}")).expect("well formed");
         assert_eq!(format_query(&plain), format!("  {a}\n+\n    {b}\n  *\n    {c}"));
+    }
+
+    #[test]
+    fn rows_of_line_filters_are_broken_where_they_are_too_long() {
+        let text = |letter: &str, count: usize| format!("|= \"{}\"", letter.repeat(count));
+        let (a, b, c, d) = (text("a", 40), text("b", 40), text("c", 40), text("d", 2));
+        let query = format!("{{app=\"a\"}} {a} {b} {c} {d} | json {d} | decolorize");
+        let tree = parse(&query).expect("well formed");
+        let printed = format_query(&tree);
+        assert_eq!(printed, format!("{{app=\"a\"}}\n  {a} {b}\n  {c}\n  {d}\n  | json\n  {d}\n| decolorize"));
+        assert_eq!(parse(&printed).expect("printed form is well formed"), tree);
+        let long = text("x", 120);
+        let tree = parse(&format!("{{app=\"a\"}} {long} {d} {d}")).expect("well formed");
+        assert_eq!(format_query(&tree), format!("{{app=\"a\"}}\n  {long}\n  {d}\n  {d}"));
+    }
+
+    #[test]
+    fn offsets_of_broken_ranges_are_printed_as_ranges() {
+        let line = "x".repeat(90);
+        for (offset, expected) in [("1h30m", "1h30m"), ("60s", "1m"), ("-5m", "-5m"), ("1d", "1d"), ("1.5ms", "1.5ms"), ("-3ns", "-3ns")] {
+            let tree = parse(&format!("count_over_time({{app=\"a\"}} |= \"{line}\" [5m] offset {offset})")).expect(offset);
+            let printed = format_query(&tree);
+            let broken = format!("count_over_time(\n  {{app=\"a\"}}\n    |= \"{line}\" [5m] offset {expected}\n)");
+            assert_eq!(printed, broken);
+            assert_eq!(parse(&printed).expect("printed form is well formed"), tree);
+        }
+    }
+
+    #[test]
+    fn what_no_number_is_written_for_is_written_as_arithmetic_that_gives_it() {
+        for (query, expected) in
+            [("0/0", "(0 / 0)"), ("1e308*10", "(1e308 * 10)"), ("-1e308*10", "(-1e308 * 10)"), ("1 + 5 % 0", "(0 / 0)")]
+        {
+            let printed = format_query(&parse(query).expect(query));
+            assert_eq!(printed, expected);
+            assert_eq!(format_query(&parse(&printed).expect("printed form is well formed")), expected);
+        }
     }
 
     #[test]

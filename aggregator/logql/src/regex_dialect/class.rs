@@ -1,5 +1,6 @@
 //! Character classes: `[a-z\d[:alpha:]]`, `\d`, `\pN`, `\p{Greek}`.
 
+use super::class_name::{ClassNames, NamedClass};
 use super::escape::{character, push_literal};
 use super::{RegexError, RegexErrorKind};
 
@@ -37,54 +38,9 @@ fn posix(name: &str) -> Option<&'static str> {
     })
 }
 
-/// General categories: the abbreviation, and the other names that Unicode gives them.
-const CATEGORIES: [(&str, &[&str]); 38] = [
-    ("C", &["other"]),
-    ("Cc", &["control", "cntrl"]),
-    ("Cf", &["format"]),
-    ("Cn", &["unassigned"]),
-    ("Co", &["privateuse"]),
-    ("Cs", &["surrogate"]),
-    ("L", &["letter"]),
-    ("LC", &["casedletter"]),
-    ("Ll", &["lowercaseletter"]),
-    ("Lm", &["modifierletter"]),
-    ("Lo", &["otherletter"]),
-    ("Lt", &["titlecaseletter"]),
-    ("Lu", &["uppercaseletter"]),
-    ("M", &["mark", "combiningmark"]),
-    ("Mc", &["spacingmark"]),
-    ("Me", &["enclosingmark"]),
-    ("Mn", &["nonspacingmark"]),
-    ("N", &["number"]),
-    ("Nd", &["decimalnumber", "digit"]),
-    ("Nl", &["letternumber"]),
-    ("No", &["othernumber"]),
-    ("P", &["punctuation", "punct"]),
-    ("Pc", &["connectorpunctuation"]),
-    ("Pd", &["dashpunctuation"]),
-    ("Pe", &["closepunctuation"]),
-    ("Pf", &["finalpunctuation"]),
-    ("Pi", &["initialpunctuation"]),
-    ("Po", &["otherpunctuation"]),
-    ("Ps", &["openpunctuation"]),
-    ("S", &["symbol"]),
-    ("Sc", &["currencysymbol"]),
-    ("Sk", &["modifiersymbol"]),
-    ("Sm", &["mathsymbol"]),
-    ("So", &["othersymbol"]),
-    ("Z", &["separator"]),
-    ("Zl", &["lineseparator"]),
-    ("Zp", &["paragraphseparator"]),
-    ("Zs", &["spaceseparator"]),
-];
-
-/// Scripts whose whole name has four letters; other names of four letters are codes, which Go does not know.
-const SCRIPTS_OF_FOUR_LETTERS: [&str; 8] = ["ahom", "cham", "kawi", "lisu", "modi", "newa", "thai", "toto"];
-
 /// The class of `\pN`, `\PN`, `\p{Greek}`, `\p{^Greek}` at the start of `text`, and the text after it.
 /// `None` if it begins with something else.
-pub(super) fn unicode(text: &str) -> Result<Option<(String, &str)>, RegexError> {
+pub(super) fn unicode(text: &str, names: ClassNames) -> Result<Option<(String, &str)>, RegexError> {
     let Some(after) = text.strip_prefix(r"\p").or_else(|| text.strip_prefix(r"\P")) else { return Ok(None) };
     let invalid = |rest: &str| RegexErrorKind::InvalidCharRange.at(&text[..text.len() - rest.len()]);
     let Some(first) = after.chars().next() else { return Err(invalid("")) };
@@ -98,40 +54,26 @@ pub(super) fn unicode(text: &str) -> Result<Option<(String, &str)>, RegexError> 
         negated = !negated;
         name = inverse;
     }
-    let class = unicode_class(name, negated).ok_or_else(|| invalid(rest))?;
+    let class = unicode_class(name, negated, names).ok_or_else(|| invalid(rest))?;
     Ok(Some((class, rest)))
 }
 
-/// Case, blanks, `_` and `-` of a name do not count.
-fn unicode_class(name: &str, negated: bool) -> Option<String> {
-    let name: String = name.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).map(|c| c.to_ascii_lowercase()).collect();
+fn unicode_class(name: &str, negated: bool, names: ClassNames) -> Option<String> {
     let caret = if negated { "^" } else { "" };
     let no_caret = if negated { "" } else { "^" };
-    Some(match (name.as_str(), category(&name)) {
-        ("any", _) => format!(r"[{caret}\x{{0}}-\x{{10FFFF}}]"),
-        ("ascii", _) => format!(r"[{caret}\x00-\x7F]"),
-        ("assigned", _) => format!(r"[{no_caret}\p{{Cn}}]"),
+    Some(match NamedClass::of(name, names)? {
+        NamedClass::Any => format!(r"[{caret}\x{{0}}-\x{{10FFFF}}]"),
+        NamedClass::Ascii => format!(r"[{caret}\x00-\x7F]"),
+        NamedClass::Assigned => format!(r"[{no_caret}\p{{Cn}}]"),
         // Surrogates are no characters: nothing, or everything.
-        (_, Some("Cs")) => format!(r"[{no_caret}\x{{0}}-\x{{10FFFF}}]"),
-        (_, Some(category)) => format!(r"[{caret}\p{{gc={category}}}]"),
-        (_, None) => format!(r"[{caret}\p{{sc={}}}]", script(&name)?),
+        NamedClass::Category("Cs") => format!(r"[{no_caret}\x{{0}}-\x{{10FFFF}}]"),
+        NamedClass::Category(category) => format!(r"[{caret}\p{{gc={category}}}]"),
+        NamedClass::Script(script) => format!(r"[{caret}\p{{sc={script}}}]"),
     })
 }
 
-fn category(name: &str) -> Option<&'static str> {
-    let is_named = |(short, others): &&(&str, &[&str])| short.eq_ignore_ascii_case(name) || others.contains(&name);
-    CATEGORIES.iter().find(is_named).map(|(short, _)| *short)
-}
-
-/// A name of a script as it may be written for Rust, which knows codes and stand-ins besides.
-fn script(name: &str) -> Option<&str> {
-    let is_name = name.len() > 1 && name.bytes().all(|byte| byte.is_ascii_lowercase()) && name != "unknown";
-    let is_code = name.len() == 4 && !SCRIPTS_OF_FOUR_LETTERS.contains(&name);
-    (is_name && !is_code && regex_syntax::parse(&format!(r"\p{{sc={name}}}")).is_ok()).then_some(name)
-}
-
 /// Appends the bracketed class at the start of `text`; returns the text after it.
-pub(super) fn bracketed<'a>(text: &'a str, out: &mut String) -> Result<&'a str, RegexError> {
+pub(super) fn bracketed<'a>(text: &'a str, names: ClassNames, out: &mut String) -> Result<&'a str, RegexError> {
     let missing_bracket = || RegexErrorKind::MissingBracket.at(text);
     let mut rest = &text[1..];
     out.push('[');
@@ -145,7 +87,7 @@ pub(super) fn bracketed<'a>(text: &'a str, out: &mut String) -> Result<&'a str, 
         if let Some((class, after)) = named(rest)? {
             out.push_str(&class);
             rest = after;
-        } else if let Some((class, after)) = unicode(rest)? {
+        } else if let Some((class, after)) = unicode(rest, names)? {
             out.push_str(&class);
             rest = after;
         } else if let Some((class, after)) = perl(rest) {

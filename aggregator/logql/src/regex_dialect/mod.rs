@@ -11,11 +11,13 @@
 //! compiled size by [`SIZE_LIMIT`].
 
 mod class;
+mod class_name;
 mod error;
 mod escape;
 mod translation;
 mod translator;
 
+pub use class_name::ClassNames;
 pub use error::{RegexError, RegexErrorKind};
 pub use translation::Translated;
 
@@ -30,7 +32,7 @@ pub const EXPRESSIONS_LIMIT: usize = 32 << 20;
 /// How an expression is tied to the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchoring {
-    /// Found anywhere: line filters, the `regexp` stage, template functions.
+    /// Found anywhere: line filters.
     Search,
     /// The whole text, `.` matching line breaks too: matchers of streams and labels.
     Matcher,
@@ -38,9 +40,14 @@ pub enum Anchoring {
     Full,
 }
 
-/// Translates a pattern that is searched for.
+/// Translates a pattern of a filter, which is searched for.
 pub fn translate(pattern: &str) -> Result<Translated, RegexError> {
-    translator::Translator::new(pattern).translate()
+    translate_with(pattern, ClassNames::Exact)
+}
+
+/// Translates a pattern that is searched for.
+pub fn translate_with(pattern: &str, class_names: ClassNames) -> Result<Translated, RegexError> {
+    translator::Translator::new(pattern, class_names).translate()
 }
 
 /// Translates a pattern and ties it to the text.
@@ -48,7 +55,7 @@ pub fn translate_anchored(pattern: &str, anchoring: Anchoring) -> Result<Transla
     match anchoring {
         Anchoring::Search => translate(pattern),
         Anchoring::Matcher => translate(pattern).map(|translated| translated.surrounded("^(?s:", ")$")),
-        Anchoring::Full => translate(&format!("^(?:{pattern})$")),
+        Anchoring::Full => translate_with(&format!("^(?:{pattern})$"), ClassNames::Loose),
     }
 }
 

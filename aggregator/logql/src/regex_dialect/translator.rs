@@ -3,6 +3,7 @@
 //! One pass with a stack of open groups. Flags are written just before the next thing that matches, so that a
 //! repetition right after them still finds what it repeats, as in Go.
 
+use super::class_name::ClassNames;
 use super::translation::Translated;
 use super::{RegexError, RegexErrorKind, class, escape};
 
@@ -13,6 +14,7 @@ const MAX_REPEAT: u64 = 1_000;
 
 pub(super) struct Translator<'a> {
     pattern: &'a str,
+    class_names: ClassNames,
     rest: &'a str,
     out: String,
     /// Flags to be written before the next atom.
@@ -31,9 +33,10 @@ struct OpenGroup {
 }
 
 impl<'a> Translator<'a> {
-    pub(super) fn new(pattern: &'a str) -> Self {
+    pub(super) fn new(pattern: &'a str, class_names: ClassNames) -> Self {
         Self {
             pattern,
+            class_names,
             rest: pattern,
             out: String::with_capacity(pattern.len() + 16),
             waiting_flags: String::new(),
@@ -91,7 +94,7 @@ impl<'a> Translator<'a> {
 
     fn bracketed_class(&mut self) -> Result<(), RegexError> {
         self.write_flags();
-        self.rest = class::bracketed(self.rest, &mut self.out)?;
+        self.rest = class::bracketed(self.rest, self.class_names, &mut self.out)?;
         self.last = Some(1);
         Ok(())
     }
@@ -116,7 +119,7 @@ impl<'a> Translator<'a> {
         if let Some(assertion) = assertion {
             self.rest = &text[2..];
             self.atom(|out| out.push_str(assertion));
-        } else if let Some((class, rest)) = class::unicode(text)? {
+        } else if let Some((class, rest)) = class::unicode(text, self.class_names)? {
             self.rest = rest;
             self.atom(|out| out.push_str(&class));
         } else if let Some((class, rest)) = class::perl(text) {

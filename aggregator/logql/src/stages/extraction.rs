@@ -2,7 +2,7 @@
 
 use super::label_filter::LabelFilter;
 use crate::pipeline::entry::{EntryLabels, Input, Text};
-use crate::pipeline::keys::{KeyCache, KeyIndex, ROOT};
+use crate::pipeline::keys::{KeyCache, KeyIndex, NOBODY, ROOT};
 use crate::pipeline::names::NameId;
 
 /// Buffers a parser keeps between lines.
@@ -97,6 +97,9 @@ impl<'e> Extraction<'e> {
     pub(crate) fn key(&mut self, keys: &mut KeyCache, parent: KeyIndex, raw: &[u8], unescaped: &[u8]) -> KeyIndex {
         if let Some(index) = keys.find(parent, raw) {
             return index;
+        }
+        if keys.is_full() {
+            return NOBODY;
         }
         let mut joined = keys.get(parent).joined.to_string();
         join_sanitized(unescaped, &mut joined);

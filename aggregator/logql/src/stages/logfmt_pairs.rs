@@ -3,6 +3,8 @@
 //! Keys and unquoted values hold bytes above space. In lenient reading a malformed pair is left out up to the next
 //! space, but for a quoted value with a broken escape, which ends with its quote; strict reading ends at the first one.
 
+use std::ops::ControlFlow;
+
 use thiserror::Error;
 
 use super::eight_bytes;
@@ -35,6 +37,21 @@ pub(crate) struct Pair {
     pub(crate) value_start: usize,
     pub(crate) value_end: usize,
     pub(crate) is_escaped: bool,
+}
+
+/// Calls `each` with the keys and values of a line as strict reading finds them, up to a malformed pair or until it breaks. A key without
+/// `=` has an empty value.
+pub fn each_logfmt_pair(line: &[u8], mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) {
+    let (mut checked, mut value) = (Vec::new(), Vec::new());
+    let mut pairs = Pairs::new(line, &mut checked);
+    while let Some(Ok(pair)) = pairs.next_strict(|_| None) {
+        let raw = &line[pair.value_start..pair.value_end];
+        value.clear();
+        let is_unquoted = pair.is_escaped && unquote(raw, &mut value);
+        if each(&line[pair.key_start..pair.key_end], if is_unquoted { &value } else { raw }).is_break() {
+            return;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -278,6 +295,23 @@ mod tests {
         for (line, expected) in cases {
             let expected: Vec<(String, String)> = expected.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
             assert_eq!(lenient(line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn each_pair_is_told_up_to_a_malformed_one() {
+        let told = |line: &str, last: &str| {
+            let mut pairs = Vec::new();
+            each_logfmt_pair(line.as_bytes(), |key, value| {
+                pairs.push(format!("{}:{}", String::from_utf8_lossy(key), String::from_utf8_lossy(value)));
+                if key == last.as_bytes() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            pairs.join(" ")
+        };
+        assert_eq!(told(r#"a=1 b c="x \"y\"" d="" e=5"#, "d"), r#"a:1 b: c:x "y" d:"#);
+        for (line, expected) in [("a=1 =b c=2", "a:1"), ("a=1 b=c=d", "a:1"), ("a=1 b=\"x", "a:1"), ("a=1 b=\"\\q\" c=2", "a:1"), ("", "")]
+        {
+            assert_eq!(told(line, ""), expected, "{line}");
         }
     }
 

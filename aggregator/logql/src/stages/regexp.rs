@@ -9,7 +9,7 @@ use super::extraction::{Extraction, ParserScratch, Progress, Verdict, sanitized}
 use super::regex::{cleaned, is_utf8};
 use crate::pipeline::entry::Text;
 use crate::pipeline::names::{NameId, PipelineNames};
-use crate::regex_dialect::{RegexError, translate};
+use crate::regex_dialect::{ClassNames, RegexError, translate_with};
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum RegexpError {
@@ -30,7 +30,7 @@ pub(crate) struct Regexp {
 
 impl Regexp {
     pub(crate) fn new(pattern: &str, names: &mut PipelineNames) -> Result<Regexp, RegexpError> {
-        let translated = translate(pattern)?;
+        let translated = translate_with(pattern, ClassNames::Loose)?;
         let mut seen: Vec<&String> = Vec::new();
         let mut groups = Vec::new();
         let named = translated.group_names().iter().enumerate();

@@ -132,6 +132,77 @@ fn logic_compares_like_with_like() {
 }
 
 #[test]
+fn functions_work_within_each_other() {
+    check(&[
+        ("{{ .csv | replace \",\" \"/\" | trimPrefix \"a/\" | upper | printf \"<%5s>\" }}", "< B//C>"),
+        ("{{ add (mul (int .num) 6) (sub 10 (div 20 4)) (mod 7 4) }} {{ sub 5 2 | add 1 | mul 2 }}", "50 8"),
+        ("{{ addf (mulf .flt 2) (divf 1 4) | printf \"%.3f\" }} {{ round (addf .flt 0.001) 1 }} {{ floor (subf 0 .flt) }}", "5.600 2.7 -3"),
+        ("{{ range $i, $x := (fromJson .obj).k }}{{ $i }}:{{ $x | default \"-\" }};{{ end }}", "0:1;1:2;2:map[z:y];3:-;"),
+        ("{{ (index (fromJson .obj).k 2).z | upper }}{{ len (index (fromJson .obj).k 2) }}", "Y1"),
+        ("{{ range $k, $v := fromJson `{\"b\":2,\"a\":{\"c\":[1]}}` }}{{ $k }}={{ $v }} {{ end }}", "a=map[c:[1]] b=2 "),
+        ("{{ if and (gt (int .num) 5) (hasPrefix \"a\" .csv) (not (hasSuffix \"x\" .csv)) }}yes{{ else }}no{{ end }}", "yes"),
+        ("{{ if or (eq .num \"1\" \"7\") (div 1 0) }}yes{{ end }}", "yes"),
+        (
+            "{{ unixToTime \"1768471200\" | date \"2006-01-02 15:04\" }} {{ date \"Jan _2 15:04:05.000\" (unixToTime \"1768471200123\") }}",
+            "2026-01-15 10:00 Jan 15 10:00:00.123",
+        ),
+        (
+            "{{ toDate \"2006-01-02 15:04\" \"2026-01-15 10:05\" | unixEpochMillis }} {{ (toDate \"2006\" \"2026\").Year }}",
+            "1768471500000 2026",
+        ),
+        (
+            "{{ regexReplaceAll \"([a-z]),([a-z])\" .csv (printf \"${2}%s$1\" \"+\") }} {{ regexReplaceAll \"(?P<l>[abc])\" .csv \"${l}${l}\" }}",
+            "b+a,,c aa,bb,,cc",
+        ),
+        (
+            "{{ regexReplaceAll \"b\" .csv \"$1x\" }}{{ regexReplaceAll \"(b)\" .csv \"$1x\" }}{{ regexReplaceAll \"(b)\" .csv \"${1}x\" }}",
+            "a,,,ca,,,ca,bx,,c",
+        ),
+        ("{{ count `[a-c]` (repeat 3 .csv) }} {{ count `\\p{Lowercase_Letter}` .csv }}", "9 3"),
+        ("{{ .csv | b64enc | b64dec | urlencode | urldecode }} {{ b64enc (printf \"%s:%s\" .num .flt) }}", "a,b,,c NzoyLjY3NQ=="),
+        (
+            "{{ trunc 3 (trunc -4 .csv) }}|{{ substr 0 1 (upper .csv) }}|{{ alignRight 6 (trunc 2 .csv) }}|{{ alignLeft 4 .num }}|",
+            "b,,|A|    a,|7   |",
+        ),
+        ("{{ max 1 .num 5 }} {{ min .num 9 }} {{ maxf 1.5 .flt }} {{ minf .flt \"3\" }} {{ max 2.9 1 }}", "7 7 2.675 2.675 2"),
+        ("{{ bytes \"10KiB\" | int }} {{ duration \"1h30m\" | divf 3 }} {{ duration_seconds \"250ms\" }}", "10240 0.0005555555555556 0.25"),
+        ("{{ $parts := fromJson `[\"a\",\"b\"]` }}{{ range $parts }}{{ . }}{{ $.num }}{{ end }}{{ len $parts }}", "a7b72"),
+        ("{{ with $x := index . \"num\" }}{{ if eq $x \"7\" }}{{ $x = \"seven\" }}{{ end }}{{ $x }}{{ end }}", "seven"),
+        ("{{ define \"T\" }}[{{ . | upper }}]{{ end }}{{ range fromJson `[\"a\",\"b\"]` }}{{ template \"T\" . }}{{ end }}", "[A][B]"),
+        ("{{ slice (printf \"%05d\" (int .num)) 3 }}{{ index .csv 2 }}{{ len (print .num .flt) }}", "07986"),
+        ("{{ __line__ | contains \"line\" }} {{ trimAll \"the \" __line__ }} {{ __line__ | replace \" \" \"\" | len }}", "true lin 7"),
+        ("{{ .nosuch | upper | default (printf \"no %s\" .num) }} {{ default .num .nosuch | int | add 1 }}", "no 7 8"),
+        ("{{ if .nosuch }}a{{ else if lt (float64 .flt) 3.0 }}b{{ else }}c{{ end }}{{- /* gone */ -}} d", "bd"),
+        ("{{ indent 1 (nindent 2 \"a\") }}", " \n   a"),
+        ("{{ eq (len .csv) 6 }} {{ ne (int .num) 7 }} {{ ge \"b\" \"a\" }} {{ le 1.5 (float64 .flt) }}", "true false true true"),
+    ]);
+}
+
+#[test]
+fn maps_and_lists_are_formatted_by_their_elements() {
+    check(&[
+        ("{{printf \"%s\" (fromJson `{\"b\":\"y\",\"a\":\"x\"}`)}}", "map[a:x b:y]"),
+        ("{{printf \"%q %v\" (fromJson `{\"a\":\"x\"}`) (fromJson `{\"a\":[1,null]}`)}}", "map[\"a\":\"x\"] map[a:[1 <nil>]]"),
+        ("{{printf \"%#v\" (fromJson `{\"a\":\"x\",\"n\":null}`)}}", r#"map[string]interface {}{"a":"x", "n":interface {}(nil)}"#),
+        ("{{printf \"%+v|%x\" (fromJson `{\"a\":\"x\"}`) (fromJson `{\"a\":\"x\"}`)}}", "map[a:x]|map[61:78]"),
+        ("{{printf \"%d\" (fromJson `{\"a\":1}`)}}", "map[%!d(string=a):%!d(float64=1)]"),
+        (
+            "{{printf \"%4s|%-3v|%.1s\" (fromJson `[\"a\",null]`) (fromJson `[1,null]`) (fromJson `[\"ab\"]`)}}",
+            "[   a <nil>]|[1   <nil>]|[a]",
+        ),
+        ("{{printf \"%5.1f|%t\" (fromJson `[1.25,2]`) (fromJson `[true]`)}}", "[  1.2   2.0]|[true]"),
+        (
+            "{{printf \"%T %T\" (fromJson `{}`) (fromJson `[]`)}} {{printf \"%v%v\" (fromJson `{}`) (fromJson `[]`)}}",
+            "map[string]interface {} []interface {} map[][]",
+        ),
+        ("{{printf \"%s\" .}}", r#"map[csv:a,b,,c empty: flt:2.675 num:7 obj:{"k":[1,2,{"z":"y"},null],"b":true,"s":"t"}]"#),
+        ("{{printf \"%.2s\" .}}", "map[cs:a, em: fl:2. nu:7 ob:{\"]"),
+        ("{{printf \"%d|%T\" (len .) .}}", "5|map[string]string"),
+        ("{{with fromJson .obj}}{{printf \"%v %s\" .k .s}}{{end}}", "[1 2 map[z:y] <nil>] t"),
+    ]);
+}
+
+#[test]
 fn texts_are_worked_on() {
     check(&[
         ("{{upper \"straße é\"}} {{lower \"ÀB\"}} {{title \"level=info a_b mIx é\"}}", "STRAßE É àb Level=Info A_b MIx É"),

@@ -18,7 +18,7 @@ pub use stages::{StageCheck, check_stages, stage_text};
 use crate::ast::{Grouping, MatchOp, Matcher, MetricExpr, RangeAggregation, RangeOp, Selector, VectorOp};
 use crate::error::ParseError;
 use crate::literal::parse_go_float;
-use crate::regex_dialect::{self, Anchoring};
+use crate::regex_dialect::{self, Anchoring, ClassNames};
 
 /// The text for selectors that could match every stream.
 pub const EMPTY_COMPATIBLE: &str = "queries require at least one regexp or equality matcher that does not have an \
@@ -162,7 +162,7 @@ pub(crate) fn check_label_replace_regex(regex: &str) -> Result<(), ParseError> {
 /// `| regexp` needs named groups, each name once. Names beginning with a digit are sanitised later.
 pub(crate) fn check_regexp_parser(pattern: &str) -> Result<(), ParseError> {
     let invalid = |reason: String| ParseError::semantic(format!("invalid regexp parser: {reason}"));
-    let translated = regex_dialect::translate(pattern).map_err(|error| invalid(error.to_string()))?;
+    let translated = regex_dialect::translate_with(pattern, ClassNames::Loose).map_err(|error| invalid(error.to_string()))?;
     let mut seen: Vec<&str> = Vec::new();
     for name in translated.group_names().iter().flatten() {
         if seen.contains(&name.as_str()) {

@@ -82,9 +82,12 @@ async fn queries_are_bound_by_what_they_name_and_read() {
         assert_eq!(ask(query).await, (400, missing.to_owned()));
     }
     assert_eq!(ask(r#"{app="api", zone!="z"}"#).await.0, 200);
-    for query in [r#"{app=~".+", zone!="z"}"#, r#"sum(count_over_time({app="web", zone!="z"}[1m]))"#] {
-        let text = "the query would read too many bytes (query: N B, limit: 30 B); consider adding more specific stream selectors or reduce the \
-                    time range of the query";
+    assert_eq!(ask(r#"{app=~".+", zone!="z"} | json"#).await.0, 200, "without a filter as much is read as is shown");
+    let text = "the query would read too many bytes (query: N B, limit: 30 B); consider adding more specific stream selectors or reduce the \
+                time range of the query";
+    let fields = surface.get("/loki/api/v1/detected_fields", &[("query", r#"{app=~".+", zone!="z"} |= "e""#)]).await;
+    assert_eq!((fields.status, fields.text.replace("53 B", "N B")), (400, text.to_owned()));
+    for query in [r#"{app=~".+", zone!="z"} |= "e""#, r#"sum(count_over_time({app="web", zone!="z"}[1m]))"#] {
         let (status, seen) = ask(query).await;
         assert_eq!((status, seen.replace("40 B", "N B").replace("53 B", "N B")), (400, text.to_owned()), "{query}");
     }

@@ -64,7 +64,7 @@ enum Place {
 pub(crate) struct Data {
     records: Vec<Record>,
     /// Batches of indices of records; a record may be in several.
-    batches: Vec<(Place, Vec<prop::sample::Index>)>,
+    batches: Vec<(Place, Vec<usize>)>,
 }
 
 /// One line an entry, as they are stored.
@@ -93,8 +93,26 @@ impl Data {
         distinct.iter().map(|record| record.timestamp).collect::<BTreeSet<_>>().len() < distinct.len()
     }
 
-    fn batch<'d>(&'d self, indices: &'d [prop::sample::Index]) -> impl Iterator<Item = &'d Record> {
-        indices.iter().map(|index| index.get(&self.records))
+    fn batch<'d>(&'d self, indices: &'d [usize]) -> impl Iterator<Item = &'d Record> {
+        indices.iter().map(|index| &self.records[*index])
+    }
+
+    /// Entries of (index in [`STREAMS`], second, line, index in [`METADATA`]) in all three places, some of them in two.
+    pub(crate) fn by_hand(entries: &[(usize, i64, &str, usize)]) -> Self {
+        let record = |&(stream, second, line, metadata): &(usize, i64, &str, usize)| Record {
+            stream,
+            timestamp: second * SECOND,
+            line: line.to_owned(),
+            metadata,
+        };
+        let mut records: Vec<Record> = entries.iter().map(record).collect();
+        set_apart(&mut records);
+        let of_place = |(number, place)| {
+            let is_in = |index: &usize| index % 3 == number || index % 5 == number + 1;
+            (place, (0..records.len()).filter(is_in).collect())
+        };
+        let batches = [Place::File, Place::Segment, Place::Memory].into_iter().enumerate().map(of_place).collect();
+        Self { records, batches }
     }
 
     /// Stores every batch in its place.
@@ -136,6 +154,8 @@ pub(crate) fn data() -> impl Strategy<Value = Data> {
         if is_apart {
             set_apart(&mut records);
         }
+        let indices = |batch: Vec<prop::sample::Index>| batch.iter().map(|index| index.index(records.len())).collect();
+        let batches = batches.into_iter().map(|(place, batch)| (place, indices(batch))).collect();
         Data { records, batches }
     })
 }

@@ -143,6 +143,9 @@ pub(crate) fn seconds(text: &str) -> Option<f64> {
     if text == "0" {
         return Some(0.0);
     }
+    if let Some(text) = text.strip_prefix('-') {
+        return seconds(text).map(|seconds| -seconds);
+    }
     let unit = |unit: &str| match unit {
         "ms" => Some(1e-3),
         "s" => Some(1.0),

@@ -306,7 +306,6 @@ fn binary(operation: &BinaryOperation, records: &BTreeSet<Record>, time: i64) ->
     for (labels, point) in many {
         let Some((other, partner)) = one.iter().find(|(other, _)| signature(other) == signature(&labels)) else { continue };
         let (left, right) = if matches!(group, Some(GroupSide::Right { .. })) { (*partner, point) } else { (point, *partner) };
-        let Some(result) = value(left, right, left) else { continue };
         let (key, labels) = match group {
             None => ((signature(&labels), Labels::new()), signature(&labels)),
             Some(GroupSide::Left { include } | GroupSide::Right { include }) => {
@@ -319,7 +318,9 @@ fn binary(operation: &BinaryOperation, records: &BTreeSet<Record>, time: i64) ->
         if !given.insert(key) {
             return Err(Failure::Matching);
         }
-        out.push((labels, result));
+        if let Some(result) = value(left, right, left) {
+            out.push((labels, result));
+        }
     }
     Ok(out)
 }

@@ -5,6 +5,7 @@
 //! compared (10,000; 500 in a build without optimization). They are the same in every run (`PROPTEST_RNG_SEED` in `.cargo/config.toml`); another
 //! number there draws others, and repeats them. What differs is shrunk and printed with query and data.
 
+mod by_hand;
 mod data;
 mod entry;
 mod filters;

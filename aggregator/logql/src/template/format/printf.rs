@@ -212,6 +212,7 @@ mod tests {
             ("%e|%g|%G|%v", vec![Value::Float(1e6); 4], "1.000000e+06|1e+06|1E+06|1e+06"),
             ("%t %v", vec![Value::Bool(true), Value::Bool(false)], "true false"),
             ("%T %T %T %T", vec![text(""), int(1), Value::Float(1.0), Value::Root], "string int float64 map[string]string"),
+            ("%#v %#q %#v %#v", vec![text("a\"b"), text("a"), int(9), Value::Integer(97, IntegerType::Byte)], r#""a\"b" `a` 9 0x61"#),
             ("%d", vec![text("7")], "%!d(string=7)"),
             ("%5d", vec![text("7")], "%!d(string=    7)"),
             ("%s", vec![int(7)], "%!s(int=7)"),
@@ -228,6 +229,7 @@ mod tests {
             ("%v %d", vec![Value::Integer(1, IntegerType::Month), Value::Integer(1, IntegerType::Month)], "January 1"),
             ("%s", vec![Value::Integer(90_000_000_000, IntegerType::Duration)], "1m30s"),
             ("%v", vec![Value::List(vec![int(1), Value::Nil, text("a")].into_iter().map(owned).collect())], "[1 <nil> a]"),
+            ("%8v", vec![Value::List(vec![int(1), Value::Nil].into_iter().map(owned).collect())], "[       1 <nil>]"),
         ] {
             assert_eq!(formatted(format, &values), expected, "{format}");
         }

@@ -107,6 +107,9 @@ impl<'o> Writer<'o> {
 
     /// Months, weekdays and durations have names where a text is asked for.
     fn integer_or_name(&mut self, number: i64, integer: IntegerType, value: &Value<'_>, verb: char) {
+        if verb == 'v' && self.flags.sharp && integer == IntegerType::Byte {
+            return self.integer(number, value, 'x');
+        }
         if !matches!(verb, 'v' | 's' | 'q' | 'x' | 'X') || (verb == 'v' && self.flags.sharp) {
             return self.integer(number, value, verb);
         }
@@ -193,7 +196,8 @@ impl<'o> Writer<'o> {
             _ => text,
         };
         match verb {
-            'v' if self.flags.sharp => self.quoted(cut),
+            // Here the flag asks for the source of the value, not for back quotes.
+            'v' if self.flags.sharp => self.pad(quote_bytes(cut).as_bytes(), false),
             'v' | 's' => self.pad(cut, false),
             'q' => self.quoted(cut),
             'x' | 'X' => self.hexadecimal(&text[..self.flags.precision.unwrap_or(text.len()).min(text.len())], verb == 'X'),
@@ -259,9 +263,9 @@ impl<'o> Writer<'o> {
     fn element(&mut self, value: &Value<'_>, verb: char, is_source: bool) {
         if value.is_nothing() && is_source {
             self.out.extend_from_slice(b"interface {}(nil)");
-        } else if value.is_nothing() && verb != 'T' {
-            // Empty places have no value that a verb could be bad for.
-            self.pad(b"<nil>", false);
+        } else if value.is_nothing() {
+            // Empty places have no value that a verb could be bad for, or that a width could be of.
+            self.out.extend_from_slice(b"<nil>");
         } else {
             self.write(value, verb);
         }

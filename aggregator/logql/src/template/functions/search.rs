@@ -1,6 +1,6 @@
 //! Functions that take a regular expression. A constant one is compiled with the template.
 
-use crate::regex_dialect::translate;
+use crate::regex_dialect::{ClassNames, translate_with};
 use crate::stages::regex::{cleaned, is_utf8};
 use crate::template::function::{Call, CallResult, Function, Type};
 use crate::template::tree::Pattern;
@@ -24,7 +24,7 @@ fn pattern<'v>(call: &mut Call<'_, 'v>) -> Result<Cow<'v, Pattern>, String> {
     if let Some(pattern) = call.pattern {
         return Ok(Cow::Borrowed(pattern));
     }
-    let translated = translate(&call.string(0)).map_err(|error| error.to_string())?;
+    let translated = translate_with(&call.string(0), ClassNames::Loose).map_err(|error| error.to_string())?;
     let regex = translated.compile().map_err(|error| error.to_string())?;
     Ok(Cow::Owned(Pattern { translated, regex }))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{MAXIMUM_NESTING, Parser};
 use crate::literal::{go_quote, go_unquote};
-use crate::regex_dialect::translate;
+use crate::regex_dialect::{ClassNames, translate_with};
 use crate::template::lexer::{Keyword, Kind, Token};
 use crate::template::number;
 use crate::template::tree::{Command, FieldName, Operand, OperandKind, Pattern, Pipeline};
@@ -207,7 +207,7 @@ fn constant_pattern(operands: &[Operand]) -> Option<Arc<Pattern>> {
     if !function.is_search {
         return None;
     }
-    let translated = translate(text).ok()?;
+    let translated = translate_with(text, ClassNames::Loose).ok()?;
     let regex = translated.compile().ok()?;
     Some(Arc::new(Pattern { translated, regex }))
 }
