@@ -81,7 +81,6 @@ const LOGS: &[&str] = &[
     // Paths.
     "{app=\"x\"} | json id=`req.id`, path=`req[\"path\"]` | id!=\"\"",
     "{app=\"x\"} | json req=`req`, tags=`tags` | req!=\"\"",
-    "{app=\"x\"} | json one=`n`, one=`a`",
     "{app=\"x\"} | json app=`n`, trace_id=`a`, level=`level`",
     "{app=\"x\"} | json a=`a.b`, n",
     "{app=\"x\"} | json nope=`nope` | nope=\"\"",
@@ -278,7 +277,7 @@ const METRICS: &[&str] = &[
     "-1 * sum by (app) (count_over_time({app=~\".+\"}[20s])) % 2",
     "3 > sum by (app) (count_over_time({app=~\".+\"}[20s]))",
     "3 <= bool sum by (app) (count_over_time({app=~\".+\"}[20s]))",
-    "sum by (app) (count_over_time({app=~\".+\"}[20s])) != 3 or vector(-1)",
+    "sum by (app) (count_over_time({app=~\".+\"}[20s])) != 3 or vector(1)",
     "(sum(count_over_time({app=\"x\"}[20s])) > 1) + (sum(count_over_time({app=\"y\"}[20s])) > 1)",
     "1 + 2 * 3 - sum(count_over_time({app=\"x\"}[20s])) * -2",
     // label_replace.
