@@ -384,6 +384,8 @@ impl Agent {
         let inspects = config.run_mode == RunMode::Inspect;
         Arc::new(ContainerStages {
             pipeline: stages.map(|stages| stages.pipeline.clone()).unwrap_or_default(),
+            auto_multiline: config.auto_multiline.clone(),
+            max_line_size: config.max_line_size,
             limits: ContainerStages::limits(counters, &self.metrics, config.max_line_size, inspects),
         })
     }

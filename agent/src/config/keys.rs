@@ -8,9 +8,6 @@ use super::client_keys::CLIENT_KEYS;
 use super::metadata_keys::METADATA_KEYS;
 use super::{AllowedAnnotations, Config, InitialLookback, LogFormat, LongLine, RecordFormat, Unparsed};
 
-const FORMAT_NAMES: [&str; 4] = ["auto", "cri", "docker", "raw"];
-const FORMATS: [RecordFormat; 4] = [RecordFormat::Auto, RecordFormat::Cri, RecordFormat::Docker, RecordFormat::Raw];
-
 /// Shown instead of a secret.
 pub(super) const MASKED: &str = "<secret>";
 
@@ -118,10 +115,10 @@ const KEYS: &[Key] = &[
         path: "format",
         about: "Format of log files: auto, cri, docker, or raw for lines that are no records",
         set: |config, text| {
-            config.format = FORMATS[one_of(text, &FORMAT_NAMES)?];
+            config.format = RecordFormat::NAMES[one_of(text, &RecordFormat::NAMES.map(|(name, _)| name))?].1;
             Ok(())
         },
-        get: |config| FORMATS.iter().position(|format| *format == config.format).map(|index| FORMAT_NAMES[index].to_owned()),
+        get: |config| RecordFormat::NAMES.iter().find(|(_, format)| *format == config.format).map(|(name, _)| (*name).to_owned()),
     },
     Key {
         path: "unparsed",
@@ -131,6 +128,12 @@ const KEYS: &[Key] = &[
             Ok(())
         },
         get: |config| Some(if config.unparsed == Unparsed::Keep { "keep" } else { "drop" }.to_owned()),
+    },
+    Key {
+        path: "auto_multiline",
+        about: "Containers whose stack traces (Java, Python, Go, Node, Ruby, .NET, PHP) are one line each, a list as `include`; `all` or `none`",
+        set: |config, text| config.auto_multiline.set(text),
+        get: |config| Some(config.auto_multiline.text()),
     },
     Key {
         path: "limits.max_line_size",
@@ -275,8 +278,17 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
 }
 
 /// Keys that take a list of texts, also written as one text with commas.
-pub const LIST_KEYS: [&str; 8] =
-    ["annotations.allow", "include", "exclude", "metadata", "labels.keep", "labels.drop", "labels.pod_labels", "labels.pod_annotations"];
+pub const LIST_KEYS: [&str; 9] = [
+    "auto_multiline",
+    "annotations.allow",
+    "include",
+    "exclude",
+    "metadata",
+    "labels.keep",
+    "labels.drop",
+    "labels.pod_labels",
+    "labels.pod_annotations",
+];
 
 /// All keys with mappings.
 pub const MAP_KEYS: &[MapKey] = &[

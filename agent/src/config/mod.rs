@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::config::pipeline_stages::PipelineStages;
-pub use crate::discover::selection::Selection;
+pub use crate::discover::selection::{Containers, Selection};
 pub use crate::enrich::choice::LabelChoice;
 pub use crate::enrich::fields::MetadataField;
 pub use crate::enrich::kubelet::KubeletAccess;
 pub use crate::enrich::limits::LabelLimits;
 pub use crate::enrich::wishes::AllowedAnnotations;
 pub use crate::own_log::LogFormat;
+pub use crate::parse::format::RecordFormat;
 pub use crate::positions::first_start::InitialLookback;
 pub use crate::promtail::PromtailConfig;
 pub use crate::push::backoff::BackoffBounds;
@@ -31,7 +32,7 @@ pub use crate::push::receiver::{ClientConfig, OnClientError, Secret};
 pub use crate::push::tls::{TlsFiles, TlsVersion};
 pub use crate::settings::Timing;
 pub use crate::tail::rate::RateLimit;
-pub use crate::tail::records::{LongLine, RecordFormat, Unparsed};
+pub use crate::tail::records::{LongLine, Unparsed};
 
 /// Whether structured metadata is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +111,8 @@ pub struct Config {
     pub max_record_bytes: usize,
     pub unparsed: Unparsed,
     pub format: RecordFormat,
+    /// Containers whose stack traces are joined to one line each.
+    pub auto_multiline: Containers,
     /// What lines of containers go through.
     pub pipeline_stages: Option<Arc<PipelineStages>>,
     /// Of each container.
@@ -165,6 +168,7 @@ impl Default for Config {
             max_record_bytes: 16 << 20,
             unparsed: Unparsed::Keep,
             format: RecordFormat::Auto,
+            auto_multiline: Containers::default(),
             pipeline_stages: None,
             rate: RateLimit::default(),
             max_open_files: 4096,

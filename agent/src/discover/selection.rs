@@ -5,6 +5,39 @@ use std::path::{Path, PathBuf};
 use super::paths::PodDirectory;
 use crate::promtail::glob::Glob;
 
+/// Patterns of containers; without any none is meant.
+#[derive(Debug, Clone, Default)]
+pub struct Containers(Vec<Pattern>);
+
+impl Containers {
+    /// Takes patterns, or `all`, or `none`.
+    pub(crate) fn set(&mut self, text: &str) -> Result<(), String> {
+        self.0 = match text.trim() {
+            "all" => patterns("*")?,
+            "none" => Vec::new(),
+            text => patterns(text)?,
+        };
+        Ok(())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        match &*self.0 {
+            [] => "none".to_owned(),
+            [all] if all.text == "*" => "all".to_owned(),
+            patterns => texts(patterns),
+        }
+    }
+
+    pub(crate) fn holds(&self, pod: &PodDirectory, container: &str) -> bool {
+        let path = || [pod.namespace.as_str(), pod.pod.as_str(), container].iter().collect::<PathBuf>();
+        !self.0.is_empty() && is_among(&self.0, &path())
+    }
+}
+
+fn is_among(patterns: &[Pattern], path: &Path) -> bool {
+    patterns.iter().any(|pattern| pattern.glob.matches(path))
+}
+
 /// Patterns of containers to read, and of those to leave out.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
@@ -57,8 +90,7 @@ impl Selection {
             return true;
         }
         let path: PathBuf = [pod.namespace.as_str(), pod.pod.as_str(), container].iter().collect();
-        let is_in = |patterns: &[Pattern], path: &Path| patterns.iter().any(|pattern| pattern.glob.matches(path));
-        (self.include.is_empty() || is_in(&self.include, &path)) && !is_in(&self.exclude, &path)
+        (self.include.is_empty() || is_among(&self.include, &path)) && !is_among(&self.exclude, &path)
     }
 }
 
@@ -95,6 +127,12 @@ mod tests {
             ("shop", "shop/web-1", "shop_web-1_u/app", false),
         ] {
             assert_eq!(takes(include, exclude, path), expected, "{include} {exclude} {path}");
+        }
+        let mut containers = Containers::default();
+        let pod = PodDirectory::parse("shop_web-1_u").unwrap();
+        for (text, shown, expected) in [("none", "none", false), ("all", "all", true), ("shop, x/y", "shop,x/y", true), ("x", "x", false)] {
+            containers.set(text).unwrap();
+            assert_eq!((containers.text().as_str(), containers.holds(&pod, "app")), (shown, expected));
         }
         for wrong in ["a/b/c/d", "a//c", "**"] {
             assert!(Selection::default().set_include(wrong).is_err(), "{wrong}");

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use super::pods::PodFacts;
 use crate::discover::paths::PodDirectory;
 
-/// Not sent, and recorded with the labels, so that a replay of any offset has what it had: whose lines they are, and which share of them is kept.
+/// Not sent, and recorded with the labels, so that a replay of any offset has what it had: whose lines they are, which share of them is kept, how they
+/// are joined and how their records are read.
 pub(crate) const TENANT: &str = "__tenant_id__";
 pub(crate) const SAMPLE: &str = "__sample__";
+pub(crate) const MULTILINE: &str = "__multiline__";
+pub(crate) const PARSER: &str = "__parser__";
 
 /// Letters and digits of which Kubernetes makes random name suffixes.
 const SUFFIX_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";

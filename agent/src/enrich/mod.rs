@@ -121,8 +121,7 @@ impl Enricher {
         self.metrics.labels_limited.inc_by(self.limits.apply(&mut labels, metadata.as_mut()));
         if let Some(cache) = &self.cache {
             let cache = cache.read();
-            let wished = [labels::TENANT, labels::SAMPLE].into_iter().zip(cache.tenant_and_sample(question.pod));
-            labels.extend(wished.filter_map(|(name, value)| Some((name.to_owned(), value?.clone()))));
+            labels.extend(cache.wishes(question.pod).map(|(name, value)| (name.to_owned(), value.clone())));
         }
         LabelSet { from_offset: 0, labels: PackedPairs::from(&labels), metadata: metadata.as_ref().map(PackedPairs::from) }
     }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use super::labels;
 use super::wishes::Wishes;
 use crate::discover::paths::PodDirectory;
 
@@ -156,12 +157,18 @@ impl PodCache {
         of_pod.or_else(|| self.namespaces.get(&pod.namespace)?.wishes.rate_limit)
     }
 
-    /// The tenant that a pod's lines are of, and the share of them that is kept, if an annotation of the pod, else of its namespace, says so.
-    pub(crate) fn tenant_and_sample(&self, pod: &PodDirectory) -> [Option<&String>; 2] {
+    /// What is recorded with a pod's labels of what an annotation of the pod, else of its namespace, says.
+    pub(crate) fn wishes(&self, pod: &PodDirectory) -> impl Iterator<Item = (&'static str, &String)> {
         let of_pod = self.pods.get(&pod.uid).map(|pod| &pod.wishes);
         let of_namespace = self.namespaces.get(&pod.namespace).map(|namespace| &namespace.wishes);
         let first = |wish: fn(&Wishes) -> Option<&String>| of_pod.and_then(wish).or_else(|| of_namespace.and_then(wish));
-        [first(|wishes| wishes.tenant.as_ref()), first(|wishes| wishes.sample.as_ref())]
+        let values = [
+            (labels::TENANT, first(|wishes| wishes.tenant.as_ref())),
+            (labels::SAMPLE, first(|wishes| wishes.sample.as_ref())),
+            (labels::MULTILINE, first(|wishes| wishes.multiline.as_ref())),
+            (labels::PARSER, first(|wishes| wishes.parser.as_ref())),
+        ];
+        values.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 
     /// All pods, by what their directories are named after.

@@ -1,9 +1,13 @@
-//! What pods and namespaces ask for by annotation: to be left out, or not; to be limited, or sampled; to be a tenant's.
+//! What pods and namespaces ask for by annotation: to be left out, or not; to be limited, or sampled; to be a tenant's; that their lines be joined; how their records are
+//! read.
 //!
 //! `tailwater.io/exclude` and `tailwater.io/include` take `true`, `false` or names of containers; names that other agents know are read too. What a pod asks
 //! for goes before what its namespace does. Values that cannot be understood are counted and have no effect.
 
 use std::collections::BTreeMap;
+
+use crate::parse::format::RecordFormat;
+use crate::pipeline::first_line::FirstLine;
 
 const EXCLUDE: &str = "tailwater.io/exclude";
 const INCLUDE: &str = "tailwater.io/include";
@@ -14,8 +18,17 @@ const RATE_LIMIT: &str = "tailwater.io/rate-limit";
 const TENANT: &str = "tailwater.io/tenant";
 /// Which share of the lines is kept, between 0 and 1.
 const SAMPLE: &str = "tailwater.io/sample";
+/// How lines are joined to blocks: a language whose stack traces are known, `auto`, an expression that first lines match, or `none`.
+const MULTILINE: &str = "tailwater.io/multiline";
+/// In which format its records are, as the key `format` has it.
+const PARSER: &str = "tailwater.io/parser";
 const VECTOR: &str = "vector.dev/exclude";
 const VECTOR_CONTAINERS: &str = "vector.dev/exclude-containers";
+
+/// No lines are joined, whatever the namespace asks for.
+pub(crate) const NOT_JOINED: &str = "none";
+/// Longer expressions are no first lines.
+const MAX_EXPRESSION_BYTES: usize = 1024;
 
 /// Names of annotations, and of the one label, that are honoured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +41,7 @@ pub enum AllowedAnnotations {
 impl AllowedAnnotations {
     /// `all`, `none`, or names with commas between them. The error says what would be right.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        const KNOWN: [&str; 8] = [EXCLUDE, INCLUDE, RATE_LIMIT, TENANT, SAMPLE, FLUENT_BIT, VECTOR, VECTOR_CONTAINERS];
+        const KNOWN: [&str; 10] = [EXCLUDE, INCLUDE, RATE_LIMIT, TENANT, SAMPLE, PARSER, MULTILINE, FLUENT_BIT, VECTOR, VECTOR_CONTAINERS];
         let known = |name: &str| KNOWN.contains(&name);
         let names = || text.split(',').map(str::trim).filter(|name| !name.is_empty());
         match text.trim() {
@@ -73,6 +86,10 @@ pub(crate) struct Wishes {
     pub(crate) tenant: Option<String>,
     /// As it is written, between 0 and 1.
     pub(crate) sample: Option<String>,
+    /// Name of a format.
+    pub(crate) parser: Option<String>,
+    /// A name or an expression, as it is written.
+    pub(crate) multiline: Option<String>,
     /// Says something about being left out, were it that it is not.
     is_explicit: bool,
     /// Values that cannot be understood.
@@ -88,6 +105,8 @@ impl Wishes {
                 RATE_LIMIT => wishes.limit_rate(value),
                 TENANT => wishes.name_tenant(value.trim()),
                 SAMPLE => wishes.sample(value.trim()),
+                MULTILINE => wishes.multiline(value.trim()),
+                PARSER => wishes.parser(value.trim()),
                 INCLUDE => wishes.include = wishes.read(value).flatten(),
                 _ => {
                     if let Some(container) = name.strip_prefix(FLUENT_BIT).and_then(|rest| rest.strip_prefix('-'))
@@ -124,6 +143,21 @@ impl Wishes {
         match value.parse::<f64>() {
             Ok(share) if (0.0..=1.0).contains(&share) => self.sample = Some(value.to_owned()),
             _ => self.invalid += 1,
+        }
+    }
+
+    fn parser(&mut self, value: &str) {
+        match RecordFormat::named(value) {
+            Some(_) => self.parser = Some(value.to_owned()),
+            None => self.invalid += 1,
+        }
+    }
+
+    fn multiline(&mut self, value: &str) {
+        if !value.is_empty() && value.len() <= MAX_EXPRESSION_BYTES && (value == NOT_JOINED || FirstLine::of_wish(value).is_ok()) {
+            self.multiline = Some(value.to_owned());
+        } else {
+            self.invalid += 1;
         }
     }
 
@@ -230,10 +264,17 @@ mod tests {
             (SAMPLE, "0.25", true),
             (SAMPLE, "2", false),
             (SAMPLE, "half", false),
+            (MULTILINE, "java", true),
+            (MULTILINE, r"^\[\d+", true),
+            (MULTILINE, "none", true),
+            (MULTILINE, "(", false),
+            (MULTILINE, "", false),
+            (PARSER, "docker", true),
+            (PARSER, "xml", false),
         ] {
             let wishes = wishes(&[(name, value)]);
             assert_eq!(
-                (wishes.tenant.is_some() || wishes.sample.is_some(), wishes.invalid),
+                ([wishes.tenant, wishes.sample, wishes.multiline, wishes.parser].iter().any(Option::is_some), wishes.invalid),
                 (is_right, u64::from(!is_right)),
                 "{name}={value}"
             );

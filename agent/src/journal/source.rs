@@ -400,10 +400,11 @@ mod tests {
     use crate::batch::builder::BatchLimits;
     use crate::journal::made::{FileMade, Shape};
     use crate::observe::standing::standings;
+    use crate::parse::format::RecordFormat;
     use crate::positions::table::PositionsTable;
     use crate::tail::balance::SettledBalances;
     use crate::tail::rate::RateLimit;
-    use crate::tail::records::{LongLine, RecordFormat, Unparsed};
+    use crate::tail::records::{LongLine, Unparsed};
     use tailwater_proto::{read, snappy};
 
     const RULES: LineRules = LineRules {

@@ -17,6 +17,7 @@ mod docker;
 mod drop;
 pub(crate) mod entry;
 mod eventlogmessage;
+pub(crate) mod first_line;
 pub(crate) mod go_json;
 mod go_layout;
 mod go_time;
@@ -27,7 +28,7 @@ mod limit;
 mod logfmt;
 mod matching;
 mod metrics;
-mod multiline;
+pub(crate) mod multiline;
 mod output;
 mod pack;
 mod regex;
@@ -149,6 +150,11 @@ impl Pipeline {
         let leading = self.stages.iter().take_while(|stage| matches!(stage, Stage::Cri(_) | Stage::Docker(_))).count();
         self.stages.drain(..leading);
         self
+    }
+
+    /// The same behind a stage that joins lines.
+    pub(crate) fn behind(&self, joins: multiline::Multiline) -> Self {
+        Self { stages: std::iter::once(Stage::Multiline(joins)).chain(self.stages.iter().cloned()).collect() }
     }
 
     /// Whether no stage looks at lines, so that what becomes of labels is known without any.

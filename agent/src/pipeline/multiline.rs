@@ -2,12 +2,14 @@
 //!
 //! A block has labels, extracted values and stamp of its first line, and no structured metadata. Blocks are kept per label set. After `max_lines` what
 //! follows is sent as a further block of the same first line. When no line came for `max_wait_time` the block ends; what comes later without a
-//! first line passes singly, so that what is sent does not depend on anything before it. Lines before the first match pass singly.
+//! first line passes singly, so that what is sent does not depend on anything before it. Lines before the first match pass singly. Of pods in the native
+//! configuration what follows after `max_lines` has the stamp of its own first line, and no block is longer than a line may be.
 
 use std::time::{Duration, Instant};
 
 use super::context::StageContext;
 use super::entry::{Entry, Origin};
+use super::first_line::{FirstLine, TraceState};
 use super::regex::Expression;
 use super::settings::Settings;
 use super::stream_key;
@@ -22,10 +24,14 @@ const MAX_BLOCK_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct Multiline {
     salt: u64,
-    first_line: Expression,
+    first_line: FirstLine,
     /// 0: no limit.
     max_lines: u64,
     max_wait: Duration,
+    /// Of a block.
+    max_bytes: usize,
+    /// What follows after `max_lines` is stamped anew.
+    stamps_anew: bool,
     blocks: Vec<Block>,
 }
 
@@ -36,6 +42,7 @@ struct Block {
     start: Entry,
     lines: u64,
     last_line_at: Instant,
+    trace: TraceState,
 }
 
 impl Block {
@@ -60,33 +67,55 @@ impl Multiline {
         let is_right = settings.finish();
         first_line.filter(|_| is_right).map(|first_line| Self {
             salt: 0x6d6c_0000 + number,
-            first_line,
+            first_line: FirstLine::Pattern(first_line),
             max_lines: max_lines.unwrap_or(DEFAULT_MAX_LINES),
             max_wait,
+            max_bytes: MAX_BLOCK_BYTES,
+            stamps_anew: false,
             blocks: Vec::new(),
         })
+    }
+
+    /// For lines of a container in the native configuration.
+    pub(crate) fn of_container(first_line: FirstLine, max_bytes: usize) -> Self {
+        Self {
+            salt: 0x6d6c_ffff,
+            first_line,
+            max_lines: DEFAULT_MAX_LINES,
+            max_wait: DEFAULT_MAX_WAIT,
+            max_bytes,
+            stamps_anew: true,
+            blocks: Vec::new(),
+        }
     }
 
     /// Takes a line; gives what is complete.
     pub(crate) fn take(&mut self, mut entry: Entry, context: &mut StageContext<'_>) -> Vec<Entry> {
         let key = stream_key(self.salt, &entry.labels);
         let index = self.blocks.iter().position(|block| block.key == key);
-        let is_first = self.first_line.is_match(&entry.line);
+        let (is_first, trace) = self.first_line.begins(index.map(|index| self.blocks[index].trace), &entry.line);
         let mut complete = Vec::new();
         let block = match (index, is_first) {
             (None, false) => return vec![entry],
             (None, true) => {
-                self.blocks.push(begin(key, entry, context));
+                self.blocks.push(begin(key, entry, trace, context));
                 let last = self.blocks.len() - 1;
                 &mut self.blocks[last]
             }
             (Some(index), true) => {
                 complete.extend(self.blocks[index].emit());
-                self.blocks[index] = begin(key, entry, context);
+                self.blocks[index] = begin(key, entry, trace, context);
                 &mut self.blocks[index]
             }
             (Some(index), false) => {
                 let block = &mut self.blocks[index];
+                block.trace = trace;
+                if !block.start.line.is_empty() && block.start.line.len() + 1 + entry.line.len() > self.max_bytes {
+                    complete.extend(block.emit());
+                }
+                if block.lines == 0 && self.stamps_anew {
+                    block.start.timestamp = entry.timestamp.or(block.start.timestamp);
+                }
                 if !block.start.line.is_empty() {
                     block.start.line.push('\n');
                 }
@@ -97,7 +126,7 @@ impl Multiline {
             }
         };
         block.lines += 1;
-        if block.lines == self.max_lines || block.start.line.len() >= MAX_BLOCK_BYTES {
+        if block.lines == self.max_lines || block.start.line.len() >= self.max_bytes {
             complete.extend(block.emit());
         }
         complete
@@ -127,11 +156,11 @@ impl Multiline {
     }
 }
 
-fn begin(key: u64, mut start: Entry, context: &mut StageContext<'_>) -> Block {
+fn begin(key: u64, mut start: Entry, trace: TraceState, context: &mut StageContext<'_>) -> Block {
     // The stamp belongs to the line, not to the moment at which the block is sent.
     start.timestamp.get_or_insert_with(|| context.read_stamp());
     start.metadata.clear();
-    Block { key, start, lines: 0, last_line_at: Instant::now() }
+    Block { key, start, lines: 0, last_line_at: Instant::now(), trace }
 }
 
 #[cfg(test)]

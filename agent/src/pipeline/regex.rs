@@ -11,19 +11,24 @@ use crate::relabel::is_label_name;
 
 /// An expression with the names of its groups as they were written.
 #[derive(Debug, Clone)]
-pub(super) struct Expression {
+pub(crate) struct Expression {
     pub(super) regex: Regex,
     names: Vec<Option<String>>,
 }
 
 impl Expression {
-    /// Compiles `pattern`, reporting what is wrong with it.
-    pub(super) fn compile(pattern: &str, settings: &mut Settings<'_, '_>) -> Option<Self> {
+    /// Compiles `pattern`; the error says what is wrong with it.
+    pub(super) fn parse(pattern: &str) -> Result<Self, String> {
         let compiled = regex_dialect::translate(pattern).and_then(|translated| {
             let regex = translated.compile()?;
             Ok(Self { regex, names: translated.group_names().to_vec() })
         });
-        match compiled {
+        compiled.map_err(|error| error.to_string())
+    }
+
+    /// Compiles `pattern`, reporting what is wrong with it.
+    pub(super) fn compile(pattern: &str, settings: &mut Settings<'_, '_>) -> Option<Self> {
+        match Self::parse(pattern) {
             Ok(expression) => Some(expression),
             Err(error) => {
                 let line = settings.line();

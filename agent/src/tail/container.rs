@@ -385,7 +385,7 @@ pub(super) fn count_denied(outlet: &mut Outlet, counts: &mut ReadCounts) {
 
 /// What a look at `file` did goes into its balance.
 pub(super) fn add_to_balance(file: &mut TailFile, state: &LineState, part: Balance) {
-    if state.stages.is_some() {
+    if state.stages.is_some() || state.had_stages {
         file.balance.add_of_stages(part);
     } else {
         file.balance.add(part);

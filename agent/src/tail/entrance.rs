@@ -85,7 +85,8 @@ impl ContainerTail {
             _ => None,
         });
         let current = next_set.map_or(entry.label_sets.len(), |next| next).saturating_sub(1);
-        let sets = (0..entry.label_sets.len().max(1)).map(|number| rendered_set(&entry, number, &self.path, context)).collect();
+        let sets =
+            (0..entry.label_sets.len().max(1)).map(|number| rendered_set(&entry, number, (&self.source, &self.path), context)).collect();
         let mut outlet = Outlet::of_sets(sets, current, entry.first_stamp);
         outlet.rate = ContainerRate::new(context.rules.rate, context.now).filter(|_| context.rules.rate.drops);
         outlet.limit_streams(context.streams);
@@ -117,9 +118,16 @@ fn target_outlet(target: &FileTarget, key: InstanceKey, first_stamp: i64, contex
 }
 
 /// An instance's label set of that number, to be rendered for the wire, with the stages that its lines go through.
-pub(super) fn rendered_set(entry: &Arc<InstanceEntry>, number: usize, path: &str, context: &ReadContext<'_>) -> RenderedSet {
+pub(super) fn rendered_set(
+    entry: &Arc<InstanceEntry>,
+    number: usize,
+    (source, path): (&Source, &str),
+    context: &ReadContext<'_>,
+) -> RenderedSet {
     let set = RenderedSet::new(Arc::clone(entry), number, context.enricher.sends_metadata).with_label_stages(context.stages.label_stages());
+    let Source::Container { pod, container } = source else { return set };
     let limits = &context.stages.limits;
     let plan = |pipeline| StagePlan { pipeline, limits: Arc::clone(limits), file_key: xxh3_64(path.as_bytes()) };
-    set.with_stages(context.stages.pipeline().map(plan))
+    let pipeline = context.stages.pipeline(pod, container, set.multiline());
+    set.with_stages(pipeline.map(plan))
 }

@@ -24,7 +24,7 @@ impl ContainerTail {
         let Source::Container { pod, container } = &self.source else { return };
         let version = context.enricher.version(pod);
         let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return };
-        if version == self.followed || state.has_pieces() || !front.cuts.is_empty() {
+        if version == self.followed || state.has_pieces() || !front.cuts.is_empty() || !self.late.is_empty() {
             return;
         }
         let Some(outlet) = self.outlets.get_mut(instance) else { return };
@@ -46,7 +46,7 @@ impl ContainerTail {
         let mut entry = InstanceEntry::clone(&entry);
         entry.label_sets.push(LabelSet { from_offset: front.offset, ..set });
         let entry = Arc::new(entry);
-        outlet.add_set(rendered_set(&entry, number, &self.path, context));
+        outlet.add_set(rendered_set(&entry, number, (&self.source, &self.path), context));
         let revision = context.positions.lock().decide_instance(key, entry);
         context.batch.rest_on(revision);
         let meter = Meter::start(context.counts, context.batch);

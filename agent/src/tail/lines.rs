@@ -181,12 +181,13 @@ mod tests {
     use super::*;
     use crate::batch::builder::{BatchBuilder, BatchLimits};
     use crate::parse::cri::OutputStream;
+    use crate::parse::format::RecordFormat;
     use crate::parse::time::StampReader;
     use crate::pipeline::{Pipeline, build};
     use crate::positions::table::{CutKind, FileId, StageProgress};
     use crate::tail::counts::ReadCounts;
     use crate::tail::rate::RateLimit;
-    use crate::tail::records::{LineRules, LongLine, RecordFormat, RecordSink, Unparsed};
+    use crate::tail::records::{LineRules, LongLine, RecordSink, Unparsed};
     use crate::tail::stages::StageLimits;
     use crate::tail::state::LineState;
 

@@ -10,6 +10,7 @@ use super::stream_limit::{LimitedStreams, StreamLimit};
 use crate::batch::builder::{BatchBuilder, StreamSlot};
 use crate::enrich::labels::{self, canonical_text};
 use crate::parse::cri::OutputStream;
+use crate::parse::format::RecordFormat;
 use crate::pipeline::Pipeline;
 use crate::pipeline::entry::Entry;
 use crate::positions::table::{InstanceEntry, Progress};
@@ -27,6 +28,8 @@ pub(crate) struct RenderedSet {
     tenant: Option<Arc<str>>,
     /// Which share of the lines is kept, if not all.
     sample: Option<f64>,
+    /// How its pod says that records are to be read.
+    format: RecordFormat,
     /// Stages that do not look at lines.
     label_stages: Option<Box<Pipeline>>,
     /// The stages that lines go through, if any.
@@ -50,7 +53,19 @@ impl RenderedSet {
             pairs.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_owned())
         };
         let (tenant, sample) = (wished(labels::TENANT).map(Arc::from), wished(labels::SAMPLE).and_then(|text| text.parse().ok()));
-        Self { entry, number, labels: [None, None], metadata: None, sends_metadata, tenant, sample, label_stages: None, plan: None }
+        let format = wished(labels::PARSER).and_then(|name| RecordFormat::named(&name));
+        Self {
+            entry,
+            number,
+            labels: [None, None],
+            metadata: None,
+            sends_metadata,
+            tenant,
+            sample,
+            format: format.unwrap_or_default(),
+            label_stages: None,
+            plan: None,
+        }
     }
 
     /// The same for lines that go through stages.
@@ -62,6 +77,16 @@ impl RenderedSet {
     pub(super) fn with_label_stages(self, stages: Option<&Pipeline>) -> Self {
         let label_stages = stages.filter(|stages| !stages.is_empty()).map(|stages| Box::new(stages.clone()));
         Self { label_stages, ..self }
+    }
+
+    pub(super) fn format(&self) -> RecordFormat {
+        self.format
+    }
+
+    /// How its pod asks for lines to be joined.
+    pub(super) fn multiline(&self) -> Option<&str> {
+        let pairs = &self.entry.label_sets.get(self.number)?.labels;
+        pairs.iter().find(|(name, _)| *name == labels::MULTILINE).map(|(_, value)| value)
     }
 
     /// Where its lines go behind their stages.
@@ -182,6 +207,17 @@ impl Outlet {
     /// Its lines are those of a target, and go through stages.
     pub(super) fn is_of_target(&self) -> bool {
         self.sets.is_empty()
+    }
+
+    /// How the pod says that records are to be read, where its reader stands.
+    pub(super) fn wished_format(&self) -> RecordFormat {
+        self.sets.get(self.current).map_or(RecordFormat::Auto, RenderedSet::format)
+    }
+
+    /// Whether lines would go through other stages with the set of this number.
+    pub(super) fn would_change_stages(&self, number: usize) -> bool {
+        let wish = |number: usize| self.sets.get(number).map(|set| (set.multiline(), set.format()));
+        number < self.sets.len() && wish(number) != wish(self.current)
     }
 
     /// The state in which the stages begin at `progress`, if lines go through any.

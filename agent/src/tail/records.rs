@@ -6,6 +6,7 @@
 use crate::batch::builder::BatchBuilder;
 use crate::parse::cri::{self, CriRecord, OutputStream};
 use crate::parse::docker::{self, DockerRecord};
+use crate::parse::format::RecordFormat;
 use crate::parse::pieces::PendingLine;
 use crate::parse::text;
 use crate::parse::time::StampReader;
@@ -29,24 +30,6 @@ pub enum LongLine {
     Drop,
 }
 
-/// In which format files are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordFormat {
-    /// Each record shows whether it is CRI's or docker's.
-    Auto,
-    Cri,
-    Docker,
-    /// Lines are no records: each is sent as it stands, with the time of reading.
-    Raw,
-}
-
-impl RecordFormat {
-    /// Of records that are neither, as counters and metadata name it.
-    fn name(self) -> &'static str {
-        if self == Self::Docker { "docker" } else { "cri" }
-    }
-}
-
 /// What to do with a record that is not in its format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unparsed {
@@ -63,6 +46,7 @@ pub(crate) struct LineRules {
     pub(crate) max_line_bytes: usize,
     /// Of one physical line.
     pub(crate) max_record_bytes: usize,
+    /// As the operator says.
     pub(crate) format: RecordFormat,
     pub(crate) long_line: LongLine,
     pub(crate) unparsed: Unparsed,
@@ -140,10 +124,11 @@ impl RecordReader<'_> {
             return self.read_staged_chunk(chunk, offset);
         }
         let is_known_valid = simdutf8::basic::from_utf8(chunk).is_ok();
+        let reads_cri = self.format().reads_cri();
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', chunk) {
             let bytes = &chunk[start..end];
-            match self.parse_cri(bytes) {
+            match if reads_cri { cri::parse(self.stamp_reader, bytes) } else { None } {
                 Some(record) if self.is_plain(&record, is_known_valid) => {
                     self.state.last_stream = record.stream;
                     let stamp = self.state.stamps.give(record.timestamp, &mut self.counts.clock_steps);
@@ -201,12 +186,14 @@ impl RecordReader<'_> {
         }
     }
 
-    #[inline]
+    /// How records are read where it stands.
+    pub(super) fn format(&self) -> RecordFormat {
+        self.rules.format.or(self.outlet.wished_format())
+    }
+
+    /// A record of the CRI, unless records are of another format.
     pub(super) fn parse_cri<'a>(&mut self, bytes: &'a [u8]) -> Option<CriRecord<'a>> {
-        match self.rules.format {
-            RecordFormat::Auto | RecordFormat::Cri => cri::parse(self.stamp_reader, bytes),
-            RecordFormat::Docker | RecordFormat::Raw => None,
-        }
+        if self.format().reads_cri() { cri::parse(self.stamp_reader, bytes) } else { None }
     }
 
     #[inline]
@@ -223,8 +210,8 @@ impl RecordReader<'_> {
             Some(record) => self.read_record(raw, &record),
             None => match raw.bytes.first() {
                 Some(0) => self.skip_nul(raw),
-                _ if self.rules.format == RecordFormat::Raw => self.read_raw(raw),
-                Some(b'{') if self.rules.format != RecordFormat::Cri => self.read_docker(raw),
+                _ if self.format() == RecordFormat::Raw => self.read_raw(raw),
+                Some(b'{') if self.format().reads_docker() => self.read_docker(raw),
                 _ => self.read_unparsed(raw),
             },
         }
@@ -334,7 +321,7 @@ impl RecordReader<'_> {
     }
 
     fn read_unparsed(&mut self, raw: RawRecord<'_>) {
-        match self.rules.format {
+        match self.format() {
             RecordFormat::Docker => self.counts.docker_errors += 1,
             _ => self.counts.parse_errors += 1,
         }
@@ -359,7 +346,7 @@ impl RecordReader<'_> {
         }
         let stamp = self.state.stamps.give_next(self.outlet.first_stamp);
         self.counts.invalid_utf8 += u64::from(is_replaced);
-        self.send(stream, stamp, &valid, Some(("parse_error", self.rules.format.name().to_owned())));
+        self.send(stream, stamp, &valid, Some(("parse_error", self.format().name_of_errors().to_owned())));
     }
 }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use super::boundaries;
 use super::lines::run;
 use super::outlet::Outlet;
-use super::records::{RawRecord, RecordFormat, RecordReader};
+use super::records::{RawRecord, RecordReader};
 use super::stages::StageState;
 use super::state::{CleanPoint, LineState};
 use crate::parse::cri::OutputStream;
+use crate::parse::format::RecordFormat;
 use crate::pipeline::entry::{Entry, Origin, Place};
 use crate::positions::table::Progress;
 use crate::relabel::Labels;
@@ -111,14 +112,14 @@ impl RecordReader<'_> {
 
     /// The whole lines as entries, each with where it comes from.
     fn entries(&mut self, place: Option<Place>) -> Vec<Entry> {
+        // Lines that are no records are stamped by the clock, which only the stages ask.
+        let is_stamped = self.format() != RecordFormat::Raw;
         let (Some(outlet), Some(stages)) = (self.outlet.stages(), &mut self.state.stages) else { return Vec::new() };
         let StageState { pieces, whole_lines, .. } = &mut **stages;
         let ended = OutputStream::ALL.map(|stream| match &self.state.pending[stream.index()] {
             None => pieces[stream.index()].take(),
             Some(_) => None,
         });
-        // Lines that are no records are stamped by the clock, which only the stages ask.
-        let is_stamped = self.rules.format != RecordFormat::Raw;
         let entry = |line: WholeLine| {
             let pieces = ended[line.stream.index()];
             let last = place.or(pieces.map(|pieces| pieces.last)).unwrap_or_default();
@@ -131,12 +132,25 @@ impl RecordReader<'_> {
         whole_lines.drain(..).map(entry).collect()
     }
 
-    /// The label set of this number holds from `offset` on. Blocks end, since none has lines with the labels of others.
+    /// The label set of this number holds from `offset` on; lines may go through other stages then. Blocks end, since none has lines with the labels of
+    /// others.
     pub(super) fn change_set(&mut self, set: usize, offset: u64) {
         for key in self.state.stages.as_ref().map_or_else(Vec::new, |stages| stages.held_keys()) {
             self.flush_block(key, offset);
         }
+        let changes_stages = self.outlet.would_change_stages(set);
         self.outlet.use_set(set);
+        if changes_stages {
+            let progress = self.state.progress_at(offset);
+            // What the clock decided for blocks that have just ended is not recorded yet.
+            let decisions = self.state.take_clock_decisions();
+            self.state.had_stages |= self.state.stages.take().is_some();
+            self.state.frozen = None;
+            equip(self.state, self.outlet, &progress);
+            if !decisions.is_empty() {
+                self.state.raw.get_or_insert_default().scope.decisions.extend(decisions);
+            }
+        }
     }
 }
 

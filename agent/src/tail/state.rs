@@ -33,6 +33,8 @@ pub(crate) struct LineState {
     pub(crate) raw: Option<Box<RawClock>>,
     /// Where lines go through stages. Of a target the fields above but for `frozen` are not used then.
     pub(crate) stages: Option<Box<StageState>>,
+    /// Lines went through stages that are gone: what was joined by them is not counted record by record.
+    pub(crate) had_stages: bool,
 }
 
 impl LineState {
@@ -45,6 +47,7 @@ impl LineState {
             frozen: None,
             raw: None,
             stages: None,
+            had_stages: false,
         }
     }
 
