@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, AdminState};
 use crate::batch::builder::{BatchBuilder, BatchLimits};
+use crate::budget::Budget;
 use crate::config::{Config, MetadataMode, RunMode};
 use crate::discover::scanner::Scanner;
 use crate::discover::scanning::Scanning;
@@ -36,7 +37,7 @@ use crate::push::gate::Gate;
 use crate::push::lane::{self, BlockedState, Lane, LaneBatches};
 use crate::push::outgoing::Outgoing;
 use crate::push::receiver::Receiver;
-use crate::readers::{Readers, Totals, allowed_open_files, reader_count, spawn_thread};
+use crate::readers::{IN_FLIGHT, Readers, Totals, allowed_open_files, reader_count, spawn_thread};
 use crate::reload::{Continuing, ReloadRequests};
 use crate::starting::{OpenedPositions, docker_root, install_crypto};
 use crate::tail::container_stages::ContainerStages;
@@ -47,8 +48,6 @@ use crate::tail::worker::{Command, Worker, WorkerHandle};
 
 /// Commands a worker has not taken yet.
 const COMMAND_QUEUE: usize = 1024;
-/// Batches closed and not acknowledged, all lanes together.
-const IN_FLIGHT: usize = 4;
 /// Requests to one receiver at once, with fewer readers.
 const MIN_CONCURRENCY: usize = 2;
 
@@ -361,6 +360,7 @@ impl Agent {
             all_containers: Arc::clone(&totals.containers),
             streams: totals.streams.clone(),
             pending_bytes: Arc::clone(&totals.pending_bytes),
+            max_pending_bytes: self.budget().pending,
             docker_root: docker_root(config),
             handover: self.handover.clone(),
         }
@@ -370,11 +370,18 @@ impl Agent {
         Outgoing::new(BatchBuilder::new(self.batch_limits()), lane, self.config.client.batchwait)
     }
 
+    fn budget(&self) -> Budget {
+        let config = &self.config;
+        let budget = Budget::of(config.memory_limit, reader_count(config.readers), config.client.batchsize);
+        // A `promtail.yaml` means its batches as they are.
+        if config.promtail.is_some() { Budget { batch: config.client.batchsize, ..budget } } else { budget }
+    }
+
     fn batch_limits(&self) -> BatchLimits {
         let config = &self.config;
         // What stages send is valid already and does not expand.
         let expansion = if config.promtail.is_some() { 3 } else { 1 };
-        BatchLimits { batch_bytes: config.client.batchsize, max_line_bytes: config.max_line_size / expansion }
+        BatchLimits { batch_bytes: self.budget().batch, max_line_bytes: config.max_line_size / expansion }
     }
 
     fn container_stages(&self) -> Arc<ContainerStages> {

@@ -9,6 +9,7 @@
 mod admin;
 mod agent;
 mod batch;
+mod budget;
 mod causes;
 mod clock;
 pub mod config;

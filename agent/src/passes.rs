@@ -136,6 +136,7 @@ fn of_client(config: &Config, client: &ClientConfig, count: usize) -> Config {
     // Each opens the files by itself.
     config.max_open_files = (config.max_open_files / count).max(1);
     config.deleted_hold_bytes /= count as u64;
+    config.memory_limit /= count;
     config
 }
 
@@ -186,6 +187,7 @@ mod tests {
         let passes = clients(&config);
         assert_eq!(passes.iter().map(|(_, config)| config.external_labels.len()).collect::<Vec<_>>(), [2, 1, 1]);
         assert!(passes.iter().all(|(_, config)| config.max_open_files == 4096 / 3 && config.deleted_hold_bytes == (1 << 30) / 3));
+        assert!(passes.iter().all(|(_, config)| config.memory_limit == (32 << 20) / 3));
         let shown = clients(&Config { run_mode: RunMode::DryRun, ..config.clone() });
         assert_eq!(shown.len(), 1, "what is only shown is shown once");
         config.more_clients.reverse();

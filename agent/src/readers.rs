@@ -12,6 +12,8 @@ use crate::handle::{AgentError, StartError};
 use crate::tail::stream_limit::StreamLimit;
 
 const MAX_READERS: usize = 4;
+/// Batches closed and not acknowledged, all lanes together.
+pub(crate) const IN_FLIGHT: usize = 4;
 
 /// What all readers count together.
 #[derive(Debug, Default)]

@@ -207,6 +207,16 @@ const KEYS: &[Key] = &[
         get: |config| Some(if config.rate.drops { "drop" } else { "slow" }.to_owned()),
     },
     Key {
+        path: "memory_limit",
+        about: "Memory that lines being read and sent are fitted to; more for thousands of files",
+        set: |config, text| {
+            let bytes = size(text)?;
+            config.memory_limit = Some(bytes).filter(|bytes| *bytes >= 8 << 20).ok_or_else(|| "at least `8MiB`".to_owned())?;
+            Ok(())
+        },
+        get: |config| Some(config.memory_limit.to_string()),
+    },
+    Key {
         path: "max_open_files",
         about: "Log files held open; quiet ones are closed beyond it",
         set: |config, text| {

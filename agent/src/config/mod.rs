@@ -117,6 +117,8 @@ pub struct Config {
     pub pipeline_stages: Option<Arc<PipelineStages>>,
     /// Of each container.
     pub rate: RateLimit,
+    /// Bytes of memory, divided among batches, pending lines and the rest.
+    pub memory_limit: usize,
     /// Log files held open; lowered to what the system allows.
     pub max_open_files: usize,
     /// Bytes of deleted files held open until they are read.
@@ -171,6 +173,7 @@ impl Default for Config {
             auto_multiline: Containers::default(),
             pipeline_stages: None,
             rate: RateLimit::default(),
+            memory_limit: 32 << 20,
             max_open_files: 4096,
             deleted_hold_bytes: 1 << 30,
             client: ClientConfig::new(""),

@@ -53,6 +53,8 @@ pub(crate) struct ReadContext<'a> {
     pub(crate) streams: Option<&'a Arc<StreamLimit>>,
     /// Text held for pending lines by all containers, in bytes.
     pub(crate) pending_bytes: &'a AtomicUsize,
+    /// How much that may be.
+    pub(crate) max_pending_bytes: usize,
     pub(crate) now: Instant,
 }
 

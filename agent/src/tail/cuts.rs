@@ -16,9 +16,6 @@ use crate::parse::time::StampReader;
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::{CutKind, LineCut};
 
-/// Text held for pending lines, all containers together.
-pub(super) const PENDING_BYTES: usize = 8 << 20;
-
 impl ContainerTail {
     /// Ends pending lines of an instance whose files did not grow for long.
     pub(super) fn cut_idle_lines(&mut self, context: &mut ReadContext<'_>) {
@@ -50,7 +47,7 @@ impl ContainerTail {
         let Some(front) = self.files.front().filter(|front| self.entered == Some(front.id)) else { return };
         let Some((instance, state)) = &mut self.state else { return };
         // What stages hold is bounded by themselves.
-        if context.pending_bytes.load(Ordering::Relaxed) <= PENDING_BYTES || state.piece_bytes() <= 2 * SHORTENED_BYTES {
+        if context.pending_bytes.load(Ordering::Relaxed) <= context.max_pending_bytes || state.piece_bytes() <= 2 * SHORTENED_BYTES {
             return;
         }
         if let Some(stream) = state.longest_pending() {

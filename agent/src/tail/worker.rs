@@ -17,10 +17,10 @@ use nix::time::{ClockId, clock_gettime};
 use super::container::{ContainerTail, ReadContext, Turn};
 use super::container_stages::ContainerStages;
 use super::counts::ReadCounts;
-use super::cuts::PENDING_BYTES;
 use super::handover::Handover;
 use super::reconcile::ReconcileContext;
 use super::records::LineRules;
+use super::share::BandwidthShare;
 use super::stream_limit::StreamLimit;
 use crate::discover::listing::{ContainerListing, Source};
 use crate::enrich::Enricher;
@@ -102,6 +102,8 @@ pub(crate) struct Worker {
     pub(crate) streams: Option<Arc<StreamLimit>>,
     /// Text held for pending lines by all workers, in bytes.
     pub(crate) pending_bytes: Arc<AtomicUsize>,
+    /// How much that may be.
+    pub(crate) max_pending_bytes: usize,
     /// Where links of the tree may lead to.
     pub(crate) docker_root: Option<PathBuf>,
     /// Descriptors from before a reload, and for after one.
@@ -125,6 +127,7 @@ pub(super) struct Running {
     pub(super) next_hold: Instant,
     /// Idle containers are looked at together, at multiples of their pace from here.
     started: Instant,
+    share: BandwidthShare,
     /// Where the next round begins, after a batch was full in the middle of one.
     next_container: usize,
 }
@@ -143,6 +146,7 @@ impl Worker {
             own_held_bytes: 0,
             next_hold: Instant::now(),
             started: Instant::now(),
+            share: BandwidthShare::default(),
             next_container: 0,
             worker: self,
         };
@@ -187,8 +191,9 @@ impl Running {
 
     /// One turn for every container that is due, until no batch can be handed over any more.
     fn read_round(&mut self, now: Instant) {
-        // What is written now does not wait for what was written during an outage, or by a container that floods.
-        for is_behind in [false, true] {
+        // What is written now shares the bandwidth with what was written during an outage, or by a container that floods.
+        let is_backlog_first = self.share.is_backlog_first();
+        for is_behind in [is_backlog_first, !is_backlog_first] {
             if self.read_those(is_behind, now) == Turn::BatchFull {
                 break;
             }
@@ -222,7 +227,7 @@ impl Running {
     fn must_wait_for_others(&self, index: usize) -> bool {
         self.reading_on > 0
             && !self.containers[index].has_pending_bytes()
-            && self.worker.pending_bytes.load(Ordering::Relaxed) > PENDING_BYTES / 4
+            && self.worker.pending_bytes.load(Ordering::Relaxed) > self.worker.max_pending_bytes / 4
     }
 
     fn publish_cpu(&mut self) {
@@ -245,11 +250,13 @@ impl Running {
             timing: &worker.timing,
             streams: worker.streams.as_ref(),
             pending_bytes: &worker.pending_bytes,
+            max_pending_bytes: worker.max_pending_bytes,
             now,
         };
         let container = &mut self.containers[index];
-        let lines_before = context.counts.lines;
+        let (lines_before, bytes_before) = (context.counts.lines, context.counts.bytes);
         let turn = container.turn(&mut context);
+        self.share.read(context.counts.bytes - bytes_before, container.is_behind);
         container.note_backlog();
         container.report(&worker.metrics.files, self.counts.lines - lines_before, &turn);
         worker.outgoing.batch.touched(now);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::support::fake_api::FakeApi;
-use crate::support::{Agent, Container, Node, Recorder, gzip, kubeconfig, label, numbered, wait_until};
+use crate::support::{Agent, Container, Node, Reaction, Recorder, gzip, kubeconfig, label, numbered, wait_until};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -277,5 +277,23 @@ async fn pods_come_from_the_nodes_own_kubelet() {
     container.line("later");
     recorder.wait_for(2).await;
     assert!(recorder.all().iter().all(|entry| label(&entry.labels, "app") == "storefront"));
+    agent.stop().await;
+}
+
+/// Memory is divided: batches are smaller than they may be where they would not fit.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_are_fitted_to_the_memory_there_is() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut config = configured(&node, &recorder, "memory_limit: 8MiB");
+    (config.readers, config.client.batchsize) = (1, 1 << 20);
+    recorder.behave(|_| Reaction::Delay(Duration::from_millis(5)));
+    let (mut container, line) = (node.container("app"), "x".repeat(1000));
+    (0..8000).for_each(|number| container.line(&format!("{number} {line}")));
+    let agent = Agent::start(config).await;
+    recorder.wait_for(8000).await;
+    // A fifth of a quarter each: four on their way, one being filled.
+    let at_least = 8_000_000 / ((8 << 20) / 4 / 5 + 2000);
+    assert!(recorder.pushes() >= at_least, "{} pushes", recorder.pushes());
+    agent.assert_balanced();
     agent.stop().await;
 }
