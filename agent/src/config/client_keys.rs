@@ -1,7 +1,10 @@
 //! The keys of a client: where to push, as whom, how.
 
-use super::keys::{Key, MASKED, at_least_1k, duration, one_of, path, shown, size};
+use super::keys::{Key, MASKED};
+use super::values::{at_least_1k, chosen, duration, name_of, path, shown, size, truth, whole};
 use super::{OnClientError, Secret};
+
+const ON_4XX: [(&str, OnClientError); 2] = [("hold", OnClientError::Hold), ("drop", OnClientError::Drop)];
 
 /// All scalar keys of the client.
 pub(super) const CLIENT_KEYS: &[Key] = &[
@@ -65,10 +68,7 @@ pub(super) const CLIENT_KEYS: &[Key] = &[
     Key {
         path: "clients[0].backoff_config.max_retries",
         about: "Attempts before a batch is dropped; 0 is without end",
-        set: |config, text| {
-            config.client.backoff.max_retries = text.parse().map_err(|_| "a whole number".to_owned())?;
-            Ok(())
-        },
+        set: |config, text| whole(text).map(|value| config.client.backoff.max_retries = value),
         get: |config| Some(config.client.backoff.max_retries.to_string()),
     },
     Key {
@@ -118,10 +118,7 @@ pub(super) const CLIENT_KEYS: &[Key] = &[
     Key {
         path: "clients[0].tls_config.insecure_skip_verify",
         about: "Whether any certificate of the receiver is taken: true or false",
-        set: |config, text| {
-            config.client.tls.skips_verification = one_of(text, &["true", "false"])? == 0;
-            Ok(())
-        },
+        set: |config, text| truth(text).map(|value| config.client.tls.skips_verification = value),
         get: |config| Some(config.client.tls.skips_verification.to_string()),
     },
     Key {
@@ -136,19 +133,13 @@ pub(super) const CLIENT_KEYS: &[Key] = &[
     Key {
         path: "clients[0].follow_redirects",
         about: "Whether redirects on the same host are followed: true or false",
-        set: |config, text| {
-            config.client.follows_redirects = one_of(text, &["true", "false"])? == 0;
-            Ok(())
-        },
+        set: |config, text| truth(text).map(|value| config.client.follows_redirects = value),
         get: |config| Some(config.client.follows_redirects.to_string()),
     },
     Key {
         path: "clients[0].drop_rate_limited_batches",
         about: "Whether entries answered with 429 are dropped and counted instead of sent again: true or false",
-        set: |config, text| {
-            config.client.drops_rate_limited = one_of(text, &["true", "false"])? == 0;
-            Ok(())
-        },
+        set: |config, text| truth(text).map(|value| config.client.drops_rate_limited = value),
         get: |config| Some(config.client.drops_rate_limited.to_string()),
     },
     Key {
@@ -169,10 +160,7 @@ pub(super) const CLIENT_KEYS: &[Key] = &[
     Key {
         path: "clients[0].on_4xx",
         about: "Batches refused with 401, 403, 404 and the like: hold or drop",
-        set: |config, text| {
-            config.client.on_4xx = if one_of(text, &["hold", "drop"])? == 0 { OnClientError::Hold } else { OnClientError::Drop };
-            Ok(())
-        },
-        get: |config| Some(if config.client.on_4xx == OnClientError::Hold { "hold" } else { "drop" }.to_owned()),
+        set: |config, text| chosen(text, &ON_4XX).map(|value| config.client.on_4xx = value),
+        get: |config| name_of(&config.client.on_4xx, &ON_4XX),
     },
 ];

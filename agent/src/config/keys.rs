@@ -1,11 +1,10 @@
 //! The table of keys. A key's text form is the same in the file, in a flag and in a variable.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use super::client_keys::CLIENT_KEYS;
 use super::metadata_keys::METADATA_KEYS;
+use super::values::{at_least_1k, chosen, duration, name_of, path, shown, size, truth, whole};
 use super::{AllowedAnnotations, Config, InitialLookback, LogFormat, LongLine, RecordFormat, Unparsed};
 
 /// Shown instead of a secret.
@@ -32,6 +31,13 @@ pub struct MapKey {
 }
 
 pub const CLIENT: &str = "clients[0].";
+
+const LOG_LEVELS: [(&str, &str); 5] = [("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug"), ("trace", "trace")];
+const LOG_FORMATS: [(&str, LogFormat); 2] = [("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)];
+const UNPARSED: [(&str, Unparsed); 2] = [("keep", Unparsed::Keep), ("drop", Unparsed::Drop)];
+const LONG_LINES: [(&str, LongLine); 3] = [("truncate", LongLine::Truncate), ("split", LongLine::Split), ("drop", LongLine::Drop)];
+/// Whether lines beyond a rate are dropped.
+const ON_RATE: [(&str, bool); 2] = [("slow", false), ("drop", true)];
 
 /// All scalar keys but those of the client.
 const KEYS: &[Key] = &[
@@ -72,8 +78,7 @@ const KEYS: &[Key] = &[
         path: "log_level",
         about: "error, warn, info, debug or trace",
         set: |config, text| {
-            one_of(text, &["error", "warn", "info", "debug", "trace"])?;
-            text.clone_into(&mut config.log_level);
+            chosen(text, &LOG_LEVELS)?.clone_into(&mut config.log_level);
             Ok(())
         },
         get: |config| Some(config.log_level.clone()),
@@ -81,19 +86,13 @@ const KEYS: &[Key] = &[
     Key {
         path: "log_format",
         about: "logfmt or json",
-        set: |config, text| {
-            config.log_format = [LogFormat::Logfmt, LogFormat::Json][one_of(text, &["logfmt", "json"])?];
-            Ok(())
-        },
-        get: |config| Some(if config.log_format == LogFormat::Json { "json" } else { "logfmt" }.to_owned()),
+        set: |config, text| chosen(text, &LOG_FORMATS).map(|value| config.log_format = value),
+        get: |config| name_of(&config.log_format, &LOG_FORMATS),
     },
     Key {
         path: "enable_reload",
         about: "Whether POST /reload and a changed file bring a new configuration: true or false",
-        set: |config, text| {
-            config.enable_reload = one_of(text, &["true", "false"])? == 0;
-            Ok(())
-        },
+        set: |config, text| truth(text).map(|value| config.enable_reload = value),
         get: |config| Some(config.enable_reload.to_string()),
     },
     Key {
@@ -114,20 +113,14 @@ const KEYS: &[Key] = &[
     Key {
         path: "format",
         about: "Format of log files: auto, cri, docker, or raw for lines that are no records",
-        set: |config, text| {
-            config.format = RecordFormat::NAMES[one_of(text, &RecordFormat::NAMES.map(|(name, _)| name))?].1;
-            Ok(())
-        },
-        get: |config| RecordFormat::NAMES.iter().find(|(_, format)| *format == config.format).map(|(name, _)| (*name).to_owned()),
+        set: |config, text| chosen(text, &RecordFormat::NAMES).map(|value| config.format = value),
+        get: |config| name_of(&config.format, &RecordFormat::NAMES),
     },
     Key {
         path: "unparsed",
         about: "Records that are not in their format: keep or drop",
-        set: |config, text| {
-            config.unparsed = if one_of(text, &["keep", "drop"])? == 0 { Unparsed::Keep } else { Unparsed::Drop };
-            Ok(())
-        },
-        get: |config| Some(if config.unparsed == Unparsed::Keep { "keep" } else { "drop" }.to_owned()),
+        set: |config, text| chosen(text, &UNPARSED).map(|value| config.unparsed = value),
+        get: |config| name_of(&config.unparsed, &UNPARSED),
     },
     Key {
         path: "auto_multiline",
@@ -144,19 +137,8 @@ const KEYS: &[Key] = &[
     Key {
         path: "limits.long_line",
         about: "Longer lines: truncate, split (pieces, each with its number) or drop",
-        set: |config, text| {
-            let ways = [LongLine::Truncate, LongLine::Split, LongLine::Drop];
-            config.long_line = ways[one_of(text, &["truncate", "split", "drop"])?];
-            Ok(())
-        },
-        get: |config| {
-            let name = match config.long_line {
-                LongLine::Truncate => "truncate",
-                LongLine::Split => "split",
-                LongLine::Drop => "drop",
-            };
-            Some(name.to_owned())
-        },
+        set: |config, text| chosen(text, &LONG_LINES).map(|value| config.long_line = value),
+        get: |config| name_of(&config.long_line, &LONG_LINES),
     },
     Key {
         path: "limits.max_record_bytes",
@@ -191,20 +173,14 @@ const KEYS: &[Key] = &[
     Key {
         path: "limits.rate_lines",
         about: "Lines a container may write a second; 0 is without limit",
-        set: |config, text| {
-            config.rate.lines = text.parse().map_err(|_| "a whole number".to_owned())?;
-            Ok(())
-        },
+        set: |config, text| whole(text).map(|value| config.rate.lines = value),
         get: |config| Some(config.rate.lines.to_string()),
     },
     Key {
         path: "limits.on_rate",
         about: "Lines beyond those limits: slow (they wait in their file) or drop",
-        set: |config, text| {
-            config.rate.drops = one_of(text, &["slow", "drop"])? == 1;
-            Ok(())
-        },
-        get: |config| Some(if config.rate.drops { "drop" } else { "slow" }.to_owned()),
+        set: |config, text| chosen(text, &ON_RATE).map(|value| config.rate.drops = value),
+        get: |config| name_of(&config.rate.drops, &ON_RATE),
     },
     Key {
         path: "memory_limit",
@@ -274,10 +250,7 @@ const KEYS: &[Key] = &[
     Key {
         path: "events.enabled",
         about: "Whether events of the Kubernetes API are sent, by one agent of the cluster: true or false",
-        set: |config, text| {
-            config.events = one_of(text, &["true", "false"])? == 0;
-            Ok(())
-        },
+        set: |config, text| truth(text).map(|value| config.events = value),
         get: |config| Some(config.events.to_string()),
     },
 ];
@@ -367,37 +340,6 @@ fn insert(mapping: &mut serde_yaml_ng::Mapping, path: &str, value: serde_yaml_ng
             }
         }
     }
-}
-
-pub(super) fn path(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("a path".to_owned()) } else { Ok(PathBuf::from(text)) }
-}
-
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "a duration like `500ms` or `10s`".to_owned())
-}
-
-pub(super) fn shown(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string().replace(' ', "")
-}
-
-/// `256KiB`, `256kb`, `1MiB` or plain bytes.
-pub(super) fn size(text: &str) -> Result<usize, String> {
-    let bytes = text.parse::<bytesize::ByteSize>().map(|size| size.as_u64()).map_err(|_| "a size like `256KiB`".to_owned())?;
-    usize::try_from(bytes).map_err(|_| "a smaller size".to_owned())
-}
-
-pub(super) fn whole(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| "a whole number".to_owned())
-}
-
-pub(super) fn at_least_1k(bytes: usize) -> Result<usize, String> {
-    if bytes >= 1024 { Ok(bytes) } else { Err("at least `1KiB`".to_owned()) }
-}
-
-pub(super) fn one_of(text: &str, values: &[&str]) -> Result<usize, String> {
-    let quoted = || values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
-    values.iter().position(|value| *value == text).ok_or_else(|| format!("one of {}", quoted()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,14 @@
 //! The keys of what is sent with lines: labels, structured metadata, and where they come from.
 
-use super::keys::{Key, duration, one_of, shown};
+use super::keys::Key;
+use super::values::{chosen, duration, name_of, shown};
 use super::{Config, MetadataField, MetadataMode, MetadataSource};
+
+const MODES: [(&str, MetadataMode); 3] = [("auto", MetadataMode::Auto), ("standard", MetadataMode::Standard), ("none", MetadataMode::None)];
+const SOURCES: [(&str, MetadataSource); 3] =
+    [("auto", MetadataSource::Auto), ("kubelet", MetadataSource::Kubelet), ("none", MetadataSource::None)];
+/// Whether the pod's name is moved to metadata.
+const PLACES_OF_POD: [(&str, bool); 2] = [("label", false), ("metadata", true)];
 
 /// All scalar keys of labels and metadata.
 pub(super) const METADATA_KEYS: &[Key] = &[
@@ -11,31 +18,15 @@ pub(super) const METADATA_KEYS: &[Key] = &[
                 image, image_digest, node_ip, pod_ip, owner_kind, owner_name, qos, filename",
         set: set_metadata,
         get: |config| {
-            let mode = match config.metadata {
-                MetadataMode::Auto => "auto",
-                MetadataMode::Standard => "standard",
-                MetadataMode::None => "none",
-            };
-            let names: Vec<&str> = std::iter::once(mode).chain(config.metadata_fields.iter().map(|field| field.name())).collect();
-            Some(names.join(","))
+            let fields = config.metadata_fields.iter().map(|field| field.name().to_owned());
+            Some(name_of(&config.metadata, &MODES).into_iter().chain(fields).collect::<Vec<_>>().join(","))
         },
     },
     Key {
         path: "metadata_source",
         about: "Where pod labels come from: auto (the Kubernetes API when in a cluster), kubelet (pods by this node's own) or none",
-        set: |config, text| {
-            let sources = [MetadataSource::Auto, MetadataSource::Kubelet, MetadataSource::None];
-            config.metadata_source = sources[one_of(text, &["auto", "kubelet", "none"])?];
-            Ok(())
-        },
-        get: |config| {
-            let name = match config.metadata_source {
-                MetadataSource::Auto => "auto",
-                MetadataSource::Kubelet => "kubelet",
-                MetadataSource::None => "none",
-            };
-            Some(name.to_owned())
-        },
+        set: |config, text| chosen(text, &SOURCES).map(|value| config.metadata_source = value),
+        get: |config| name_of(&config.metadata_source, &SOURCES),
     },
     Key {
         path: "metadata_wait",
@@ -58,11 +49,8 @@ pub(super) const METADATA_KEYS: &[Key] = &[
     Key {
         path: "labels.pod",
         about: "Where the pod's name goes: label, or metadata where the receiver takes it",
-        set: |config, text| {
-            config.label_choice.moves_pod = one_of(text, &["label", "metadata"])? == 1;
-            Ok(())
-        },
-        get: |config| Some(if config.label_choice.moves_pod { "metadata" } else { "label" }.to_owned()),
+        set: |config, text| chosen(text, &PLACES_OF_POD).map(|value| config.label_choice.moves_pod = value),
+        get: |config| name_of(&config.label_choice.moves_pod, &PLACES_OF_POD),
     },
     Key {
         path: "labels.pod_annotations",
@@ -83,20 +71,14 @@ fn set_metadata(config: &mut Config, text: &str) -> Result<(), String> {
     let mut mode = None;
     let mut fields = Vec::new();
     for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        let named = match name {
-            "auto" => Some(MetadataMode::Auto),
-            "standard" => Some(MetadataMode::Standard),
-            "none" => Some(MetadataMode::None),
-            _ => None,
-        };
-        match (named, MetadataField::named(name)) {
-            (Some(_), _) if mode.is_some() => return Err("one of `auto`, `standard`, `none`, and names of more".to_owned()),
-            (Some(named), _) => mode = Some(named),
-            (None, Some(field)) if !fields.contains(&field) => fields.push(field),
-            (None, Some(_)) => {}
-            (None, None) => {
+        match (chosen(name, &MODES), MetadataField::named(name)) {
+            (Ok(_), _) if mode.is_some() => return Err("one of `auto`, `standard`, `none`, and names of more".to_owned()),
+            (Ok(named), _) => mode = Some(named),
+            (Err(_), Some(field)) if !fields.contains(&field) => fields.push(field),
+            (Err(_), Some(_)) => {}
+            (Err(modes), None) => {
                 let known: Vec<String> = MetadataField::ALL.iter().map(|field| format!("`{}`", field.name())).collect();
-                return Err(format!("one of `auto`, `standard`, `none`, and of {}", known.join(", ")));
+                return Err(format!("{modes}, and of {}", known.join(", ")));
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod load;
 mod metadata_keys;
 mod pipeline_stages;
+mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
