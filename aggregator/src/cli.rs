@@ -12,6 +12,7 @@ use crate::config::key::{Key, Kind};
 use crate::config::load::{LoadError, load};
 use crate::config::merge::Merged;
 use crate::demo::DemoOptions;
+use crate::doctor::{self, DoctorOptions};
 use crate::offline::{BackupOptions, ExportOptions, FsckOptions, ImportOptions, arguments};
 
 /// What was asked for.
@@ -25,6 +26,7 @@ pub enum Invocation {
     Backup(BackupOptions),
     Apiserver(ApiserverOptions),
     Canary(CanaryOptions),
+    Doctor(DoctorOptions),
 }
 
 /// Where the configuration comes from and what is to be done with it.
@@ -58,6 +60,7 @@ pub fn parse(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
             Ok(Invocation::Backup(arguments::backup_options(matches).expect("clap requires one of the subcommands of `backup`")))
         }
         Some(("canary", matches)) => Ok(Invocation::Canary(canary_options(matches))),
+        Some(("doctor", matches)) => Ok(Invocation::Doctor(doctor::options_of(matches))),
         Some(("apiserver", matches)) => Ok(Invocation::Apiserver(apiserver_options(matches))),
         _ => unreachable!("clap requires one of the subcommands above"),
     }
@@ -73,6 +76,7 @@ fn command() -> Command {
         .subcommand(demo())
         .subcommand(with_config(apiserver()))
         .subcommand(canary())
+        .subcommand(doctor::command())
         .subcommands(arguments::commands())
 }
 
@@ -278,6 +282,18 @@ mod tests {
                 assert_eq!((options.address.port(), options.aggregator.as_str()), (8443, "http://tailwater-aggregator:3100"));
                 let flags: Vec<(&str, &str)> = options.source.flags.iter().map(|(key, text)| (key.name, text.as_str())).collect();
                 assert!(options.is_audited && flags.contains(&("tls.key", "k")) && flags.len() == 3, "{flags:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_doctor_asks_another_server_where_it_is_told_to() {
+        let parsed = parse("tailwater-aggregator doctor --url http://a:1 --tenant t --storage-prefix=p".split(' '));
+        match parsed.expect("arguments") {
+            Invocation::Doctor(options) => {
+                assert_eq!((options.url.as_deref(), options.tenant.as_deref()), (Some("http://a:1"), Some("t")));
+                assert_eq!(options.source.flags.len(), 1);
             }
             other => panic!("{other:?}"),
         }

@@ -6,6 +6,7 @@
 //!                 → offline (fsck, export, import: a store without a server)
 //!                              → compaction (background: fold, merge, clean up) with retention (what is hidden, what is erased)
 //!                                and peers (which replica does it)
+//!                 → doctor (what keeps lines from being stored or found)
 //! ```
 
 pub mod access;
@@ -17,6 +18,7 @@ pub mod compaction;
 pub mod config;
 pub mod demo;
 pub mod detected_fields;
+pub mod doctor;
 pub mod http;
 pub mod ingest;
 pub mod lifecycle;

@@ -8,6 +8,7 @@ use tailwater_aggregator::canary::{self, CanaryOptions};
 use tailwater_aggregator::cli::{self, ConfigSource, Invocation};
 use tailwater_aggregator::config::{Config, LogFormat, LogLevel};
 use tailwater_aggregator::demo::DemoOptions;
+use tailwater_aggregator::doctor::{self, DoctorOptions};
 use tailwater_aggregator::logging::LogLevelControl;
 use tailwater_aggregator::offline::{self, BackupAction, OfflineError, Verdict};
 use tailwater_aggregator::server::{Grace, Server};
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(Invocation::Serve(source)) => serve(&source),
         Ok(Invocation::Demo(options)) => demo(options),
+        Ok(Invocation::Doctor(options)) => doctor(&options),
         Ok(Invocation::Fsck(options)) => return checked(&options.source, offline::fsck(&options)),
         Ok(Invocation::Backup(options)) if options.action == BackupAction::Verify => {
             return checked(&options.source, offline::backup(&options));
@@ -101,6 +103,18 @@ fn on_store<T>(source: &ConfigSource, command: impl Future<Output = Result<T, Of
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok(Some(runtime.block_on(command)?))
+}
+
+/// The configuration is the first thing that it looks at: one that is wrong is told as a finding.
+fn doctor(options: &DoctorOptions) -> anyhow::Result<()> {
+    if options.source.check || options.source.print {
+        return configured(&options.source).map(drop);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (text, is_wrong) = doctor::report(&runtime.block_on(doctor::examine(options)));
+    print!("{text}");
+    anyhow::ensure!(!is_wrong, "lines are not stored, or not found, until the problems above are solved");
+    Ok(())
 }
 
 fn demo(options: DemoOptions) -> anyhow::Result<()> {

@@ -7,8 +7,12 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::config::size::ByteSize;
 
-/// Bytes that this process may use: what is configured, or three quarters of what the container or the machine has.
+/// Bytes that budgets and caches may share: three quarters of the container's memory, be it configured or found out. The rest is for what is not counted.
 pub fn limit(configured: ByteSize) -> u64 {
+    available(configured) / 4 * 3
+}
+
+fn available(configured: ByteSize) -> u64 {
     if configured.as_u64() > 0 {
         return configured.as_u64();
     }
@@ -16,8 +20,7 @@ pub fn limit(configured: ByteSize) -> u64 {
     let container = read("/sys/fs/cgroup/memory.max").trim().parse::<u64>().ok();
     let machine = total_of(&read("/proc/meminfo"));
     const UNKNOWN: u64 = 2 << 30;
-    let available = [container, machine].into_iter().flatten().min().unwrap_or(UNKNOWN);
-    available / 4 * 3
+    [container, machine].into_iter().flatten().min().unwrap_or(UNKNOWN)
 }
 
 /// `MemTotal` of `/proc/meminfo`, in bytes.
@@ -106,7 +109,7 @@ mod tests {
     fn the_machines_memory_is_read() {
         assert_eq!(total_of("MemFree: 1 kB\nMemTotal:       16384 kB\n"), Some(16 << 20));
         assert_eq!(total_of("MemTotal: many"), None);
-        assert_eq!(limit(ByteSize::bytes(7)), 7);
+        assert_eq!(limit(ByteSize::bytes(1000)), 750);
         assert!(limit(ByteSize::bytes(0)) > 0);
     }
 }

@@ -9,7 +9,7 @@ use tailwater_storage::cluster::{Cluster, ClusterError};
 use tailwater_storage::compact::CompactionOptions;
 use tailwater_storage::error::ReadError;
 use tailwater_storage::manifest::RetireDelays;
-use tailwater_storage::store::{self, DiskCache, OpenError, ProbeError, S3Options, Store, StoreOptions};
+use tailwater_storage::store::{self, DiskCache, OpenError, ProbeError, S3Encryption, S3Options, Store, StoreOptions};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,7 +21,7 @@ use crate::access::review::Reviewer;
 use crate::access::signature::AccessSigner;
 use crate::clock::Clock;
 use crate::compaction::{BackgroundWork, WorkOptions};
-use crate::config::{AuthMode, Config, StorageKind};
+use crate::config::{AuthMode, Config, S3, StorageKind};
 use crate::ingest::buffer::{IngestOptions, Ingester};
 use crate::lifecycle::StoreContact;
 use crate::memory;
@@ -178,13 +178,20 @@ pub(crate) fn store_options(config: &Config) -> StoreOptions {
     let storage = &config.storage;
     match storage.kind {
         StorageKind::Filesystem => StoreOptions::Folder { path: storage.filesystem.path.clone() },
-        StorageKind::S3 => StoreOptions::S3(S3Options {
-            endpoint: storage.s3.endpoint.clone(),
-            region: storage.s3.region.clone(),
-            bucket: storage.s3.bucket.clone(),
-            force_path_style: storage.s3.force_path_style,
-            insecure: storage.s3.insecure,
-        }),
+        StorageKind::S3 => StoreOptions::S3(s3_options(&storage.s3)),
+    }
+}
+
+pub(crate) fn s3_options(s3: &S3) -> S3Options {
+    let encryption = S3Encryption { algorithm: s3.sse.clone(), kms_key_id: s3.kms_key_id.clone() };
+    S3Options {
+        endpoint: s3.endpoint.clone(),
+        region: s3.region.clone(),
+        bucket: s3.bucket.clone(),
+        force_path_style: s3.force_path_style,
+        insecure: s3.insecure,
+        encryption: (!encryption.algorithm.is_empty()).then_some(encryption),
+        credentials_dir: Some(s3.credentials_dir.clone()).filter(|folder| !folder.as_os_str().is_empty()),
     }
 }
 

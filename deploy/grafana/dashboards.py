@@ -186,7 +186,7 @@ def aggregator():
         lines("Read: errors by route", [Query(f'sum by (route, status_code) (rate(tailwater_request_duration_seconds_count{{{pod}, {READ}, status_code=~"5.."}}[$__rate_interval]))', "{{route}} {{status_code}}")], "reqps", width=8),
         lines("Read: bytes from the store", [Query(f"sum by (pod) (rate(tailwater_store_read_bytes_total{{{pod}}}[$__rate_interval]))", "{{pod}}")], "Bps", width=8),
         lines("Read: pages that the text index excluded", [Query(f"sum(rate(tailwater_index_pages_excluded_total{{{pod}}}[$__rate_interval])) / sum(rate(tailwater_index_pages_asked_total{{{pod}}}[$__rate_interval]))", "share")], "percentunit", width=8),
-        lines("Storage: segments not compacted", [Query(f"tailwater_segments{{{pod}}}", "{{pod}}")], "none", width=8),
+        lines("Storage: segments not compacted", [Query(f"tailwater_segments_uncompacted{{{pod}}}", "{{pod}}")], "none", width=8),
         lines("Storage: damaged segments", [Query(f"tailwater_damaged_segments{{{pod}}}", "{{pod}}")], "none", width=8),
         lines("Replicas that see each other", [Query(f"tailwater_peers{{{pod}}}", "{{pod}}")], "none", width=8),
         lines("Storage: bytes that wait for compaction", [Query(f"tailwater_compaction_pending_bytes{{{pod}}}", "{{pod}}")], "bytes", width=8),
@@ -198,7 +198,7 @@ def aggregator():
         lines("Memory: budgets in use", [Query(f"tailwater_memory_bytes{{{pod}}} / tailwater_memory_limit_bytes{{{pod}}}", "{{pod}} {{budget}}")], "percentunit", width=8),
         lines("Memory: caches", [Query(f"tailwater_cached_bytes{{{pod}}}", "{{pod}} footers and indexes"), Query(f"tailwater_recent_bytes{{{pod}}}", "{{pod}} recent rows")], "bytes", width=8),
         lines("Memory: container", [Query('max by (pod) (container_memory_working_set_bytes{container="aggregator", pod=~"$aggregator"})', "{{pod}}")], "bytes", width=8),
-    ], [METRICS, metric_variable("aggregator", "Aggregator", "label_values(tailwater_segments, pod)")], "Writing, reading and storage of the aggregators.")
+    ], [METRICS, metric_variable("aggregator", "Aggregator", "label_values(tailwater_segments_uncompacted, pod)")], "Writing, reading and storage of the aggregators.")
 
 
 def tenants():

@@ -32,15 +32,18 @@ class S3:
             pytest.skip("SeaweedFS is missing: run `bash tests/run --install`")
         self.credentials = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "tester-secret"}
         # The aggregators get what deploy/docs/s3-policy.json gives; buckets are made by anybody.
-        user = {"name": "tester", "credentials": [{"accessKey": "tester", "secretKey": "tester-secret"}], "actions": ["Read:logs", "Write:logs", "List:logs"]}
+        keys = [{"accessKey": "tester", "secretKey": "tester-secret"}, {"accessKey": "tester-2", "secretKey": "a-secret-that-nobody-may-see"}]
+        user = {"name": "tester", "credentials": keys, "actions": ["Read:logs", "Write:logs", "List:logs"]}
+        reader = {"name": "reader", "credentials": [{"accessKey": "reader", "secretKey": "reader-secret"}], "actions": ["Read:logs", "List:logs"]}
+        owner = {"name": "owner", "credentials": [{"accessKey": "owner", "secretKey": "owner-secret"}], "actions": ["Admin"]}
         identities = stack.folder / "identities.json"
-        identities.write_text(json.dumps({"identities": [user, {"name": "anonymous", "actions": ["Admin"]}]}))
+        identities.write_text(json.dumps({"identities": [user, reader, owner, {"name": "anonymous", "actions": ["Admin"]}]}))
         data = stack.folder / "weed"
         data.mkdir()
         port = live.free_port()
         ports = [f"-{part}={live.free_port()}" for part in ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port.grpc")]
         stack.start("weed", [weed, "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.volumeSizeLimitMB=64", "-volume.max=20", "-filer=true", "-s3=true", f"-s3.port={port}", f"-s3.config={identities}", *ports])
-        url = f"http://127.0.0.1:{port}"
+        url = self.url = f"http://127.0.0.1:{port}"
         self.flags = [f"--storage-s3-endpoint={url}", "--storage-s3-bucket=logs"]
         live.eventually("the bucket is made", lambda: live.ask(f"{url}/logs", method="PUT")[0] in (200, 409))
 

@@ -16,6 +16,8 @@ import chart
 import programs
 from test_configs import localised
 
+# Where the chart mounts the bucket's keys.
+S3_KEYS = "/etc/tailwater-s3"
 # What a start may take on a busy machine.
 PATIENCE = 90
 # Nothing of theirs is looked at after a test.
@@ -105,6 +107,10 @@ class Stack(contextlib.ExitStack):
         for old, new in replaced:
             assert old in text, f"{old} is not in {text}"
             text = text.replace(old, new)
+        environment = environment or programs.clean_environment()
+        if S3_KEYS in text:
+            text = text.replace(S3_KEYS, str(self.s3_keys(name, environment)))
+            environment = {key: value for key, value in environment.items() if not key.startswith("AWS_")}
         config.write_text(text)
         arguments = chart.find(values, "Deployment", "tailwater-aggregator")["spec"]["template"]["spec"]["containers"][0]["args"]
         arguments = [argument.replace("/etc/tailwater/aggregator.yaml", str(config)) for argument in arguments]
@@ -114,6 +120,15 @@ class Stack(contextlib.ExitStack):
         url = f"{scheme}://127.0.0.1:{port}"
         self.wait_for(name, f"{url}/ready", **options)
         return url
+
+    def s3_keys(self, name, environment):
+        """The folder where the Secret with the bucket's keys is mounted."""
+        folder = self.folder / f"{name}-s3-keys"
+        folder.mkdir(exist_ok=True)
+        for key, value in environment.items():
+            if key.startswith("AWS_"):
+                (folder / key).write_text(value)
+        return folder
 
     def gateway(self, aggregators, values="filesystem", name="gateway", scheme="http", certificates=None, **options):
         """nginx with the rendered nginx.conf in front of one or two aggregators; the URL. `certificates`: file of /etc/nginx, with `-` for `/` → text."""

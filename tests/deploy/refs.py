@@ -113,6 +113,8 @@ def of_pod(pod, known, keys):
         for field, kind, name in (("configMap", "ConfigMap", "name"), ("secret", "Secret", "secretName"), ("persistentVolumeClaim", "PersistentVolumeClaim", "claimName")):
             if field in volume and (kind, volume[field][name]) not in known:
                 yield f"volume {volume['name']}: {kind}/{volume[field][name]} is not there"
+        for source in volume.get("projected", {}).get("sources", []):
+            yield from of_projection(volume["name"], source, known, keys)
     for container in pod["containers"]:
         mounted = [mount["name"] for mount in container.get("volumeMounts", [])]
         # A claim template's volume is named by the StatefulSet, not by the pod.
@@ -133,3 +135,17 @@ def of_pod(pod, known, keys):
                     yield f"variable {variable['name']}: {kind}/{reference['name']} is not there"
                 elif named in keys and reference["key"] not in keys[named] and not reference.get("optional"):
                     yield f"variable {variable['name']}: {kind}/{reference['name']} has no key {reference['key']}"
+
+
+def of_projection(volume, source, known, keys):
+    """Files that a volume makes of single keys."""
+    for field, kind in (("secret", "Secret"), ("configMap", "ConfigMap")):
+        reference = source.get(field)
+        if not reference:
+            continue
+        named = (kind, reference["name"])
+        if named not in known and not reference.get("optional"):
+            yield f"volume {volume}: {kind}/{reference['name']} is not there"
+        for item in reference.get("items", []):
+            if named in keys and item["key"] not in keys[named] and not reference.get("optional"):
+                yield f"volume {volume}: {kind}/{reference['name']} has no key {item['key']}"

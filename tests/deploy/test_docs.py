@@ -91,6 +91,17 @@ def kubectl_problems(text):
                 yield f"{line}: there is no ServiceAccount {account}"
 
 
+PROGRAMS = set(re.findall(r'^ENTRYPOINT \["(\S+)"\]$', (chart.DEPLOY / "Dockerfile").read_text(), re.MULTILINE))
+
+
+def program_problems(text):
+    """Programs that are run in containers of ours by another name than the image has: there is no shell in it that would look for them."""
+    for line in commands(text):
+        for program in re.findall(r" -- (\S*tailwater-a\w+) ", line):
+            if program not in PROGRAMS:
+                yield f"{line}: the image has {sorted(PROGRAMS)}"
+
+
 def helm_problems(text):
     """`--set` of our chart's values in commands that are not run, and values in backticks."""
     known = {key for key, _, _ in values_table.rows()}
@@ -117,12 +128,13 @@ def link_problems(text, folder):
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
 def test_guides_name_only_what_is_there(guide):
     text = guide.read_text()
-    assert [*kubectl_problems(text), *helm_problems(text), *link_problems(text, guide.parent)] == []
+    assert [*kubectl_problems(text), *program_problems(text), *helm_problems(text), *link_problems(text, guide.parent)] == []
 
 
 def test_planted_names_are_noticed():
     assert list(kubectl_problems("```sh\nkubectl -n monitoring logs ds/tailwater-agnet\n```\n"))
     assert list(kubectl_problems("```sh\nkubectl get pods -l app.kubernetes.io/component=agregator\n```\n"))
+    assert list(program_problems("```sh\nkubectl exec ds/tailwater-agent -- tailwater-agent doctor\n```\n"))
     assert list(helm_problems("```sh\nhelm install tailwater deploy/helm/tailwater --set minio.enable=true\n```\n"))
     assert list(helm_problems("Set `agent.pushUrl` to it."))
     assert list(link_problems("[x](nowhere.md)", chart.DEPLOY))

@@ -76,7 +76,7 @@ def test_without_the_operator_its_objects_are_gone(tmp_path):
 def loose_files():
     for folder in ("flux", "external-secrets", "cert-manager"):
         for path in sorted((chart.DEPLOY / folder).rglob("*.yaml")):
-            if path.name not in ("kustomization.yaml", "values.yaml"):
+            if path.name not in ("kustomization.yaml", "values.yaml", ".sops.yaml"):
                 yield path
 
 
@@ -151,6 +151,31 @@ def test_flux_finds_the_path_that_it_is_given():
     assert (chart.DEPLOY / "flux" / path / "kustomization.yaml").exists()
 
 
+SECRETS = "flux/dev/monitoring/tailwater-secrets"
+
+
+def test_flux_decrypts_the_secrets_that_the_release_reads(tmp_path):
+    """SOPS: everything secret of the file is encrypted and nothing else, Flux decrypts what it applies, and the chart mounts the keys that are in it."""
+    secrets = {one["metadata"]["name"]: one for one in chart.load_all((chart.DEPLOY / SECRETS / "secrets.yaml").read_text())}
+    (rule,) = yaml.safe_load((chart.DEPLOY / SECRETS / ".sops.yaml").read_text())["creation_rules"]
+    assert re.search(rule["path_regex"], "secrets.yaml") and rule["age"].startswith("age1")
+    for one in secrets.values():
+        hidden = {key for key in one if re.search(rule["encrypted_regex"], key)}
+        assert hidden == set(one) - {"apiVersion", "kind", "metadata"}
+    (kustomization,) = chart.load_all((chart.DEPLOY / SECRETS / "ks.yaml").read_text())
+    assert kustomization["spec"]["decryption"]["provider"] == "sops" and kustomization["spec"]["path"] == f"./{SECRETS.removeprefix('flux/')}"
+    assert kustomization["metadata"]["name"] in [one["name"] for one in flux("dev/monitoring/tailwater/ks.yaml")["spec"]["dependsOn"]]
+    release = flux("base/monitoring/tailwater/tailwater.yaml")
+    (named,) = [one["name"] for one in release["spec"]["valuesFrom"] if one["kind"] == "Secret"]
+    values = tmp_path / "values.yaml"
+    values.write_text(secrets[named]["stringData"]["values.yaml"])
+    outcome = chart.template(values, extra=["--set", "storage.s3.bucket=b", "--show-only", "templates/aggregator/deployment.yaml"])
+    (deployment,) = chart.load_all(outcome.stdout)
+    (volume,) = [one for one in deployment["spec"]["template"]["spec"]["volumes"] if one["name"] == "s3-keys"]
+    required = volume["projected"]["sources"][0]["secret"]
+    assert {item["key"] for item in required["items"]} == set(secrets[required["name"]]["stringData"])
+
+
 def test_the_namespace_lets_the_agent_in():
     namespace = flux("base/monitoring/namespace.yaml")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
@@ -217,10 +242,11 @@ def test_external_secrets_give_what_the_chart_reads():
     (secret,) = [one for one in chart.load_all((chart.DEPLOY / "external-secrets/tailwater-s3.yaml").read_text()) if one["kind"] == "ExternalSecret"]
     made = {("Secret", secret["spec"]["target"]["name"])}
     deployment = chart.find("ha", "Deployment", "tailwater-aggregator")
-    needed = [variable["valueFrom"]["secretKeyRef"] for variable in deployment["spec"]["template"]["spec"]["containers"][0]["env"]]
-    for reference in needed:
-        assert ("Secret", reference["name"]) in made
-        assert reference.get("optional") or reference["key"] in secret["spec"]["target"]["template"]["data"]
+    (volume,) = [one for one in deployment["spec"]["template"]["spec"]["volumes"] if one["name"] == "s3-keys"]
+    for source in volume["projected"]["sources"]:
+        assert ("Secret", source["secret"]["name"]) in made
+        for item in source["secret"]["items"]:
+            assert source["secret"].get("optional") or item["key"] in secret["spec"]["target"]["template"]["data"]
     placeholders = set(re.findall(r"\.(\w+)", " ".join(secret["spec"]["target"]["template"]["data"].values())))
     assert placeholders == {one["secretKey"] for one in secret["spec"]["data"]}
 

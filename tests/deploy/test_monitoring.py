@@ -98,7 +98,7 @@ def test_alerts_use_only_metrics_that_exist(alert):
 
 def test_a_planted_metric_that_nobody_exports_is_noticed():
     assert unknown_metrics('sum by (pod) (rate(tailwater_segmnt_puts_total{outcome="ok"}[5m])) > 3') == {"tailwater_segmnt_puts_total"}
-    assert not unknown_metrics('max(tailwater_segments) > on (pod) group_left () up{job="x"} offset 5m')
+    assert not unknown_metrics('max(tailwater_segments_uncompacted) > on (pod) group_left () up{job="x"} offset 5m')
 
 
 def test_dashboards_are_what_their_source_makes():

@@ -1,4 +1,4 @@
-//! One thing that was looked at.
+//! One thing that was looked at. The aggregator's doctor tells what it sees in the same form.
 
 use std::fmt;
 
@@ -23,15 +23,15 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn fine(check: &'static str, evidence: impl Into<String>) -> Self {
+    pub fn fine(check: &'static str, evidence: impl Into<String>) -> Self {
         Self { check, verdict: Verdict::Fine, evidence: evidence.into(), advice: String::new() }
     }
 
-    pub(super) fn warning(check: &'static str, evidence: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub fn warning(check: &'static str, evidence: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { check, verdict: Verdict::Warning, evidence: evidence.into(), advice: advice.into() }
     }
 
-    pub(super) fn problem(check: &'static str, evidence: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub fn problem(check: &'static str, evidence: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { check, verdict: Verdict::Problem, evidence: evidence.into(), advice: advice.into() }
     }
 }

@@ -41,5 +41,25 @@ pub fn report(findings: &[Finding]) -> (String, bool) {
         (0, 0) => "everything looks right\n".to_owned(),
         (problems, warnings) => format!("{problems} problems, {warnings} warnings\n"),
     });
+    // What comes later on a line's way may be wrong because of it.
+    if let Some(first) = findings.iter().find(|finding| finding.verdict == Verdict::Problem) {
+        text.push_str(&format!("first broken: {}: {}\n", first.check, first.evidence));
+    }
     (text, problems > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_broken_step_is_told_as_such() {
+        let fine = Finding::fine("dns", "a name");
+        let warning = Finding::warning("clock", "1 s behind", "set it");
+        let (first, second) = (Finding::problem("tls", "no authority", "give one"), Finding::problem("access", "401", "log in"));
+        let (text, is_wrong) = report(&[fine.clone(), warning.clone(), first, second]);
+        assert!(is_wrong && text.ends_with("2 problems, 1 warnings\nfirst broken: tls: no authority\n"), "{text}");
+        assert_eq!(report(&[fine.clone(), warning]).0.lines().last(), Some("0 problems, 1 warnings"));
+        assert_eq!(report(&[fine]).0.lines().last(), Some("everything looks right"));
+    }
 }

@@ -66,7 +66,7 @@ impl Collector for StoreFigures {
         for (name, help, value) in [
             ("tailwater_compaction_pending_bytes", "Bytes of lines that wait to be compacted", pending),
             ("tailwater_retired_objects", "Replaced objects that wait to be deleted", self.catalog.retired_objects() as u64),
-            ("tailwater_segments", "Segments whose rows are not in data files yet", self.catalog.segment_count() as u64),
+            ("tailwater_segments_uncompacted", "Segments whose rows are not in data files yet", self.catalog.segment_count() as u64),
             ("tailwater_damaged_segments", "Segments that were found and cannot be read", self.catalog.damaged_segments() as u64),
             ("tailwater_peers", "Replicas that are ready, this one among them", self.peers.ready() as u64),
             ("tailwater_cached_bytes", "Bytes of footers and text indexes in memory", self.catalog.cached_bytes()),

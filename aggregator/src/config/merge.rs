@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde_yaml_ng::{Mapping, Value};
 
-use crate::config::Config;
 use crate::config::key::Key;
+use crate::config::{Config, S3};
 use crate::limits::Limits;
 
 /// One mistake: where, what, and what to do.
@@ -232,6 +232,13 @@ fn contradictions(config: &Config) -> Vec<ConfigError> {
     }
     if config.storage.s3.endpoint.starts_with("http://") && !config.storage.s3.insecure {
         error("storage.s3.endpoint", "is plain HTTP, use https:// or set storage.s3.insecure to true");
+    }
+    let sse = &config.storage.s3.sse;
+    if !sse.is_empty() && !S3::ENCRYPTIONS.contains(&sse.as_str()) {
+        error("storage.s3.sse", "is not one of AES256, aws:kms, aws:kms:dsse");
+    }
+    if !config.storage.s3.kms_key_id.is_empty() && !sse.starts_with("aws:kms") {
+        error("storage.s3.kms_key_id", "is a key of aws:kms, set storage.s3.sse to that");
     }
     if config.tls.is_on() == config.tls.key.as_os_str().is_empty() {
         error("tls", "needs both, certificate and key");

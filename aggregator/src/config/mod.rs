@@ -34,7 +34,7 @@ pub struct Config {
     pub listen: SocketAddr,
     pub log_level: LogLevel,
     pub log_format: LogFormat,
-    /// Bytes that ingest and queries may use together; 0: three quarters of what the machine or the container has.
+    /// Bytes that the container or machine has, of which three quarters are given to pushes, queries and caches; 0: what it says that it has.
     pub memory_limit: ByteSize,
     pub storage: Storage,
     pub cache: Cache,
@@ -206,7 +206,7 @@ impl Default for Filesystem {
     }
 }
 
-/// Credentials come from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
+/// Credentials come from files, else from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, else from the platform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct S3 {
@@ -218,11 +218,30 @@ pub struct S3 {
     pub force_path_style: bool,
     /// Allow plain HTTP.
     pub insecure: bool,
+    /// How the server is to encrypt what it is sent: one of [`S3::ENCRYPTIONS`]. Empty: as the bucket is set up.
+    pub sse: String,
+    /// The key of `aws:kms`; empty: the bucket's own.
+    pub kms_key_id: String,
+    /// A folder with files `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if it is there, `AWS_SESSION_TOKEN`, read again when they change. Empty: none.
+    pub credentials_dir: PathBuf,
+}
+
+impl S3 {
+    pub const ENCRYPTIONS: [&'static str; 3] = ["AES256", "aws:kms", "aws:kms:dsse"];
 }
 
 impl Default for S3 {
     fn default() -> Self {
-        Self { endpoint: String::new(), region: "us-east-1".to_owned(), bucket: String::new(), force_path_style: false, insecure: false }
+        Self {
+            endpoint: String::new(),
+            region: "us-east-1".to_owned(),
+            bucket: String::new(),
+            force_path_style: false,
+            insecure: false,
+            sse: String::new(),
+            kms_key_id: String::new(),
+            credentials_dir: PathBuf::new(),
+        }
     }
 }
 

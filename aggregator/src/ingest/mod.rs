@@ -23,7 +23,7 @@ mod metadata;
 mod newest;
 pub mod otlp;
 pub mod rate;
-mod rejection;
+pub(crate) mod rejection;
 pub(crate) mod stamp;
 mod stream;
 pub(crate) mod stream_limits;

@@ -90,6 +90,25 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 15] = [
+        Self::LineTooLong,
+        Self::TooFarBehind,
+        Self::TooOld,
+        Self::TooNew,
+        Self::TooManyLabels,
+        Self::LabelNameTooLong,
+        Self::LabelValueTooLong,
+        Self::DuplicateLabels,
+        Self::MissingLabels,
+        Self::MetadataTooLarge,
+        Self::MetadataTooMany,
+        Self::MetadataDisallowed,
+        Self::StreamRate,
+        Self::StreamLimit,
+        Self::RequiredLabels,
+    ];
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::LineTooLong => "line_too_long",

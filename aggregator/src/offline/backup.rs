@@ -170,20 +170,18 @@ impl Place {
         if bucket.is_empty() {
             return Err(refused());
         }
-        let named = S3Options {
-            endpoint: format!("{scheme}://{server}"),
-            force_path_style: true,
-            insecure: scheme == "http",
-            ..S3Options::default()
+        let own = S3Options { bucket: bucket.to_owned(), ..wiring::s3_options(configured) };
+        let options = match scheme {
+            "s3" => own,
+            // Another server has other keys for encryption.
+            _ => S3Options {
+                endpoint: format!("{scheme}://{server}"),
+                force_path_style: true,
+                insecure: scheme == "http",
+                encryption: None,
+                ..own
+            },
         };
-        let own = S3Options {
-            endpoint: configured.endpoint.clone(),
-            force_path_style: configured.force_path_style,
-            insecure: configured.insecure,
-            ..S3Options::default()
-        };
-        let options =
-            S3Options { region: configured.region.clone(), bucket: bucket.to_owned(), ..if scheme == "s3" { own } else { named } };
         Ok(Self { options: StoreOptions::S3(options), prefix: prefix.trim_matches('/').to_owned() })
     }
 

@@ -1,7 +1,7 @@
 //! Asks the configured addresses who is ready, again and again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,11 +24,15 @@ pub struct PeerAddresses {
     urls: Vec<String>,
     /// PEM file of authorities of their certificates; `None`: those that every machine knows.
     authority: Option<PathBuf>,
+    /// The address of this replica, which need not be asked; `None`: it is asked like any other, and known by its answer.
+    own: Option<IpAddr>,
 }
 
 impl PeerAddresses {
+    /// Those of the configuration; a pod knows its own address by `POD_IP`.
     pub fn of(config: &Config) -> Self {
-        Self { urls: config.peers.clone(), authority: config.tls.peer_authorities().map(Path::to_owned) }
+        let own = std::env::var("POD_IP").ok().and_then(|address| address.parse().ok());
+        Self { urls: config.peers.clone(), authority: config.tls.peer_authorities().map(Path::to_owned), own }
     }
 }
 
@@ -40,7 +44,8 @@ pub async fn keep_watching(peers: Peers, addresses: PeerAddresses, stopping: Can
     install_provider();
     let mut clients = Clients { authority: addresses.authority, trusted: Vec::new(), by_place: BTreeMap::new() };
     loop {
-        let places = join_all(addresses.urls.iter().map(|url| resolved(url))).await.concat();
+        let mut places = join_all(addresses.urls.iter().map(|url| resolved(url))).await.concat();
+        places.retain(|place| place.ip().is_none_or(|ip| Some(ip) != addresses.own));
         clients.renew(&places);
         let answers = join_all(places.iter().filter_map(|place| Some(replica_at(clients.of(place)?, place.url.clone())))).await;
         peers.seen(answers.into_iter().flatten().collect::<BTreeSet<String>>());
@@ -57,6 +62,13 @@ struct Place {
     url: Url,
     /// Which of the addresses of its name, where its certificate has to have the name.
     at: Option<SocketAddr>,
+}
+
+impl Place {
+    fn ip(&self) -> Option<IpAddr> {
+        let written = || self.url.host_str()?.trim_matches(['[', ']']).parse().ok();
+        self.at.map(|at| at.ip()).or_else(written)
+    }
 }
 
 /// One client for each place, as long as it is there and the authority is the same.
@@ -143,5 +155,19 @@ mod tests {
             "its certificate has the name"
         );
         assert_eq!(resolved("http://no-such-name.invalid:3100").await, []);
+    }
+
+    #[test]
+    fn the_address_of_a_place_is_known() {
+        let place =
+            |url: &str, at: Option<&str>| Place { url: Url::parse(url).expect("a URL"), at: at.map(|at| at.parse().expect("an address")) };
+        for (place, expected) in [
+            (place("http://10.0.0.7:3100", None), Some("10.0.0.7")),
+            (place("http://[fd00::7]:3100", None), Some("fd00::7")),
+            (place("https://peers:3100", Some("10.0.0.8:3100")), Some("10.0.0.8")),
+            (place("http://peers:3100", None), None),
+        ] {
+            assert_eq!(place.ip(), expected.map(|ip| ip.parse().expect("an address")), "{place:?}");
+        }
     }
 }

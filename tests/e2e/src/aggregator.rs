@@ -89,12 +89,12 @@ impl Aggregator {
 
     /// Waits until every segment was folded and every merge that is due was made.
     pub async fn compacted(&self, limit: Duration) -> Result<()> {
-        self.zero(&["tailwater_segments", "tailwater_compaction_pending_bytes"], limit).await
+        self.zero(&["tailwater_segments_uncompacted", "tailwater_compaction_pending_bytes"], limit).await
     }
 
     /// Waits until every segment was folded.
     pub async fn segments_folded(&self, limit: Duration) -> Result<()> {
-        self.zero(&["tailwater_segments"], limit).await
+        self.zero(&["tailwater_segments_uncompacted"], limit).await
     }
 
     async fn zero(&self, metrics: &[&str], limit: Duration) -> Result<()> {

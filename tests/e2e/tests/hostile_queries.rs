@@ -246,8 +246,9 @@ async fn hostile(folder: Folder) -> Result<()> {
         "filesystem".to_owned(),
         "--storage-filesystem-path".to_owned(),
         store.display().to_string(),
+        // Three quarters of a container are given out: these are to be all that is held.
         "--memory-limit".to_owned(),
-        MEMORY_LIMIT.to_string(),
+        (MEMORY_LIMIT / 3 * 4).to_string(),
     ];
     let mut aggregator = Aggregator::start(folder.path(), port, serve(port, flags)?).await?;
     let api = aggregator.api()?;

@@ -54,7 +54,7 @@ fn judge(outcomes: [Result<(), Error>; 3]) -> Result<(), ProbeError> {
 }
 
 /// Why a request failed, in one line: the code and message of an S3 answer, or what was tried and the innermost cause.
-fn reason(error: &Error) -> String {
+pub(crate) fn reason(error: &Error) -> String {
     let text = error.to_string();
     let tried = between(&text, "Error performing ", " in ").unwrap_or_default();
     if let (Some(code), Some(message)) = (between(&text, "<Code>", "</Code>"), between(&text, "<Message>", "</Message>")) {

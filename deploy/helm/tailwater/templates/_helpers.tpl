@@ -102,7 +102,16 @@ region: {{ .region }}
 bucket: {{ .bucket }}
 force_path_style: {{ .forcePathStyle }}
 insecure: {{ .insecure }}
+{{- with .sse }}
+sse: {{ . }}
 {{- end }}
+{{- with .kmsKeyId }}
+kms_key_id: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if include "tailwater.s3Secret" . }}
+credentials_dir: {{ include "tailwater.s3Folder" . }}
 {{- end }}
 {{- end }}
 
@@ -114,31 +123,42 @@ insecure: {{ .insecure }}
 {{- end }}
 {{- end }}
 
-{{/* Variables with the bucket's keys */}}
-{{- define "tailwater.s3Env" -}}
+{{/* The folder where the bucket's keys are files, which are read again when they change */}}
+{{- define "tailwater.s3Folder" -}}
+/etc/tailwater-s3
+{{- end }}
+
+{{/* The volume with the bucket's keys, under the names that the program looks for */}}
+{{- define "tailwater.s3Volume" -}}
 {{- $secret := include "tailwater.s3Secret" . }}
 {{- $keys := .Values.storage.s3 }}
 {{- if .Values.minio.enabled }}
 {{- $keys = dict "accessKeyKey" "AWS_ACCESS_KEY_ID" "secretKeyKey" "AWS_SECRET_ACCESS_KEY" }}
 {{- end -}}
-- name: AWS_ACCESS_KEY_ID
-  valueFrom:
-    secretKeyRef:
-      name: {{ $secret }}
-      key: {{ $keys.accessKeyKey }}
-- name: AWS_SECRET_ACCESS_KEY
-  valueFrom:
-    secretKeyRef:
-      name: {{ $secret }}
-      key: {{ $keys.secretKeyKey }}
-{{- with $keys.sessionTokenKey }}
-- name: AWS_SESSION_TOKEN
-  valueFrom:
-    secretKeyRef:
-      name: {{ $secret }}
-      key: {{ . }}
-      optional: true
+- name: s3-keys
+  projected:
+    sources:
+      - secret:
+          name: {{ $secret }}
+          items:
+            - key: {{ $keys.accessKeyKey }}
+              path: AWS_ACCESS_KEY_ID
+            - key: {{ $keys.secretKeyKey }}
+              path: AWS_SECRET_ACCESS_KEY
+      {{- with $keys.sessionTokenKey }}
+      - secret:
+          name: {{ $secret }}
+          optional: true
+          items:
+            - key: {{ . }}
+              path: AWS_SESSION_TOKEN
+      {{- end }}
 {{- end }}
+
+{{- define "tailwater.s3Mount" -}}
+- name: s3-keys
+  mountPath: {{ include "tailwater.s3Folder" . }}
+  readOnly: true
 {{- end }}
 
 {{/* Not empty where a canary can read back what this release's agents ship */}}
