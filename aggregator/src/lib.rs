@@ -11,6 +11,7 @@
 
 pub mod access;
 pub mod apiserver;
+pub mod cache_metrics;
 pub mod canary;
 pub mod cli;
 pub mod clock;

@@ -24,7 +24,6 @@ impl Collector for QueryFigures {
         }
         let (held, limit) = self.0.memory_bytes();
         for (name, help, value) in [
-            ("tailwater_result_cache_bytes", "Bytes of kept results of metric queries in memory", results.bytes),
             ("tailwater_query_memory_bytes", "Bytes of memory that running queries hold", held as u64),
             ("tailwater_query_memory_limit_bytes", "Bytes of memory that running queries may hold together", limit as u64),
             ("tailwater_query_spilled_bytes", "Bytes that running queries have on disk for want of memory", self.0.spilled_bytes()),

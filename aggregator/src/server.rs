@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::control::LabelIndex;
 use crate::access::{self, AccessControl, guard};
+use crate::cache_metrics;
 use crate::cli::ConfigSource;
 use crate::clock::{Clock, SystemClock};
 use crate::compaction;
@@ -216,6 +217,7 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
     let metrics = Arc::new(Metrics::default());
     flush_metrics::register(&parts.ingester, &metrics);
     query_metrics::register(&parts.engine, &metrics);
+    cache_metrics::register(&parts.catalog, &parts.engine, &metrics);
     panics::register(&metrics);
     if config.tls.is_on() {
         parts.tls_metrics.register(&metrics);

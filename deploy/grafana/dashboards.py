@@ -196,7 +196,7 @@ def aggregator():
         lines("Retention: work that waits", [Query("max(tailwater_retention_pending_files)", "files"), Query("max(tailwater_retention_pending_requests)", "delete requests")], "none", width=8),
         lines("Retention: dropped bytes", [Query("sum(rate(tailwater_retention_dropped_bytes_total[$__rate_interval]))", "dropped whole"), Query("sum(rate(tailwater_retention_rewritten_bytes_total[$__rate_interval]))", "rewritten")], "Bps", width=8),
         lines("Memory: budgets in use", [Query(f"tailwater_memory_bytes{{{pod}}} / tailwater_memory_limit_bytes{{{pod}}}", "{{pod}} {{budget}}")], "percentunit", width=8),
-        lines("Memory: caches", [Query(f"tailwater_cached_bytes{{{pod}}}", "{{pod}} footers and indexes"), Query(f"tailwater_recent_bytes{{{pod}}}", "{{pod}} recent rows")], "bytes", width=8),
+        lines("Memory: caches", [Query(f"tailwater_cache_bytes{{{pod}, cache!=\"disk\"}}", "{{pod}} {{cache}}")], "bytes", width=8),
         lines("Memory: container", [Query('max by (pod) (container_memory_working_set_bytes{container="aggregator", pod=~"$aggregator"})', "{{pod}}")], "bytes", width=8),
     ], [METRICS, metric_variable("aggregator", "Aggregator", "label_values(tailwater_segments_uncompacted, pod)")], "Writing, reading and storage of the aggregators.")
 

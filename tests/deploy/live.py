@@ -7,6 +7,7 @@ import pathlib
 import re
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -130,8 +131,8 @@ class Stack(contextlib.ExitStack):
                 (folder / key).write_text(value)
         return folder
 
-    def gateway(self, aggregators, values="filesystem", name="gateway", scheme="http", certificates=None, **options):
-        """nginx with the rendered nginx.conf in front of one or two aggregators; the URL. `certificates`: file of /etc/nginx, with `-` for `/` → text."""
+    def gateway(self, aggregators, values="filesystem", name="gateway", scheme="http", certificates=None, planted=None, **options):
+        """nginx with the rendered nginx.conf in front of one or two aggregators; the URL. `certificates`: file of /etc/nginx, with `-` for `/` → text; `planted`: a fault, (text, what is in its place)."""
         port = free_port()
         folder = self.folder / name
         folder.mkdir()
@@ -143,6 +144,9 @@ class Stack(contextlib.ExitStack):
             if one.is_relative_to("/tmp") and one != pathlib.Path("/tmp"):
                 one.chmod(0o755)
         text = chart.find(values, "ConfigMap", "tailwater-gateway")["data"]["nginx.conf"]
+        if planted:
+            assert planted[0] in text
+            text = text.replace(*planted)
         hosts = [url.partition("://")[2] for url in aggregators]
         text = localised(text, folder, hosts[0])
         if len(hosts) > 1:
@@ -187,6 +191,24 @@ def push(gateway, lines, labels=None, headers=None, context=None):
     now = time.time_ns()
     body = {"streams": [{"stream": labels or {"job": "test"}, "values": [[str(now + number), line] for number, line in enumerate(lines)]}]}
     return ask(f"{gateway}/loki/api/v1/push", data=json.dumps(body).encode(), headers={"Content-Type": "application/json", **(headers or {})}, context=context)
+
+
+class Pusher(threading.Thread):
+    """Pushes until it is told to stop; `answers` are the statuses."""
+
+    def __init__(self, url, labels, context=None):
+        super().__init__(daemon=True)
+        self.url, self.labels, self.context, self.answers, self.stopping = url, labels, context, [], threading.Event()
+
+    def run(self):
+        while not self.stopping.is_set():
+            self.answers.append(push(self.url, [f"line {len(self.answers)}"], self.labels, context=self.context)[0])
+
+    def end(self):
+        """All statuses that there were."""
+        self.stopping.set()
+        self.join()
+        return set(self.answers)
 
 
 def query(gateway, expression, headers=None, path="query", context=None, **parameters):

@@ -1,7 +1,6 @@
 """The bucket as the chart has it reached: keys as files that are replaced, roles by a token, encryption; no secret is shown anywhere."""
 
 import pathlib
-import threading
 import time
 import urllib.parse
 
@@ -51,18 +50,6 @@ def test_keys_are_files_and_nowhere_else():
     assert "credentials_dir" not in ambient
 
 
-class Pusher(threading.Thread):
-    """Pushes until it is told to stop; `answers` are the statuses."""
-
-    def __init__(self, url):
-        super().__init__(daemon=True)
-        self.url, self.answers, self.stopping = url, [], threading.Event()
-
-    def run(self):
-        while not self.stopping.is_set():
-            self.answers.append(live.push(self.url, [f"line {len(self.answers)}"], {"job": "rotation"})[0])
-
-
 @pytest.fixture(scope="module")
 def keys(s3):
     """Two keys of one user."""
@@ -78,7 +65,7 @@ def test_keys_are_replaced_under_load_without_a_failed_push(tmp_path, s3, keys):
         mounted(tmp_path / "aggregator-s3-keys", 1, AWS_ACCESS_KEY_ID=first[0], AWS_SECRET_ACCESS_KEY=first[1])
         url = stack.aggregator(values="minio", flags=flags, environment=programs.clean_environment())
         folder = tmp_path / "aggregator-s3-keys"
-        pusher = Pusher(url)
+        pusher = live.Pusher(url, {"job": "rotation"})
         pusher.start()
         live.eventually("pushes are stored by the first key", lambda: len(pusher.answers) > 10)
         mounted(folder, 2, AWS_ACCESS_KEY_ID=second[0], AWS_SECRET_ACCESS_KEY=second[1])
@@ -88,9 +75,7 @@ def test_keys_are_replaced_under_load_without_a_failed_push(tmp_path, s3, keys):
         proxy.change(f'if ($http_authorization ~ "Credential={first[0]}/") {{ return 403; }}')
         before = len(pusher.answers)
         live.eventually("pushes go on", lambda: len(pusher.answers) > before + 20)
-        pusher.stopping.set()
-        pusher.join()
-        assert set(pusher.answers) == {204}, pusher.answers
+        assert pusher.end() == {204}, pusher.answers
         assert live.count(url, '{job="rotation"}') == len(pusher.answers)
         used = [line for line in proxy.seen() if "Credential=" in line]
         assert f"Credential={first[0]}/" in used[0] and f"Credential={second[0]}/" in used[-1]

@@ -102,6 +102,72 @@ AGREED = {
 WITHOUT_WORDS = {"enabled", "type", "registry", "pullPolicy", "digest", "tag", "repository", "replicas", "affinity", "annotations", "labels"}
 
 
+# alert → (how long it waits, severity): runbooks and routings of other people name them.
+ALERTS = {
+    "TailwaterAgentDown": ("10m", "warning"), "TailwaterAgentMissingOnNode": ("15m", "warning"), "TailwaterAgentLagging": ("10m", "warning"),
+    "TailwaterAgentPushFailing": ("15m", "critical"), "TailwaterAgentDroppingLines": ("0m", "critical"), "TailwaterAgentFileLost": ("0m", "critical"),
+    "TailwaterAgentWatchStale": ("15m", "warning"), "TailwaterAggregatorDown": ("5m", "critical"), "TailwaterIngestErrors": ("10m", "critical"),
+    "TailwaterIngestRejected": ("15m", "warning"), "TailwaterQueryErrors": ("15m", "warning"), "TailwaterQuerySlow": ("15m", "warning"),
+    "TailwaterFlushStalled": ("1m", "critical"), "TailwaterSegmentPutErrors": ("5m", "critical"), "TailwaterSegmentsUncompacted": ("15m", "warning"),
+    "TailwaterManifestStale": ("10m", "warning"), "TailwaterObjectStoreErrors": ("15m", "critical"), "TailwaterCompactionStalled": ("1h", "warning"),
+    "TailwaterRetentionStalled": ("1h", "warning"), "TailwaterChecksumMismatch": ("0m", "critical"), "TailwaterCanaryLost": ("0m", "critical"),
+    "TailwaterCanaryDuplicated": ("0m", "critical"), "TailwaterCanaryLatency": ("15m", "warning"), "TailwaterBucketGrowth": ("1h", "warning"),
+    "TailwaterCertificateExpiring": ("1h", "warning"), "TailwaterApiserverUnavailable": ("5m", "warning"), "TailwaterAuthzErrors": ("10m", "warning"),
+}
+
+
+def test_alerts_are_those_that_were_agreed():
+    groups = yaml.safe_load((chart.DEPLOY / "prometheus/rules.yaml").read_text())["groups"]
+    rules = {rule["alert"]: (rule.get("for", "0m"), rule["labels"]["severity"]) for group in groups for rule in group["rules"]}
+    assert {name: rules.get(name) for name in ALERTS} == ALERTS
+
+
+def container_of(values, kind, component):
+    (container,) = [one for one in chart.find(values, kind, f"tailwater-{component}")["spec"]["template"]["spec"]["containers"] if one["name"] != "exporter"]
+    return container
+
+
+def variables(container):
+    """Name → where its value comes from."""
+    return {one["name"]: one["valueFrom"].get("fieldRef", {}).get("fieldPath") or one["valueFrom"].get("resourceFieldRef", {}).get("resource") for one in container.get("env", []) if "valueFrom" in one}
+
+
+@pytest.mark.parametrize("values", ["default", "ha", "filesystem", "s3-irsa"])
+def test_pods_are_told_where_they_are_and_what_they_have(values):
+    assert variables(container_of(values, "Deployment", "aggregator")) == {"POD_IP": "status.podIP", "TAILWATER_MEMORY_LIMIT": "limits.memory"}
+    assert variables(container_of(values, "DaemonSet", "agent")) == {"NODE_NAME": "spec.nodeName", "POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"}
+
+
+def test_a_memory_limit_of_the_configuration_goes_before_the_containers():
+    """A variable would win over the file."""
+    outcome = chart.template(chart.CHART / "ci" / "default.yaml", extra=["--set", "aggregator.config.memory_limit=1GiB"])
+    (deployment,) = [one for one in chart.load_all(outcome.stdout) if chart.identity(one) == "Deployment/tailwater-aggregator"]
+    assert set(variables(deployment["spec"]["template"]["spec"]["containers"][0])) == {"POD_IP"}
+    (config,) = [one for one in chart.load_all(outcome.stdout) if chart.identity(one) == "ConfigMap/tailwater-aggregator"]
+    assert yaml.safe_load(config["data"]["aggregator.yaml"])["memory_limit"] == "1GiB"
+
+
+def test_probes_ask_what_cannot_fail_for_others_reasons():
+    """Liveness never depends on anybody else; readiness of the agent is its own; the agent has five minutes to start."""
+    for kind, component, start, patience in (("DaemonSet", "agent", "/live", 300), ("Deployment", "aggregator", "/ready", 300)):
+        container = container_of("default", kind, component)
+        paths = [container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+        assert paths == [start, "/live", "/ready"]
+        assert container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"] >= patience
+
+
+def test_a_rollout_takes_no_replica_away_before_another_is_there():
+    for values, strategy in (("ha", {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}), ("filesystem", {"type": "Recreate"})):
+        spec = chart.find(values, "Deployment", "tailwater-aggregator")["spec"]
+        assert spec["strategy"] == strategy and spec["template"]["spec"]["terminationGracePeriodSeconds"] == 30
+    for values, wanted in (("default", "ScheduleAnyway"), ("ha", "DoNotSchedule")):
+        pod = chart.find(values, "Deployment", "tailwater-aggregator")["spec"]["template"]["spec"]
+        spread = {one["topologyKey"]: (one["maxSkew"], one["whenUnsatisfiable"]) for one in pod["topologySpreadConstraints"]}
+        assert spread == {"topology.kubernetes.io/zone": (1, wanted), "kubernetes.io/hostname": (1, wanted)}
+        # Required, it would leave the second replica waiting on a cluster of one node.
+        assert list(pod["affinity"]["podAntiAffinity"]) == ["preferredDuringSchedulingIgnoredDuringExecution"]
+
+
 def found(tree, key):
     for part in key.split("."):
         tree = tree[part]

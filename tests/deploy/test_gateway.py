@@ -226,3 +226,42 @@ def test_answers_are_compressed_through_proxies(stack, tmp_path):
         with live.urllib.request.urlopen(request, timeout=30) as answer:
             assert answer.headers["Content-Encoding"] == "gzip"
             assert json.loads(gzip.decompress(answer.read()))["status"] == "success"
+
+
+def stores_what_one_refuses(stack, url, replicas):
+    for replica, status in zip(replicas, (503, 204)):
+        replica.statuses = [status]
+    return [push(url)[0] for _ in range(4)] == [204] * 4
+
+
+def keeps_batches_in_memory(stack, url, replicas):
+    push(url, b"x" * (8 * 1024 * 1024))
+    return "temporary file" not in stack.log("gateway")
+
+
+def uses_connections_again(stack, url, replicas):
+    push(url)
+    return not any(headers.get("Connection") for replica in replicas for _, _, headers, _ in replica.seen)
+
+
+def drops_what_clients_say(stack, url, replicas):
+    push(url, headers={"X-Tailwater-Access": "v1.made-up"})
+    return not any("X-Tailwater-Access" in headers for replica in replicas for _, _, headers, _ in replica.seen)
+
+
+PLANTED = [
+    (stores_what_one_refuses, "proxy_next_upstream error timeout http_502 http_503 non_idempotent;", "proxy_next_upstream off;"),
+    (keeps_batches_in_memory, "client_body_buffer_size 16m;", "client_body_buffer_size 1m;"),
+    (uses_connections_again, 'proxy_set_header Connection "";', "proxy_set_header Connection close;"),
+    (drops_what_clients_say, 'proxy_set_header X-Tailwater-Access "";', ""),
+]
+
+
+@pytest.mark.parametrize("check, text, fault", PLANTED, ids=[check.__name__ for check, _, _ in PLANTED])
+def test_planted_faults_are_noticed(check, text, fault, tmp_path):
+    """The same question to the gateway as it is and to one with a fault."""
+    for number, (planted, expected) in enumerate(((None, True), ((text, fault), False))):
+        with live.Stack(tmp_path / str(number)) as stack, Recorder(204) as first, Recorder(204) as second:
+            stack.folder.mkdir()
+            url = stack.gateway([first.url, second.url], planted=planted)
+            assert check(stack, url, (first, second)) is expected

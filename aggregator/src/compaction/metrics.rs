@@ -69,8 +69,6 @@ impl Collector for StoreFigures {
             ("tailwater_segments_uncompacted", "Segments whose rows are not in data files yet", self.catalog.segment_count() as u64),
             ("tailwater_damaged_segments", "Segments that were found and cannot be read", self.catalog.damaged_segments() as u64),
             ("tailwater_peers", "Replicas that are ready, this one among them", self.peers.ready() as u64),
-            ("tailwater_cached_bytes", "Bytes of footers and text indexes in memory", self.catalog.cached_bytes()),
-            ("tailwater_recent_bytes", "Bytes of recent rows in memory", self.catalog.recent_bytes() as u64),
             (
                 "tailwater_manifest_version",
                 "Versions of all tenants' manifests, added up: rises with each commit",

@@ -20,6 +20,7 @@ async fn the_store_is_told_in_bytes_versions_and_requests() {
     push_line(&surface).await;
     assert!(value(&surface, "tailwater_bucket_bytes").await > Some(100.0));
     assert_eq!(value(&surface, "tailwater_bucket_quota_bytes").await, Some(f64::from(1 << 30)));
+    assert!(value(&surface, "tailwater_cache_bytes{cache=\"recent_rows\"}").await > Some(0.0));
     assert_eq!(value(&surface, "tailwater_manifest_version").await, Some(0.0));
     assert_eq!(value(&surface, "tailwater_checksum_failures_total").await, Some(0.0));
     assert!(value(&surface, "tailwater_object_store_requests_total{op=\"put\",outcome=\"ok\"}").await > Some(0.0));
