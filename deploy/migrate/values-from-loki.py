@@ -29,6 +29,7 @@ SAME = {
     "monitoring.serviceMonitor.labels": "monitoring.labels",
     "monitoring.serviceMonitor.interval": "monitoring.interval",
     "networkPolicy.enabled": "networkPolicy.enabled",
+    "lokiCanary.enabled": "canary.enabled",
 }
 # Parts of the gateway under the same name and meaning.
 GATEWAY = [
@@ -36,7 +37,7 @@ GATEWAY = [
     "service.type", "service.port", "service.annotations", "service.labels",
     "ingress.enabled", "ingress.ingressClassName", "ingress.annotations", "ingress.hosts", "ingress.tls",
     "basicAuth.enabled", "basicAuth.htpasswd", "basicAuth.existingSecret",
-    "nginxConfig.serverSnippet", "nginxConfig.httpSnippet", "nginxConfig.locationSnippet", "nginxConfig.clientMaxBodySize", "nginxConfig.resolver", "nginxConfig.enableIPv6",
+    "nginxConfig.serverSnippet", "nginxConfig.httpSnippet", "nginxConfig.locationSnippet", "nginxConfig.clientMaxBodySize", "nginxConfig.resolver", "nginxConfig.enableIPv6", "nginxConfig.ssl",
     "autoscaling.enabled", "autoscaling.minReplicas", "autoscaling.maxReplicas", "autoscaling.targetCPUUtilizationPercentage",
 ]
 SAME |= {f"gateway.{path}": f"gateway.{path}" for path in GATEWAY}
@@ -64,7 +65,7 @@ ADVICE = {
     "minio": "for a trial: minio.enabled of our chart, which has a bucket of its own",
     "chunksCache": "not needed: caches are in the aggregator's memory",
     "resultsCache": "not needed: caches are in the aggregator's memory",
-    "lokiCanary": "there is no canary yet",
+    "lokiCanary": "ours has values of its own: canary",
     "test": "helm test pushes a line and reads it back",
 }
 
