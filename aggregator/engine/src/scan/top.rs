@@ -253,6 +253,7 @@ impl TopEntries {
             let page = table.holding(&(row..row + 1)).start;
             rows_of.entry((part, page)).or_default().push((row - table.rows(page).start, key));
         }
+        rows_of.values_mut().for_each(|rows| rows.sort_unstable());
         let holds_entry = |page: &&SelectedPage| rows_of.contains_key(&(page.part, page.page));
         let mut read: Vec<SelectedPage> = self.pages.iter().filter(holds_entry).cloned().collect();
         read.sort_by_key(|page| (page.part, page.page));
@@ -284,12 +285,11 @@ impl TopEntries {
         let mut entries = Vec::new();
         for selected in &group.pages {
             let Some(rows) = rows_of.get(&(selected.part, selected.page)) else { continue };
-            let needed = rows.iter().map(|(row, _)| row + 1).max().unwrap_or(0);
-            let lines = pages.lines_until(selected.page, needed).map_err(|error| file_error(part, error))?;
             let places: Vec<usize> = rows.iter().map(|(row, _)| *row).collect();
+            let lines = pages.lines_of(selected.page, &places).map_err(|error| file_error(part, error))?;
             let metadata = pages.metadata_of(selected.page, &places).map_err(|error| file_error(part, error))?;
-            for ((row, key), metadata) in rows.iter().zip(metadata) {
-                let entry = Entry::of(lines.line(*row), &metadata);
+            for ((line, (_, key)), metadata) in lines.into_iter().zip(rows).zip(metadata) {
+                let entry = Entry { line, metadata: metadata.as_bytes().to_vec() };
                 self.counters.add_scanned(0, entry.line.len() as u64);
                 entries.push((*key, entry));
             }

@@ -13,9 +13,11 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
-use zstd::stream::raw::{Encoder, InBuffer, Operation, OutBuffer};
 
 use crate::file::schema::{FileKind, Leaf};
+
+/// Bytes that are not worth two frames.
+const LEAST_DIVIDED: usize = 128 << 10;
 
 /// Compresses pages; one context and one buffer for a whole file.
 pub(crate) struct PageCompressor {
@@ -35,23 +37,17 @@ impl PageCompressor {
         Ok(Bytes::copy_from_slice(&self.compressed[..length]))
     }
 
-    /// The same, with a block of its own for the first bytes: codes made for both would suit neither.
+    /// The same as several frames. The first bytes have one of their own: codes made for both would suit neither. The others have two, so that
+    /// half of them can be read alone.
     fn compress_apart(&mut self, first: usize, bytes: &[u8]) -> Result<Bytes> {
-        self.compressed.resize(zstd::zstd_safe::compress_bound(bytes.len()) + zstd::zstd_safe::compress_bound(first), 0);
-        let mut encoder = Encoder::with_context(self.context.context_mut());
-        encoder.set_pledged_src_size(Some(bytes.len() as u64))?;
-        let mut output = OutBuffer::around(&mut self.compressed[..]);
         let (first, rest) = bytes.split_at(first);
-        encoder.run(&mut InBuffer::around(first), &mut output)?;
-        let mut left = encoder.flush(&mut output)?;
-        let mut rest = InBuffer::around(rest);
-        encoder.run(&mut rest, &mut output)?;
-        left += encoder.finish(&mut output, true)?;
-        // There is room for all of it.
-        if left > 0 || rest.pos() < rest.src.len() {
-            return Err(ParquetError::General("zstd has kept back a part of a page".into()));
+        let (front, back) = rest.split_at(if rest.len() < LEAST_DIVIDED { rest.len() } else { rest.len() / 2 });
+        let parts = [first, front, back].into_iter().filter(|part| !part.is_empty());
+        self.compressed.resize(parts.clone().map(|part| zstd::zstd_safe::compress_bound(part.len())).sum(), 0);
+        let mut length = 0;
+        for part in parts {
+            length += self.context.compress_to_buffer(part, &mut self.compressed[length..])?;
         }
-        let length = output.pos();
         Ok(Bytes::copy_from_slice(&self.compressed[..length]))
     }
 }

@@ -1,6 +1,6 @@
 //! From the stored bytes of a page to columns. Every page is checked against its sum before anything else looks at it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
@@ -12,6 +12,7 @@ use crate::file::columns::{LinePage, MetadataColumn};
 use crate::file::delta;
 use crate::file::hybrid;
 use crate::file::page_header::{self, PageHeader};
+use crate::file::partial_lines::PartialLines;
 use crate::file::schema::{Leaf, NAMESPACE_UID};
 use crate::pairs::Pairs;
 
@@ -79,41 +80,25 @@ impl PageBytes {
 
     /// Lengths of the lines alone; decompresses no more of the page than holds them.
     pub(crate) fn line_offsets(&self, rows: usize) -> Result<Vec<i32>, FileError> {
-        Ok(self.lines_until(rows, 0)?.offsets.to_vec())
+        Ok(self.partial(rows)?.offsets)
     }
 
-    /// The first `wanted` of the page's lines; decompresses no more of it than holds them. The offsets are of all lines.
-    pub(crate) fn lines_until(&self, rows: usize, wanted: usize) -> Result<LinePage, FileError> {
+    /// The lines of some rows, ascending; decompresses little more of the page than holds them.
+    pub(crate) fn lines_of(&self, rows: usize, chosen: &[usize]) -> Result<Vec<Vec<u8>>, FileError> {
+        let mut page = self.partial(rows)?;
+        chosen.iter().map(|row| page.line(*row).map_err(|error| damaged(self.leaf, error))).collect()
+    }
+
+    fn partial(&self, rows: usize) -> Result<PartialLines<'_>, FileError> {
         let page = self.check(Some(rows))?;
         page.expect(Encoding::DELTA_LENGTH_BYTE_ARRAY)?;
-        let mut prefix = Prefix::of(&page)?;
-        let mut target = (rows * 2 + 1024).min(page.header.uncompressed);
-        loop {
-            prefix.grow(target)?;
-            match delta::decode_lengths(&prefix.plain, rows) {
-                Ok((offsets, text_at)) => {
-                    let end = text_at + offsets[wanted] as usize;
-                    if text_at + offsets[rows] as usize != page.header.uncompressed {
-                        return Err(damaged(self.leaf, "lengths of lines do not add up"));
-                    }
-                    let text = Buffer::from_vec(prefix.until(end)?).slice(text_at);
-                    return Ok(LinePage { offsets: OffsetBuffer::new(offsets.into()), text });
-                }
-                Err(delta::DeltaError::Short) if prefix.plain.len() < page.header.uncompressed => {
-                    target = (target * 2).min(page.header.uncompressed);
-                }
-                Err(error) => return Err(damaged(self.leaf, error)),
-            }
-        }
+        PartialLines::of(page.body, page.header.uncompressed, rows).map_err(|error| damaged(self.leaf, error))
     }
 }
 
 thread_local! {
     /// A context for each thread that decodes: making one costs more than a small page.
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
-
-    /// The one for pages that are decompressed in part, while it is not in use.
-    static PARTIAL_DECOMPRESSOR: Cell<Option<zstd::stream::raw::Decoder<'static>>> = const { Cell::new(None) };
 }
 
 impl Checked<'_> {
@@ -137,61 +122,6 @@ impl Checked<'_> {
             return Err(damaged(self.leaf, "a page decompresses to another length than its header says"));
         }
         Ok(plain)
-    }
-}
-
-/// The beginning of a page, decompressed as far as it was needed.
-struct Prefix<'a> {
-    leaf: Leaf,
-    context: zstd::stream::raw::Decoder<'static>,
-    rest: &'a [u8],
-    plain: Vec<u8>,
-    whole: usize,
-}
-
-impl<'a> Prefix<'a> {
-    fn of(page: &Checked<'a>) -> Result<Self, FileError> {
-        let context = partial_decompressor().map_err(|error| damaged(page.leaf, error))?;
-        Ok(Self { leaf: page.leaf, context, rest: page.body, plain: Vec::new(), whole: page.header.uncompressed })
-    }
-
-    /// Decompresses until at least `target` bytes are there.
-    fn grow(&mut self, target: usize) -> Result<(), FileError> {
-        use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
-        let target = target.min(self.whole);
-        // Written is to the end of the capacity.
-        self.plain.reserve_exact(target.saturating_sub(self.plain.len()));
-        while self.plain.len() < target {
-            let from = self.plain.len();
-            let mut input = InBuffer::around(self.rest);
-            let mut output = OutBuffer::around_pos(&mut self.plain, from);
-            self.context.run(&mut input, &mut output).map_err(|error| damaged(self.leaf, error))?;
-            let (read, written) = (input.pos(), output.pos() - from);
-            self.rest = &self.rest[read..];
-            if read == 0 && written == 0 {
-                return Err(damaged(self.leaf, "a page ends early"));
-            }
-        }
-        if self.plain.len() > self.whole {
-            return Err(damaged(self.leaf, "a page decompresses to another length than its header says"));
-        }
-        Ok(())
-    }
-
-    /// What is decompressed, at least `target` bytes; the context is kept for the next page.
-    fn until(mut self, target: usize) -> Result<Vec<u8>, FileError> {
-        self.grow(target)?;
-        PARTIAL_DECOMPRESSOR.set(Some(self.context));
-        Ok(self.plain)
-    }
-}
-
-/// One that was used before and is set back, or a new one.
-fn partial_decompressor() -> std::io::Result<zstd::stream::raw::Decoder<'static>> {
-    use zstd::stream::raw::{Decoder, Operation};
-    match PARTIAL_DECOMPRESSOR.take() {
-        Some(mut used) => used.reinit().map(|()| used),
-        None => Decoder::new(),
     }
 }
 

@@ -22,6 +22,7 @@ mod label_columns;
 mod metadata_columns;
 mod page_header;
 pub mod pages;
+mod partial_lines;
 pub(crate) mod parts;
 pub mod read;
 pub mod rows;

@@ -140,11 +140,14 @@ impl Pages {
         }
     }
 
-    /// The first `wanted` lines of a page, at the cost of these; the offsets are of all lines.
-    pub fn lines_until(&self, page: usize, wanted: usize) -> Result<LinePage, FileError> {
+    /// Lines of chosen rows, which ascend; cheaper than of the whole page if they are few.
+    pub fn lines_of(&self, page: usize, chosen: &[usize]) -> Result<Vec<Vec<u8>>, FileError> {
         match self {
-            Self::Stored(stored) => stored.page(Leaf::Line, page).lines_until(stored.rows(page), wanted),
-            Self::Recent(rows) => Ok(recent_lines(rows, page)),
+            Self::Stored(stored) => stored.page(Leaf::Line, page).lines_of(stored.rows(page), chosen),
+            Self::Recent(rows) => {
+                let lines = recent_lines(rows, page);
+                Ok(chosen.iter().map(|row| lines.line(*row).to_vec()).collect())
+            }
         }
     }
 
