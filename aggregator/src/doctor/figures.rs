@@ -141,31 +141,43 @@ fn is_push(sample: &Sample) -> bool {
     ["loki_api_v1_push", "api_prom_push", "otlp_v1_logs"].contains(&sample.label("route"))
 }
 
+/// A kind of answer to pushes that stored nothing.
+struct Unstored {
+    status: fn(u16) -> bool,
+    check: &'static str,
+    what: &'static str,
+    advice: &'static str,
+}
+
 /// Answers to pushes that stored nothing, by their status.
 fn pushes(page: &Exposition) -> Vec<Finding> {
     const METRIC: &str = "tailwater_request_duration_seconds_count";
     let all = page.sum(METRIC, is_push);
     let answered =
         |status: fn(u16) -> bool| page.sum(METRIC, |sample| is_push(sample) && sample.label("status_code").parse().is_ok_and(status));
-    let kinds: [(fn(u16) -> bool, &str, &str, &str); 3] = [
-        (|status| status >= 500, "pushes", "were answered with 5xx", "the bucket is behind it: see its checks above, and the log"),
-        (
-            |status| status == 429,
-            "rate",
-            "were answered with 429",
-            "raise `limits.ingestion_rate_mb` and `limits.ingestion_burst_size_mb`, or give the aggregators memory; senders try again",
-        ),
-        (
-            |status| status == 401,
-            "tenant",
-            "were answered with 401",
-            "with `tenancy.enabled` a push needs X-Scope-OrgID: `agent.push.tenantID`, `tenant_id` of a client",
-        ),
+    let kinds = [
+        Unstored {
+            status: |status| status >= 500,
+            check: "pushes",
+            what: "were answered with 5xx",
+            advice: "the bucket is behind it: see its checks above, and the log",
+        },
+        Unstored {
+            status: |status| status == 429,
+            check: "rate",
+            what: "were answered with 429",
+            advice: "raise `limits.ingestion_rate_mb` and `limits.ingestion_burst_size_mb`, or give the aggregators memory; senders try again",
+        },
+        Unstored {
+            status: |status| status == 401,
+            check: "tenant",
+            what: "were answered with 401",
+            advice: "with `tenancy.enabled` a push needs X-Scope-OrgID: `agent.push.tenantID`, `tenant_id` of a client",
+        },
     ];
-    let found = kinds.into_iter().map(|(status, check, what, advice)| (answered(status), check, what, advice));
+    let found = kinds.into_iter().map(|kind| (answered(kind.status), kind)).filter(|(count, _)| *count > 0.0);
     found
-        .filter(|(count, ..)| *count > 0.0)
-        .map(|(count, check, what, advice)| graded(check, count / all > 0.05, format!("{count} of {all} pushes {what}"), advice))
+        .map(|(count, kind)| graded(kind.check, count / all > 0.05, format!("{count} of {all} pushes {}", kind.what), kind.advice))
         .collect()
 }
 
