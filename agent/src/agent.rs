@@ -18,6 +18,7 @@ use crate::admin::{self, AdminState};
 use crate::batch::builder::{BatchBuilder, BatchLimits};
 use crate::budget::Budget;
 use crate::config::{Config, MetadataMode, RunMode};
+use crate::discover::pod_news::PodNews;
 use crate::discover::scanner::Scanner;
 use crate::discover::scanning::Scanning;
 use crate::discover::target_scanner::TargetScanner;
@@ -86,6 +87,7 @@ pub(crate) struct Agent {
     metrics: Arc<Metrics>,
     /// To send Kubernetes' events.
     events: Option<kube::Client>,
+    news: PodNews,
     reload: Option<ReloadRequests>,
     blocked: Arc<BlockedState>,
     gate: Arc<Gate>,
@@ -116,6 +118,7 @@ impl Agent {
             handover: continuing.handover(pass),
             metrics: continuing.metrics,
             events: None,
+            news: continuing.news,
             reload: continuing.reload,
             blocked: Arc::default(),
             gate: Arc::new(gate),
@@ -258,7 +261,8 @@ impl Agent {
         match &self.discovery {
             Discovery::Pods { root } => {
                 let docker_root = docker_root(&self.config);
-                let scanner = Scanner { root: root.clone(), selection: self.config.selection.clone(), docker_root, scanning };
+                let news = self.news.clone();
+                let scanner = Scanner { root: root.clone(), selection: self.config.selection.clone(), docker_root, news, scanning };
                 spawn_thread("scanner".to_owned(), move || scanner.run())
             }
             Discovery::Targets(plan) => {

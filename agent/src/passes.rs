@@ -64,7 +64,7 @@ pub(crate) async fn start(config: Config, continuing: Continuing, shutdown: Canc
         passes.push(pass.with_events(events.take()));
     }
     let watching = CancellationToken::new();
-    let cache = kubernetes.map(|client| watch(client, &config, &metrics, &watching));
+    let cache = kubernetes.map(|client| watch(client, &config, continuing, &watching));
     let supervisor = tokio::spawn(async move {
         let _lock = lock;
         let result = run_all(passes, surface, cache, shutdown).await;
@@ -151,14 +151,16 @@ async fn connect(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<kube:
 }
 
 /// Keeps what is known of pods and namespaces up to date until `stop`.
-fn watch(client: kube::Client, config: &Config, metrics: &Arc<Metrics>, stop: &CancellationToken) -> Arc<RwLock<PodCache>> {
+fn watch(client: kube::Client, config: &Config, continuing: Continuing, stop: &CancellationToken) -> Arc<RwLock<PodCache>> {
     let cache = Arc::new(RwLock::default());
     let watching = Watching {
         node_name: config.node_name.clone(),
         annotations: config.annotations.clone(),
         kept_annotations: config.label_choice.pod_annotations.clone(),
         cache: Arc::clone(&cache),
-        metrics: Arc::clone(metrics),
+        news: continuing.news,
+        spread: config.timing.watch_spread,
+        metrics: continuing.metrics,
     };
     tokio::spawn(kubernetes::watch_namespaces(client.clone(), watching.clone(), stop.clone()));
     if config.metadata_source == MetadataSource::Kubelet {

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::start_with;
 use crate::config::Config;
+use crate::discover::pod_news::PodNews;
 use crate::handle::{AgentError, AgentHandle, StartError};
 use crate::metrics::Metrics;
 use crate::tail::handover::Handover;
@@ -35,13 +36,15 @@ pub(crate) struct Continuing {
     pub(crate) metrics: Arc<Metrics>,
     /// Where the HTTP surface asks for a reload.
     pub(crate) reload: Option<ReloadRequests>,
+    /// What the API tells of pods, for those who look for files.
+    pub(crate) news: PodNews,
     /// Open files, by the pass over them that reads them.
     handovers: Arc<Mutex<HashMap<String, Handover>>>,
 }
 
 impl Continuing {
     pub(crate) fn new() -> Self {
-        Self { metrics: Metrics::new(), reload: None, handovers: Arc::default() }
+        Self { metrics: Metrics::new(), reload: None, news: PodNews::default(), handovers: Arc::default() }
     }
 
     /// Where the pass of that name leaves and finds open files.

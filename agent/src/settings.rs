@@ -21,6 +21,8 @@ pub struct Timing {
     pub deleted_hold: Duration,
     /// Between two lists of the kubelet's pods.
     pub kubelet_interval: Duration,
+    /// Over how long the watches of all agents spread that failed at the same time.
+    pub watch_spread: Duration,
     /// For how long the agent that sends Kubernetes' events is alone in that after it last said so.
     pub lease_duration: Duration,
     /// Whether directories are watched at all; scans alone are enough to be correct.
@@ -38,6 +40,7 @@ impl Default for Timing {
             partial_idle: Duration::from_secs(60),
             deleted_hold: Duration::from_secs(600),
             kubelet_interval: Duration::from_secs(10),
+            watch_spread: Duration::from_secs(10),
             lease_duration: Duration::from_secs(15),
             watch_directories: true,
         }

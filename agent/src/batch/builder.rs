@@ -4,7 +4,7 @@
 //! processor's caches, as a part of its stream; finishing adds the rest. So of a batch hardly more than its compressed form is held. Nothing is allocated
 //! per line.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -60,6 +60,7 @@ pub(crate) struct BatchBuilder {
     marks: Vec<Mark>,
     balances: Vec<BalancePart>,
     rests_on: Revision,
+    on_its_way: Option<Arc<()>>,
     entries: usize,
     line_bytes: usize,
     /// Line and label bytes, as `batchsize` counts them.
@@ -85,6 +86,7 @@ impl BatchBuilder {
             marks: Vec::new(),
             balances: Vec::new(),
             rests_on: Revision::default(),
+            on_its_way: None,
             entries: 0,
             line_bytes: 0,
             counted_bytes: 0,
@@ -171,7 +173,7 @@ impl BatchBuilder {
 
     /// Whether finishing it would send or settle anything.
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries == 0 && self.marks.is_empty() && self.balances.is_empty()
+        self.entries == 0 && self.marks.is_empty() && self.balances.is_empty() && self.on_its_way.is_none()
     }
 
     /// Where files stand when this batch is acknowledged; later marks of a file replace earlier ones when applied in order.
@@ -187,6 +189,16 @@ impl BatchBuilder {
     /// What this batch holds of a file.
     pub(crate) fn balance(&mut self, part: BalancePart) {
         self.balances.push(part);
+    }
+
+    /// Entries of the current batch that balances tell of.
+    pub(crate) fn told_entries(&self) -> i64 {
+        self.balances.iter().map(|part| part.part.entries).sum()
+    }
+
+    /// Lives until this batch, and so every one before it, is settled.
+    pub(crate) fn on_its_way(&mut self) -> Weak<()> {
+        Arc::downgrade(self.on_its_way.get_or_insert_default())
     }
 
     /// This batch must not be sent before `revision` is on disk.
@@ -226,6 +238,7 @@ impl BatchBuilder {
             marks: std::mem::take(&mut self.marks),
             balances: std::mem::take(&mut self.balances),
             rests_on: self.rests_on,
+            on_its_way: self.on_its_way.take(),
             finished_at: now,
             oldest_stamp: Some(self.oldest_stamp).filter(|_| self.entries > 0),
         };

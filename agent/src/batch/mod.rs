@@ -36,6 +36,8 @@ pub(crate) struct Batch {
     pub(crate) balances: Vec<BalancePart>,
     /// What must be on disk before this is sent.
     pub(crate) rests_on: Revision,
+    /// Where somebody waits for its end: goes with it.
+    pub(crate) on_its_way: Option<Arc<()>>,
     pub(crate) finished_at: Instant,
     /// Of its oldest line, nanoseconds since the epoch; `None` if there is none.
     pub(crate) oldest_stamp: Option<i64>,

@@ -8,6 +8,12 @@ use tailwater_proto::snappy::{self, SnappyError};
 use tailwater_proto::write::{EntriesBuffer, RequestBuffer, SharedMetadata};
 
 use super::builder::MAX_REQUEST_BYTES;
+use crate::parse::text;
+
+/// What cutting an entry adds to its request, at most: a pair of metadata, and the frame of what does not compress.
+const SHORTENED_OVERHEAD: usize = 96;
+/// An entry of which less would be left is not worth sending.
+const LEAST_LEFT: usize = 64;
 
 /// A request built by this agent that cannot be read back: a bug.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +45,35 @@ pub(crate) fn halve(body: &[u8], entries: u64) -> Result<[Part; 2], SplitError> 
     snappy::decompress(body, 16 * MAX_REQUEST_BYTES, &mut request)?;
     let middle = entries / 2;
     Ok([part(&request, 0, middle)?, part(&request, middle, u64::MAX)?])
+}
+
+/// Cuts the line of `body`, a snappy block with one entry, so that all of it takes no more than `limit` bytes. Returns the request and the bytes left out;
+/// `None` if next to nothing of the line would be left, or if it fits already.
+pub(crate) fn shorten(body: &[u8], limit: usize) -> Result<Option<(Bytes, u64)>, SplitError> {
+    let mut request = Vec::new();
+    snappy::decompress(body, 16 * MAX_REQUEST_BYTES, &mut request)?;
+    let Some(stream) = read::streams(&request).next().transpose()? else { return Ok(None) };
+    let Some(entry) = stream.entries().next().transpose()? else { return Ok(None) };
+    let rest = request.len() - entry.line.len() + SHORTENED_OVERHEAD + limit / 1000;
+    let Some(room) = limit.checked_sub(rest).filter(|room| (LEAST_LEFT..entry.line.len()).contains(room)) else { return Ok(None) };
+    let (line, left_out) = text::truncate(entry.line, entry.line.len() as u64, room);
+    let count = left_out.to_string();
+    let (mut metadata, shared) = (text_pairs(entry.metadata())?, text_pairs(stream.shared_metadata())?);
+    // To a receiver that takes any.
+    if !(metadata.is_empty() && shared.is_empty()) {
+        metadata.retain(|(name, _)| *name != "truncated");
+        metadata.push(("truncated", &count));
+    }
+    let (mut out, mut buffer) = (RequestBuffer::default(), EntriesBuffer::default());
+    buffer.push_with_metadata(entry.timestamp().unwrap_or_default(), &line, &metadata);
+    out.push_stream(stream.labels()?, &buffer, &SharedMetadata::new(shared));
+    Ok(Some((compressed(&out), left_out)))
+}
+
+fn compressed(request: &RequestBuffer) -> Bytes {
+    let mut compressed = Vec::new();
+    snappy::compress(&mut snap::raw::Encoder::new(), request.as_bytes(), &mut compressed);
+    Bytes::from(compressed)
 }
 
 /// Bytes of the lines in `body`, a snappy block.
@@ -75,9 +110,7 @@ fn part(request: &[u8], from: u64, to: u64) -> Result<Part, SplitError> {
             out.push_stream(stream.labels()?, &buffer, &shared);
         }
     }
-    let mut compressed = Vec::new();
-    snappy::compress(&mut snap::raw::Encoder::new(), out.as_bytes(), &mut compressed);
-    Ok(Part { body: Bytes::from(compressed), entries: kept })
+    Ok(Part { body: compressed(&out), entries: kept })
 }
 
 fn text_pairs(pairs: read::PairViews<'_>) -> Result<Vec<(&str, &str)>, SplitError> {
@@ -128,6 +161,26 @@ mod tests {
         let mut compressed = Vec::new();
         snappy::compress(&mut snap::raw::Encoder::new(), request.as_bytes(), &mut compressed);
         (compressed, stamp.unsigned_abs())
+    }
+
+    #[test]
+    fn an_entry_is_cut_to_the_limit_with_its_suffix_and_keeps_the_rest() {
+        let line: Vec<u8> = (0..50_000_u32)
+            .flat_map(|number| (number.wrapping_mul(2_654_435_761) % 90 + 33).to_le_bytes())
+            .filter(|byte| *byte > 0)
+            .collect();
+        let (body, _) = request(&[vec![line.clone()]]);
+        let (short, left_out) = shorten(&body, 10_000).unwrap().unwrap();
+        assert!(short.len() <= 10_000 && request_bytes(&short) <= 10_000, "{}", short.len());
+        let (before, after) = (flatten(&body).remove(0), flatten(&short).remove(0));
+        let suffix = format!("...[truncated {left_out} bytes]");
+        assert!(after.2.ends_with(suffix.as_bytes()) && line.starts_with(&after.2[..after.2.len() - suffix.len()]));
+        assert_eq!(line.len() as u64, left_out + (after.2.len() - suffix.len()) as u64);
+        assert_eq!((after.0, after.1), (before.0, before.1));
+        assert_eq!(after.3, [("truncated".to_owned(), left_out.to_string()), ("pod_uid".to_owned(), "u".to_owned())]);
+        for limit in [10, 200_000] {
+            assert_eq!(shorten(&body, limit).unwrap(), None, "{limit}");
+        }
     }
 
     proptest! {

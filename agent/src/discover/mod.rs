@@ -6,6 +6,7 @@
 pub(crate) mod docker;
 pub(crate) mod listing;
 pub(crate) mod paths;
+pub(crate) mod pod_news;
 pub(crate) mod scanner;
 pub(crate) mod scanning;
 pub(crate) mod selection;

@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::listing::{self, ContainerListing, Identities, Ignored, SeenPod, Source};
 use super::paths::{LogFileName, PodDirectory};
+use super::pod_news::PodNews;
 use super::scanning::Scanning;
 use super::selection::Selection;
 use super::watch::{Change, DirectoryWatches};
@@ -32,6 +33,8 @@ pub(crate) struct Scanner {
     pub(crate) selection: Selection,
     /// Where links may lead to.
     pub(crate) docker_root: Option<PathBuf>,
+    /// What the API tells of pods.
+    pub(crate) news: PodNews,
     pub(crate) scanning: Scanning,
 }
 
@@ -43,6 +46,8 @@ struct Running {
     known: BTreeMap<ContainerPath, (Arc<SeenPod>, String)>,
     /// Names and identities last told of each container.
     told: HashMap<ContainerPath, Identities>,
+    /// Sizes of files that were told as the only ones of their containers.
+    sizes: HashMap<ContainerPath, u64>,
     /// Docker's directories, and which container's directory has the link to each.
     links: HashMap<PathBuf, PathBuf>,
     next_scan: Instant,
@@ -53,6 +58,7 @@ impl Scanner {
     /// Runs until `stop` is set.
     pub(crate) fn run(self) {
         let (sender, changes) = sync_channel(CHANGE_QUEUE);
+        self.news.listen(sender.clone(), self.root.clone());
         let watches = if self.scanning.timing.watch_directories { DirectoryWatches::new(sender).ok() } else { None };
         let beat = self.scanning.metrics.heartbeats.begin("scanner");
         let mut running = Running {
@@ -61,6 +67,7 @@ impl Scanner {
             changes,
             known: BTreeMap::new(),
             told: HashMap::new(),
+            sizes: HashMap::new(),
             links: HashMap::new(),
             next_scan: Instant::now(),
             scanner: self,
@@ -149,16 +156,42 @@ impl Running {
         ignored: &mut Ignored,
     ) {
         let name = container.clone();
+        let before = self.told.get(&format!("{}/{container}", pod.name)).cloned();
         match self.settled_listing(pod, &directory, &container, ignored) {
             Ok(listing) => {
+                let is_new = before != Some(listing.identities());
                 self.watch_behind_links(&listing);
+                let is_news = is_new || self.has_news(&listing);
                 if !listing.is_gone {
                     seen.insert(listing.path.clone());
                     self.known.insert(listing.path.clone(), (Arc::clone(pod), name));
                 }
-                self.tell(listing);
+                if is_news {
+                    self.tell(listing);
+                }
             }
             Err(error) => self.unreadable(&directory, &error, ignored),
+        }
+    }
+
+    /// Whether a listing that names what the one before named tells anything: of a container with one file that has the size it had, nothing, so that its
+    /// reader need not wake up. Of several files sizes and copies may matter.
+    fn has_news(&mut self, listing: &ContainerListing) -> bool {
+        let [only] = listing.files.as_slice() else {
+            self.sizes.remove(&listing.path);
+            return true;
+        };
+        let is_asked = self.scanner.scanning.handover.take_ask(&listing.path);
+        match self.sizes.get_mut(&listing.path) {
+            Some(size) if *size == only.size => is_asked,
+            Some(size) => {
+                *size = only.size;
+                true
+            }
+            None => {
+                self.sizes.insert(listing.path.clone(), only.size);
+                true
+            }
         }
     }
 
@@ -215,6 +248,7 @@ impl Running {
             let Some((pod, container)) = self.known.remove(&path) else { continue };
             let directory = pod.directory.join(&container);
             self.told.remove(&path);
+            self.sizes.remove(&path);
             // It may have come back, or be unreadable for now: the listing says.
             if let Ok(listing) =
                 listing::container(&pod, directory, container.clone(), self.scanner.docker_root.as_deref(), &mut Ignored::default())

@@ -294,7 +294,7 @@ impl Running {
         self.told.insert(key.to_owned(), Told { identities, target: Arc::clone(&file_target), directory: directory.clone() });
         // Without news the tail still looks at sizes of finished files now and then.
         let has_former = files.len() > 1;
-        if is_known && !has_former {
+        if is_known && !has_former && !self.scanner.scanning.handover.take_ask(key) {
             return;
         }
         self.tell(ContainerListing { path: key.to_owned(), directory, source: Source::Target(file_target), files, is_gone: false });

@@ -96,7 +96,7 @@ pub(crate) async fn poll(kubelet: KubeletAccess, watching: Watching, every: Dura
 
 fn take_all(pods: Vec<Pod>, watching: &Watching) {
     let records: Vec<PodRecord> = pods.iter().map(|pod| pod_record(pod, &watching.annotations, &watching.kept_annotations)).collect();
-    records.iter().for_each(|record| take_pod(record.clone(), &watching.cache, &watching.metrics));
+    records.iter().for_each(|record| take_pod(record, watching));
     watching.cache.write().keep_only(&records, Instant::now());
 }
 

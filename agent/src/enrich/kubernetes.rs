@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod};
@@ -20,8 +20,10 @@ use super::api_access::ApiAccess;
 use super::counted_requests::CountedRequests;
 use super::labels::without_template_hash;
 use super::pods::{ContainerIdentity, NamespaceRecord, PodCache, PodRecord};
+use super::watch_backoff::WatchBackoff;
 use super::wishes::{AllowedAnnotations, Wishes};
 use crate::clock;
+use crate::discover::pod_news::PodNews;
 use crate::metrics::Metrics;
 
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
@@ -62,15 +64,20 @@ pub(crate) struct Watching {
     /// Names of pods' annotations that become metadata.
     pub(crate) kept_annotations: Vec<String>,
     pub(crate) cache: Arc<RwLock<PodCache>>,
+    /// Who looks for files of pods that appear.
+    pub(crate) news: PodNews,
+    /// Over how long agents spread that lost the API at the same time.
+    pub(crate) spread: Duration,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Keeps what is known of this node's pods up to date until `stop`.
 pub(crate) async fn watch_pods(client: Client, watching: Watching, stop: CancellationToken) {
-    let of_this_node = watcher::Config::default().fields(&format!("spec.nodeName={}", watching.node_name));
+    let of_this_node = watcher::Config::default().any_semantic().fields(&format!("spec.nodeName={}", watching.node_name));
     let pods = watcher::watcher(Api::<Pod>::all(client), of_this_node);
     let mut listed = Vec::new();
-    let pods = consume(pods.default_backoff(), &watching.metrics, |event| apply_pod(event, &watching, &mut listed));
+    let pods =
+        consume(pods.backoff(WatchBackoff::new(watching.spread)), &watching.metrics, |event| apply_pod(event, &watching, &mut listed));
     tokio::select! {
         () = stop.cancelled() => {}
         () = pods => {}
@@ -79,9 +86,9 @@ pub(crate) async fn watch_pods(client: Client, watching: Watching, stop: Cancell
 
 /// Keeps what is known of namespaces up to date until `stop`.
 pub(crate) async fn watch_namespaces(client: Client, watching: Watching, stop: CancellationToken) {
-    let Watching { annotations, cache, metrics, .. } = watching;
-    let namespaces = watcher::watcher(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default());
-    let namespaces = consume(namespaces.default_backoff(), &metrics, |event| match event {
+    let Watching { annotations, cache, metrics, spread, .. } = watching;
+    let namespaces = watcher::watcher(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default().any_semantic());
+    let namespaces = consume(namespaces.backoff(WatchBackoff::new(spread)), &metrics, |event| match event {
         Event::Apply(namespace) | Event::InitApply(namespace) => {
             let wishes = Wishes::of(namespace.annotations(), namespace.labels(), &annotations);
             let invalid = wishes.invalid;
@@ -120,24 +127,24 @@ pub(super) fn note_event(metrics: &Metrics) {
 }
 
 /// Takes over what is told of a pod.
-pub(super) fn take_pod(record: PodRecord, cache: &RwLock<PodCache>, metrics: &Metrics) {
-    let invalid = record.wishes.invalid;
-    if cache.write().apply(record) {
-        metrics.annotations_invalid.inc_by(invalid);
+pub(super) fn take_pod(record: &PodRecord, watching: &Watching) {
+    if watching.cache.write().apply(record.clone()) {
+        watching.metrics.annotations_invalid.inc_by(record.wishes.invalid);
+        watching.news.tell(&record.namespace, &record.name, record.config_hash.as_ref().unwrap_or(&record.uid));
     }
 }
 
 fn apply_pod(event: Event<Pod>, watching: &Watching, listed: &mut Vec<PodRecord>) {
-    let Watching { cache, metrics, .. } = watching;
+    let cache = &watching.cache;
     let reduced = |pod: &Pod| pod_record(pod, &watching.annotations, &watching.kept_annotations);
     match event {
-        Event::Apply(pod) => take_pod(reduced(&pod), cache, metrics),
+        Event::Apply(pod) => take_pod(&reduced(&pod), watching),
         Event::Delete(pod) => cache.write().delete(&reduced(&pod), Instant::now()),
         Event::Init => listed.clear(),
         Event::InitApply(pod) => {
             let record = reduced(&pod);
-            listed.push(record.clone());
-            take_pod(record, cache, metrics);
+            take_pod(&record, watching);
+            listed.push(record);
         }
         Event::InitDone => cache.write().keep_only(&std::mem::take(listed), Instant::now()),
     }
@@ -165,6 +172,7 @@ pub(super) fn pod_record(pod: &Pod, allowed: &AllowedAnnotations, kept: &[String
         node_ip: status.and_then(|status| status.host_ip.clone()),
         pod_ip: status.and_then(|status| status.pod_ip.clone()),
         qos: status.and_then(|status| status.qos_class.clone()),
+        ended: statuses.clone().filter_map(ended).collect(),
         containers: statuses.flat_map(identities).collect(),
         wishes: Wishes::of(annotations, pod.labels(), allowed),
     }
@@ -174,6 +182,12 @@ pub(super) fn pod_record(pod: &Pod, allowed: &AllowedAnnotations, kept: &[String
 fn owner_of(kind: &str, name: &str) -> (String, String) {
     let stem = without_template_hash(name);
     if kind == "ReplicaSet" && stem != name { ("Deployment".to_owned(), stem.to_owned()) } else { (kind.to_owned(), name.to_owned()) }
+}
+
+/// The latest instance, if it has ended.
+fn ended(status: &ContainerStatus) -> Option<(String, u32)> {
+    let has_ended = status.state.as_ref().is_some_and(|state| state.terminated.is_some());
+    has_ended.then(|| Some((status.name.clone(), u32::try_from(status.restart_count).ok()?))).flatten()
 }
 
 /// The running instance, and the one before it.
@@ -213,12 +227,21 @@ mod tests {
         assert_eq!(record.controller.as_deref(), Some("web-6d4cf56db8"));
         let ids: Vec<_> = record.containers.iter().map(|identity| (identity.number, identity.id.as_str())).collect();
         assert_eq!(ids, [(2, "containerd://b"), (1, "containerd://a")]);
-        assert_eq!(record.config_hash, None);
+        assert_eq!((&record.config_hash, record.ended.len()), (&None, 0));
         assert_eq!(record.owner, Some(("Deployment".to_owned(), "web".to_owned())));
         assert_eq!(record.annotations, std::collections::BTreeMap::from([("team".to_owned(), "blue".to_owned())]));
         let of_first = &record.containers[0];
         assert_eq!((of_first.image.as_str(), of_first.image_digest.as_str()), ("i:1", "sha256:abc"));
         assert_eq!([record.node_ip, record.pod_ip, record.qos].map(Option::unwrap_or_default), ["10.0.0.1", "10.1.0.1", "Burstable"]);
+    }
+
+    #[test]
+    fn an_instance_has_ended_when_its_state_says_so() {
+        let status = |restarts: u32, state: &str| serde_json::json!({"name": format!("c{restarts}"), "image": "i", "imageID": "", "ready": false, "restartCount": restarts, "state": {state: {"exitCode": 0}}});
+        let record = pod(
+            serde_json::json!({"metadata": {}, "status": {"containerStatuses": [status(3, "terminated"), status(4, "running")], "initContainerStatuses": [status(0, "terminated")]}}),
+        );
+        assert_eq!(record.ended, [("c3".to_owned(), 3), ("c0".to_owned(), 0)]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) mod kubernetes;
 pub(crate) mod labels;
 pub(crate) mod limits;
 pub(crate) mod pods;
+pub(crate) mod watch_backoff;
 pub(crate) mod wishes;
 
 use std::collections::BTreeMap;
@@ -92,6 +93,11 @@ impl Enricher {
     /// Changes whenever what is known of a pod or its namespace does; 0 if nothing is.
     pub(crate) fn version(&self, pod: &PodDirectory) -> u64 {
         self.cache.as_ref().map_or(0, |cache| cache.read().version(pod))
+    }
+
+    /// Whether the API says that an instance has ended.
+    pub(crate) fn has_ended(&self, pod: &PodDirectory, container: &str, number: u32) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.read().has_ended(pod, container, number))
     }
 
     /// Whether an annotation asks to leave a container out.

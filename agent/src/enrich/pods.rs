@@ -60,6 +60,8 @@ pub(crate) struct PodRecord {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) controller: Option<String>,
     pub(crate) containers: Vec<ContainerIdentity>,
+    /// Instances of containers that have ended: names and restart counts.
+    pub(crate) ended: Vec<(String, u32)>,
     /// Those that become metadata.
     pub(crate) annotations: BTreeMap<String, String>,
     /// Kind and name of what owns it.
@@ -106,7 +108,11 @@ impl PodCache {
     /// The pod is gone; it is forgotten a while later.
     pub(crate) fn delete(&mut self, pod: &PodRecord, now: Instant) {
         let key = pod.config_hash.as_ref().unwrap_or(&pod.uid);
-        self.deleted.entry(key.clone()).or_insert(now);
+        if !self.deleted.contains_key(key) {
+            self.deleted.insert(key.clone(), now);
+            self.changes += 1;
+            self.pod_versions.insert(key.clone(), self.changes);
+        }
         let expired: Vec<_> = self
             .deleted
             .iter()
@@ -149,6 +155,13 @@ impl PodCache {
         let of_pod = self.pods.get(&pod.uid).and_then(|pod| pod.wishes.is_excluded(container));
         let of_namespace = || self.namespaces.get(&pod.namespace)?.wishes.is_excluded(container);
         of_pod.or_else(of_namespace).unwrap_or(false)
+    }
+
+    /// Whether an instance has ended: its container's status says so, or its pod is gone. A static pod goes on without its mirror.
+    pub(crate) fn has_ended(&self, pod: &PodDirectory, container: &str, number: u32) -> bool {
+        let Some(record) = self.pods.get(&pod.uid) else { return false };
+        let is_gone = record.config_hash.is_none() && self.deleted.contains_key(&pod.uid);
+        is_gone || record.ended.iter().any(|(name, ended)| name == container && *ended == number)
     }
 
     /// Bytes a second that each of the pod's containers may write, if an annotation of the pod, else of its namespace, says so.
@@ -247,6 +260,20 @@ mod tests {
         assert!(cache.version(&directory("u")) > before);
         assert!(cache.facts(&directory("u"), "c", 1).unwrap().is_complete());
         assert_eq!(cache.facts(&directory("u"), "c", 0).unwrap().container_id, None);
+    }
+
+    #[test]
+    fn instances_end_by_their_status_or_with_their_pod_but_not_with_a_mirror_pod() {
+        let mut cache = PodCache::default();
+        let has_ended = |cache: &PodCache, uid: &str, number| cache.has_ended(&directory(uid), "c", number);
+        cache.apply(PodRecord { ended: vec![("c".to_owned(), 0)], ..pod("u", None) });
+        assert!(has_ended(&cache, "u", 0) && !has_ended(&cache, "u", 1));
+        let before = cache.version(&directory("u"));
+        cache.delete(&pod("u", None), Instant::now());
+        assert!(has_ended(&cache, "u", 1) && cache.version(&directory("u")) > before);
+        cache.apply(pod("mirror", Some("hash")));
+        cache.delete(&pod("mirror", Some("hash")), Instant::now());
+        assert!(!has_ended(&cache, "hash", 1));
     }
 
     #[test]

@@ -52,6 +52,7 @@ impl Metrics {
             ("rotations", "Files that were replaced by a newer one of their container", &self.rotations),
             ("truncated", "Files that shrank or were refilled in place", &self.truncated),
             ("late_growth", "Files that grew after they were taken as finished", &self.late_growth),
+            ("panics", "Containers that were begun anew after a panic while they were read", &self.panics),
             ("partial_idle", "Split lines sent without their end, which did not come", &self.partial_idle),
             ("clock_steps", "Stamps more than ten minutes behind the one before", &self.clock_steps),
             ("full_reread", "Files read again since positions were lost", &self.full_reread),

@@ -84,7 +84,7 @@ pub(crate) async fn watch(
     let on_node = format!("spec.nodeName={node_name}");
     let fields =
         discovery.field_selector.filter(|fields| !fields.contains("spec.nodeName")).map_or(on_node.clone(), |f| format!("{on_node},{f}"));
-    let mut config = watcher::Config::default().fields(&fields);
+    let mut config = watcher::Config::default().any_semantic().fields(&fields);
     if let Some(labels) = &discovery.label_selector {
         config = config.labels(labels);
     }

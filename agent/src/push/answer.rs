@@ -38,6 +38,15 @@ pub(crate) fn ignored_entries(body: &str) -> Option<u64> {
     counts.reduce(|sum, count| sum.saturating_add(count))
 }
 
+/// The most bytes that a request or an entry may have, as an answer to a larger one tells: the least of the numbers that it names as bytes, or behind `vs.`.
+pub(crate) fn limit_told(body: &str) -> Option<usize> {
+    let words: Vec<&str> = body.split_whitespace().collect();
+    let number = |word: &str| word.trim_matches(|character: char| !character.is_ascii_digit()).parse::<usize>().ok();
+    let of_bytes = words.windows(2).filter(|pair| pair[1].starts_with("bytes")).filter_map(|pair| number(pair[0]));
+    let of_pair = words.windows(2).filter(|pair| pair[0] == "vs.").filter_map(|pair| number(pair[1]));
+    of_bytes.chain(of_pair).min()
+}
+
 /// The wait a receiver asks for, in its `Retry-After` of whole seconds.
 pub(crate) fn retry_after(header: &str) -> Option<Duration> {
     header.trim().parse().ok().map(Duration::from_secs)
@@ -68,6 +77,22 @@ mod tests {
             user 'T', total ignored: 1 out of 1 for stream: {a=\"c\"}";
         assert_eq!(ignored_entries(body), Some(4));
         assert_eq!(ignored_entries("couldn't parse labels"), None);
+    }
+
+    #[test]
+    fn limits_are_taken_from_the_text() {
+        for (body, expected) in [
+            ("request body too large: more than 16777216 bytes received, send smaller batches", Some(16_777_216)),
+            ("rpc error: code = ResourceExhausted desc = grpc: received message larger than max (5000000 vs. 4194304)", Some(4_194_304)),
+            (
+                "Max entry size '262144' bytes exceeded for stream '{a=\"b\"}' while adding an entry with length '300000' bytes",
+                Some(262_144),
+            ),
+            ("<html><title>413 Request Entity Too Large</title></html>", None),
+            ("request body too large: it expands more than 100 times", None),
+        ] {
+            assert_eq!(limit_told(body), expected, "{body}");
+        }
     }
 
     #[test]

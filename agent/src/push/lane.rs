@@ -18,7 +18,7 @@ use super::gate::Gate;
 use super::receiver::{Answer, OnClientError, Receiver};
 use crate::batch::Batch;
 use crate::batch::builder::MAX_REQUEST_BYTES;
-use crate::batch::split::{self, Part};
+use crate::batch::split::{self, Part, SplitError};
 use crate::clock;
 use crate::metrics::{DropReason, Metrics, PushOutcome};
 use crate::observe::clients::ClientLabels;
@@ -137,7 +137,26 @@ enum Settled {
     Dropped(u64, DropReason),
     /// The receiver refused the part without saying how much of it.
     RefusedWhole,
-    TooLarge,
+    /// Beyond the number of bytes that the receiver tells, if it does.
+    TooLarge(Option<usize>),
+}
+
+/// A part of a request, and what was done to it.
+struct Piece {
+    part: Part,
+    /// A refusal of it as a whole was bisected.
+    is_bisected: bool,
+    /// Its one entry was cut to the receiver's limit.
+    is_shortened: bool,
+}
+
+impl Piece {
+    /// Puts its halves on `pieces`, the first on top.
+    fn halve_into(&self, pieces: &mut Vec<Self>) -> Result<(), SplitError> {
+        let [first, second] = split::halve(&self.part.body, self.part.entries)?;
+        pieces.extend([second, first].map(|part| Self { part, ..*self }));
+        Ok(())
+    }
 }
 
 impl Lane {
@@ -147,9 +166,10 @@ impl Lane {
         let mut balances = SettledBalances::default();
         while let Some(batch) = incoming.batches.recv().await {
             self.reader.wake();
-            let (parts, entries) = (batch.balances.clone(), batch.entries);
+            let (parts, entries, on_its_way) = (batch.balances.clone(), batch.entries, batch.on_its_way.clone());
             self.settle(batch).await;
             self.metrics.balance_errors.inc_by(balances.settle(&parts, entries));
+            drop(on_its_way);
             // Saturating: batches handed over at the end are not counted.
             incoming.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| Some(count.saturating_sub(1))).ok();
             self.reader.wake();
@@ -221,41 +241,58 @@ impl Lane {
     async fn deliver(&self, tenant: Option<&str>, whole: Part) -> u64 {
         let mut dropped = 0;
         self.metrics.clients.encoded(&self.labels(tenant), whole.body.len() as u64);
-        // Parts in order, with whether a refusal has been bisected.
-        let mut parts = vec![(whole, false)];
-        while let Some((part, is_bisected)) = parts.pop() {
-            if part.entries > 1
-                && split::request_bytes(&part.body) > MAX_REQUEST_BYTES
-                && let Ok([first, second]) = split::halve(&part.body, part.entries)
-            {
-                parts.push((second, is_bisected));
-                parts.push((first, is_bisected));
+        // In order.
+        let mut pieces = vec![Piece { part: whole, is_bisected: false, is_shortened: false }];
+        while let Some(piece) = pieces.pop() {
+            let part = &piece.part;
+            if part.entries > 1 && split::request_bytes(&part.body) > MAX_REQUEST_BYTES && piece.halve_into(&mut pieces).is_ok() {
                 continue;
             }
-            let settled = self.attempt_until_settled(tenant, &part).await;
+            let settled = self.attempt_until_settled(tenant, part).await;
             let is_split = match settled {
                 Settled::Acknowledged => continue,
                 Settled::Dropped(entries, reason) => {
-                    dropped += self.count_dropped(tenant, &part, entries, reason);
+                    dropped += self.count_dropped(tenant, part, entries, reason);
                     continue;
                 }
-                Settled::RefusedWhole => !is_bisected && part.entries > 1,
-                Settled::TooLarge => part.entries > 1,
-            };
-            let bisected = is_bisected || matches!(settled, Settled::RefusedWhole);
-            match is_split.then(|| split::halve(&part.body, part.entries)) {
-                Some(Ok([first, second])) => {
-                    parts.push((second, bisected));
-                    parts.push((first, bisected));
+                Settled::RefusedWhole => !piece.is_bisected && part.entries > 1,
+                Settled::TooLarge(limit) => {
+                    let limit = limit.filter(|_| part.entries == 1 && !piece.is_shortened);
+                    if let Some(part) = limit.and_then(|limit| self.shorten(part, limit)) {
+                        pieces.push(Piece { part, is_shortened: true, ..piece });
+                        continue;
+                    }
+                    part.entries > 1
                 }
+            };
+            let is_bisected = piece.is_bisected || matches!(settled, Settled::RefusedWhole);
+            let piece = Piece { is_bisected, ..piece };
+            match is_split.then(|| piece.halve_into(&mut pieces)) {
+                Some(Ok(())) => {}
                 Some(Err(error)) => {
                     tracing::error!(error = %error, "request not split; its entries are dropped");
-                    dropped += self.count_dropped(tenant, &part, part.entries, DropReason::IngesterError);
+                    dropped += self.count_dropped(tenant, &piece.part, piece.part.entries, DropReason::IngesterError);
                 }
-                None => dropped += self.count_dropped(tenant, &part, part.entries, DropReason::IngesterError),
+                None => dropped += self.count_dropped(tenant, &piece.part, piece.part.entries, DropReason::IngesterError),
             }
         }
         dropped
+    }
+
+    /// The one entry of `part`, cut so that it fits the receiver's limit; counted.
+    fn shorten(&self, part: &Part, limit: usize) -> Option<Part> {
+        match split::shorten(&part.body, limit) {
+            Ok(shortened) => {
+                let (body, left_out) = shortened?;
+                tracing::warn!(limit, left_out, "an entry is too large for the receiver; sent without its end");
+                self.metrics.truncated_lines(1, left_out);
+                Some(Part { body, entries: 1 })
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "entry not shortened");
+                None
+            }
+        }
     }
 
     async fn attempt_until_settled(&self, tenant: Option<&str>, part: &Part) -> Settled {
@@ -328,7 +365,7 @@ impl Lane {
             }
             Verdict::TooLarge => {
                 self.metrics.push_request(PushOutcome::Refused);
-                Ok(Settled::TooLarge)
+                Ok(Settled::TooLarge(answer::limit_told(&answer.body)))
             }
             Verdict::Refused => {
                 self.metrics.push_request(PushOutcome::Refused);

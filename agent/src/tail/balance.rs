@@ -91,6 +91,11 @@ impl FileBalance {
         (part != Balance::default()).then_some(BalancePart { file, part, end: None })
     }
 
+    /// Entries not yet given to a batch.
+    pub(crate) fn unsent_entries(&self) -> i64 {
+        self.unsent.entries
+    }
+
     /// What goes with the batch that holds the file's end.
     pub(crate) fn finish(mut self, file: FileId, end: FileEnd) -> BalancePart {
         BalancePart { file, part: std::mem::take(&mut self.unsent), end: Some((self.total, end)) }
@@ -106,6 +111,8 @@ pub(crate) enum FileEnd {
     Counted,
     /// Bytes were left unread, and nobody counted them.
     Unread,
+    /// A panic ended its turn: what comes of it from now on is counted from zero.
+    Interrupted,
 }
 
 /// What one batch holds of a file.
@@ -132,6 +139,9 @@ impl SettledBalances {
             let Some((total, end)) = part.end else { continue };
             let settled = *settled;
             self.0.remove(&part.file);
+            if end == FileEnd::Interrupted {
+                continue;
+            }
             if settled != total || !settled.is_balanced() || end == FileEnd::Unread {
                 errors += 1;
                 tracing::error!(file = part.file.0, ?settled, read = ?total, ?end, "what was read of a file and what was delivered do not agree");
@@ -163,6 +173,19 @@ mod tests {
         assert_eq!(settled.settle(&[first], 3), 0);
         assert_eq!(settled.settle(&[balance.finish(file, FileEnd::Drained)], 3), 0);
         assert!(settled.0.is_empty());
+    }
+
+    #[test]
+    fn an_interrupted_file_is_counted_from_zero() {
+        let file = FileId(1);
+        let (mut balance, first) = two_parts(file);
+        balance.add(Balance { records: 1, ..Balance::default() });
+        let mut settled = SettledBalances::default();
+        assert_eq!(settled.settle(&[first], 3), 0);
+        assert_eq!(settled.settle(&[balance.finish(file, FileEnd::Interrupted)], 3), 0);
+        let (balance, first) = two_parts(file);
+        assert_eq!(settled.settle(&[first, balance.finish(file, FileEnd::Drained)], 6), 0);
+        assert_eq!(settled.settle(&[balance.finish(file, FileEnd::Interrupted)], 2), 1, "a lost entry shows all the same");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::hold::Unacknowledged;
 use super::outlet::Outlet;
 use super::rate::{ContainerRate, RateLimit};
 use super::records::{LineRules, RecordSink};
+use super::restart::Restart;
 use super::sleep::Sleeping;
 use super::state::{CleanPoint, LineState};
 use super::stream_limit::StreamLimit;
@@ -119,6 +120,8 @@ pub(crate) struct ContainerTail {
     pub(crate) needs_listing: bool,
     /// A listing of which not everything could be opened.
     pub(crate) postponed: Option<Box<ContainerListing>>,
+    /// A panic happened in it.
+    pub(super) restart: Option<Box<Restart>>,
     /// When something was last read.
     pub(crate) last_activity: Instant,
     /// Gone from the tree.
@@ -151,6 +154,10 @@ pub(crate) struct ContainerTail {
     pub(crate) is_reading_on: bool,
     /// Version of the pod that the labels being used are of.
     pub(super) followed: u64,
+    /// Of which version of the pod, and of which instance, it is known whether that has ended.
+    pub(super) end_asked: (u64, u32),
+    /// The API says that the instance being read has ended.
+    pub(super) has_ended: bool,
     /// What it tells of itself is as it is now.
     pub(super) is_reported: bool,
 }
@@ -180,6 +187,7 @@ impl ContainerTail {
             woken: None,
             needs_listing: false,
             postponed: None,
+            restart: None,
             last_activity: now,
             is_gone: false,
             next_turn: now,
@@ -200,6 +208,8 @@ impl ContainerTail {
             is_behind: false,
             is_reading_on: false,
             followed: 0,
+            end_asked: (0, 0),
+            has_ended: false,
             is_reported: false,
         }
     }
@@ -216,7 +226,7 @@ impl ContainerTail {
 
     /// Whether nothing of it is left to do.
     pub(crate) fn is_over(&self) -> bool {
-        self.is_gone && self.open_files() == 0 && !self.is_in_batch
+        self.is_gone && self.open_files() == 0 && !self.is_in_batch && !self.is_restarting()
     }
 
     pub(crate) fn open_files(&self) -> usize {
@@ -227,6 +237,15 @@ impl ContainerTail {
     pub(crate) fn note_backlog(&mut self) {
         let unread: u64 = self.files.iter().map(|file| file.size.saturating_sub(file.offset)).sum();
         self.is_behind = unread > READ_QUANTUM;
+    }
+
+    /// Whether nothing happened to it since its last turn, as far as one question for its file's size says. All else is asked when that is looked at whole.
+    pub(crate) fn is_quiet(&self, now: Instant) -> bool {
+        let Some(front) = self.files.front() else { return false };
+        let is_alone = self.files.len() == 1 && self.late.is_empty() && self.sleeping.is_none();
+        let is_settled = self.is_reported && !self.is_in_batch && !self.has_ended && self.paused_until.is_none();
+        let has_pending = || self.state.as_ref().is_none_or(|(_, state)| state.has_pending());
+        is_alone && is_settled && self.entered == Some(front.id) && !has_pending() && front.stands_still(now)
     }
 
     /// Nothing was written to it for a while: what can be made again takes no memory meanwhile.
@@ -323,6 +342,8 @@ impl ContainerTail {
             apply_cut(front, &mut sink);
             read = front.read(context.buffer, READ_QUANTUM, &mut sink);
         }
+        #[cfg(feature = "planted-faults")]
+        panic_if_planted(&self.path, front.offset != offset_before);
         // Of a very long record its offset says nothing.
         let has_progress = front.offset != offset_before || matches!(read, Ok(ReadEnd::Quantum));
         count_denied(outlet, context.counts);
@@ -365,6 +386,17 @@ impl ContainerTail {
         self.entered = Some(new);
         state.last_stream = OutputStream::Stdout;
         Ok(())
+    }
+}
+
+/// Planted: some turns of the container `panics` end in a panic, after lines went into the batch.
+#[cfg(feature = "planted-faults")]
+fn panic_if_planted(path: &str, has_progress: bool) {
+    use std::sync::atomic::Ordering;
+    static TURNS: AtomicUsize = AtomicUsize::new(0);
+    if has_progress && path.ends_with("/panics") && tailwater_planted::Fault::TurnPanics.is_planted() {
+        let turn = TURNS.fetch_add(1, Ordering::Relaxed);
+        assert!(turn.is_multiple_of(2) || turn > 6, "planted in turn {turn}");
     }
 }
 

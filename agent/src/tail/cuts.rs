@@ -62,6 +62,11 @@ impl ContainerTail {
         self.own_pending_bytes > 0
     }
 
+    /// It is no more, and nothing is held for it.
+    pub(super) fn forget_pending(&mut self, all: &AtomicUsize) {
+        all.fetch_sub(std::mem::take(&mut self.own_pending_bytes), Ordering::Relaxed);
+    }
+
     /// Brings its part of the count up to date.
     pub(crate) fn count_pending(&mut self, all: &AtomicUsize) {
         let now = if self.is_over() { 0 } else { self.state.as_ref().map_or(0, |(_, state)| state.pending_bytes()) };
@@ -110,8 +115,19 @@ fn flush_blocks(file: &TailFile, path: &str, keys: Vec<u64>, state: &mut LineSta
 
 /// Records what the clock decided for lines of the front file, which is read up to `offset`.
 pub(super) fn record_clock(file: &TailFile, path: &str, state: &mut LineState, positions: &SharedPositions, batch: &mut BatchBuilder) {
+    record_clock_until((file, file.offset), path, state, positions, batch);
+}
+
+/// The same for a front file of which lines were sent up to `read_to` at most.
+pub(super) fn record_clock_until(
+    (file, read_to): (&TailFile, u64),
+    path: &str,
+    state: &mut LineState,
+    positions: &SharedPositions,
+    batch: &mut BatchBuilder,
+) {
     for (id, offset, stamp) in state.take_clock_decisions() {
-        let until = if id == file.id { file.offset } else { u64::MAX };
+        let until = if id == file.id { read_to } else { u64::MAX };
         let cut = LineCut { offset, stream: OutputStream::Stdout, kind: CutKind::Clock { stamp, until } };
         batch.rest_on(positions.lock().decide_cut(id, cut, file.entry(path, file.start.clone())));
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::{Whence, lseek};
 use tailwater_lease::Writers;
 
@@ -29,6 +29,9 @@ use crate::promtail::jobs::CompressedFormat;
 
 /// Between two looks at links and times of a file whose size stays the same: asking for the size alone is many times cheaper.
 const WHOLE_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same of a file that was not written to for so long.
+const QUIET_AFTER: Duration = Duration::from_secs(30);
+const WHOLE_LOOK_OF_QUIET: Duration = Duration::from_secs(5);
 /// Longest header of a record, generously.
 const RECORD_HEAD_BYTES: usize = 256;
 
@@ -45,10 +48,30 @@ pub(crate) enum OpenError {
     Io(#[from] io::Error),
 }
 
+/// Never through a link, never waiting, never a terminal.
+const OPEN_FLAGS: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+
 /// Opens `path` if it is a regular file and no symlink. Never blocks, whatever is there.
 pub(crate) fn open_regular(path: &Path) -> Result<File, OpenError> {
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+    regular(OpenOptions::new().read(true).custom_flags(OPEN_FLAGS.bits()).open(path))
+}
+
+/// The same for a path below `root`, which is canonical; no link on the way may lead out of it.
+pub(crate) fn open_beneath(root: &Path, path: &Path) -> Result<File, OpenError> {
+    let leads_out = || OpenError::Io(Errno::EXDEV.into());
+    let below = path.strip_prefix(root).map_err(|_| leads_out())?;
+    let directory = OpenOptions::new().read(true).custom_flags((OFlag::O_PATH | OFlag::O_DIRECTORY).bits()).open(root)?;
+    let how = OpenHow::new().flags(OPEN_FLAGS | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_BENEATH);
+    match openat2(&directory, below, how) {
+        // A kernel before 5.6, or a profile of system calls from before it.
+        Err(Errno::ENOSYS | Errno::EPERM) if path.canonicalize()?.starts_with(root) => open_regular(path),
+        Err(Errno::ENOSYS | Errno::EPERM) => Err(leads_out()),
+        opened => regular(opened.map(File::from).map_err(io::Error::from)),
+    }
+}
+
+fn regular(opened: io::Result<File>) -> Result<File, OpenError> {
+    let file = match opened {
         Err(error) if matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE)) => {
             return Err(OpenError::NoRoom);
         }
@@ -218,14 +241,30 @@ impl TailFile {
         self.look_whole(now)
     }
 
+    /// Whether it is read to its end and has the size it had, and nothing else of it is to be looked at.
+    pub(super) fn stands_still(&self, now: Instant) -> bool {
+        now < self.next_whole_look
+            && self.cuts.is_empty()
+            && self.links > 0
+            && !self.content.is_compressed()
+            && self.looked_at == self.size
+            && lseek(&self.file, 0, Whence::SeekEnd).is_ok_and(|size| size.cast_unsigned() == self.size)
+    }
+
+    /// Its name may be gone.
+    pub(super) fn look_soon(&mut self, now: Instant) {
+        self.next_whole_look = now;
+    }
+
     /// Looks at size, links and times.
     pub(crate) fn look_whole(&mut self, now: Instant) -> io::Result<Look> {
-        self.next_whole_look = now + WHOLE_LOOK_EVERY;
         let metadata = self.file.metadata()?;
         let size = metadata.len();
         if size != self.size {
             self.last_growth = now;
         }
+        let is_quiet = self.watched_unchanged_for(now) >= QUIET_AFTER && metadata.nlink() > 0;
+        self.next_whole_look = now + if is_quiet { WHOLE_LOOK_OF_QUIET } else { WHOLE_LOOK_EVERY };
         self.size = size;
         self.links = metadata.nlink();
         self.deleted_since = (self.links == 0).then(|| self.deleted_since.unwrap_or(now));
@@ -269,6 +308,11 @@ impl TailFile {
     /// Everything up to the size last seen was looked at.
     pub(crate) fn is_drained(&self) -> bool {
         if self.content.is_compressed() { self.content.is_over() } else { self.looked_at >= self.size }
+    }
+
+    /// No byte behind it was read.
+    pub(super) fn read_to(&self) -> u64 {
+        self.offset.max(self.looked_at)
     }
 
     fn seen_to(&self) -> u64 {
@@ -452,5 +496,26 @@ mod tests {
         assert!(matches!(open_regular(&path("fifo")), Err(OpenError::NotRegular)));
         assert!(matches!(open_regular(&path("directory")), Err(OpenError::NotRegular)));
         assert!(matches!(open_regular(Path::new("/dev/null")), Err(OpenError::NotRegular)));
+    }
+
+    #[test]
+    fn no_link_leads_out_of_the_directory_that_files_must_lie_below() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path().canonicalize().unwrap();
+        let root = base.join("containers");
+        for name in ["containers/abc", "other"] {
+            std::fs::create_dir_all(base.join(name)).unwrap();
+            std::fs::write(base.join(name).join("x-json.log"), b"x").unwrap();
+        }
+        symlink(base.join("other"), root.join("absolute")).unwrap();
+        symlink("../other", root.join("relative")).unwrap();
+        symlink("abc", root.join("inside")).unwrap();
+        for (name, is_allowed) in [("abc", true), ("inside", true), ("absolute", false), ("relative", false), ("../other", false)] {
+            let path = root.join(name).join("x-json.log");
+            assert!(open_regular(&path).is_ok(), "by itself it is a file: {name}");
+            assert_eq!(open_beneath(&root, &path).is_ok(), is_allowed, "{name}");
+        }
+        assert!(open_beneath(&root, &base.join("other/x-json.log")).is_err());
+        assert!(matches!(open_beneath(&root, &root.join("abc")), Err(OpenError::NotRegular)));
     }
 }

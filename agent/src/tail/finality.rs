@@ -1,7 +1,8 @@
 //! The end of a file: when nothing more can come, and what is left to do then.
 //!
 //! A rotated file is final when its writer was seen to close it, when the kernel says that it has no writer, when its name is gone or a compressed copy
-//! of it is there; or, if none of that can be known, when it stood still for the grace of a rotation while its successor has data.
+//! of it is there; or, if none of that can be known, when it stood still for the grace of a rotation while its successor has data. The same holds for the
+//! live file once the API says that its container has ended, since nothing comes after it.
 
 use std::io;
 use std::time::Duration;
@@ -20,7 +21,10 @@ impl ContainerTail {
     /// The front file stands at its end: goes on to the next if nothing more can come.
     pub(super) fn leave_front_if_final(&mut self, context: &mut ReadContext<'_>) -> io::Result<bool> {
         let is_forgotten = self.forgets_tail();
-        if !is_forgotten && !self.is_front_final(context) {
+        if is_forgotten {
+            // The planted fault knows what it leaves.
+            self.files.front_mut().map(|front| front.look_whole(context.now)).transpose()?;
+        } else if !self.is_front_final(context) {
             return Ok(false);
         }
         let next_instance = self.files.get(1).map(|next| next.parsed_name.instance);
@@ -75,7 +79,7 @@ impl ContainerTail {
 
     fn is_front_final(&mut self, context: &ReadContext<'_>) -> bool {
         let successor_has_data = self.files.get_mut(1).is_some_and(|next| next.look(context.now).is_ok() && next.size > 0);
-        let has_successor = self.files.len() > 1;
+        let may_be_over = self.files.len() > 1 || self.has_ended;
         let Some(front) = self.files.front_mut() else { return false };
         if front.is_complete() {
             return true;
@@ -84,12 +88,12 @@ impl ContainerTail {
             return false;
         }
         let is_unlinked = front.links == 0 && front.watched_unchanged_for(context.now) >= UNLINKED_GRACE.min(context.timing.rotate_grace);
-        let is_closed = has_successor && front.is_closed();
-        let is_old = successor_has_data && front.unchanged_for(context.now) >= context.timing.rotate_grace;
+        let is_closed = may_be_over && front.is_closed();
+        let is_old = (successor_has_data || self.has_ended) && front.unchanged_for(context.now) >= context.timing.rotate_grace;
         if is_unlinked || is_closed || is_old || front.has_compressed_copy {
             return true;
         }
         // A last writer may have written between the look before and the end of its descriptor.
-        has_successor && front.has_no_writer() && front.look_whole(context.now).is_ok() && front.is_drained()
+        may_be_over && front.has_no_writer() && front.look_whole(context.now).is_ok() && front.is_drained()
     }
 }

@@ -5,7 +5,7 @@
 //! container takes them up again, before everything else and at the offsets of the positions. What nobody takes up is closed with the next reload or the
 //! end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ pub(crate) struct HandedContainer {
 
 /// Where readers of one pass over the files leave them, and find them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Handover(Arc<Mutex<HashMap<ContainerPath, HandedContainer>>>);
+pub(crate) struct Handover(Arc<Mutex<HashMap<ContainerPath, HandedContainer>>>, Arc<Mutex<HashSet<ContainerPath>>>);
 
 impl Handover {
     pub(super) fn leave(&self, path: ContainerPath, container: HandedContainer) {
@@ -80,6 +80,16 @@ impl Handover {
         let has_deleted = |container: &HandedContainer| container.files.iter().any(HandedFile::is_deleted);
         let unlisted = handed.iter().filter(|(path, container)| !is_listed(path) && has_deleted(container));
         unlisted.map(|(path, container)| (path.clone(), container.directory.clone(), container.source.clone())).collect()
+    }
+
+    /// Asks for a listing of `path`, even if nothing in it is new: its reader begins anew.
+    pub(super) fn ask_for_listing(&self, path: &str) {
+        self.1.lock().insert(path.to_owned());
+    }
+
+    /// Whether that was asked since the last time.
+    pub(crate) fn take_ask(&self, path: &str) -> bool {
+        self.1.lock().remove(path)
     }
 
     /// Closes what a container left: nobody reads it any more.

@@ -1,10 +1,11 @@
 //! Bytes of log files to entries of batches, on plain threads.
 //!
-//! [`worker`] is one reader thread with its share of containers and its batch, [`share`] says who reads first, [`descriptors`] which files it holds open. [`container`] is one
+//! [`worker`] is one reader thread with its share of containers and its batch, [`turns`] and [`share`] say who reads first, [`descriptors`] which files it
+//! holds open. [`container`] is one
 //! container's files in the order in which they are read, [`entrance`] and [`finality`] a file's beginning and end; [`file`] holds one descriptor.
 //! [`records`] turns a chunk of bytes into entries, [`state`] being what carries over from one record to the next; [`outlet`] is where an instance's
 //! entries go. [`reconcile`] takes in what a directory holds, [`cuts`] decides about lines that do not end, [`marks`] says what an acknowledgement will
-//! mean, [`handover`] keeps descriptors over a reload. Lines of a `promtail.yaml`'s targets go through [`stages`], chunk by chunk in [`lines`]; those of
+//! mean, [`handover`] keeps descriptors over a reload, [`restart`] begins anew with a container after a panic. Lines of a `promtail.yaml`'s targets go through [`stages`], chunk by chunk in [`lines`]; those of
 //! containers for which [`container_stages`] has some, record by record in [`staged`]; [`boundaries`] knows from where they could be read again. Lines of
 //! files that are no records go by [`raw`]. [`balance`] checks that nothing went missing on the way.
 //!
@@ -39,10 +40,12 @@ mod read_clock;
 pub(crate) mod reconcile;
 pub(crate) mod records;
 mod report;
+mod restart;
 mod share;
 mod sleep;
 mod staged;
 pub(crate) mod stages;
 pub(crate) mod state;
 pub(crate) mod stream_limit;
+mod turns;
 pub(crate) mod worker;

@@ -8,12 +8,14 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use super::container::{ContainerTail, FinishedFile, LateFile};
 use super::entrance::line_state;
-use super::file::{OpenError, TailFile, open_regular};
+use super::file::{OpenError, TailFile, open_beneath, open_regular};
 use super::fingerprint::{COVERED_MAX, Head};
+use super::handover::Handover;
 use super::lookback;
 use crate::discover::listing::{ContainerListing, SeenFile, Source};
 use crate::metrics::{Metrics, PossibleLoss};
@@ -30,6 +32,10 @@ pub(crate) struct ReconcileContext<'a> {
     pub(crate) is_full_reread: bool,
     /// Lines of pods stamped before it are not read, nanoseconds since the epoch.
     pub(crate) not_before: Option<i64>,
+    /// Who is asked for a listing if this one is not enough.
+    pub(crate) handover: &'a Handover,
+    /// Where links of the tree may lead to.
+    pub(crate) docker_root: Option<&'a Path>,
     /// How many files may still be opened.
     pub(crate) room: Cell<usize>,
 }
@@ -45,6 +51,7 @@ impl ContainerTail {
         if let Some(sleeping) = self.sleeping.take() {
             self.woken = Some(Box::new((sleeping.id, sleeping.balance)));
         }
+        self.look_for_gone_names(listing, context.now);
         let has_news = self.take_unknown(listing, context);
         // It may be opened only later, when there is room. What it did before is part of its balance.
         let woken = self.woken.as_deref().copied();
@@ -54,6 +61,15 @@ impl ContainerTail {
             self.woken = None;
         }
         has_news
+    }
+
+    /// Files held open whose names are not there are looked at soon: they may be deleted.
+    fn look_for_gone_names(&mut self, listing: &ContainerListing, now: Instant) {
+        for file in &mut self.files {
+            if !listing.files.iter().any(|seen| (seen.device, seen.inode) == (file.device, file.inode)) {
+                file.look_soon(now);
+            }
+        }
     }
 
     /// Opens what the listing holds and is not known, oldest first.
@@ -84,12 +100,14 @@ impl ContainerTail {
                 Err(OpenError::Io(error)) if error.kind() != ErrorKind::NotFound => {
                     context.metrics.read_errors.inc();
                     tracing::warn!(path = %self.directory.join(&seen.text).display(), error = %error, "cannot open a log file; trying again");
+                    context.handover.ask_for_listing(&self.path);
                     has_unreadable = true;
                 }
                 // Renamed or gone since it was listed, or no descriptor is left. What came after it must not be taken before it: the next listing tells.
                 Err(error) => {
                     tracing::debug!(path = %self.directory.join(&seen.text).display(), error = %error, "log file not opened");
                     self.needs_listing = matches!(error, OpenError::NoRoom);
+                    context.handover.ask_for_listing(&self.path);
                     return has_news;
                 }
             }
@@ -197,9 +215,12 @@ impl ContainerTail {
     pub(super) fn open(&self, seen: &SeenFile, context: &ReconcileContext<'_>) -> Result<File, OpenError> {
         let path = self.directory.join(&seen.text);
         // Links that a target names were looked at by who found them; those of the pods' tree are never followed.
-        let path = if matches!(self.source, Source::Target(_)) { path.canonicalize()? } else { path };
+        let is_of_pod = matches!(self.source, Source::Container { .. });
+        let path = if is_of_pod { path } else { path.canonicalize()? };
         let room = context.room.get().checked_sub(1).ok_or(OpenError::NoRoom)?;
-        let handle = open_regular(&path)?;
+        // Files of the tree lie where they are listed, others behind a link of it.
+        let behind_link = context.docker_root.filter(|_| is_of_pod && Path::new(&seen.text).is_absolute());
+        let handle = behind_link.map_or_else(|| open_regular(&path), |root| open_beneath(root, &path))?;
         context.room.set(room);
         let metadata = handle.metadata()?;
         if (metadata.dev(), metadata.ino()) != (seen.device, seen.inode) {

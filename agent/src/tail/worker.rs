@@ -22,6 +22,7 @@ use super::reconcile::ReconcileContext;
 use super::records::LineRules;
 use super::share::BandwidthShare;
 use super::stream_limit::StreamLimit;
+use super::turns::Turns;
 use crate::discover::listing::{ContainerListing, Source};
 use crate::enrich::Enricher;
 use crate::metrics::Metrics;
@@ -34,7 +35,7 @@ use crate::settings::Timing;
 pub(crate) const BUFFER_BYTES: usize = 256 << 10;
 /// Wait after a failed read, and its limit.
 pub(super) const ERROR_WAIT: Duration = Duration::from_secs(1);
-const ERROR_WAIT_MAX: Duration = Duration::from_secs(30);
+pub(super) const ERROR_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Between two looks at deleted files.
 const HOLD_INTERVAL: Duration = Duration::from_millis(500);
 /// Above this many containers idle ones are looked at less often, in proportion.
@@ -113,7 +114,7 @@ pub(crate) struct Worker {
 pub(super) struct Running {
     pub(super) worker: Worker,
     buffer: Vec<u8>,
-    counts: ReadCounts,
+    pub(super) counts: ReadCounts,
     /// Boxed: thousands of them do not move, and leave no room for as many again, when there is one more.
     #[allow(clippy::vec_box, reason = "see above")]
     pub(super) containers: Vec<Box<ContainerTail>>,
@@ -122,14 +123,13 @@ pub(super) struct Running {
     /// Processor time of this thread that is counted.
     counted_cpu: Duration,
     /// Containers with a pending line that were read on in their last turn.
-    reading_on: usize,
+    pub(super) reading_on: usize,
     pub(super) own_held_bytes: u64,
     pub(super) next_hold: Instant,
     /// Idle containers are looked at together, at multiples of their pace from here.
     started: Instant,
-    share: BandwidthShare,
-    /// Where the next round begins, after a batch was full in the middle of one.
-    next_container: usize,
+    pub(super) share: BandwidthShare,
+    pub(super) turns: Turns,
 }
 
 impl Worker {
@@ -147,7 +147,7 @@ impl Worker {
             next_hold: Instant::now(),
             started: Instant::now(),
             share: BandwidthShare::default(),
-            next_container: 0,
+            turns: Turns::default(),
             worker: self,
         };
         let beat = running.worker.metrics.heartbeats.begin("reader");
@@ -189,55 +189,20 @@ impl Running {
         }
     }
 
-    /// One turn for every container that is due, until no batch can be handed over any more.
-    fn read_round(&mut self, now: Instant) {
-        // What is written now shares the bandwidth with what was written during an outage, or by a container that floods.
-        let is_backlog_first = self.share.is_backlog_first();
-        for is_behind in [is_backlog_first, !is_backlog_first] {
-            if self.read_those(is_behind, now) == Turn::BatchFull {
-                break;
-            }
-        }
-        self.counts.publish(&self.worker.metrics);
-        self.publish_cpu();
-    }
-
-    /// The turns of those that are behind, or of those that are not. `BatchFull`: the lane takes no more.
-    fn read_those(&mut self, is_behind: bool, now: Instant) -> Turn {
-        let (first, count) = (self.next_container, self.containers.len());
-        for step in 0..count {
-            let index = (first + step) % count;
-            let container = &self.containers[index];
-            if container.is_behind != is_behind || container.next_turn > now || self.must_wait_for_others(index) {
-                continue;
-            }
-            if self.turn(index, now) == Turn::BatchFull {
-                self.next_container = index + 1;
-                self.close_batch(Instant::now());
-                self.worker.outgoing.hand_over();
-                if self.worker.outgoing.is_blocked() {
-                    return Turn::BatchFull;
-                }
-            }
-        }
-        Turn::Progress
-    }
-
-    /// While long lines take much memory and are being finished, no container begins another: its bytes wait in their file.
-    fn must_wait_for_others(&self, index: usize) -> bool {
-        self.reading_on > 0
-            && !self.containers[index].has_pending_bytes()
-            && self.worker.pending_bytes.load(Ordering::Relaxed) > self.worker.max_pending_bytes / 4
-    }
-
-    fn publish_cpu(&mut self) {
+    pub(super) fn publish_cpu(&mut self) {
         let Ok(used) = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from) else { return };
         self.worker.metrics.read_cpu_seconds.inc_by(used.saturating_sub(self.counted_cpu).as_secs_f64());
         self.counted_cpu = used;
     }
 
-    fn turn(&mut self, index: usize, now: Instant) -> Turn {
+    pub(super) fn turn(&mut self, index: usize, now: Instant) -> Turn {
         let worker = &mut self.worker;
+        let poll_max = stretched(worker.timing.poll_max, worker.all_containers.load(Ordering::Relaxed));
+        let container = &mut self.containers[index];
+        if container.poll_interval >= poll_max && container.is_quiet(now) {
+            container.next_turn = next_on_grid(self.started, now, container.poll_interval);
+            return Turn::Idle;
+        }
         let mut context = ReadContext {
             buffer: &mut self.buffer,
             batch: &mut worker.outgoing.batch,
@@ -266,7 +231,6 @@ impl Running {
         let timing = &worker.timing;
         match turn {
             Ok(Turn::Idle) => {
-                let poll_max = stretched(timing.poll_max, worker.all_containers.load(Ordering::Relaxed));
                 container.poll_interval = (container.poll_interval * 2).clamp(timing.poll_min, poll_max);
                 container.next_turn = next_on_grid(self.started, now, container.poll_interval);
                 if container.poll_interval >= poll_max && !container.is_in_batch {
@@ -299,10 +263,8 @@ impl Running {
         }
     }
 
-    fn close_batch(&mut self, now: Instant) {
-        for container in self.containers.iter_mut().filter(|container| container.is_in_batch) {
-            container.add_marks(&mut self.worker.outgoing.batch, &self.worker.positions);
-        }
+    pub(super) fn close_batch(&mut self, now: Instant) {
+        self.guarded_marks(now);
         self.worker.outgoing.close(now);
     }
 
@@ -330,17 +292,9 @@ impl Running {
             None if listing.is_gone && !self.worker.handover.has(&listing.path) => return,
             None => self.add_container(listing, now),
         };
-        let context = ReconcileContext {
-            positions: &self.worker.positions,
-            metrics: &self.worker.metrics,
-            now,
-            is_full_reread: self.worker.is_full_reread,
-            not_before: self.worker.not_before,
-            room: Cell::new(self.worker.max_open_files.saturating_sub(usize::try_from(self.own_open_files).unwrap_or(0))),
-        };
         let open_before = self.containers[index].open_files();
+        let has_news = self.guarded_reconcile(index, listing, now);
         let container = &mut self.containers[index];
-        let has_news = container.reconcile(listing, &context);
         container.is_reported &= !has_news;
         if has_news {
             container.poll_interval = self.worker.timing.poll_min;
@@ -353,6 +307,20 @@ impl Running {
         if self.containers[index].is_over() {
             self.remove_ended();
         }
+    }
+
+    pub(super) fn reconcile(&mut self, index: usize, listing: &ContainerListing, now: Instant) -> bool {
+        let context = ReconcileContext {
+            positions: &self.worker.positions,
+            metrics: &self.worker.metrics,
+            now,
+            is_full_reread: self.worker.is_full_reread,
+            not_before: self.worker.not_before,
+            handover: &self.worker.handover,
+            docker_root: self.worker.docker_root.as_deref(),
+            room: Cell::new(self.worker.max_open_files.saturating_sub(usize::try_from(self.own_open_files).unwrap_or(0))),
+        };
+        self.containers[index].reconcile(listing, &context)
     }
 
     fn add_container(&mut self, listing: &ContainerListing, now: Instant) -> usize {
@@ -395,7 +363,7 @@ impl Running {
         self.containers = rest;
         self.reading_on = self.containers.iter().filter(|container| container.is_reading_on).count();
         self.by_path = self.containers.iter().enumerate().map(|(index, container)| (container.path.clone(), index)).collect();
-        self.next_container = 0;
+        self.turns.restart();
     }
 
     /// At the end: what was read goes out without waiting, as far as the lane takes it.

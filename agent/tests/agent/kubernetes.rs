@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::fake_api::FakeApi;
-use crate::support::{Agent, Container, Node, Reaction, Recorder, kubeconfig, label, numbered, wait_until};
+use crate::support::{Agent, Container, Node, Reaction, Recorder, descriptors_of, kubeconfig, label, numbered, wait_until};
 use serde_json::{Value, json};
 use tailwater_agent::Config;
 
@@ -82,7 +82,8 @@ async fn pods_that_live_for_a_moment_lose_nothing() {
         }
     }
     // Those of which the API told have come, and the others are open: from here on their names may go.
-    let is_seen = || recorder.count() >= PODS * 2 / 3 && agent.metric("open_files") >= PODS as f64;
+    let is_open = |number: usize| descriptors_of(&directories[number].join("app/0.log")) > 0;
+    let is_seen = || recorder.count() >= PODS * 2 / 3 && (2..PODS).step_by(3).all(is_open);
     wait_until("all pods seen", is_seen, || format!("{} lines, {} files", recorder.count(), agent.metric("open_files"))).await;
     directories.iter().for_each(|directory| std::fs::remove_dir_all(directory).unwrap());
     recorder.wait_for(PODS).await;
@@ -250,6 +251,65 @@ async fn a_watch_that_breaks_is_taken_up_without_storms() {
         assert_eq!(apps[&format!("line {number}")], [format!("app-{}", number / 5)]);
     }
     assert!(api.lists() <= 14, "{} lists", api.lists());
+    agent.stop().await;
+}
+
+/// Neither watches of directories nor scans find these files within the test: what the API tells of the pod does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_appears_has_its_directory_looked_at() {
+    let (node, recorder, api, mut config) = scene(Duration::from_secs(60)).await;
+    config.timing.watch_directories = false;
+    config.timing.scan_interval = Duration::from_secs(3600);
+    config.timing.degraded_scan_interval = Duration::from_secs(3600);
+    std::fs::create_dir_all(node.pods()).unwrap();
+    let agent = Agent::start(config).await;
+    wait_until("the first scan", || api.is_watched() && agent.metric("scan_seconds") > 0.0, || agent.handle.render_metrics()).await;
+    for number in 0..3 {
+        let (name, uid) = (format!("web-{number}"), format!("uid-{number}"));
+        container_of(&node, &name, &uid).lines(number * 5..number * 5 + 5);
+        api.put(pod(&name, &uid, json!({"app": "web"})));
+        recorder.wait_for(number * 5 + 5).await;
+    }
+    // A restart count in its status says that there is another file.
+    let mut container = container_of(&node, "web-2", "uid-2");
+    container.restart();
+    container.lines(15..20);
+    let mut restarted = pod("web-2", "uid-2", json!({"app": "web"}));
+    restarted["status"]["containerStatuses"][0]["restartCount"] = json!(1);
+    api.put(restarted);
+    recorder.wait_for(20).await;
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// Case 29, by the API: nothing comes after the last line, whose writer goes on holding the file open.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_the_api_tells_makes_the_last_file_final_soon() {
+    let (node, recorder, api, config) = scene(Duration::from_secs(60)).await;
+    for (name, uid) in [("web-1", "uid-1"), ("job-1", "uid-2"), ("web-2", "uid-3")] {
+        api.put(pod(name, uid, json!({"app": "web"})));
+    }
+    let mut containers = [("web-1", "uid-1"), ("job-1", "uid-2"), ("web-2", "uid-3")].map(|(name, uid)| container_of(&node, name, uid));
+    for container in &mut containers {
+        container.line("whole");
+        container.write("stdout", "P", "without its end");
+    }
+    let agent = Agent::start(config).await;
+    recorder.wait_for(3).await;
+    // One by its container's status, one with its pod, one not at all.
+    let mut ended = pod("job-1", "uid-2", json!({"app": "web"}));
+    ended["status"]["containerStatuses"][0]["state"] = json!({"terminated": {"exitCode": 0}});
+    api.put(ended);
+    api.delete("uid-1");
+    recorder.wait_for(5).await;
+    let pods: Vec<String> =
+        recorder.stored().into_iter().filter(|entry| entry.line == "without its end").map(|entry| label(&entry.labels, "pod")).collect();
+    assert_eq!(pods, ["job-1", "web-1"]);
+    // A late writer is read all the same.
+    containers[1].line("late");
+    recorder.wait_for(6).await;
+    wait_until("balance", || agent.metric("late_growth_total") == 1.0, || agent.handle.render_metrics()).await;
+    agent.assert_balanced();
     agent.stop().await;
 }
 

@@ -15,6 +15,8 @@ pub enum Fault {
     RotatedTailForgotten,
     /// The agent takes a file as final without asking whether somebody still writes to it.
     WritersUnasked,
+    /// Turns of the agent at one container end in a panic.
+    TurnPanics,
     /// Entries that lie in several segments count several times.
     DeduplicationOff,
     /// Queries see every namespace, whoever asks.
@@ -48,11 +50,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 19] = [
+    pub const ALL: [Fault; 20] = [
         Self::AckBeforePut,
         Self::PositionBeforeAnswer,
         Self::RotatedTailForgotten,
         Self::WritersUnasked,
+        Self::TurnPanics,
         Self::DeduplicationOff,
         Self::AccessOff,
         Self::NamespaceUidIgnored,
@@ -76,6 +79,7 @@ impl Fault {
             Self::PositionBeforeAnswer => "position-before-answer",
             Self::RotatedTailForgotten => "rotated-tail-forgotten",
             Self::WritersUnasked => "writers-unasked",
+            Self::TurnPanics => "turn-panics",
             Self::DeduplicationOff => "deduplication-off",
             Self::AccessOff => "access-off",
             Self::NamespaceUidIgnored => "namespace-uid-ignored",

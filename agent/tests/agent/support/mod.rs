@@ -47,6 +47,8 @@ pub(crate) enum Reaction {
     /// Stores, and answers only after a wait.
     StoreAndHang(Duration),
     /// Stores what does not hold the text, and answers 400 with the number of the rest.
+    /// Stores requests of at most so many bytes, and tells that limit to others.
+    StoreUpTo(usize),
     StoreAllBut(&'static str),
     /// Stores twice, as when somebody on the way repeats the request.
     StoreTwice,
@@ -210,7 +212,18 @@ async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes)
             return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", seconds.to_string())], "slow down").into_response();
         }
         Reaction::Delay(wait) => tokio::time::sleep(wait).await,
-        Reaction::Store | Reaction::LoseAnswer | Reaction::StoreAndHang(_) | Reaction::StoreTwice | Reaction::StoreAllBut(_) => {}
+        Reaction::Store
+        | Reaction::LoseAnswer
+        | Reaction::StoreAndHang(_)
+        | Reaction::StoreTwice
+        | Reaction::StoreAllBut(_)
+        | Reaction::StoreUpTo(_) => {}
+    }
+    if let Reaction::StoreUpTo(limit) = reaction
+        && body.len() > limit
+    {
+        let text = format!("request body too large: more than {limit} bytes received, send smaller batches");
+        return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
     }
     {
         let mut recorded = recorder.recorded.lock();
@@ -308,7 +321,12 @@ impl Node {
             listen: None,
             node_name: "node-a".to_owned(),
             readers: 2,
-            timing: Timing { rotate_grace: Duration::from_millis(500), scan_interval: Duration::from_millis(500), ..Timing::default() },
+            timing: Timing {
+                rotate_grace: Duration::from_millis(500),
+                scan_interval: Duration::from_millis(500),
+                watch_spread: Duration::from_millis(200),
+                ..Timing::default()
+            },
             ..Config::default()
         };
         config.client.url = url.to_owned();

@@ -39,9 +39,15 @@ impl Program {
     /// With a fault planted.
     #[cfg(feature = "planted-faults")]
     pub(crate) fn start_planted(node: &Node, url: &str, fault: Option<&str>) -> Self {
+        Self::start_planted_with(node, url, fault, &[])
+    }
+
+    /// With a fault planted and further flags.
+    #[cfg(feature = "planted-faults")]
+    pub(crate) fn start_planted_with(node: &Node, url: &str, fault: Option<&str>, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater-agent"));
         command.envs(fault.map(|fault| ("TAILWATER_PLANTED_FAULT", fault)));
-        Self::start_by(command, node, url, &[])
+        Self::start_by(command, node, url, flags)
     }
 
     /// By a command that ends with the program's path.

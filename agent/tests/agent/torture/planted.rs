@@ -74,3 +74,68 @@ async fn planted_a_forgotten_tail_of_a_rotated_file_is_seen_by_the_check_and_by_
     assert!(faults.iter().any(|fault| fault.starts_with("app/stdout: ") && fault.contains("first missing [")), "{faults:?}");
     assert!(balance_errors >= 1.0);
 }
+
+const PANICS: &str = "tailwater_agent_panics_total";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn planted_panics_at_one_container_cost_the_others_nothing_and_lose_and_double_nothing() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writers = ["before", "panics", "zero"].map(|name| Sequence::new(node.container(name)));
+    let mut program = Program::start_planted(&node, &recorder.url(), Some("turn-panics"));
+    let mut seen = 0.0;
+    while seen < 3.0 {
+        writers.iter_mut().for_each(|writer| writer.lines(50));
+        pause(100).await;
+        assert!(!program.has_ended(), "the agent goes on");
+        let panics = program.metrics().await[PANICS];
+        if panics > seen {
+            // While it waits to begin anew, its file is rotated, and once the name is gone as well.
+            let rotated = writers[1].container.rotate();
+            if seen == 0.0 {
+                std::fs::remove_file(rotated).unwrap();
+            }
+            let others: Vec<_> = writers.iter().filter(|writer| writer.name != "panics").map(|writer| writer.written[1]).collect();
+            let has_last = |name: &str, count: usize| {
+                let last = format!("{name} stderr {} ", count - 1);
+                recorder.stored().iter().any(|entry| entry.line.starts_with(&last))
+            };
+            wait_until("the others", || has_last("before", others[0]) && has_last("zero", others[1]), String::new).await;
+        }
+        seen = panics;
+    }
+    writers.iter_mut().for_each(|writer| writer.lines(50));
+    let total: usize = writers.iter().map(Sequence::total).sum();
+    wait_until("all lines", || recorder.stored().len() >= total, String::new).await;
+    writers[1].container.restart();
+    writers[1].lines(10);
+    wait_until("the next instance", || recorder.stored().len() >= total + 10, String::new).await;
+    pause(500).await;
+    assert_eq!(faults(&recorder, &writers.each_ref()), Vec::<String>::new());
+    let metrics = program.metrics().await;
+    assert_eq!(metrics[PANICS], 3.0);
+    assert_eq!(metrics["tailwater_agent_balance_errors_total"], 0.0);
+    assert!(metrics.iter().all(|(name, value)| !name.contains("possible_loss") || *value == 0.0), "{metrics:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn planted_panics_leave_the_times_of_reading_as_they_were_sent() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut container = node.container("panics");
+    let mut program = Program::start_planted_with(&node, &recorder.url(), Some("turn-panics"), &["--format", "raw"]);
+    let (mut written, mut panics) = (0, 0.0);
+    while panics < 3.0 {
+        let lines: String = (written..written + 20).map(|number| format!("line {number}\n")).collect();
+        container.raw(lines.as_bytes());
+        written += 20;
+        pause(100).await;
+        assert!(!program.has_ended(), "the agent goes on");
+        panics = program.metrics().await[PANICS];
+    }
+    wait_until("all lines", || recorder.stored().len() >= written, String::new).await;
+    pause(500).await;
+    let mut lines: Vec<String> = recorder.stored().into_iter().map(|entry| entry.line).collect();
+    lines.sort_by_key(|line| line[5..].parse::<usize>().unwrap());
+    let expected: Vec<String> = (0..written).map(|number| format!("line {number}")).collect();
+    assert_eq!(lines, expected, "each once, whatever was sent twice");
+    assert_eq!(program.metrics().await["tailwater_agent_balance_errors_total"], 0.0);
+}

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact, faults};
-use crate::support::{Agent, Node, Reaction, Recorder, gzip, wait_until};
+use crate::support::{Agent, Node, Numbers, Reaction, Recorder, gzip, numbered, wait_until};
 
 async fn pause(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -89,6 +89,34 @@ async fn case_53_a_limited_tenant_waits_and_another_does_not() {
     assert_exact(&free, &[&writer]);
     assert_exact(&limited, &[&writer]);
     assert_eq!(limited.last_headers()["x-scope-orgid"], "limited");
+}
+
+/// Case 54, 413: halves are sent until one entry is too large by itself; of that, what the receiver takes is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_54_an_entry_too_large_for_the_receiver_is_sent_without_its_end() {
+    const LIMIT: usize = 20_000;
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    recorder.behave(|_| Reaction::StoreUpTo(LIMIT));
+    let mut numbers = Numbers(54);
+    // Hardly compressible.
+    let long: String = (0..100_000).map(|_| char::from(33 + u8::try_from(numbers.below(90)).unwrap())).collect();
+    let mut container = node.container("app");
+    container.lines(0..500);
+    container.line(&long);
+    container.lines(500..1000);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(1001).await;
+    let mut stored = recorder.lines()["app/stdout"].clone();
+    let short = stored.remove(500);
+    assert_eq!(stored, numbered(0..1000), "the others are as they were");
+    let (head, suffix) = short.split_once("...[truncated ").unwrap();
+    assert!(long.starts_with(head) && head.len() > LIMIT / 2 && short.len() < LIMIT, "{} bytes", short.len());
+    assert_eq!(suffix, format!("{} bytes]", long.len() - head.len()));
+    wait_until("the last answer", || agent.handle.metrics().lines_acknowledged >= 1001, || agent.handle.render_metrics()).await;
+    assert_eq!(agent.metric("mutated_lines_total{reason=\"line_too_long\"}"), 1.0);
+    assert_eq!(agent.handle.metrics().lines_dropped, 0);
+    agent.assert_balanced();
+    agent.stop().await;
 }
 
 /// 54. Every answer that is no success, and no answer at all.
