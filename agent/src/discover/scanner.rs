@@ -17,6 +17,7 @@ use super::paths::{LogFileName, PodDirectory};
 use super::pod_news::PodNews;
 use super::scanning::Scanning;
 use super::selection::Selection;
+use super::told_sizes::ToldSizes;
 use super::watch::{Change, DirectoryWatches};
 use crate::metrics::PossibleLoss;
 use crate::observe::heartbeats::Heartbeat;
@@ -46,8 +47,7 @@ struct Running {
     known: BTreeMap<ContainerPath, (Arc<SeenPod>, String)>,
     /// Names and identities last told of each container.
     told: HashMap<ContainerPath, Identities>,
-    /// Sizes of files that were told as the only ones of their containers.
-    sizes: HashMap<ContainerPath, u64>,
+    sizes: ToldSizes,
     /// Docker's directories, and which container's directory has the link to each.
     links: HashMap<PathBuf, PathBuf>,
     next_scan: Instant,
@@ -67,7 +67,7 @@ impl Scanner {
             changes,
             known: BTreeMap::new(),
             told: HashMap::new(),
-            sizes: HashMap::new(),
+            sizes: ToldSizes::default(),
             links: HashMap::new(),
             next_scan: Instant::now(),
             scanner: self,
@@ -156,12 +156,11 @@ impl Running {
         ignored: &mut Ignored,
     ) {
         let name = container.clone();
-        let before = self.told.get(&format!("{}/{container}", pod.name)).cloned();
         match self.settled_listing(pod, &directory, &container, ignored) {
-            Ok(listing) => {
-                let is_new = before != Some(listing.identities());
+            Ok((listing, is_new)) => {
                 self.watch_behind_links(&listing);
-                let is_news = is_new || self.has_news(&listing);
+                let is_asked = self.scanner.scanning.handover.take_ask(&listing.path);
+                let is_news = self.sizes.have_changed(&listing) || is_new || is_asked;
                 if !listing.is_gone {
                     seen.insert(listing.path.clone());
                     self.known.insert(listing.path.clone(), (Arc::clone(pod), name));
@@ -171,27 +170,6 @@ impl Running {
                 }
             }
             Err(error) => self.unreadable(&directory, &error, ignored),
-        }
-    }
-
-    /// Whether a listing that names what the one before named tells anything: of a container with one file that has the size it had, nothing, so that its
-    /// reader need not wake up. Of several files sizes and copies may matter.
-    fn has_news(&mut self, listing: &ContainerListing) -> bool {
-        let [only] = listing.files.as_slice() else {
-            self.sizes.remove(&listing.path);
-            return true;
-        };
-        let is_asked = self.scanner.scanning.handover.take_ask(&listing.path);
-        match self.sizes.get_mut(&listing.path) {
-            Some(size) if *size == only.size => is_asked,
-            Some(size) => {
-                *size = only.size;
-                true
-            }
-            None => {
-                self.sizes.insert(listing.path.clone(), only.size);
-                true
-            }
         }
     }
 
@@ -205,14 +183,14 @@ impl Running {
     }
 
     /// A listing made while nothing was renamed: a file may be missed that is renamed while its directory is read, and then a newer one be
-    /// taken for the oldest. So a listing that says anything new must be seen twice in a row.
+    /// taken for the oldest. So a listing that says anything new must be seen twice in a row. Returns whether it does.
     fn settled_listing(
         &mut self,
         pod: &SeenPod,
         directory: &Path,
         container: &str,
         ignored: &mut Ignored,
-    ) -> std::io::Result<ContainerListing> {
+    ) -> std::io::Result<(ContainerListing, bool)> {
         const TRIES: usize = 20;
         let path = format!("{}/{container}", pod.name);
         let mut before = self.told.get(&path).cloned().unwrap_or_default();
@@ -229,7 +207,7 @@ impl Running {
             if now == before || attempt == TRIES {
                 ignored.add(ignored_here);
                 self.told.insert(path, now);
-                return Ok(listing);
+                return Ok((listing, attempt > 1));
             }
             before = now;
         }
@@ -248,7 +226,7 @@ impl Running {
             let Some((pod, container)) = self.known.remove(&path) else { continue };
             let directory = pod.directory.join(&container);
             self.told.remove(&path);
-            self.sizes.remove(&path);
+            self.sizes.forget(&path);
             // It may have come back, or be unreadable for now: the listing says.
             if let Ok(listing) =
                 listing::container(&pod, directory, container.clone(), self.scanner.docker_root.as_deref(), &mut Ignored::default())
