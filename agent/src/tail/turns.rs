@@ -1,9 +1,8 @@
 //! Whose turn it is: containers that keep up and those that are behind share the bandwidth; of the latter those of which files are next to be deleted
 //! come first.
 //!
-//! Those behind get one turn each in a cycle,
-//! however many rounds that takes, so nobody waits for more than one quantum of every other. The kubelet keeps a few rotated files of each container: the
-//! more of them wait unread, the nearer is the oldest to being deleted.
+//! Those behind get one turn each in a cycle, however many rounds that takes, so nobody waits for more than one quantum of every other. The kubelet keeps a
+//! few rotated files of each container: the more of them wait unread, the nearer is the oldest to being deleted.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
