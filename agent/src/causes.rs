@@ -3,7 +3,7 @@
 use std::error::Error;
 
 /// The text of `error`, then those of its causes.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
+pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

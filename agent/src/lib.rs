@@ -10,7 +10,7 @@ mod admin;
 mod agent;
 mod batch;
 mod budget;
-mod causes;
+pub mod causes;
 mod clock;
 pub mod config;
 mod discover;

@@ -4,12 +4,13 @@ use std::time::SystemTime;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
+use tailwater_agent::causes::with_causes;
 use tailwater_agent::doctor::Finding;
 use tailwater_storage::store::{ProbeError, Rights, S3Options};
 
 use crate::config::{Config, S3, StorageKind};
 use crate::doctor::reach::{Advice, PATIENCE, host_of, reach as reached};
-use crate::doctor::{clock, refusal, with_causes};
+use crate::doctor::{clock, refusal};
 use crate::wiring;
 
 /// Header of S3's answers: where a bucket really is.

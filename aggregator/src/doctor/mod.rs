@@ -95,14 +95,3 @@ async fn store_of(config: &Config) -> (Vec<Finding>, Option<store::Store>) {
         }
     }
 }
-
-/// An error with its causes.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
-}

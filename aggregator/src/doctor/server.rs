@@ -6,12 +6,13 @@ use std::time::SystemTime;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Certificate, Client, Url};
+use tailwater_agent::causes::with_causes;
 use tailwater_agent::doctor::Finding;
 
 use crate::config::Config;
 use crate::doctor::exposition::Exposition;
 use crate::doctor::reach::{Advice, PATIENCE, reach};
-use crate::doctor::{DoctorOptions, clock, figures, with_causes};
+use crate::doctor::{DoctorOptions, clock, figures};
 
 const CHECK: &str = "server";
 const ADVICE: Advice = Advice {
