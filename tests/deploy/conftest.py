@@ -42,7 +42,7 @@ class S3:
         data.mkdir()
         port = live.free_port()
         ports = [f"-{part}={live.free_port()}" for part in ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port.grpc")]
-        stack.start("weed", [weed, "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.volumeSizeLimitMB=64", "-volume.max=20", "-filer=true", "-s3=true", f"-s3.port={port}", f"-s3.config={identities}", *ports])
+        stack.start("weed", [weed, "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.volumeSizeLimitMB=64", "-volume.max=20", "-filer=true", "-s3=true", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.port={port}", f"-s3.config={identities}", *ports])
         url = self.url = f"http://127.0.0.1:{port}"
         self.flags = [f"--storage-s3-endpoint={url}", "--storage-s3-bucket=logs"]
         live.eventually("the bucket is made", lambda: live.ask(f"{url}/logs", method="PUT")[0] in (200, 409))
