@@ -105,7 +105,9 @@ pub enum WiringError {
 impl Parts {
     /// Opens the store, checks it, finds what is in it, and starts the tasks behind it.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, WiringError> {
-        let store = with_disk_cache(store::open(&store_options(config), &config.storage.prefix)?, config);
+        let options = store_options(config);
+        store::clear_unfinished(&options)?;
+        let store = with_disk_cache(store::open(&options, &config.storage.prefix)?, config);
         store.probe().await?;
         let cluster = Cluster::open(&store).await?;
         let access = AccessParts::new(config, &cluster).await?;

@@ -32,13 +32,9 @@ pub(crate) struct FolderStore {
 }
 
 impl FolderStore {
-    /// Opens `root`, making it if it is missing, and removes what a crash left behind in the temporary folder.
+    /// Opens `root`, making it if it is missing. Others may be writing there, so what lies in the temporary folder is left alone.
     pub(crate) fn open(root: &FilePath) -> io::Result<Self> {
-        let temporary = root.join(TEMPORARY);
-        if temporary.exists() {
-            fs::remove_dir_all(&temporary)?;
-        }
-        fs::create_dir_all(&temporary)?;
+        fs::create_dir_all(root.join(TEMPORARY))?;
         let reader = LocalFileSystem::new_with_prefix(root).map_err(io::Error::other)?;
         Ok(Self { root: root.to_owned(), reader })
     }
@@ -46,6 +42,12 @@ impl FolderStore {
     fn file_of(&self, location: &Path) -> PathBuf {
         location.parts().fold(self.root.clone(), |file, part| file.join(part.as_ref()))
     }
+}
+
+/// Removes what a crash left behind in the temporary folder.
+pub(crate) fn clear_temporary(root: &FilePath) -> io::Result<()> {
+    let temporary = root.join(TEMPORARY);
+    if temporary.exists() { fs::remove_dir_all(&temporary) } else { Ok(()) }
 }
 
 /// Writes `payload` to `temporary`, then gives it the name `target`.

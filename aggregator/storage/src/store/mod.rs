@@ -36,7 +36,7 @@ pub use counted::{RequestCounters, StoreOperation, StoreOutcome};
 pub use day::{Day, DayError};
 pub use disk::{CacheFolderError, Content, DiskCache, DiskCacheFigures};
 pub use examine::Rights;
-pub use open::{OpenError, S3Encryption, S3Options, StoreOptions, open};
+pub use open::{OpenError, S3Encryption, S3Options, StoreOptions, clear_unfinished, open};
 pub use probe::ProbeError;
 pub use upload::Upload;
 pub(crate) use within::CopiedWithin;

@@ -86,6 +86,15 @@ pub enum OpenError {
     S3 { bucket: String, reason: String },
 }
 
+/// Removes what a crash left behind of objects that were being written. Only for the server of a folder, before it opens it: whoever else
+/// writes there would lose what it is at. A bucket keeps such things to itself.
+pub fn clear_unfinished(options: &StoreOptions) -> Result<(), OpenError> {
+    match options {
+        StoreOptions::Folder { path } => folder::clear_temporary(path).map_err(|source| OpenError::Folder { path: path.clone(), source }),
+        StoreOptions::S3(_) => Ok(()),
+    }
+}
+
 /// Opens the store; for S3, nothing is sent yet. Credentials come from files, else from the environment (`AWS_ACCESS_KEY_ID`, …)
 /// or the platform.
 pub fn open(options: &StoreOptions, prefix: &str) -> Result<Store, OpenError> {

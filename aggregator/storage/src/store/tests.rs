@@ -92,6 +92,31 @@ async fn short_bodies_are_read_again_and_never_returned() {
 }
 
 #[tokio::test]
+async fn who_opens_a_folder_disturbs_nobody_who_writes_there() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let options = StoreOptions::Folder { path: folder.path().to_owned() };
+    let store = open(&options, "").expect("a fresh folder opens");
+    let mut upload = store.upload("o").await.expect("begins");
+    upload.write(Bytes::from_static(b"abc")).await.expect("no fault");
+    open(&options, "").expect("a command looks at the store meanwhile");
+    upload.finish().await.expect("what was written is still there");
+    assert_eq!(store.get("o").await.expect("no fault"), Some(Bytes::from_static(b"abc")));
+}
+
+#[tokio::test]
+async fn a_server_removes_what_a_crash_left() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let options = StoreOptions::Folder { path: folder.path().to_owned() };
+    clear_unfinished(&options).expect("nothing is there yet");
+    std::mem::forget(open(&options, "").expect("a fresh folder opens").upload("o").await.expect("begins"));
+    let left = || std::fs::read_dir(folder.path().join(".tmp")).expect("a folder").count();
+    assert_eq!(left(), 1);
+    clear_unfinished(&options).expect("can be removed");
+    open(&options, "").expect("opens again");
+    assert_eq!(left(), 0);
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_is_named() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let error = open(&StoreOptions::Folder { path: file.path().join("below") }, "").expect_err("below a file");
