@@ -1,5 +1,6 @@
 //! Puts the parts together, in the order in which a line meets them: store, catalog, ingest, engine.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -193,7 +194,7 @@ pub(crate) fn s3_options(s3: &S3) -> S3Options {
         force_path_style: s3.force_path_style,
         insecure: s3.insecure,
         encryption: (!encryption.algorithm.is_empty()).then_some(encryption),
-        credentials_dir: Some(s3.credentials_dir.clone()).filter(|folder| !folder.as_os_str().is_empty()),
+        credentials_dir: s3.credentials_dir().map(Path::to_owned),
     }
 }
 

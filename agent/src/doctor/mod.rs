@@ -3,10 +3,11 @@
 //! Looks at everything a line passes on its way, from the file to the receiver, changes nothing, and tells what it saw: each check with its evidence, and
 //! what to do where something is wrong. A check that could not be made says so; none of them waits for longer than a few seconds.
 
-mod clock;
+pub mod clock;
 mod cluster;
 mod finding;
 mod node;
+pub mod reach;
 mod receiver;
 
 pub use finding::{Finding, Verdict};

@@ -2,14 +2,19 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::net::{TcpStream, lookup_host};
-
-use super::clock;
+use super::clock::{self, Tolerance};
 use super::finding::Finding;
+use super::reach::{Advice, PATIENCE, reach};
 use crate::causes::with_causes;
 use crate::push::receiver::{ClientConfig, Receiver};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const ADVICE: Advice = Advice {
+    name: "correct the host in the client's `url`, or the cluster's DNS",
+    connection: "check that the receiver runs, its port, and network policies on the way",
+};
+/// Receivers refuse lines further ahead than this.
+const OF_RECEIVER: Tolerance =
+    Tolerance { whose: "the receiver", ahead: Some(Duration::from_secs(600)), behind: None, because: "lines of the future are refused" };
 /// A push request without streams, as a snappy block: it stores nothing.
 const EMPTY_PUSH: &[u8] = &[0];
 
@@ -23,11 +28,12 @@ pub(super) async fn examine(client: &ClientConfig) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     if !proxied {
-        match reach(&receiver).await {
+        match reach(&receiver.url, ADVICE).await {
             Ok(fine) => findings.push(fine),
             Err(problem) => return vec![problem],
         }
     }
+    let asked = SystemTime::now();
     let (status, date) = match receiver.look("/ready").await {
         Ok(answer) => answer,
         Err(error) => {
@@ -35,35 +41,14 @@ pub(super) async fn examine(client: &ClientConfig) -> Vec<Finding> {
             return findings;
         }
     };
+    let answered = SystemTime::now();
     findings.push(readiness(&receiver, status));
-    findings.extend(date.and_then(|date| clock::examine(&date, SystemTime::now())));
+    findings.extend(date.and_then(|date| clock::examine(&date, asked, answered, OF_RECEIVER)));
     findings.push(match receiver.push(EMPTY_PUSH.into(), None).await {
         Ok(answer) => access(&receiver, answer.status, answer.body.trim()),
         Err(error) => no_answer(&receiver, &error),
     });
     findings
-}
-
-/// Looks its name up and connects.
-async fn reach(receiver: &Receiver) -> Result<Finding, Finding> {
-    let host = receiver.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let port = receiver.url.port_or_known_default().unwrap_or(80);
-    let unknown = |what: String| {
-        let advice = "correct the host in the client's `url`, or the cluster's DNS";
-        Finding::problem("dns", format!("the name `{host}` cannot be looked up: {what}"), advice)
-    };
-    let addresses = match tokio::time::timeout(PATIENCE, lookup_host((host.as_str(), port))).await {
-        Ok(Ok(addresses)) => addresses.collect::<Vec<_>>(),
-        Ok(Err(error)) => return Err(unknown(error.to_string())),
-        Err(_) => return Err(unknown("no answer".to_owned())),
-    };
-    let Some(address) = addresses.first() else { return Err(unknown("it has no address".to_owned())) };
-    let advice = "check that the receiver runs, its port, and network policies on the way";
-    match tokio::time::timeout(PATIENCE, TcpStream::connect(&*addresses)).await {
-        Ok(Ok(_)) => Ok(Finding::fine("connection", format!("`{host}` is {address} and takes connections"))),
-        Ok(Err(error)) => Err(Finding::problem("connection", format!("cannot connect to `{host}` ({address}): {error}"), advice)),
-        Err(_) => Err(Finding::problem("connection", format!("no answer from `{host}` ({address}) to a connection"), advice)),
-    }
 }
 
 /// What went wrong once there was a connection.

@@ -103,7 +103,7 @@ async fn what_the_receiver_answers() {
 async fn a_clock_that_is_ahead() {
     let late = || async { ([("date", "Sun, 01 Mar 2020 10:00:00 GMT")], "ready").into_response() };
     let url = format!("http://{}/loki/api/v1/push", serve(Router::new().fallback(any(late))).await);
-    assert_problem_of(Patient::new(&url), "clock", "ahead of the receiver's", "NTP").await;
+    assert_problem_of(Patient::new(&url), "clock", "ahead of that of the receiver", "NTP").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

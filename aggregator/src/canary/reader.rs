@@ -7,7 +7,7 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 
 use crate::canary::CanaryOptions;
-use crate::tls::install_provider;
+use crate::tls::{TlsError, authorities_of, install_provider};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Lines are asked for from a little before the oldest: clocks of nodes differ.
@@ -19,8 +19,8 @@ const MOST_LINES: &str = "5000";
 pub enum ReaderError {
     #[error("cannot read `{path}`: {source}")]
     File { path: PathBuf, source: std::io::Error },
-    #[error("`{path}` holds no certificate that can be used: {source}")]
-    Authority { path: PathBuf, source: reqwest::Error },
+    #[error(transparent)]
+    Authority(#[from] TlsError),
     #[error("the query failed: {0}")]
     Query(reqwest::Error),
     #[error("the query was answered with {status}: {text}")]
@@ -39,9 +39,7 @@ impl Reader {
         install_provider();
         let mut client = Client::builder().timeout(PATIENCE);
         if let Some(path) = &options.authority {
-            let unusable = |source| ReaderError::Authority { path: path.clone(), source };
-            let certificates = reqwest::Certificate::from_pem_bundle(read(path)?.as_bytes()).map_err(unusable)?;
-            client = client.tls_certs_only(certificates);
+            client = client.tls_certs_only(authorities_of(path)?);
         }
         Ok(Self { client: client.build().map_err(ReaderError::Query)?, options: options.clone(), query })
     }

@@ -235,7 +235,7 @@ fn contradictions(config: &Config) -> Vec<ConfigError> {
     }
     let sse = &config.storage.s3.sse;
     if !sse.is_empty() && !S3::ENCRYPTIONS.contains(&sse.as_str()) {
-        error("storage.s3.sse", "is not one of AES256, aws:kms, aws:kms:dsse");
+        error("storage.s3.sse", &format!("is not one of {}", S3::ENCRYPTIONS.join(", ")));
     }
     if !config.storage.s3.kms_key_id.is_empty() && !sse.starts_with("aws:kms") {
         error("storage.s3.kms_key_id", "is a key of aws:kms, set storage.s3.sse to that");
@@ -320,6 +320,7 @@ mod tests {
     #[test]
     fn contradictions_are_told() {
         assert_eq!(errors("storage: {type: s3}"), ["storage.s3.bucket: is empty, name the bucket to store in"]);
+        assert_eq!(errors("storage: {s3: {sse: md5}}"), ["storage.s3.sse: is not one of AES256, aws:kms, aws:kms:dsse"]);
         assert_eq!(errors("flush_interval: 0s"), ["flush_interval: is zero, it has to be longer"]);
         for half in ["tls: {certificate: a.crt}", "tls: {key: a.key}"] {
             assert_eq!(errors(half), ["tls: needs both, certificate and key"]);

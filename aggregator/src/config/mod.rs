@@ -181,8 +181,13 @@ pub struct Storage {
 
 impl Default for Storage {
     fn default() -> Self {
-        let quota_bytes = ByteSize::bytes(0);
-        Self { kind: StorageKind::Filesystem, prefix: String::new(), quota_bytes, filesystem: Filesystem::default(), s3: S3::default() }
+        Self {
+            kind: StorageKind::Filesystem,
+            prefix: String::new(),
+            quota_bytes: ByteSize::bytes(0),
+            filesystem: Filesystem::default(),
+            s3: S3::default(),
+        }
     }
 }
 
@@ -228,6 +233,11 @@ pub struct S3 {
 
 impl S3 {
     pub const ENCRYPTIONS: [&'static str; 3] = ["AES256", "aws:kms", "aws:kms:dsse"];
+
+    /// `None`: keys are not in files.
+    pub fn credentials_dir(&self) -> Option<&Path> {
+        named(&self.credentials_dir)
+    }
 }
 
 impl Default for S3 {

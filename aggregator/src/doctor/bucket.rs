@@ -1,18 +1,23 @@
 //! The bucket: whether its server is reached, trusts us, and lets us do what a store has to.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::HeaderMap;
+use reqwest::header::{DATE, HeaderMap};
 use reqwest::{Client, Url};
 use tailwater_agent::causes::with_causes;
 use tailwater_agent::doctor::Finding;
+use tailwater_agent::doctor::clock::{self, Tolerance};
+use tailwater_agent::doctor::reach::{Advice, PATIENCE, host_of, reach as reached};
 use tailwater_storage::store::{ProbeError, Rights, S3Options};
 
 use crate::config::{Config, S3, StorageKind};
-use crate::doctor::reach::{Advice, PATIENCE, host_of, reach as reached};
-use crate::doctor::{clock, refusal};
+use crate::doctor::refusal;
 use crate::wiring;
 
+const MOST_SKEW: Option<Duration> = Some(Duration::from_secs(900));
+/// Signed requests are refused beyond.
+const OF_BUCKET: Tolerance =
+    Tolerance { whose: "the bucket's server", ahead: MOST_SKEW, behind: MOST_SKEW, because: "signed requests are refused" };
 /// Header of S3's answers: where a bucket really is.
 const REGION_HEADER: &str = "x-amz-bucket-region";
 
@@ -33,12 +38,15 @@ pub(super) async fn reach(s3: &S3) -> Result<Vec<Finding>, Vec<Finding>> {
         Ok(fine) => findings.push(fine),
         Err(problem) => return Err(vec![problem]),
     }
+    let asked_at = SystemTime::now();
     match asked(&url, &options).await {
         Ok(headers) => {
+            let answered_at = SystemTime::now();
             if url.scheme() == "https" {
                 findings.push(Finding::fine("tls", format!("the certificate of `{}` is trusted", host_of(&url))));
             }
-            findings.extend(clock::examine(&headers, SystemTime::now(), clock::OF_BUCKET));
+            let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+            findings.extend(date.and_then(|date| clock::examine(date, asked_at, answered_at, OF_BUCKET)));
             findings.extend(region(&headers, &s3.region));
             Ok(findings)
         }

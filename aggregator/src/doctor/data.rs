@@ -6,11 +6,11 @@ use std::time::Duration;
 use form_urlencoded::Serializer;
 use serde_json::Value;
 use tailwater_agent::doctor::Finding;
+use tailwater_agent::doctor::reach::PATIENCE;
 use tailwater_storage::store::{Store, paths};
 
 use crate::config::Config;
 use crate::doctor::DoctorOptions;
-use crate::doctor::reach::PATIENCE;
 use crate::doctor::server::{Answer, Server, now_seconds};
 
 const CHECK: &str = "data";

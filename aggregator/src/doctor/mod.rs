@@ -9,13 +9,11 @@
 //! under `v1/probe/`, which it removes. None of its checks waits for longer than a few seconds; one that could not be made says so.
 
 mod bucket;
-mod clock;
 mod data;
 mod exposition;
 mod figures;
 mod options;
 mod peers;
-mod reach;
 mod refusal;
 mod server;
 

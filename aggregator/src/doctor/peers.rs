@@ -2,10 +2,10 @@
 
 use reqwest::Url;
 use tailwater_agent::doctor::Finding;
+use tailwater_agent::doctor::reach::{PATIENCE, addresses, host_of};
 use tokio::net::TcpStream;
 
 use crate::config::Config;
-use crate::doctor::reach::{PATIENCE, addresses, host_of};
 
 const CHECK: &str = "peers";
 

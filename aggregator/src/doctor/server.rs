@@ -2,22 +2,33 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::HeaderMap;
-use reqwest::{Certificate, Client, Url};
+use reqwest::header::{DATE, HeaderMap};
+use reqwest::{Client, Url};
 use tailwater_agent::causes::with_causes;
 use tailwater_agent::doctor::Finding;
+use tailwater_agent::doctor::clock::{self, Tolerance};
+use tailwater_agent::doctor::reach::{Advice, PATIENCE, reach};
 
 use crate::config::Config;
 use crate::doctor::exposition::Exposition;
-use crate::doctor::reach::{Advice, PATIENCE, reach};
-use crate::doctor::{DoctorOptions, clock, figures};
+use crate::doctor::{DoctorOptions, figures};
+use crate::tls::authorities_of;
 
 const CHECK: &str = "server";
 const ADVICE: Advice = Advice {
     name: "correct --url, or the cluster's DNS",
     connection: "start the aggregator (its log's last line says why it ended), or name another one by --url; look at network policies on the way",
+};
+
+const MOST_SKEW: Option<Duration> = Some(Duration::from_secs(300));
+/// `now` and `1h` mean another time there.
+const OF_SERVER: Tolerance = Tolerance {
+    whose: "the aggregator",
+    ahead: MOST_SKEW,
+    behind: MOST_SKEW,
+    because: "what `now` means here misses the newest lines there",
 };
 
 /// A server that is asked.
@@ -46,19 +57,17 @@ impl Answer {
 
 impl Server {
     fn new(options: &DoctorOptions, config: &Config) -> Result<Self, String> {
-        let unreadable = |path: &Path, error: &dyn std::error::Error| format!("cannot use `{}`: {error}", path.display());
         let mut client = Client::builder().timeout(PATIENCE);
         let authority = options.authority.as_deref().or(config.tls.peer_authorities());
         if let Some(path) = authority {
-            let pem = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
-            let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unreadable(path, &error))?;
-            client = client.tls_certs_merge(certificates);
+            client = client.tls_certs_merge(authorities_of(path).map_err(|error| error.to_string())?);
         }
         if options.url.is_none() {
             // On this machine its certificate has another name.
             client = client.tls_danger_accept_invalid_certs(true);
         }
-        let token = options.bearer_token_file.as_ref().map(|path| std::fs::read_to_string(path).map_err(|error| unreadable(path, &error)));
+        let unreadable = |path: &Path, error: std::io::Error| format!("cannot use `{}`: {error}", path.display());
+        let token = options.bearer_token_file.as_ref().map(|path| std::fs::read_to_string(path).map_err(|error| unreadable(path, error)));
         let url = options.url.clone().unwrap_or_else(|| own_url(config)).trim_end_matches('/').to_owned();
         let client = client.build().map_err(|error| error.to_string())?;
         Ok(Self { client, url, token: token.transpose()?.map(|text| text.trim().to_owned()) })
@@ -118,7 +127,9 @@ pub(super) async fn examine(options: &DoctorOptions, config: &Config) -> (Vec<Fi
 
 async fn readiness(server: &Server) -> Result<Vec<Finding>, Finding> {
     let url = &server.url;
+    let asked = SystemTime::now();
     let answer = server.ask("/ready", None).await.map_err(|error| no_answer(url, &error))?;
+    let answered = SystemTime::now();
     match answer.status {
         200..=299 => {}
         502 | 504 => {
@@ -136,7 +147,8 @@ async fn readiness(server: &Server) -> Result<Vec<Finding>, Finding> {
         }
     }
     let mut findings = vec![Finding::fine("ready", format!("`{url}` is ready"))];
-    findings.extend(clock::examine(&answer.headers, SystemTime::now(), clock::OF_SERVER));
+    let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok());
+    findings.extend(date.and_then(|date| clock::examine(date, asked, answered, OF_SERVER)));
     let strict = server.ask("/ready?strict=1", None).await.map_err(|error| no_answer(url, &error))?;
     findings.push(match strict.status {
         200..=299 => Finding::fine("store", "it has stored its last segment, and the store answers it"),

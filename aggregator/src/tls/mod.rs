@@ -24,6 +24,14 @@ pub(crate) fn install_provider() {
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
+/// Who signs certificates of servers, of a PEM file.
+pub(crate) fn authorities_of(path: &Path) -> Result<Vec<reqwest::Certificate>, TlsError> {
+    let unusable = |reason: String| TlsError::File { what: "certificate of an authority", path: path.to_owned(), reason };
+    let text = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&text).map_err(|error| unusable(error.to_string()))?;
+    if certificates.is_empty() { Err(unusable("it has none".to_owned())) } else { Ok(certificates) }
+}
+
 /// Clients that are known by their certificates.
 #[derive(Debug, Clone)]
 pub(crate) struct KnownClients {

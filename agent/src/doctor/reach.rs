@@ -1,22 +1,25 @@
-//! Whether a name can be looked up and takes connections.
+//! Whether a name can be looked up and takes connections. The aggregator's doctor asks the same.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::Url;
-use tailwater_agent::doctor::Finding;
 use tokio::net::{TcpStream, lookup_host};
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+use super::finding::Finding;
 
-/// What is at fault when a step fails, in the words of whom it concerns.
+/// What any one step may take.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What to do when a step fails, in the words of whom it concerns.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Advice {
-    pub(super) name: &'static str,
-    pub(super) connection: &'static str,
+pub struct Advice {
+    pub name: &'static str,
+    pub connection: &'static str,
 }
 
 /// Looks a name up and connects.
-pub(super) async fn reach(url: &Url, advice: Advice) -> Result<Finding, Finding> {
+pub async fn reach(url: &Url, advice: Advice) -> Result<Finding, Finding> {
     let host = host_of(url);
     let addresses = match addresses(url).await {
         Ok(addresses) => addresses,
@@ -36,8 +39,8 @@ pub(super) async fn reach(url: &Url, advice: Advice) -> Result<Finding, Finding>
     }
 }
 
-/// At least one.
-pub(super) async fn addresses(url: &Url) -> Result<Vec<std::net::SocketAddr>, String> {
+/// At least one; else why there is none.
+pub async fn addresses(url: &Url) -> Result<Vec<SocketAddr>, String> {
     let (host, port) = (host_of(url), url.port_or_known_default().unwrap_or(80));
     match tokio::time::timeout(PATIENCE, lookup_host((host.as_str(), port))).await {
         Ok(Ok(found)) => {
@@ -49,6 +52,7 @@ pub(super) async fn addresses(url: &Url) -> Result<Vec<std::net::SocketAddr>, St
     }
 }
 
-pub(super) fn host_of(url: &Url) -> String {
+/// Without the brackets of IPv6.
+pub fn host_of(url: &Url) -> String {
     url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned()
 }
