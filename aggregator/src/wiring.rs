@@ -110,7 +110,7 @@ impl Parts {
         store::clear_unfinished(&options)?;
         let store = with_disk_cache(store::open(&options, &config.storage.prefix)?, config);
         store.probe().await?;
-        let cluster = Cluster::open(&store).await?;
+        let cluster = Cluster::open(&store, config.storage.format_version).await?;
         let access = AccessParts::new(config, &cluster).await?;
         let memory = usize::try_from(memory::limit(config.memory_limit)).unwrap_or(usize::MAX);
         let budget = CacheBudget {

@@ -58,6 +58,7 @@ pub const KEYS: &[Key] = &[
     key("memory_limit", Kind::Size),
     key("storage.type", Kind::OneOf(&["filesystem", "s3"])),
     key("storage.prefix", Kind::Text),
+    key("storage.format_version", Kind::Integer),
     key("storage.quota_bytes", Kind::Size),
     key("storage.filesystem.path", Kind::Text),
     key("storage.s3.endpoint", Kind::Text),

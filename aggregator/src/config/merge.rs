@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_yaml_ng::{Mapping, Value};
+use tailwater_storage::cluster::NEWEST_FORMAT;
 
 use crate::config::key::Key;
 use crate::config::{Config, S3};
@@ -233,6 +234,9 @@ fn contradictions(config: &Config) -> Vec<ConfigError> {
     if config.storage.s3.endpoint.starts_with("http://") && !config.storage.s3.insecure {
         error("storage.s3.endpoint", "is plain HTTP, use https:// or set storage.s3.insecure to true");
     }
+    if !(1..=NEWEST_FORMAT).contains(&config.storage.format_version) {
+        error("storage.format_version", &format!("is not one of 1 to {NEWEST_FORMAT}, which this program can write"));
+    }
     let sse = &config.storage.s3.sse;
     if !sse.is_empty() && !S3::ENCRYPTIONS.contains(&sse.as_str()) {
         error("storage.s3.sse", &format!("is not one of {}", S3::ENCRYPTIONS.join(", ")));
@@ -321,6 +325,10 @@ mod tests {
     fn contradictions_are_told() {
         assert_eq!(errors("storage: {type: s3}"), ["storage.s3.bucket: is empty, name the bucket to store in"]);
         assert_eq!(errors("storage: {s3: {sse: md5}}"), ["storage.s3.sse: is not one of AES256, aws:kms, aws:kms:dsse"]);
+        for version in [0, 2] {
+            let refused = "storage.format_version: is not one of 1 to 1, which this program can write";
+            assert_eq!(errors(&format!("storage: {{format_version: {version}}}")), [refused]);
+        }
         assert_eq!(errors("flush_interval: 0s"), ["flush_interval: is zero, it has to be longer"]);
         for half in ["tls: {certificate: a.crt}", "tls: {key: a.key}"] {
             assert_eq!(errors(half), ["tls: needs both, certificate and key"]);

@@ -173,6 +173,8 @@ pub struct Storage {
     pub kind: StorageKind,
     /// Keys of all objects begin with it.
     pub prefix: String,
+    /// The layout that may be written. Raised by hand once no older program is left that has to read the store; what is there is read whatever it is.
+    pub format_version: u32,
     /// Bytes that the bucket has room for; an alert looks ahead to them, nothing else does. 0: unknown.
     pub quota_bytes: ByteSize,
     pub filesystem: Filesystem,
@@ -184,6 +186,7 @@ impl Default for Storage {
         Self {
             kind: StorageKind::Filesystem,
             prefix: String::new(),
+            format_version: 1,
             quota_bytes: ByteSize::bytes(0),
             filesystem: Filesystem::default(),
             s3: S3::default(),

@@ -46,7 +46,7 @@ pub async fn import(options: &ImportOptions) -> Result<(), OfflineError> {
     };
     let opened = Opened::open(&options.source, false).await?;
     opened.store.probe().await?;
-    Cluster::open(&opened.store).await?;
+    Cluster::open(&opened.store, opened.config.storage.format_version).await?;
     let tenant = opened.tenant(options.tenant.as_deref());
     let records = input.records(&tenant).map_err(|source| OfflineError::Import { imported: 0, source })?;
     let catalog = opened.catalog().await?;

@@ -10,7 +10,7 @@ use crate::error::ReadError;
 use crate::store::{CreateError, Store, paths};
 
 /// The newest layout of a store that this program reads and writes.
-const FORMAT_VERSION: u32 = 1;
+pub const NEWEST_FORMAT: u32 = 1;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -47,7 +47,7 @@ const KEY_DIGITS: usize = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    #[error("the store has format version {found}, this program knows {FORMAT_VERSION} at most: start a newer one")]
+    #[error("the store has format version {found}, this program knows {NEWEST_FORMAT} at most: start a newer one")]
     FromTheFuture { found: u32 },
     #[error("object `{}` is damaged: {reason}", paths::CLUSTER)]
     Damaged { reason: String },
@@ -60,15 +60,15 @@ pub enum ClusterError {
 }
 
 impl Cluster {
-    /// Reads the store's, or creates it; of several replicas that start at once one creates it and all read the same.
-    pub async fn open(store: &Store) -> Result<Self, ClusterError> {
+    /// Reads the store's, or creates it with a layout; of several replicas that start at once one creates it and all read the same.
+    pub async fn open(store: &Store, format_version: u32) -> Result<Self, ClusterError> {
         if let Some(bytes) = store.get(paths::CLUSTER).await? {
             return Self::parse(&bytes);
         }
         let mut key = [0u8; 32];
         getrandom::fill(&mut key).map_err(ClusterError::Random)?;
         let peer_key = PeerKey(key.iter().map(|byte| format!("{byte:02x}")).collect());
-        let new = Self { format_version: FORMAT_VERSION, cluster_id: Ulid::new().to_string(), peer_key };
+        let new = Self { format_version, cluster_id: Ulid::new().to_string(), peer_key };
         let bytes = serde_json::to_vec_pretty(&new).map_err(|error| ClusterError::Damaged { reason: error.to_string() })?;
         store.create(paths::CLUSTER, bytes.into(), PATIENCE).await?;
         match store.get(paths::CLUSTER).await? {
@@ -88,7 +88,7 @@ impl Cluster {
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ClusterError> {
         let cluster: Self = serde_json::from_slice(bytes).map_err(|error| ClusterError::Damaged { reason: error.to_string() })?;
-        if cluster.format_version > FORMAT_VERSION {
+        if cluster.format_version > NEWEST_FORMAT {
             return Err(ClusterError::FromTheFuture { found: cluster.format_version });
         }
         // Whoever knows the key may read everything: a short one would be no key.
@@ -108,11 +108,11 @@ mod tests {
     #[tokio::test]
     async fn replicas_that_start_together_agree() {
         let store = Store::new(Arc::new(InMemory::new()), "p");
-        let (first, second) = tokio::join!(Cluster::open(&store), Cluster::open(&store));
+        let (first, second) = tokio::join!(Cluster::open(&store, NEWEST_FORMAT), Cluster::open(&store, NEWEST_FORMAT));
         let first = first.expect("opens");
         assert_eq!(first, second.expect("opens"));
         assert_eq!((first.peer_key.as_bytes().len(), format!("{:?}", first.peer_key)), (KEY_DIGITS, "PeerKey".to_owned()));
-        assert_eq!(Cluster::open(&store).await.expect("opens"), first);
+        assert_eq!(Cluster::open(&store, NEWEST_FORMAT).await.expect("opens"), first);
     }
 
     #[tokio::test]
@@ -120,7 +120,7 @@ mod tests {
         let store = Store::new(Arc::new(InMemory::new()), "");
         let text = br#"{"format_version":1,"cluster_id":"x","peer_key":""}"#;
         store.create(paths::CLUSTER, text.as_slice().to_vec().into(), PATIENCE).await.expect("stores");
-        assert!(matches!(Cluster::open(&store).await, Err(ClusterError::Damaged { .. })));
+        assert!(matches!(Cluster::open(&store, NEWEST_FORMAT).await, Err(ClusterError::Damaged { .. })));
     }
 
     #[tokio::test]
@@ -128,6 +128,6 @@ mod tests {
         let store = Store::new(Arc::new(InMemory::new()), "");
         let text = br#"{"format_version":2,"cluster_id":"x","peer_key":""}"#;
         store.create(paths::CLUSTER, text.as_slice().to_vec().into(), PATIENCE).await.expect("stores");
-        assert!(matches!(Cluster::open(&store).await, Err(ClusterError::FromTheFuture { found: 2 })));
+        assert!(matches!(Cluster::open(&store, NEWEST_FORMAT).await, Err(ClusterError::FromTheFuture { found: 2 })));
     }
 }

@@ -11,7 +11,7 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 
 use crate::catalog::{CacheBudget, Catalog};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, NEWEST_FORMAT};
 use crate::compact::{CompactionOptions, Compactor, NothingErased};
 use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
 use crate::file::columns::Wanted;
@@ -90,7 +90,7 @@ impl SmallStore {
     pub(crate) async fn new() -> Self {
         let objects = Arc::new(InMemory::new());
         let store = Store::new(objects.clone(), "p");
-        Cluster::open(&store).await.expect("creates");
+        Cluster::open(&store, NEWEST_FORMAT).await.expect("creates");
         let now = Arc::new(AtomicI64::new(10 * DAY));
         Self { catalog: process(&store, &now), objects, store, now, next: BTreeMap::new() }
     }
