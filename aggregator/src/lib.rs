@@ -20,6 +20,7 @@ pub mod config;
 pub mod demo;
 pub mod detected_fields;
 pub mod doctor;
+pub mod duplicate_metrics;
 pub mod http;
 pub mod ingest;
 pub mod lifecycle;

@@ -25,6 +25,7 @@ use crate::cli::ConfigSource;
 use crate::clock::{Clock, SystemClock};
 use crate::compaction;
 use crate::config::Config;
+use crate::duplicate_metrics;
 use crate::http;
 use crate::http::admin::AdminState;
 use crate::http::delete::DeleteState;
@@ -218,6 +219,7 @@ pub(crate) fn endpoints(config: Config, clock: Arc<dyn Clock>, log_level: LogLev
     flush_metrics::register(&parts.ingester, &metrics);
     query_metrics::register(&parts.engine, &metrics);
     cache_metrics::register(&parts.catalog, &parts.engine, &metrics);
+    duplicate_metrics::register(&parts.ingester, parts.compaction.compactor(), &parts.catalog, &metrics);
     panics::register(&metrics);
     if config.tls.is_on() {
         parts.tls_metrics.register(&metrics);

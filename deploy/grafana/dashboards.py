@@ -179,7 +179,7 @@ def aggregator():
         lines("Write: time of a segment's PUT", [Query(f"histogram_quantile({q}, sum by (le) (rate(tailwater_segment_put_seconds_bucket{{{pod}}}[$__rate_interval])))", f"p{int(q * 100)}") for q in (0.5, 0.99)], "s", width=8),
         lines("Write: segments by outcome", [Query(f"sum by (outcome) (rate(tailwater_segment_puts_total{{{pod}}}[$__rate_interval]))", "{{outcome}}")], "ops", width=8),
         lines("Write: age of the oldest line not stored", [Query(f"tailwater_segment_flush_age_seconds{{{pod}}}", "{{pod}}")], "s", width=8),
-        lines("Write: identical entries left out", [Query(f"sum by (where) (rate(tailwater_duplicates_merged_total{{{pod}}}[$__rate_interval]))", "{{where}}"), Query(f"sum(rate(tailwater_compaction_duplicates_merged_total{{{pod}}}[$__rate_interval]))", "compaction")], "cps", width=8),
+        lines("Write: identical entries left out", [Query(f"sum by (where) (rate(tailwater_duplicates_merged_total{{{pod}}}[$__rate_interval]))", "{{where}}")], "cps", width=8),
         lines("Write: bytes that were no UTF-8", [Query(f"sum by (tenant) (rate(tailwater_replaced_bytes_total{{{pod}}}[$__rate_interval]))", "{{tenant}}")], "Bps", width=8),
         lines("Read: requests by route", [Query(f"sum by (route) (rate(tailwater_request_duration_seconds_count{{{pod}, {READ}}}[$__rate_interval]))", "{{route}}")], "reqps", width=8),
         lines("Read: 99th percentile by route", [Query(f"histogram_quantile(0.99, sum by (le, route) (rate(tailwater_request_duration_seconds_bucket{{{pod}, {READ}}}[$__rate_interval])))", "{{route}}")], "s", width=8, description="The highest bucket ends at 10 s."),

@@ -17,18 +17,13 @@ struct OutcomeLabels {
     outcome: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WhereLabels {
-    r#where: &'static str,
-}
-
 /// The handles of the flusher; since the start of the process.
 #[derive(Debug)]
 pub struct FlushMetrics {
     puts: Family<OutcomeLabels, Counter>,
     put_seconds: Histogram,
     segment_bytes: Counter,
-    duplicates_merged: Family<WhereLabels, Counter>,
+    duplicates: Counter,
 }
 
 impl Default for FlushMetrics {
@@ -37,12 +32,11 @@ impl Default for FlushMetrics {
             puts: Family::default(),
             put_seconds: Histogram::new(PUT_SECONDS),
             segment_bytes: Counter::default(),
-            duplicates_merged: Family::default(),
+            duplicates: Counter::default(),
         };
         // Alerts divide by these: they are there from the start.
         drop(metrics.puts.get_or_create(&OutcomeLabels { outcome: "ok" }));
         drop(metrics.puts.get_or_create(&OutcomeLabels { outcome: "failed" }));
-        drop(metrics.duplicates_merged.get_or_create(&WhereLabels { r#where: "flush" }));
         metrics
     }
 }
@@ -52,12 +46,12 @@ impl FlushMetrics {
         self.puts.get_or_create(&OutcomeLabels { outcome: "ok" }).inc();
         self.put_seconds.observe(seconds);
         self.segment_bytes.inc_by(bytes);
-        self.duplicates_merged.get_or_create(&WhereLabels { r#where: "flush" }).inc_by(duplicates);
+        self.duplicates.inc_by(duplicates);
     }
 
     /// Repetitions that were left out of segments.
     pub fn duplicates(&self) -> u64 {
-        self.duplicates_merged.get_or_create(&WhereLabels { r#where: "flush" }).get()
+        self.duplicates.get()
     }
 
     pub(super) fn failed(&self) {
@@ -89,6 +83,5 @@ pub fn register(ingester: &Ingester, metrics: &Metrics) {
     metrics.register("tailwater_segment_puts", "Segments by what became of their PUT", flush.puts.clone());
     metrics.register("tailwater_segment_put_seconds", "Time of a segment's PUT, retries included", flush.put_seconds.clone());
     metrics.register("tailwater_segment_bytes", "Bytes of stored segments", flush.segment_bytes.clone());
-    metrics.register("tailwater_duplicates_merged", "Entries left out because an identical one was there", flush.duplicates_merged.clone());
     metrics.register_collector(Box::new(FlushAge(ingester.clone())));
 }

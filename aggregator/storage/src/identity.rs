@@ -74,7 +74,9 @@ pub async fn repetitions(
         let overlaps: Vec<Vec<Piece>> = streams.clone().into_iter().flat_map(|stream| reader.overlap_sets(stream, start, end)).collect();
         // What was passed over is not compared the next time.
         if let Some(rows) = tolerance.pass_over(reader.repeated(&overlaps).await)? {
-            return Ok(Repetitions { rows, overlapping: overlaps.iter().flatten().map(|piece| piece.part).collect() });
+            let found = Repetitions { rows, overlapping: overlaps.iter().flatten().map(|piece| piece.part).collect() };
+            catalog.rows_repeated(found.total());
+            return Ok(found);
         }
     }
 }

@@ -40,6 +40,27 @@ async fn compaction_commits_and_leaves_nothing_waiting() {
 }
 
 #[tokio::test]
+async fn repetitions_are_counted_where_they_are_left_out() {
+    let metric = |place: &str| format!("tailwater_duplicates_merged_total{{where=\"{place}\"}}");
+    let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+    let entry = json!([nanoseconds(-1), "line"]);
+    let surface = Surface::on(folder.clone(), "compaction: {compact_after: 1h}").await;
+    for entries in [json!([entry, entry]), json!([entry])] {
+        assert_eq!(surface.push(json!([{"stream": {"app": "a"}, "values": entries}])).await.status, 204);
+    }
+    assert_eq!(value(&surface, &metric("flush")).await, Some(1.0), "twice in one push");
+    assert_eq!(value(&surface, &metric("read")).await, Some(0.0), "nobody has asked");
+    let (start, end) = (nanoseconds(-10), nanoseconds(1));
+    let question = [("query", r#"{app="a"}"#), ("start", &*start), ("end", &*end)];
+    assert_eq!(surface.get("/loki/api/v1/query_range", &question).await.status, 200);
+    assert_eq!(value(&surface, &metric("read")).await, Some(1.0), "once in each of two segments");
+    assert_eq!(value(&surface, &metric("compaction")).await, Some(0.0), "nothing was compacted");
+    drop(surface);
+    let surface = Surface::on(folder, "compaction: {compact_after: 0s}").await;
+    surface.eventually(&metric("compaction"), 1.0).await;
+}
+
+#[tokio::test]
 async fn an_object_that_does_not_check_is_counted() {
     let folder = Arc::new(tempfile::tempdir().expect("a folder"));
     let surface = Surface::on(folder.clone(), "compaction: {compact_after: 1h}").await;

@@ -96,6 +96,7 @@ pub struct Catalog {
     index_counters: IndexCounters,
     read_bytes: AtomicU64,
     checksum_failures: AtomicU64,
+    repeated_rows: AtomicU64,
 }
 
 /// What a listed segment turned out to be.
@@ -132,11 +133,21 @@ impl Catalog {
             index_counters: IndexCounters::default(),
             read_bytes: AtomicU64::new(0),
             checksum_failures: AtomicU64::new(0),
+            repeated_rows: AtomicU64::new(0),
         }
     }
 
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Rows that questions left out because an earlier part had the same entries.
+    pub fn repeated_rows(&self) -> u64 {
+        self.repeated_rows.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn rows_repeated(&self, rows: usize) {
+        self.repeated_rows.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
     pub fn index_counters(&self) -> &IndexCounters {
