@@ -55,6 +55,9 @@ impl S3Server {
             "-volume.max=100".to_owned(),
             "-filer=true".to_owned(),
             "-s3=true".to_owned(),
+            // Their ports are fixed, so a second server would find them taken.
+            "-s3.port.iceberg=0".to_owned(),
+            "-s3.port.lance=0".to_owned(),
             format!("-s3.port={port}"),
             format!("-s3.config={}", identities_file.display()),
         ];
