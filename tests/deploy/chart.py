@@ -1,6 +1,7 @@
 """Renders the chart with the real Helm, and keeps what was rendered for the tests of one run."""
 
 import concurrent.futures
+import fcntl
 import functools
 import os
 import pathlib
@@ -19,6 +20,9 @@ NAMESPACE = "monitoring"
 OPERATOR_API = "monitoring.coreos.com/v1"
 # The files that stand for clusters without the Prometheus operator.
 WITHOUT_OPERATOR = {"no-operator"}
+
+# Names the folder of what the processes of a run share.
+SHARED = "TAILWATER_TESTS_SHARED"
 
 # Runs of tools that wait for nothing, begun before they are asked about; those that nobody asks about are given up at the end.
 AHEAD = concurrent.futures.ThreadPoolExecutor(2)
@@ -52,12 +56,28 @@ def template(values_file=None, *, kube_version="1.37.0", helm_name="helm", extra
     return helm([*arguments, *extra], helm_name, stdin)
 
 
+def once(key, make):
+    """The text that `make` gives, from whichever process of the run was asked first (`conftest.py` gives them a folder)."""
+    if SHARED not in os.environ:
+        return make()
+    path = pathlib.Path(os.environ[SHARED]) / key
+    with open(f"{path}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            path.write_text(make())
+        return path.read_text()
+
+
 @functools.cache
 def rendered(name, kube_version="1.37.0", helm_name="helm"):
     """Text of the chart with `ci/NAME.yaml`."""
-    outcome = template(CHART / "ci" / f"{name}.yaml", kube_version=kube_version, helm_name=helm_name, operator=name not in WITHOUT_OPERATOR)
-    assert outcome.returncode == 0, f"{name}: {outcome.stderr}"
-    return outcome.stdout
+
+    def render():
+        outcome = template(CHART / "ci" / f"{name}.yaml", kube_version=kube_version, helm_name=helm_name, operator=name not in WITHOUT_OPERATOR)
+        assert outcome.returncode == 0, f"{name}: {outcome.stderr}"
+        return outcome.stdout
+
+    return once(f"{name}-{kube_version}-{helm_name}.yaml", render)
 
 
 def load_all(text):

@@ -1,11 +1,20 @@
 """A stack of the real programs, one for all tests that only look at it."""
 
+import atexit
 import json
+import os
+import shutil
+import tempfile
 
 import pytest
 
 import chart
 import live
+
+# Made by the process that starts the others, which inherit the variable.
+if chart.SHARED not in os.environ:
+    os.environ[chart.SHARED] = tempfile.mkdtemp(prefix="tailwater-deploy-")
+    atexit.register(shutil.rmtree, os.environ[chart.SHARED])
 
 
 def pytest_sessionfinish():

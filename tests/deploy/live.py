@@ -21,8 +21,8 @@ from test_configs import localised
 S3_KEYS = "/etc/tailwater-s3"
 # What a start may take on a busy machine.
 PATIENCE = 90
-# Nothing of theirs is looked at after a test.
-SLOW_TO_END = {"weed", "prometheus", "alertmanager"}
+# Ends at once when it is asked to, with its workers, which a killed one would leave behind.
+ASKED_TO_END = {"nginx"}
 
 
 def free_port():
@@ -73,7 +73,8 @@ class Stack(contextlib.ExitStack):
         # Ends with this process, however that ends.
         process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *map(str, arguments)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment or programs.clean_environment(), cwd=self.folder)
         self.processes[name] = process
-        self.callback(self.stop, name, name in SLOW_TO_END)
+        # What a program does at its end is looked at by tests that stop it themselves.
+        self.callback(self.stop, name, pathlib.Path(arguments[0]).name not in ASKED_TO_END)
         return process
 
     def stop(self, name, kill=False):
