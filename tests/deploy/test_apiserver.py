@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 import ssl
 import subprocess
 import urllib.parse
@@ -12,9 +13,11 @@ import yaml
 import chart
 import cluster
 import live
+import metrics_table
 import programs
 from test_access import OBJECTS
 from test_cluster import role_problems
+from test_docs import commands
 
 APISERVER = "system:serviceaccount:monitoring:tailwater-apiserver"
 USERS = [{"token": "apiserver-token", "user": APISERVER}, {"token": "ann-token", "user": "ann"}, {"token": "bob-token", "user": "bob"}]
@@ -189,6 +192,17 @@ def test_kubectl_reads_the_log_of_a_pod_that_is_gone(scene):
             following.kill()
 
 
+def test_what_the_guide_asks_is_answered(scene):
+    """Each command of security.md that reads logs, as it stands there."""
+    asked = [shlex.split(line)[1:] for line in commands((chart.DEPLOY / "docs/security.md").read_text()) if "logs.tailwater.io" in line]
+    assert len(asked) >= 5
+    for words in asked:
+        # A watch would go on.
+        outcome = scene.kube.kubectl(*words, *(["--request-timeout=2s"] if "--watch" in words else []), user="admin")
+        assert "--watch" in words or outcome.returncode == 0, f"{words}: {outcome.stderr}"
+        assert any(text in outcome.stdout for text in ("till-0", "line of shop", "BackOff")), f"{words}: {outcome.stdout}{outcome.stderr}"
+
+
 def test_kubectl_is_told_what_there_is(scene):
     outcome = scene.kube.kubectl("api-resources", "--api-group=logs.tailwater.io", "-o", "name", user="ann")
     assert outcome.returncode == 0 and outcome.stdout.split() == ["events.logs.tailwater.io", "loki.logs.tailwater.io", "pods.logs.tailwater.io"], outcome.stdout + outcome.stderr
@@ -206,6 +220,7 @@ def test_what_it_does_is_in_its_metrics(scene):
     text = live.ask(f"{scene.apiservers[0]}{endpoint['path']}", context=UNVERIFIED)[1]
     for name in ("tailwater_request_duration_seconds_count", "tailwater_access_reviews_total", "tailwater_tls_certificate_not_after_seconds"):
         assert f"\n{name}" in text, text
+    assert metrics_table.problems("Apiserver", text) == []
 
 
 def deleted(scene, namespace):

@@ -10,6 +10,7 @@ import yaml
 import chart
 import front
 import live
+import metrics_table
 import programs
 from test_live import Authority
 
@@ -84,6 +85,7 @@ def test_keys_are_replaced_under_load_without_a_failed_push(tmp_path, s3, keys):
         assert str(folder) in printed.stdout
         shown = {path: live.ask(f"{url}{path}") for path in ("/config", "/metrics", "/services", "/ready?strict=1")}
         assert all(status == 200 for status, _ in shown.values())
+        assert metrics_table.problems("Aggregator", shown["/metrics"][1]) == []
         for where, text in {**{path: text for path, (_, text) in shown.items()}, "log": stack.log("aggregator"), "--print-config": printed.stdout + printed.stderr}.items():
             assert SECRET not in text and "tester-secret" not in text, f"{where} shows a secret"
 

@@ -8,6 +8,7 @@ import pytest
 import chart
 import live
 import metric_names
+import metrics_table
 import programs
 from test_monitoring import DASHBOARDS, generator
 
@@ -59,6 +60,7 @@ def test_the_canary_finds_its_lines_and_notices_doubled_ones(canary):
     scraped = {line.split("{")[0].split(" ")[0] for line in live.ask(f"{canary.url}/metrics")[1].splitlines() if line and not line.startswith("#")}
     shown = {name for expression in generator().expressions(DASHBOARDS["canary"], "prometheus") for name in metric_names.used(expression)}
     assert len(shown) == 6 and shown <= scraped, shown - scraped
+    assert metrics_table.problems("Canary", live.ask(f"{canary.url}/metrics")[1]) == []
     canary.copies = 2
     live.eventually("a doubled line is noticed", lambda: canary.metric("duplicate_lines_total") > 0)
 

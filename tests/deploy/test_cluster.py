@@ -3,6 +3,7 @@
 import copy
 import datetime
 import json
+import shlex
 import urllib.parse
 
 import pytest
@@ -11,7 +12,9 @@ import yaml
 import chart
 import cluster
 import live
+import metrics_table
 import programs
+from test_docs import commands
 
 AGENT = "system:serviceaccount:monitoring:tailwater-agent"
 LISTS_AT_MOST = 12
@@ -86,6 +89,15 @@ def test_the_agents_role_is_what_it_asks_for_neither_more_nor_less(scene):
     assert any("asks and is not allowed: ('watch', '', 'pods')" == problem for problem in role_problems(narrower, requests))
 
 
+def test_the_agent_may_do_what_the_guide_asks_about(scene):
+    """`kubectl auth can-i … --as=` of troubleshooting.md, asked by the account itself: this API server lets nobody speak for others."""
+    asked = [shlex.split(line)[1:] for line in commands((chart.DEPLOY / "docs/troubleshooting.md").read_text()) if " auth can-i " in line]
+    assert len(asked) == 2
+    for *words, account in asked:
+        assert account == f"--as={AGENT}"
+        assert scene.kube.kubectl(*words, user=AGENT).stdout == "yes\n", words
+
+
 TROUBLES = {
     "cut": lambda kube: kube.order("watches/cut"),
     "410": lambda kube: kube.order("history/forget"),
@@ -105,6 +117,7 @@ def test_watches_that_break_are_taken_up_without_storms(scene):
         live.eventually(f"the agent watches again after {trouble}", lambda: watches_again(kube, granted))
         scene.write_lines([f"line after {trouble}"], pod=f"shop_after-{trouble}_uid-after-{trouble}", container="app")
         arrives(scene, f"line after {trouble}", app=f"app-{trouble}")
+    assert metrics_table.problems("Agent", live.ask(f"{scene.agent_url}/metrics")[1]) == []
     lists = sum(one["verb"] == "list" for one in kube.requests(AGENT)) - before
     assert 2 <= lists <= LISTS_AT_MOST, lists
 

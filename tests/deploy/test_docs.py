@@ -140,6 +140,20 @@ def test_planted_names_are_noticed():
     assert list(link_problems("[x](nowhere.md)", chart.DEPLOY))
 
 
+def test_secrets_of_the_guides_have_the_keys_that_are_mounted(tmp_path):
+    """`kubectl create secret` as it stands there, but for the cluster."""
+    (tmp_path / ".htpasswd").write_text("shop:x\n")
+    made = {}
+    for guide in GUIDES:
+        for line in commands(guide.read_text()):
+            if "create secret" in line:
+                outcome = chart.run([chart.tool("kubectl"), *shlex.split(line)[1:], "--dry-run=client", "-o", "json"], cwd=tmp_path)
+                assert outcome.returncode == 0, f"{line}: {outcome.stderr}"
+                secret = json.loads(outcome.stdout)
+                made[secret["metadata"]["name"]] = set(secret["data"])
+    assert made == {"tailwater-s3": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}, "logs-users": {".htpasswd"}}
+
+
 def test_values_of_the_flux_example_and_of_helm_commands_render():
     """Commands that install are rendered with the same flags."""
     seen = 0

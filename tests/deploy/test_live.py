@@ -3,6 +3,7 @@
 import base64
 import http.server
 import json
+import os
 import re
 import socket
 import ssl
@@ -15,6 +16,7 @@ import yaml
 import chart
 import live
 import metric_names
+import metrics_table
 import programs
 from test_monitoring import ALERTS, DASHBOARDS, GROUPS, generator
 
@@ -64,12 +66,12 @@ def test_lines_are_followed_through_the_gateway(stack):
         received = connection.recv(65536)
         assert received.startswith(b"HTTP/1.1 101"), received
         for line in (b"the first line", b"the second line"):
+            time.sleep(2 if line == b"the second line" else 0)
             assert live.push(stack.gateway_url, [line.decode()], {"job": "followed"})[0] == 204
             deadline = time.monotonic() + live.PATIENCE
             while line not in received:
                 assert time.monotonic() < deadline, received
                 received += connection.recv(65536)
-            time.sleep(2)
 
 
 def basic(user, password):
@@ -94,6 +96,12 @@ def test_basic_authentication_makes_the_user_the_tenant(tmp_path):
         assert live.ask(f"{gateway}/loki/api/v1/labels")[0] == 401
 
 
+def spoken(url, version):
+    """Whether a version of TLS is spoken there; our own side would speak any."""
+    host = url.partition("://")[2]
+    return chart.run(["openssl", "s_client", "-connect", host, version, "-cipher", "ALL:@SECLEVEL=0"], input="").returncode == 0
+
+
 def test_a_push_needs_the_certificate_of_a_client(tmp_path):
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
@@ -101,6 +109,8 @@ def test_a_push_needs_the_certificate_of_a_client(tmp_path):
         flags = [f"--storage-filesystem-path={tmp_path / 'store'}", "--storage-type=filesystem"]
         aggregator = stack.aggregator(values="mtls", flags=flags)
         gateway = stack.gateway([aggregator], values="mtls", scheme="https", context=trusting)
+        assert live.ask(gateway.replace("https", "http"))[0] == 400, "nothing is answered in the clear"
+        assert spoken(gateway, "-tls1_2") and spoken(gateway, "-tls1_3") and not spoken(gateway, "-tls1_1")
         status, text = live.push(gateway, ["a"], context=trusting)
         assert status == 403 and "certificate" in text
         assert live.query(gateway, "vector(1)", context=trusting)[0] == 200
@@ -127,12 +137,12 @@ class Authority:
         self.made("req", "-x509", *NEW_KEY, "-subj", f"/CN={name}", "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt")
         self.text = (folder / f"{name}.crt").read_text()
 
-    def issue(self, subject, names):
-        """(certificate, key), both as PEM."""
+    def issue(self, subject, names, days=1):
+        """(certificate, key), both as PEM. One of 0 days is over as soon as it is made."""
         key, request, signed, extensions = (self.folder / f"{self.name}-{subject}.{suffix}" for suffix in ("key", "csr", "crt", "txt"))
         self.made("req", *NEW_KEY, "-subj", f"/CN={subject}", "-keyout", key, "-out", request)
         extensions.write_text(f"subjectAltName={','.join(names)}\n")
-        self.made("x509", "-req", "-in", request, "-CA", self.folder / f"{self.name}.crt", "-CAkey", self.folder / f"{self.name}.key", "-CAcreateserial", "-days", "1", "-extfile", extensions, "-out", signed)
+        self.made("x509", "-req", "-in", request, "-CA", self.folder / f"{self.name}.crt", "-CAkey", self.folder / f"{self.name}.key", "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", signed)
         return signed.read_text(), key.read_text()
 
     @staticmethod
@@ -284,6 +294,14 @@ def test_every_metric_that_is_scraped_is_in_the_list_of_the_sources(stack):
     assert len(names) > 40 and not unknown
 
 
+def test_every_metric_that_is_scraped_is_documented(stack):
+    for program, url in (("Aggregator", stack.aggregator_url), ("Agent", stack.agent_url)):
+        assert metrics_table.problems(program, live.ask(f"{url}/metrics")[1]) == []
+    planted = "# HELP tailwater_planted Planted.\n# TYPE tailwater_planted counter\ntailwater_planted_total 1\n"
+    if "TAILWATER_BLESS" not in os.environ:
+        assert metrics_table.problems("Agent", planted)
+
+
 def test_every_metric_that_is_used_is_scraped(stack):
     """But for those that exist only once something has happened."""
     live.push(stack.gateway_url, ["x" * 300_000])
@@ -399,7 +417,7 @@ def test_a_stopped_aggregator_reaches_the_webhook(stack, observed):
     live.eventually("the aggregator is up", lambda: instant(observed, 'up{job="tailwater-aggregator"} == 1'))
     assert not instant(observed, 'ALERTS{alertname="TailwaterAggregatorDown"}')
     Webhook.alerts.clear()
-    stack.stop("aggregator")
+    stack.stop("aggregator", kill=True)
     try:
         seen = lambda: [alert for alert in Webhook.alerts if alert["labels"]["alertname"] == "TailwaterAggregatorDown" and alert["status"] == "firing"]
         (alert, *_) = live.eventually("the alert arrives", seen)

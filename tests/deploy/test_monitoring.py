@@ -9,6 +9,7 @@ import yaml
 
 import chart
 import metric_names
+import metrics_table
 
 RULES = chart.DEPLOY / "prometheus/rules.yaml"
 GROUPS = yaml.safe_load(RULES.read_text())["groups"]
@@ -182,6 +183,15 @@ def check_expressions(expressions, folder):
 
 def test_planted_promql_is_refused(tmp_path):
     assert check_expressions(["sum(rate(up[5m])"], tmp_path).returncode != 0
+
+
+def test_the_guide_has_every_metric_and_no_other():
+    """What tests scrape is compared with its rows (metrics_table.py); here also what they do not bring about."""
+    ours = {metric_names.base(name) for name in metric_names.of_programs()} - {"promtail_custom_"}
+    documented = {metric_names.base(name) for name in metrics_table.documented()}
+    assert ours <= documented, f"docs/metrics.md lacks {ours - documented}: TAILWATER_BLESS=1 writes what a test scrapes"
+    of_others = {name for name in documented - ours if not name.startswith(("loki_", "process_"))}
+    assert of_others == set(), f"docs/metrics.md has {of_others}, which no program exports"
 
 
 def test_configmaps_reach_grafana():
