@@ -168,6 +168,26 @@ def test_a_rollout_takes_no_replica_away_before_another_is_there():
         assert list(pod["affinity"]["podAntiAffinity"]) == ["preferredDuringSchedulingIgnoredDuringExecution"]
 
 
+def test_the_api_service_is_registered_as_agreed():
+    """Never without looking at its certificate: by cert-manager's authority, or by one that is given."""
+    of_own = ["apiserver.tls.certManagerIssuer=", "apiserver.tls.existingSecret=s", "apiserver.tls.caBundle=Y2E="]
+    given = chart.template(chart.CHART / "ci" / "rbac-api.yaml", extra=[argument for value in of_own for argument in ("--set", value)])
+    for documents, authority, injected in (
+        (chart.documents("rbac-api"), {}, {"cert-manager.io/inject-ca-from": "monitoring/tailwater-apiserver"}),
+        (chart.load_all(given.stdout), {"caBundle": "Y2E="}, {}),
+    ):
+        (service,) = [one for one in documents if one["kind"] == "APIService"]
+        leads_to = {"name": "tailwater-apiserver", "namespace": "monitoring", "port": 443}
+        assert service["spec"] == {"group": "logs.tailwater.io", "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15, "service": leads_to, **authority}
+        assert service["metadata"].get("annotations", {}) == injected
+
+
+def test_lokis_name_for_https_is_the_gateways_certificate():
+    """`gateway.nginxConfig.ssl` beside the Secret changes nothing; without it, it is refused (test_render.py)."""
+    rendered = [chart.template(chart.CHART / "ci" / "mtls.yaml", extra=["--set", f"gateway.nginxConfig.ssl={value}"]).stdout for value in ("true", "false")]
+    assert rendered[0] == rendered[1] and "listen 8080 ssl;" in rendered[0] and "ssl_protocols TLSv1.2 TLSv1.3;" in rendered[0]
+
+
 def found(tree, key):
     for part in key.split("."):
         tree = tree[part]

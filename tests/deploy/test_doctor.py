@@ -1,5 +1,6 @@
 """`tailwater-aggregator doctor`: each cause is made, with real servers where one can be brought to it, and the first broken step has to be that cause."""
 
+import contextlib
 import json
 import shutil
 import time
@@ -132,6 +133,19 @@ def test_a_folder_that_cannot_be_used(tmp_path):
     assert_broken(doctor(f"--storage-filesystem-path={tmp_path}/file", NOBODY), "store", "/file", "storage.")
     assert_broken(doctor(f"--storage-filesystem-path={tmp_path}/none", NOBODY), "store", "there is no folder", "mount")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_that_is_full(tmp_path):
+    """A file system of its own, filled to the last byte."""
+    if chart.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path]).returncode != 0:
+        pytest.skip("mounting a file system takes root")
+    try:
+        with contextlib.suppress(OSError), open(tmp_path / "filling", "wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+        assert_broken(doctor(f"--storage-filesystem-path={tmp_path}", NOBODY), "quota", "No space left", "make room")
+    finally:
+        assert chart.run(["umount", tmp_path]).returncode == 0
 
 
 class Scene:

@@ -176,9 +176,35 @@ def test_flux_decrypts_the_secrets_that_the_release_reads(tmp_path):
     assert {item["key"] for item in required["items"]} == set(secrets[required["name"]]["stringData"])
 
 
-def test_the_namespace_lets_the_agent_in():
-    namespace = flux("base/monitoring/namespace.yaml")
-    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
+def test_the_namespace_lets_the_agent_in_and_stays():
+    namespace = flux("base/monitoring/namespace.yaml")["metadata"]
+    assert namespace["labels"] == {"istio-injection": "disabled", "pod-security.kubernetes.io/enforce": "privileged"}
+    assert namespace["annotations"] == {"kustomize.toolkit.fluxcd.io/prune": "disabled"}
+
+
+def test_flux_installs_upgrades_and_waits_as_agreed():
+    source, release = (flux(f"base/monitoring/tailwater/{name}.yaml")["spec"] for name in ("ocirepository", "tailwater"))
+    assert source["ref"].keys() == {"semver"} and source["verify"]["provider"] == "cosign"
+    assert source["layerSelector"]["mediaType"] == "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+    assert release["interval"] == "1h" and release["chartRef"] == {"kind": "OCIRepository", "name": "tailwater"}
+    assert [release[part]["remediation"]["retries"] for part in ("install", "upgrade")] == [3, 3]
+    assert {one["kind"] for one in release["valuesFrom"]} == {"ConfigMap", "Secret"}
+    kustomization = flux("dev/monitoring/tailwater/ks.yaml")["spec"]
+    assert kustomization["prune"] and kustomization["wait"] and kustomization["postBuild"]["substituteFrom"]
+    assert "kube-prometheus-stack" in [one["name"] for one in kustomization["dependsOn"]]
+    assert {one["kind"] for one in kustomization["healthChecks"]} == {"DaemonSet", "Deployment"}
+    (monitor,) = [one for one in chart.load_all((chart.DEPLOY / "flux/base/monitoring/flux-alerts/alert.yaml").read_text()) if one["kind"] == "PodMonitor"]
+    assert monitor["metadata"]["labels"]["release"] == "kube-prometheus-stack" and monitor["metadata"]["namespace"] == "flux-system"
+
+
+# Those that need no file of a person's own; overlays have tests of their own.
+KUSTOMIZATIONS = sorted(path.parent for path in chart.DEPLOY.rglob("kustomization.yaml") if "overlays" not in path.parts)
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=lambda folder: str(folder.relative_to(chart.DEPLOY)))
+def test_every_kustomization_builds_what_is_valid(folder):
+    documents = kustomize(folder)
+    assert documents and [problem for one in documents for problem in schemas.problems(one)] == []
 
 
 def tunnel_answer(config, host, path):

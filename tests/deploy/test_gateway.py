@@ -1,5 +1,6 @@
 """What the rendered gateway does with requests: a recording server stands behind it, so that what arrives there can be looked at."""
 
+import contextlib
 import gzip
 import json
 import re
@@ -166,6 +167,35 @@ def test_what_a_client_says_of_itself_ends_here(scene):
     assert "x-tailwater-access" not in headers
     # Without authentication a tenant is taken at their word, as by Loki's gateway.
     assert headers["x-scope-orgid"] == "shop" and headers["x-forwarded-for"].startswith("10.0.0.1, ") and headers["host"] == scene.url.removeprefix("http://")
+
+
+# Ways to bring a header past what clears it, and a request past what looks at its path.
+SMUGGLED = [
+    "X-Tailwater-Access: v1.a\r\nX-Tailwater-Access: v1.b\r\n\r\n",
+    "X_Tailwater_Access: v1.a\r\n\r\n",
+    "X-Tailwater-Access : v1.a\r\n\r\n",
+    "X-Other: a\r\n X-Tailwater-Access: v1.a\r\n\r\n",
+    "X-Other: a\nX-Tailwater-Access: v1.a\r\n\r\n",
+    "Connection: X-Tailwater-Access\r\nX-Tailwater-Access: v1.a\r\n\r\n",
+    "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /config HTTP/1.1\r\nHost: gateway\r\n\r\n",
+    "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\nGET /config HTTP/1.1\r\nHost: gateway\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("rest", SMUGGLED, ids=lambda rest: rest.split("\r\n\r\n")[0])
+def test_nothing_is_smuggled_past_the_gateway(scene, rest):
+    before = len(scene.behind.seen)
+    host, port = scene.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(f"POST /loki/api/v1/query HTTP/1.1\r\nHost: gateway\r\n{rest}".encode())
+        received = connection.recv(65536)
+        # A second answer, to a request that should be none, would come at once.
+        connection.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            received += connection.recv(65536)
+    arrived = scene.behind.seen[before:]
+    assert received.startswith(b"HTTP/1.1 ") and received.count(b"HTTP/1.1 ") == 1 and len(arrived) <= 1 and "/config" not in [path for _, path, _, _ in arrived]
+    assert not [name for _, _, headers, _ in arrived for name in headers if name.lower().replace("_", "-") == "x-tailwater-access"], arrived
 
 
 def test_only_what_failed_is_logged(scene, tmp_path):
