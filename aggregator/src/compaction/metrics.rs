@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::compact::Compactor;
 use tailwater_storage::entry::TenantId;
+use tailwater_storage::invariants;
 
 use crate::clock::Clock;
 use crate::compaction::BackgroundWork;
@@ -51,6 +52,7 @@ impl Collector for StoreFigures {
             ("tailwater_index_pages_asked", "Pages that text indexes were asked about", index.pages_asked()),
             ("tailwater_index_pages_excluded", "Pages that text indexes excluded", index.pages_excluded()),
             ("tailwater_checksum_failures", "Reads of objects that found other bytes than were stored", self.catalog.checksum_failures()),
+            ("tailwater_invariant_violations", "Checks that only a bug can fail, and that failed", invariants::violations()),
             ("tailwater_index_damaged", "Text indexes, or blocks of them, found damaged or unknown", index.damaged_parts()),
         ] {
             let counter = ConstCounter::new(value);

@@ -14,6 +14,7 @@ pub mod error;
 pub mod file;
 pub mod fsck;
 pub mod identity;
+pub mod invariants;
 pub mod manifest;
 pub mod pairs;
 pub mod segment;

@@ -23,6 +23,7 @@ async fn the_store_is_told_in_bytes_versions_and_requests() {
     assert!(value(&surface, "tailwater_cache_bytes{cache=\"recent_rows\"}").await > Some(0.0));
     assert_eq!(value(&surface, "tailwater_manifest_version").await, Some(0.0));
     assert_eq!(value(&surface, "tailwater_checksum_failures_total").await, Some(0.0));
+    assert_eq!(value(&surface, "tailwater_invariant_violations_total").await, Some(0.0));
     assert!(value(&surface, "tailwater_object_store_requests_total{op=\"put\",outcome=\"ok\"}").await > Some(0.0));
     assert_eq!(value(&surface, "tailwater_object_store_requests_total{op=\"put\",outcome=\"error\"}").await, Some(0.0));
     surface.clock.set(NOW + 700 * 1_000_000_000);

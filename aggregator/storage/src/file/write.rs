@@ -19,6 +19,8 @@ use crate::file::metadata_columns::MetadataColumns;
 use crate::file::parts;
 use crate::file::schema::{FileKind, Leaf};
 use crate::file::stream_table::{self, RowGroupStreams};
+use crate::file::tally::Tally;
+use crate::invariants;
 use crate::pairs::Pairs;
 
 /// Bytes of line text in a page: the granule in which text is read, searched and indexed.
@@ -75,6 +77,7 @@ struct OpenRowGroup {
     metadata: MetadataColumns,
     line_hashes: Option<ChunkWriter>,
     page_rows: Vec<usize>,
+    tally: Tally,
     body: Vec<u8>,
 }
 
@@ -86,6 +89,7 @@ impl OpenRowGroup {
             metadata: MetadataColumns::new(kind),
             line_hashes: (kind == FileKind::Segment).then(|| ChunkWriter::new(kind, Leaf::LineHash)),
             page_rows: Vec::new(),
+            tally: Tally::default(),
             body: Vec::new(),
         }
     }
@@ -109,6 +113,7 @@ impl OpenRowGroup {
             hashes.page(compressor, (count, count), Encoding::PLAIN, &self.body, None)?;
         }
         self.page_rows.push(count);
+        self.tally.page(rows.timestamps, text.len());
         Ok(())
     }
 }
@@ -160,8 +165,9 @@ impl FileWriter {
     /// Completes the row group, whose rows are those of `table`.
     pub fn close_row_group(&mut self, table: RowGroupStreams) -> Result<()> {
         let open = std::mem::replace(&mut self.open, OpenRowGroup::new(self.kind));
-        if open.page_rows.iter().sum::<usize>() != table.rows() {
-            return Err(ParquetError::General("the stream table's rows are not those of the pages".into()));
+        if let Some(contradiction) = open.tally.contradiction(&table) {
+            invariants::violated(contradiction);
+            return Err(ParquetError::General(contradiction.into()));
         }
         let compressor = &mut self.compressor;
         let mut labels = LabelColumns { kind: self.kind, table: &table, compressor };
