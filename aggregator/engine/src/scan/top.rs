@@ -178,7 +178,7 @@ impl TopEntries {
         let (lines, metadata) = (page.lines()?, page.metadata()?);
         let entry = |key: Key| {
             let row = page.row_of(self.portion.order.place(key).2);
-            (key, Some(Entry::of(lines.line(row), metadata.row(row))))
+            (key, Some(Entry::of(lines.line(row).to_vec(), metadata.row(row))))
         };
         Ok(keys.into_iter().map(entry).collect())
     }
@@ -289,7 +289,7 @@ impl TopEntries {
             let lines = pages.lines_of(selected.page, &places).map_err(|error| file_error(part, error))?;
             let metadata = pages.metadata_of(selected.page, &places).map_err(|error| file_error(part, error))?;
             for ((line, (_, key)), metadata) in lines.into_iter().zip(rows).zip(metadata) {
-                let entry = Entry { line, metadata: metadata.as_bytes().to_vec() };
+                let entry = Entry::of(line, &metadata);
                 self.counters.add_scanned(0, entry.line.len() as u64);
                 entries.push((*key, entry));
             }
@@ -324,8 +324,8 @@ struct Entry {
 type Found = (Key, Option<Entry>);
 
 impl Entry {
-    fn of(line: &[u8], metadata: &Pairs) -> Self {
-        Self { line: line.to_vec(), metadata: metadata.as_bytes().to_vec() }
+    fn of(line: Vec<u8>, metadata: &Pairs) -> Self {
+        Self { line, metadata: metadata.as_bytes().to_vec() }
     }
 
     fn bytes(&self) -> usize {

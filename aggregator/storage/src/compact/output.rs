@@ -3,7 +3,6 @@
 //! Memory is one row group, compressed, and the text index so far.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
@@ -12,8 +11,8 @@ use tailwater_textindex::{FillLimits, GranuleBuilder, GranuleLocation, IndexBuil
 use crate::compact::run::Run;
 use crate::entry::{StreamId, TenantId};
 use crate::file::parts;
-use crate::file::schema::{FileKind, NAMESPACE_UID};
-use crate::file::stream_table::{NamespaceUidShare, RowGroupStreams, StreamSpan};
+use crate::file::schema::FileKind;
+use crate::file::stream_table_builder::StreamTableBuilder;
 use crate::file::write::{FileEnd, FileWriter, LINE_PAGE_BYTES, PageRows, ROW_GROUP_BYTES};
 use crate::manifest::{DataFile, FileId, FilePart};
 use crate::pairs::Pairs;
@@ -86,96 +85,25 @@ struct PageBuffer {
 }
 
 /// The row group that is filling.
+#[derive(Default)]
 struct OpenGroup {
-    rows: usize,
     raw_bytes: usize,
     sets: Vec<Pairs>,
     numbers: HashMap<Pairs, u32>,
-    uids: Vec<Arc<str>>,
-    /// By set: which uid.
-    uid_of_set: Vec<u32>,
-    spans: Vec<StreamSpan>,
-    open: Option<OpenSpan>,
-}
-
-/// The stream whose rows come now.
-struct OpenSpan {
-    id: StreamId,
-    labels: Pairs,
-    start: usize,
-    /// By uid.
-    shares: Vec<Option<NamespaceUidShare>>,
+    streams: StreamTableBuilder,
 }
 
 impl OpenGroup {
-    fn new() -> Self {
-        Self {
-            rows: 0,
-            raw_bytes: 0,
-            sets: Vec::new(),
-            numbers: HashMap::new(),
-            uids: Vec::new(),
-            uid_of_set: Vec::new(),
-            spans: Vec::new(),
-            open: None,
-        }
-    }
-
     /// The group's number of a metadata set.
     fn number(&mut self, set: &Pairs) -> u32 {
         if let Some(&number) = self.numbers.get(set) {
             return number;
         }
-        let uid = set.get(NAMESPACE_UID).unwrap_or_default();
-        let uid = match self.uids.iter().position(|known| known.as_ref() == uid) {
-            Some(known) => known,
-            None => {
-                self.uids.push(uid.into());
-                self.uids.len() - 1
-            }
-        };
         let number = self.sets.len() as u32;
         self.sets.push(set.clone());
-        self.uid_of_set.push(uid as u32);
+        self.streams.add_set(set);
         self.numbers.insert(set.clone(), number);
         number
-    }
-
-    fn close_span(&mut self) {
-        let Some(open) = self.open.take() else { return };
-        let shares: Box<[NamespaceUidShare]> = open.shares.into_iter().flatten().collect();
-        let (Some(min_timestamp), Some(max_timestamp)) =
-            (shares.iter().map(|share| share.min_ts).min(), shares.iter().map(|share| share.max_ts).max())
-        else {
-            return;
-        };
-        self.spans.push(StreamSpan {
-            id: open.id,
-            labels: open.labels,
-            rows: open.start..self.rows,
-            min_timestamp,
-            max_timestamp,
-            bytes: shares.iter().map(|share| share.bytes).sum(),
-            by_namespace_uid: shares,
-        });
-    }
-}
-
-impl OpenSpan {
-    fn count(&mut self, uid: usize, name: &Arc<str>, stamp: i64, bytes: u64) {
-        if self.shares.len() <= uid {
-            self.shares.resize_with(uid + 1, || None);
-        }
-        let share = self.shares[uid].get_or_insert_with(|| NamespaceUidShare {
-            uid: name.clone(),
-            min_ts: stamp,
-            max_ts: stamp,
-            rows: 0,
-            bytes: 0,
-        });
-        share.max_ts = stamp;
-        share.rows += 1;
-        share.bytes += bytes;
     }
 }
 
@@ -194,7 +122,7 @@ impl FileBuilder {
             index: spec.fill.map(OpenIndex::new),
             spec,
             page: PageBuffer { offsets: vec![0], ..PageBuffer::default() },
-            group: OpenGroup::new(),
+            group: OpenGroup::default(),
             rows: 0,
             raw_bytes: 0,
             stamps: None,
@@ -217,8 +145,7 @@ impl FileBuilder {
 
     /// The rows that follow are of this stream.
     pub(crate) fn begin_stream(&mut self, id: StreamId, labels: &Pairs) {
-        self.group.close_span();
-        self.group.open = Some(OpenSpan { id, labels: labels.clone(), start: self.group.rows, shares: Vec::new() });
+        self.group.streams.begin_stream(id, labels);
     }
 
     /// Takes rows of the stream begun last.
@@ -228,8 +155,8 @@ impl FileBuilder {
         let mut at = start;
         while at < start + length {
             let line = (offsets[at + 1] - offsets[at]) as usize;
-            if self.group.rows > 0 && self.group.raw_bytes + line > ROW_GROUP_BYTES {
-                self.cut_group()?;
+            if self.group.streams.rows() > 0 && self.group.raw_bytes + line > ROW_GROUP_BYTES {
+                self.end_row_group()?;
                 numbers.clear();
             }
             let room = (LINE_PAGE_BYTES - self.page.text.len()).min(ROW_GROUP_BYTES.saturating_sub(self.group.raw_bytes));
@@ -257,7 +184,6 @@ impl FileBuilder {
         page.text.extend_from_slice(&run.lines.text[offsets[0] as usize..offsets[offsets.len() - 1] as usize]);
         page.offsets.extend(offsets[1..].iter().map(|offset| offset + shift));
         page.timestamps.extend_from_slice(&run.timestamps[start..end]);
-        let mut span = group.open.take().expect("a stream was begun");
         let mut last: Option<(u32, u32)> = None;
         for row in start..end {
             let set = run.metadata.of[row];
@@ -267,12 +193,9 @@ impl FileBuilder {
             };
             last = Some((set, number));
             page.metadata_of.push(number);
-            let uid = group.uid_of_set[number as usize] as usize;
             let bytes = (run.lines.offsets[row + 1] - run.lines.offsets[row]) as u64;
-            span.count(uid, &group.uids[uid], run.timestamps[row], bytes);
+            group.streams.count(number, run.timestamps[row], bytes);
         }
-        group.open = Some(span);
-        group.rows += end - start;
         group.raw_bytes += (offsets[offsets.len() - 1] - offsets[0]) as usize;
     }
 
@@ -286,7 +209,7 @@ impl FileBuilder {
         let location = GranuleLocation {
             row_group: self.file.row_groups() as u32,
             page: self.file.open_pages() as u32,
-            first_row: (group.rows - rows) as u32,
+            first_row: (group.streams.rows() - rows) as u32,
             rows: rows as u32,
         };
         if let Some(index) = &mut self.index {
@@ -308,25 +231,18 @@ impl FileBuilder {
         Ok(())
     }
 
-    /// Completes the row group; streams begin anew.
-    pub(crate) fn end_row_group(&mut self) -> Result<(), ParquetError> {
-        self.group.close_span();
-        self.cut_group()
-    }
-
     /// Completes the row group; the stream that is open goes on in the next.
-    fn cut_group(&mut self) -> Result<(), ParquetError> {
+    pub(crate) fn end_row_group(&mut self) -> Result<(), ParquetError> {
         self.close_page()?;
-        let goes_on = self.group.open.as_ref().map(|open| (open.id, open.labels.clone()));
-        self.group.close_span();
-        let group = std::mem::replace(&mut self.group, OpenGroup::new());
-        if group.rows > 0 {
-            let table = RowGroupStreams::new(self.spec.tenant.clone(), group.spans);
+        let goes_on = self.group.streams.open_stream();
+        let group = std::mem::take(&mut self.group);
+        if group.streams.rows() > 0 {
+            let table = group.streams.finish(self.spec.tenant.clone());
             if let Some((first, last)) = table.stamps() {
                 let (least, greatest) = self.stamps.unwrap_or((first, last));
                 self.stamps = Some((least.min(first), greatest.max(last)));
             }
-            self.rows += group.rows as u64;
+            self.rows += table.rows() as u64;
             self.raw_bytes += group.raw_bytes as u64;
             self.file.close_row_group(table)?;
         }
@@ -343,7 +259,7 @@ impl FileBuilder {
 
     /// Completes the file. It must not be empty.
     pub(crate) fn finish(mut self) -> Result<FinishedFile, ParquetError> {
-        self.cut_group()?;
+        self.end_row_group()?;
         let index = self.index.take().map(|open| open.index.finish().into_bytes()).unwrap_or_default();
         let keys = vec![
             parts::entry(parts::TENANT, self.spec.tenant.as_str().to_owned()),

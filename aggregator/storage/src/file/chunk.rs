@@ -3,7 +3,7 @@
 //! Pages are cut by the caller, at the same rows in every column that queries read. A dictionary page, known only when the last data
 //! page is written, is put before them at the end.
 
-use std::io::Write as _;
+use std::io::{Read, Write as _};
 
 use bytes::Bytes;
 use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType, Type, ZstdLevel};
@@ -11,6 +11,7 @@ use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
+use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 
@@ -66,9 +67,9 @@ impl<'a, B: AsRef<[u8]> + ?Sized> From<&'a B> for PageBody<'a> {
     }
 }
 
-/// An encoded chunk: bytes, checksums of its pages (dictionary page first), and what the file writer wants to know of it.
+/// An encoded chunk: its pages as stored (dictionary page first), their checksums, and what the file writer wants to know of it.
 pub(crate) struct EncodedChunk {
-    pub(crate) bytes: Bytes,
+    pub(crate) pages: StoredPages,
     pub(crate) checksums: Vec<u32>,
     pub(crate) close: ColumnCloseResult,
 }
@@ -91,8 +92,7 @@ struct DataPage {
 pub(crate) struct ChunkWriter {
     kind: FileKind,
     leaf: Leaf,
-    /// Data pages, end to end.
-    stored: Vec<u8>,
+    stored: Vec<Bytes>,
     pages: Vec<DataPage>,
     checksums: Vec<u32>,
     uncompressed: usize,
@@ -143,7 +143,7 @@ impl ChunkWriter {
         let (stored, uncompressed) = serialise(page, body.len())?;
         self.checksums.push(crc32c::crc32c(&stored));
         self.pages.push(DataPage { rows, stored: stored.len(), bounds, text: None });
-        self.stored.extend_from_slice(&stored);
+        self.stored.push(stored);
         self.uncompressed += uncompressed;
         self.rows += rows;
         self.values += values;
@@ -172,7 +172,7 @@ impl ChunkWriter {
         dictionary: Option<Dictionary<'_>>,
         statistics: Option<Statistics>,
     ) -> Result<EncodedChunk> {
-        let mut bytes = Vec::new();
+        let mut first_data_page = 0;
         let mut page_statistics = Vec::new();
         if let Some(dictionary) = &dictionary {
             let page = Page::DictionaryPage {
@@ -183,17 +183,13 @@ impl ChunkWriter {
                 is_sorted: false,
             };
             let (stored, uncompressed) = serialise(page, dictionary.plain.len())?;
-            bytes = stored;
+            first_data_page = stored.len();
             self.uncompressed += uncompressed;
-            self.checksums.insert(0, crc32c::crc32c(&bytes));
+            self.checksums.insert(0, crc32c::crc32c(&stored));
+            self.stored.insert(0, stored);
             page_statistics.push(PageEncodingStats { page_type: PageType::DICTIONARY_PAGE, encoding: Encoding::PLAIN, count: 1 });
         }
-        let first_data_page = bytes.len();
-        if bytes.is_empty() {
-            bytes = std::mem::take(&mut self.stored);
-        } else {
-            bytes.extend_from_slice(&self.stored);
-        }
+        let pages = StoredPages(std::mem::take(&mut self.stored));
         page_statistics.extend(self.encodings.iter().map(|&(encoding, count)| PageEncodingStats {
             page_type: PageType::DATA_PAGE,
             encoding,
@@ -209,7 +205,7 @@ impl ChunkWriter {
             .set_encodings(encodings)
             .set_page_encoding_stats(page_statistics)
             .set_num_values(self.values as i64)
-            .set_total_compressed_size(bytes.len() as i64)
+            .set_total_compressed_size(pages.len() as i64)
             .set_total_uncompressed_size(self.uncompressed as i64)
             .set_dictionary_page_offset(dictionary.is_some().then_some(0))
             .set_data_page_offset(first_data_page as i64);
@@ -217,14 +213,14 @@ impl ChunkWriter {
             metadata = metadata.set_statistics(statistics);
         }
         let close = ColumnCloseResult {
-            bytes_written: bytes.len() as u64,
+            bytes_written: pages.len(),
             rows_written: self.rows as u64,
             metadata: metadata.build()?,
             bloom_filter: None,
             column_index: self.column_index()?,
             offset_index: Some(self.offset_index(first_data_page)),
         };
-        Ok(EncodedChunk { bytes: bytes.into(), checksums: self.checksums, close })
+        Ok(EncodedChunk { pages, checksums: self.checksums, close })
     }
 
     fn offset_index(&self, first_data_page: usize) -> parquet::file::page_index::offset_index::OffsetIndexMetaData {
@@ -252,9 +248,52 @@ impl ChunkWriter {
 }
 
 /// A page as it is stored, header and bytes, and what it would be uncompressed.
-fn serialise(page: Page, uncompressed: usize) -> Result<(Vec<u8>, usize)> {
+fn serialise(page: Page, uncompressed: usize) -> Result<(Bytes, usize)> {
     let mut sink = TrackedWrite::new(Vec::with_capacity(page.buffer().len() + 64));
     let spec = SerializedPageWriter::new(&mut sink).write_page(CompressedPage::new(page, uncompressed))?;
     sink.flush()?;
-    Ok((sink.into_inner()?, spec.uncompressed_size))
+    Ok((sink.into_inner()?.into(), spec.uncompressed_size))
+}
+
+/// Pages that lie one after the other in a file, but not in memory: they are many, and come one by one.
+pub(crate) struct StoredPages(Vec<Bytes>);
+
+impl Length for StoredPages {
+    fn len(&self) -> u64 {
+        self.0.iter().map(|page| page.len() as u64).sum()
+    }
+}
+
+impl ChunkReader for StoredPages {
+    type T = PagesReader;
+
+    fn get_read(&self, start: u64) -> Result<PagesReader> {
+        let mut reader = PagesReader { page: Bytes::new(), rest: self.0.clone().into_iter() };
+        std::io::copy(&mut (&mut reader).take(start), &mut std::io::sink())?;
+        Ok(reader)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        let mut bytes = vec![0; length];
+        self.get_read(start)?.read_exact(&mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+/// Reads pages one after the other.
+pub(crate) struct PagesReader {
+    page: Bytes,
+    rest: std::vec::IntoIter<Bytes>,
+}
+
+impl Read for PagesReader {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        while self.page.is_empty() {
+            let Some(page) = self.rest.next() else { return Ok(0) };
+            self.page = page;
+        }
+        let length = self.page.len().min(out.len());
+        out[..length].copy_from_slice(&self.page.split_to(length));
+        Ok(length)
+    }
 }

@@ -4,6 +4,7 @@
 //! for a dictionary (trace ids) are written plainly from the page on where it overflows.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use parquet::basic::Encoding;
 use parquet::errors::Result;
@@ -96,22 +97,23 @@ impl StringColumn {
         Self { chunk: ChunkWriter::new(kind, leaf), dictionary: DictionaryBuilder::default() }
     }
 
-    /// Writes a page whose body so far holds the levels; `runs` are (value, count).
-    fn page<'a>(
+    /// Writes a page whose body so far holds the levels; `runs` are (index into `values`, count).
+    fn page(
         &mut self,
         compressor: &mut PageCompressor,
         counts: (usize, usize),
         body: &mut Vec<u8>,
-        runs: impl Iterator<Item = (&'a str, usize)> + Clone,
+        values: &[&str],
+        runs: impl Iterator<Item = (usize, usize)>,
     ) -> Result<()> {
         let encoding = if self.dictionary.plain.len() > LARGEST_DICTIONARY {
             for (value, count) in runs {
-                (0..count).for_each(|_| put_plain(value, body));
+                (0..count).for_each(|_| put_plain(values[value], body));
             }
             Encoding::PLAIN
         } else {
-            let numbers: Vec<(u32, usize)> = runs.map(|(value, count)| (self.dictionary.number(value), count)).collect();
-            self.dictionary.put_indices(numbers.into_iter(), body)
+            let numbers: Vec<u32> = values.iter().map(|value| self.dictionary.number(value)).collect();
+            self.dictionary.put_indices(runs.map(|(value, count)| (numbers[value], count)), body)
         };
         self.chunk.page(compressor, counts, encoding, &*body, None)
     }
@@ -121,43 +123,98 @@ impl StringColumn {
     }
 }
 
+/// The metadata of a page's rows, every set taken apart once.
+#[derive(Default)]
+struct PageSets<'a> {
+    uids: Vec<&'a str>,
+    /// Where the other pairs of each set are.
+    pairs_of: Vec<Range<usize>>,
+    names: Vec<&'a str>,
+    values: Vec<&'a str>,
+    /// Which set, and for how many rows.
+    runs: Vec<(usize, usize)>,
+}
+
+impl<'a> PageSets<'a> {
+    /// `of`: for each row its set among `sets`. `places`: a buffer with [`NO_PLACE`] for every set, and so it is left.
+    fn new(of: &[u32], sets: &'a [Pairs], places: &mut Vec<u32>) -> Self {
+        places.resize(sets.len(), NO_PLACE);
+        let mut page = Self::default();
+        for run in of.chunk_by(|left, right| left == right) {
+            let place = &mut places[run[0] as usize];
+            if *place == NO_PLACE {
+                *place = page.uids.len() as u32;
+                page.add(&sets[run[0] as usize]);
+            }
+            page.runs.push((*place as usize, run.len()));
+        }
+        of.iter().for_each(|set| places[*set as usize] = NO_PLACE);
+        page
+    }
+
+    fn add(&mut self, set: &'a Pairs) {
+        let first = self.names.len();
+        let mut uid = "";
+        for (name, value) in set.iter() {
+            if name == NAMESPACE_UID {
+                uid = value;
+            } else {
+                self.names.push(name);
+                self.values.push(value);
+            }
+        }
+        self.uids.push(uid);
+        self.pairs_of.push(first..self.names.len());
+    }
+
+    /// Pairs a row, and for how many rows.
+    fn sizes(&self) -> Vec<(usize, usize)> {
+        self.runs.iter().map(|&(set, rows)| (self.pairs_of[set].len(), rows)).collect()
+    }
+
+    /// Which pair, and how many times in a row.
+    fn pair_runs(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.runs.iter().flat_map(|&(set, rows)| {
+            let pairs = &self.pairs_of[set];
+            // A single pair makes a run; of several the rows alternate.
+            let (times, count) = if pairs.len() == 1 { (1, rows) } else { (rows, 1) };
+            std::iter::repeat_n(pairs, times).flat_map(move |pairs| pairs.clone().map(move |pair| (pair, count)))
+        })
+    }
+}
+
+const NO_PLACE: u32 = u32::MAX;
+
 /// The three leaves of structured metadata.
 pub(crate) struct MetadataColumns {
     uids: StringColumn,
     names: StringColumn,
     values: StringColumn,
     body: Vec<u8>,
+    places: Vec<u32>,
 }
 
 impl MetadataColumns {
     pub(crate) fn new(kind: FileKind) -> Self {
         let [uids, names, values] =
             [Leaf::NamespaceUid, Leaf::MetadataNames, Leaf::MetadataValues].map(|leaf| StringColumn::new(kind, leaf));
-        Self { uids, names, values, body: Vec::new() }
+        Self { uids, names, values, body: Vec::new(), places: Vec::new() }
     }
 
     /// Writes a page: for each row its set among `sets`.
     pub(crate) fn page(&mut self, compressor: &mut PageCompressor, of: &[u32], sets: &[Pairs]) -> Result<()> {
-        let runs: Vec<(&Pairs, usize)> = of.chunk_by(|left, right| left == right).map(|run| (&sets[run[0] as usize], run.len())).collect();
+        let page = PageSets::new(of, sets, &mut self.places);
         self.body.clear();
-        let uids = runs.iter().map(|(set, rows)| (set.get(NAMESPACE_UID).unwrap_or_default(), *rows));
-        self.uids.page(compressor, (of.len(), of.len()), &mut self.body, uids)?;
+        self.uids.page(compressor, (of.len(), of.len()), &mut self.body, &page.uids, page.runs.iter().copied())?;
 
-        let pairs = |set: &Pairs| set.iter().filter(|(name, _)| *name != NAMESPACE_UID).count();
-        let sizes: Vec<(usize, usize)> = runs.iter().map(|(set, rows)| (pairs(set), *rows)).collect();
+        let sizes = page.sizes();
         let counts = (of.len(), level_count(&sizes));
-        let each = runs.iter().zip(&sizes).flat_map(|(&(set, rows), &(pairs, _))| {
-            // A single pair makes a run; of several the rows alternate.
-            let (times, count) = if pairs == 1 { (1, rows) } else { (rows, 1) };
-            std::iter::repeat_n(set, times).flat_map(move |set| set.iter().map(move |pair| (pair, count)))
-        });
-        let each = each.filter(|((name, _), _)| *name != NAMESPACE_UID);
         self.body.clear();
         put_map_levels(&sizes, &mut self.body);
         let levels = self.body.len();
-        self.names.page(compressor, counts, &mut self.body, each.clone().map(|((name, _), count)| (name, count)))?;
+        self.names.page(compressor, counts, &mut self.body, &page.names, page.pair_runs())?;
         self.body.truncate(levels);
-        self.values.page(compressor, counts, &mut self.body, each.map(|((_, value), count)| (value, count)))
+        self.values.page(compressor, counts, &mut self.body, &page.values, page.pair_runs())
     }
 
     /// The chunks of [`Leaf::NamespaceUid`], [`Leaf::MetadataNames`] and [`Leaf::MetadataValues`].

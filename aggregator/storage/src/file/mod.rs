@@ -28,6 +28,7 @@ pub mod read;
 pub mod rows;
 pub mod schema;
 pub mod stream_table;
+pub(crate) mod stream_table_builder;
 mod tally;
 pub mod write;
 

@@ -34,7 +34,9 @@ impl Tally {
             }
             next = span.rows.end;
             let shares = || span.by_namespace_uid.iter();
-            if shares().map(|share| share.rows).sum::<u64>() != span.rows.len() as u64 || shares().map(|share| share.bytes).sum::<u64>() != span.bytes {
+            if shares().map(|share| share.rows).sum::<u64>() != span.rows.len() as u64
+                || shares().map(|share| share.bytes).sum::<u64>() != span.bytes
+            {
                 return Some("the shares of namespaces are not all of a stream");
             }
         }

@@ -10,6 +10,7 @@ use parquet::basic::Encoding;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::Length as _;
 use parquet::file::writer::SerializedFileWriter;
 
 use crate::file::chunk::{ChunkWriter, EncodedChunk, PageBody, PageCompressor};
@@ -186,10 +187,12 @@ impl FileWriter {
         if let Some(hashes) = open.line_hashes {
             chunks.push(hashes.close(compressor, None, None)?);
         }
+        let length: u64 = chunks.iter().map(|chunk| chunk.pages.len()).sum();
+        self.parquet.inner_mut().reserve_exact(length as usize);
         let mut row_group = self.parquet.next_row_group()?;
         for chunk in chunks {
             self.checksums.extend(chunk.checksums.iter().flat_map(|sum| sum.to_le_bytes()));
-            row_group.append_column(&chunk.bytes, chunk.close)?;
+            row_group.append_column(&chunk.pages, chunk.close)?;
         }
         row_group.close()?;
         self.tables.push(table);
@@ -208,6 +211,7 @@ impl FileWriter {
     pub fn finish(mut self, index: &[u8], keys: Vec<KeyValue>) -> Result<FileEnd> {
         let streams = stream_table::encode(&self.tables)?;
         let index_at = self.parquet.bytes_written() as u64;
+        self.parquet.inner_mut().reserve(index.len() + streams.len() + self.checksums.len());
         for part in [index, &streams, &self.checksums] {
             self.parquet.write_all(part)?;
         }

@@ -4,15 +4,13 @@
 //! and, later, compaction. Text lies end to end, cut by offsets, as in Arrow.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 
 use arrow::buffer::OffsetBuffer;
 
-use crate::entry::{Metadata, PushBatch, StreamEntries, StreamId, StreamLabels, TenantId};
+use crate::entry::{Metadata, PushBatch, StreamEntries, StreamId, TenantId};
 use crate::file::columns::{LinePage, MetadataColumn};
 use crate::file::rows::RowGroupRows;
-use crate::file::schema::NAMESPACE_UID;
-use crate::file::stream_table::{NamespaceUidShare, RowGroupStreams, StreamSpan};
+use crate::file::stream_table_builder::StreamTableBuilder;
 use crate::file::write::ROW_GROUP_BYTES;
 use crate::pairs::Pairs;
 
@@ -60,7 +58,7 @@ impl SegmentRows {
 
 /// The columns of a row group that is still growing.
 struct OpenRows {
-    streams: Vec<StreamSpan>,
+    streams: StreamTableBuilder,
     timestamps: Vec<i64>,
     line_offsets: Vec<i32>,
     line_text: Vec<u8>,
@@ -72,7 +70,7 @@ struct OpenRows {
 impl OpenRows {
     fn new() -> Self {
         Self {
-            streams: Vec::new(),
+            streams: StreamTableBuilder::default(),
             timestamps: Vec::new(),
             line_offsets: vec![0],
             line_text: Vec::new(),
@@ -98,7 +96,7 @@ impl OpenRows {
 
     fn close(self, tenant: TenantId) -> RowGroupRows {
         RowGroupRows::new(
-            RowGroupStreams::new(tenant, self.streams),
+            self.streams.finish(tenant),
             self.timestamps.into(),
             LinePage { offsets: OffsetBuffer::new(self.line_offsets.into()), text: self.line_text.into() },
             self.line_hashes.into(),
@@ -125,7 +123,7 @@ impl<'a> Builder<'a> {
         let labels = parts[0].labels();
         let order = Order::of(parts);
         let mut duplicates = 0;
-        let mut start = self.rows.rows();
+        self.rows.streams.begin_stream(labels.id(), labels.stored());
         // Rows of the stamp being appended: an identical entry can only be among them.
         let mut equal_stamps: Vec<(usize, usize)> = Vec::new();
         let mut last_stamp = None;
@@ -142,51 +140,36 @@ impl<'a> Builder<'a> {
             }
             equal_stamps.push((part, row));
             if self.rows.line_text.len() + entries.line(row).len() > self.row_group_bytes && self.rows.rows() > 0 {
-                self.close_stream(labels, start);
                 self.cut(full);
+                self.rows.streams.begin_stream(labels.id(), labels.stored());
                 sets.iter_mut().for_each(|known| known.fill(None));
-                start = 0;
             }
             let known = &mut sets[part][entries.metadata_index(row)];
             let set = *known.get_or_insert_with(|| self.set_of(entries.metadata(row)));
             self.append(entries, row, set);
         });
-        self.close_stream(labels, start);
         duplicates
     }
 
     /// The row group's index of a metadata set.
     fn set_of(&mut self, metadata: &'a Metadata) -> u32 {
         *self.set_index.entry(metadata).or_insert_with(|| {
-            self.rows.metadata_sets.push(metadata.stored());
+            let stored = metadata.stored();
+            self.rows.streams.add_set(&stored);
+            self.rows.metadata_sets.push(stored);
             u32::try_from(self.rows.metadata_sets.len() - 1).expect("a row group holds fewer than 2^32 rows")
         })
     }
 
     fn append(&mut self, entries: &StreamEntries, row: usize, set: u32) {
         let rows = &mut self.rows;
-        rows.timestamps.push(entries.timestamps()[row]);
-        rows.line_text.extend_from_slice(entries.line(row));
+        let (stamp, line) = (entries.timestamps()[row], entries.line(row));
+        rows.streams.count(set, stamp, line.len() as u64);
+        rows.timestamps.push(stamp);
+        rows.line_text.extend_from_slice(line);
         rows.line_offsets.push(i32::try_from(rows.line_text.len()).expect("a row group stays below 2 GiB of text"));
         rows.line_hashes.push(entries.line_hashes()[row]);
         rows.metadata_of.push(set);
-    }
-
-    fn close_stream(&mut self, labels: &StreamLabels, start: usize) {
-        let rows = start..self.rows.rows();
-        if rows.is_empty() {
-            return;
-        }
-        let shares = shares_by_uid(&self.rows, rows.clone());
-        self.rows.streams.push(StreamSpan {
-            id: labels.id(),
-            labels: labels.stored().clone(),
-            min_timestamp: self.rows.timestamps[rows.start],
-            max_timestamp: self.rows.timestamps[rows.end - 1],
-            bytes: shares.iter().map(|share| share.bytes).sum(),
-            rows,
-            by_namespace_uid: shares.into(),
-        });
     }
 
     fn cut(&mut self, full: &mut Vec<RowGroupRows>) {
@@ -200,22 +183,6 @@ impl<'a> Builder<'a> {
             self.cut(full);
         }
     }
-}
-
-fn shares_by_uid(rows: &OpenRows, span: Range<usize>) -> Vec<NamespaceUidShare> {
-    let uid_of_set: Vec<&str> = rows.metadata_sets.iter().map(|set| set.get(NAMESPACE_UID).unwrap_or_default()).collect();
-    let mut shares: BTreeMap<&str, NamespaceUidShare> = BTreeMap::new();
-    for row in span {
-        let uid = uid_of_set[rows.metadata_of[row] as usize];
-        let stamp = rows.timestamps[row];
-        let bytes = (rows.line_offsets[row + 1] - rows.line_offsets[row]) as u64;
-        let share =
-            shares.entry(uid).or_insert_with(|| NamespaceUidShare { uid: uid.into(), min_ts: stamp, max_ts: stamp, rows: 0, bytes: 0 });
-        share.max_ts = stamp;
-        share.rows += 1;
-        share.bytes += bytes;
-    }
-    shares.into_values().collect()
 }
 
 fn is_same(left: &StreamEntries, left_row: usize, right: &StreamEntries, right_row: usize) -> bool {
@@ -260,6 +227,9 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::StreamLabels;
+    use crate::file::schema::NAMESPACE_UID;
+    use crate::file::stream_table::NamespaceUidShare;
     use std::sync::Arc;
 
     fn push(tenant: &str, app: &str, entries: &[(i64, &str, &str)]) -> PushBatch {

@@ -1,6 +1,6 @@
 //! An object that is written in parts, under a name that nobody else uses.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 
@@ -13,7 +13,8 @@ const PART_BYTES: usize = 8 << 20;
 pub struct Upload {
     key: String,
     parts: Box<dyn MultipartUpload>,
-    waiting: BytesMut,
+    /// Less than a part.
+    rest: Bytes,
 }
 
 impl std::fmt::Debug for Upload {
@@ -25,27 +26,29 @@ impl std::fmt::Debug for Upload {
 impl Upload {
     pub(super) async fn begin(objects: &dyn ObjectStore, path: &Path, key: &str) -> Result<Self, CreateError> {
         let parts = objects.put_multipart(path).await.map_err(|error| failed(key, &error))?;
-        Ok(Self { key: key.to_owned(), parts, waiting: BytesMut::new() })
+        Ok(Self { key: key.to_owned(), parts, rest: Bytes::new() })
     }
 
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), CreateError> {
-        self.waiting.extend_from_slice(&bytes);
-        while self.waiting.len() >= PART_BYTES {
-            let part = self.waiting.split_to(PART_BYTES).freeze();
-            self.put(part).await?;
+    pub async fn write(&mut self, mut bytes: Bytes) -> Result<(), CreateError> {
+        while self.rest.len() + bytes.len() >= PART_BYTES {
+            let rest = std::mem::take(&mut self.rest);
+            let more = bytes.split_to(PART_BYTES - rest.len());
+            self.put([rest, more].into_iter().collect()).await?;
         }
+        // Copied, as a slice would hold all that was handed over in memory.
+        self.rest = [&self.rest[..], &bytes].concat().into();
         Ok(())
     }
 
-    async fn put(&mut self, part: Bytes) -> Result<(), CreateError> {
-        self.parts.put_part(PutPayload::from(part)).await.map_err(|error| failed(&self.key, &error))
+    async fn put(&mut self, part: PutPayload) -> Result<(), CreateError> {
+        self.parts.put_part(part).await.map_err(|error| failed(&self.key, &error))
     }
 
     /// Makes the object visible.
     pub async fn finish(mut self) -> Result<(), CreateError> {
-        let rest = self.waiting.split().freeze();
+        let rest = std::mem::take(&mut self.rest);
         if !rest.is_empty() {
-            self.put(rest).await?;
+            self.put(rest.into()).await?;
         }
         self.parts.complete().await.map_err(|error| failed(&self.key, &error))?;
         Ok(())
