@@ -8,8 +8,8 @@ use tailwater_e2e::programs::in_path;
 
 use crate::progress::Progress;
 
-/// Runs of a search; the shortest counts.
-const SEARCHES: usize = 3;
+/// Runs of each tool: of searches, which take milliseconds, the shortest counts; of the others the one between.
+const RUNS: usize = 3;
 
 /// For each gigabyte of raw lines.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,8 +44,8 @@ pub(crate) fn measure(raw: &Path, absent: &str) -> Result<Yardsticks> {
     let gigabytes = size(raw)? / 1e9;
     // Into the page cache, so that the first does not read the disk for the others.
     timed(&format!("cat {plain_text} >/dev/null"))?;
-    let zstd = timed(&format!("zstd -1 --single-thread -q -f -o {compressed_text} {plain_text}"))?;
-    let unzstd = timed(&format!("zstd -dcq {compressed_text} >/dev/null"))?;
+    let zstd = median(&format!("zstd -1 --single-thread -q -f -o {compressed_text} {plain_text}"))?;
+    let unzstd = median(&format!("zstd -dcq {compressed_text} >/dev/null"))?;
     let (mut search, mut unzstd_and_search) = (None, None);
     if in_path("rg").is_ok() {
         // Without a match it ends with status 1.
@@ -65,14 +65,18 @@ pub(crate) fn measure(raw: &Path, absent: &str) -> Result<Yardsticks> {
 }
 
 fn shortest(script: &str) -> Result<Took> {
-    let mut best = timed(script)?;
-    for _ in 1..SEARCHES {
-        let took = timed(script)?;
-        if took.wall_seconds < best.wall_seconds {
-            best = took;
-        }
-    }
-    Ok(best)
+    Ok(runs(script, |took| took.wall_seconds)?[0])
+}
+
+fn median(script: &str) -> Result<Took> {
+    Ok(runs(script, |took| took.processor_seconds)?[RUNS / 2])
+}
+
+/// Ascending by a figure.
+fn runs(script: &str, figure: impl Fn(&Took) -> f64) -> Result<Vec<Took>> {
+    let mut runs = (0..RUNS).map(|_| timed(script)).collect::<Result<Vec<_>>>()?;
+    runs.sort_by(|left, right| figure(left).total_cmp(&figure(right)));
+    Ok(runs)
 }
 
 /// Wall and processor seconds of all processes of a pipeline, as the shell counts them.
