@@ -245,6 +245,7 @@ impl IntoResponse for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingest::media_type::MediaTypeError;
 
     #[test]
     fn every_error_has_lokis_status_and_text() {
@@ -300,7 +301,7 @@ mod tests {
             (ApiError::Query(QueryError::NotSupported { what: "topk".to_owned() }), 400, "topk is not supported yet"),
             (ApiError::Query(QueryError::Evaluation("many-to-many".to_owned())), 500, "many-to-many"),
             (ApiError::Push(PushRefused::NoStreams), 422, "error at least one valid stream is required for ingestion"),
-            (ApiError::Push(PushRefused::Body(BodyError::NoMediaType)), 400, "mime: no media type"),
+            (ApiError::Push(PushRefused::Body(BodyError::MediaType(MediaTypeError::Missing))), 400, "mime: no media type"),
             (ApiError::Push(PushRefused::Body(BodyError::Snappy)), 400, "snappy: corrupt input"),
             (
                 ApiError::Push(PushRefused::Body(BodyError::Received { limit: 5 })),

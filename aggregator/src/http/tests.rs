@@ -245,6 +245,8 @@ async fn pushes_are_refused_with_lokis_texts_and_nothing_is_stored() {
     for (headers, body, status, text) in [
         (vec![], "x", 400, "mime: no media type"),
         (vec![("content-type", "text/plain")], "{}", 400, "snappy: corrupt input"),
+        (vec![("content-type", "application/json; charset")], "{}", 400, "mime: invalid media parameter"),
+        (vec![("content-type", "application/json, text/plain")], "{}", 400, "mime: unexpected content after media subtype"),
         (vec![json_type, ("content-encoding", "br")], "{}", 400, "Content-Encoding \"br\" not supported"),
         (vec![json_type, ("content-encoding", "gzip")], "not gzip", 400, "unexpected EOF"),
         (vec![json_type], "", 400, "EOF"),

@@ -9,6 +9,7 @@ use flate2::bufread::{DeflateDecoder, MultiGzDecoder};
 use tailwater_proto::snappy::{self, SnappyError};
 
 use crate::ingest::decode::Format;
+use crate::ingest::media_type::{MediaTypeError, media_type};
 
 /// Bytes of a request as received.
 pub const MAX_RECEIVED: usize = 16 << 20;
@@ -23,8 +24,8 @@ const FREE_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// 400.
-    #[error("mime: no media type")]
-    NoMediaType,
+    #[error(transparent)]
+    MediaType(#[from] MediaTypeError),
     /// 400.
     #[error("Content-Encoding \"{encoding}\" not supported")]
     Encoding { encoding: String },
@@ -66,20 +67,16 @@ enum Outer {
 }
 
 impl Wrapping {
-    /// From the values of `Content-Type` and `Content-Encoding`.
+    /// From the values of `Content-Type` and `Content-Encoding`. `snappy` says nothing: protobuf always is, JSON never.
     pub fn of_headers(content_type: Option<&str>, encoding: Option<&str>) -> Result<Self, BodyError> {
-        let media_type = content_type.and_then(|value| value.split(';').next()).map(str::trim).unwrap_or_default();
-        if media_type.is_empty() {
-            return Err(BodyError::NoMediaType);
-        }
-        let format = if media_type.eq_ignore_ascii_case("application/json") { Format::Json } else { Format::Protobuf };
-        let outer = match (encoding.unwrap_or_default(), format) {
-            ("", _) | ("snappy", Format::Protobuf) => Outer::None,
-            ("gzip", _) => Outer::Gzip,
-            ("deflate", _) => Outer::Deflate,
-            (other, _) => return Err(BodyError::Encoding { encoding: other.to_owned() }),
+        let outer = match encoding.unwrap_or_default() {
+            "" | "snappy" => Outer::None,
+            "gzip" => Outer::Gzip,
+            "deflate" => Outer::Deflate,
+            other => return Err(BodyError::Encoding { encoding: other.to_owned() }),
         };
-        Ok(Self { format, outer })
+        let is_json = media_type(content_type.unwrap_or_default())? == "application/json";
+        Ok(Self { format: if is_json { Format::Json } else { Format::Protobuf }, outer })
     }
 
     /// Undoes the compression of a body received whole.
@@ -194,6 +191,7 @@ mod tests {
             ("application/json", Some("deflate"), deflate(body)),
             ("application/x-protobuf", None, snap(body)),
             ("application/x-protobuf", Some("snappy"), snap(body)),
+            ("application/json", Some("snappy"), body.to_vec()),
             ("text/plain", Some("gzip"), gzip(&snap(body))),
         ] {
             assert_eq!(unwrap(content_type, encoding, &sent).as_deref(), Ok(body), "{content_type} {encoding:?}");
@@ -205,7 +203,8 @@ mod tests {
         for (content_type, encoding, sent, expected) in [
             ("", None, b"x".as_slice(), "mime: no media type"),
             ("application/json", Some("br"), b"x", r#"Content-Encoding "br" not supported"#),
-            ("application/json", Some("snappy"), b"x", r#"Content-Encoding "snappy" not supported"#),
+            ("application/json; charset", None, b"x", "mime: invalid media parameter"),
+            ("", Some("br"), b"x", r#"Content-Encoding "br" not supported"#),
             ("application/x-protobuf", Some("zstd"), b"x", r#"Content-Encoding "zstd" not supported"#),
             ("text/plain", None, br#"{"streams": []}"#, "snappy: corrupt input"),
             ("application/x-protobuf", None, b"", "snappy: corrupt input"),
@@ -215,7 +214,7 @@ mod tests {
         ] {
             assert_eq!(unwrap(content_type, encoding, sent).expect_err(expected).to_string(), expected);
         }
-        assert_eq!(Wrapping::of_headers(None, None), Err(BodyError::NoMediaType));
+        assert_eq!(Wrapping::of_headers(None, None), Err(MediaTypeError::Missing.into()));
         let cut = gzip(b"a longer body that is cut");
         assert_eq!(unwrap("application/json", Some("gzip"), &cut[..cut.len() - 9]), Err(BodyError::Cut));
     }

@@ -16,6 +16,7 @@ pub mod intake;
 pub mod json;
 mod label_text;
 mod level;
+pub mod media_type;
 pub(crate) use discover::{DETECTED_LEVEL, DetectedLevel, SERVICE_NAME, detected_level, level_of_labels, service_name};
 pub(crate) use level::LEVEL_NAMES;
 pub(crate) use metadata::sanitised_name;
