@@ -53,8 +53,10 @@ fn told(found: IndexStatistics) -> Value {
 async fn shards(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
     let asked = state.asked(&caller, query.as_deref(), &body)?;
     let bounds = RangeParameters::of(&asked.form, asked.now)?.bounds;
-    let target =
-        ByteSize::parse(asked.form.get("targetBytesPerShard")).map_err(|error| ApiError::BadRequest { text: error.to_string() })?;
+    let target = match asked.form.get("targetBytesPerShard") {
+        "" => ByteSize::bytes(0),
+        text => ByteSize::parse(text).map_err(|error| ApiError::BadRequest { text: error.to_string() })?,
+    };
     if target.as_u64() == 0 {
         return Err(ApiError::BadRequest { text: "targetBytesPerShard must be a positive value".to_owned() });
     }

@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(told(Some("text/plain"), None), "content type: text/plain is not supported");
         assert_eq!(told(Some("application/json; charset=utf-8"), None), "content type: application/json; charset=utf-8 is not supported");
         assert_eq!(told(None, None), "content type:  is not supported");
-        assert_eq!(told(Some("application/json"), Some("br")), "content encoding: br is not supported, use gzip, zstd, lz4 or none");
+        assert_eq!(told(Some("application/json"), Some("br")), "unsupported content encoding br: only gzip, lz4 and zstd are supported");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub const MAX_OPEN_PAIRS: usize = 1 << 18;
 pub enum OtlpError {
     #[error("content type: {content_type} is not supported")]
     ContentType { content_type: String },
-    #[error("content encoding: {encoding} is not supported, use gzip, zstd, lz4 or none")]
+    #[error("unsupported content encoding {encoding}: only gzip, lz4 and zstd are supported")]
     Encoding { encoding: String },
     #[error("{}", told(.0))]
     Json(JsonError),
