@@ -26,5 +26,5 @@ pub mod validate;
 
 pub use error::ParseError;
 pub use parser::{SelectorError, parse, parse_any_selector, parse_log, parse_selector};
-pub use printer::format_query;
+pub use printer::{format_query, format_query_as_loki};
 pub use stages::logfmt_pairs::each_logfmt_pair;

@@ -134,10 +134,11 @@ fn log_level_answer(level: LogLevel) -> Response {
     response::json(&json!({"message": format!("Current log level is {}", level.as_str())}))
 }
 
-async fn format_query(headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Response {
+async fn format_query(State(state): State<StatusState>, headers: HeaderMap, RawQuery(query): RawQuery, body: Bytes) -> Response {
     let form = Form::new(&headers, query.as_deref(), &body);
+    let print = if state.config.strict_loki { tailwater_logql::format_query_as_loki } else { tailwater_logql::format_query };
     match tailwater_logql::parse(form.get("query")) {
-        Ok(expression) => response::json(&json!({"status": "success", "data": tailwater_logql::format_query(&expression)})),
+        Ok(expression) => response::json(&json!({"status": "success", "data": print(&expression)})),
         Err(error) => {
             let answer = response::json(&json!({"status": "invalid-query", "error": error.to_string()}));
             (StatusCode::BAD_REQUEST, answer).into_response()

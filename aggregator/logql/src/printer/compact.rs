@@ -1,33 +1,51 @@
 //! The one-line form. Every function appends to `out`.
 
-use super::needs_quotes;
+use super::{Fidelity, needs_quotes};
 use crate::ast::{
     BinaryOperation, Extraction, FilterValue, GroupSide, Grouping, LabelFilter, LabelFormatSource, LabelReplace, LineFilter, LineFilterArg,
-    LogExpr, LogRange, Matcher, MetricExpr, NameOrMatcher, RangeAggregation, Selector, Stage, Unwrap, VectorAggregation,
+    LogExpr, LogRange, MatchOp, Matcher, MetricExpr, NameOrMatcher, RangeAggregation, Selector, Stage, Unwrap, VectorAggregation,
+    VectorMatching,
 };
 use crate::literal::{
     format_bytes_size, format_go_duration, format_go_float, format_prometheus_duration, go_quote, parse_bytes_size, parse_go_float,
 };
+use crate::stages::simplified::simplified;
 use crate::template::shortest_float;
 
-pub(super) fn text(write: impl FnOnce(&mut String)) -> String {
-    let mut out = String::new();
-    write(&mut out);
-    out
+/// Text that is being written.
+pub(super) struct Text {
+    text: String,
+    fidelity: Fidelity,
 }
 
-pub(super) fn log(out: &mut String, log: &LogExpr) {
+impl Text {
+    fn push(&mut self, character: char) {
+        self.text.push(character);
+    }
+
+    pub(super) fn push_str(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+}
+
+pub(super) fn text(fidelity: Fidelity, write: impl FnOnce(&mut Text)) -> String {
+    let mut out = Text { text: String::new(), fidelity };
+    write(&mut out);
+    out.text
+}
+
+pub(super) fn log(out: &mut Text, log: &LogExpr) {
     selector(out, &log.selector);
     stages(out, &log.stages);
 }
 
-pub(super) fn selector(out: &mut String, selector: &Selector) {
+pub(super) fn selector(out: &mut Text, selector: &Selector) {
     out.push('{');
     separated(out, &selector.matchers, ", ", matcher);
     out.push('}');
 }
 
-fn matcher(out: &mut String, matcher: &Matcher) {
+fn matcher(out: &mut Text, matcher: &Matcher) {
     if needs_quotes(&matcher.name) {
         out.push_str(&go_quote(&matcher.name));
     } else {
@@ -38,14 +56,14 @@ fn matcher(out: &mut String, matcher: &Matcher) {
 }
 
 /// Each stage with a blank in front.
-pub(super) fn stages(out: &mut String, stages: &[Stage]) {
+pub(super) fn stages(out: &mut Text, stages: &[Stage]) {
     for each in stages {
         out.push(' ');
         stage(out, each);
     }
 }
 
-pub(super) fn stage(out: &mut String, stage: &Stage) {
+pub(super) fn stage(out: &mut Text, stage: &Stage) {
     match stage {
         Stage::LineFilter(filter) => line_filter(out, filter),
         Stage::Json { extractions } => {
@@ -83,7 +101,7 @@ pub(super) fn stage(out: &mut String, stage: &Stage) {
     }
 }
 
-fn line_filter(out: &mut String, filter: &LineFilter) {
+fn line_filter(out: &mut Text, filter: &LineFilter) {
     out.push_str(filter.op.name());
     out.push(' ');
     separated(out, &filter.alternatives, " or ", |out, alternative| match alternative {
@@ -96,7 +114,7 @@ fn line_filter(out: &mut String, filter: &LineFilter) {
     });
 }
 
-fn extractions(out: &mut String, extractions: &[Extraction]) {
+fn extractions(out: &mut Text, extractions: &[Extraction]) {
     if extractions.is_empty() {
         return;
     }
@@ -108,12 +126,12 @@ fn extractions(out: &mut String, extractions: &[Extraction]) {
     });
 }
 
-fn quoted_stage(out: &mut String, start: &str, argument: &str) {
+fn quoted_stage(out: &mut Text, start: &str, argument: &str) {
     out.push_str(start);
     out.push_str(&go_quote(argument));
 }
 
-fn names_or_matchers(out: &mut String, start: &str, targets: &[NameOrMatcher]) {
+fn names_or_matchers(out: &mut Text, start: &str, targets: &[NameOrMatcher]) {
     out.push_str(start);
     separated(out, targets, ",", |out, target| match target {
         NameOrMatcher::Name(name) => out.push_str(name),
@@ -121,8 +139,8 @@ fn names_or_matchers(out: &mut String, start: &str, targets: &[NameOrMatcher]) {
     });
 }
 
-pub(super) fn label_filter(out: &mut String, filter: &LabelFilter) {
-    let pair = |out: &mut String, left, connective, right| {
+pub(super) fn label_filter(out: &mut Text, filter: &LabelFilter) {
+    let pair = |out: &mut Text, left, connective, right| {
         out.push_str("( ");
         label_filter(out, left);
         out.push_str(connective);
@@ -130,7 +148,7 @@ pub(super) fn label_filter(out: &mut String, filter: &LabelFilter) {
         out.push_str(" )");
     };
     match filter {
-        LabelFilter::String(each) => matcher(out, each),
+        LabelFilter::String(each) => string_filter(out, each),
         LabelFilter::Compare { name, op, value } => {
             out.push_str(name);
             out.push_str(op.name());
@@ -147,10 +165,24 @@ pub(super) fn label_filter(out: &mut String, filter: &LabelFilter) {
     }
 }
 
-fn filter_value(out: &mut String, value: FilterValue) {
+/// As a matcher; a regular expression that is more than a comparison of texts stands in back quotes, where it holds none.
+fn string_filter(out: &mut Text, filter: &Matcher) {
+    if filter.op != MatchOp::Regex || filter.value.contains('`') || simplified(&filter.value, true).is_some() {
+        return matcher(out, filter);
+    }
+    out.push_str(&filter.name);
+    out.push_str(filter.op.name());
+    out.push('`');
+    out.push_str(&filter.value);
+    out.push('`');
+}
+
+fn filter_value(out: &mut Text, value: FilterValue) {
     match value {
+        FilterValue::Number(number) if out.fidelity == Fidelity::Loki => out.push_str(&format_go_float(number)),
         FilterValue::Number(number) => out.push_str(&number_text(number)),
         FilterValue::Duration(nanoseconds) => out.push_str(&format_go_duration(nanoseconds)),
+        FilterValue::Bytes(bytes) if out.fidelity == Fidelity::Loki => out.push_str(&format_bytes_size(bytes)),
         FilterValue::Bytes(bytes) => out.push_str(&size_text(bytes)),
     }
 }
@@ -175,7 +207,7 @@ pub(super) fn number_text(number: f64) -> String {
     if text == "-0" { "-0.0".to_owned() } else { text }
 }
 
-pub(super) fn metric(out: &mut String, metric: &MetricExpr) {
+pub(super) fn metric(out: &mut Text, metric: &MetricExpr) {
     match metric {
         MetricExpr::Range(aggregation) => range_aggregation(out, aggregation),
         MetricExpr::Vector(aggregation) => vector_aggregation(out, aggregation),
@@ -183,7 +215,7 @@ pub(super) fn metric(out: &mut String, metric: &MetricExpr) {
         MetricExpr::Literal(value) => literal(out, *value),
         MetricExpr::VectorLiteral(value) => {
             let rounded = format!("{value:.6}");
-            let exact = parse_go_float(&rounded).is_ok_and(|read| read == *value);
+            let exact = out.fidelity == Fidelity::Loki || parse_go_float(&rounded).is_ok_and(|read| read == *value);
             out.push_str("vector(");
             out.push_str(&if exact { rounded } else { number_text(*value) });
             out.push(')');
@@ -200,8 +232,10 @@ pub(super) fn metric(out: &mut String, metric: &MetricExpr) {
 }
 
 /// What no number can be written for is written as arithmetic that gives it.
-fn literal(out: &mut String, value: f64) {
-    if value.is_nan() {
+fn literal(out: &mut Text, value: f64) {
+    if out.fidelity == Fidelity::Loki {
+        out.push_str(&shortest_float(value));
+    } else if value.is_nan() {
         out.push_str("(0 / 0)");
     } else if value.is_infinite() {
         out.push_str(if value > 0.0 { "(1e308 * 10)" } else { "(-1e308 * 10)" });
@@ -212,7 +246,7 @@ fn literal(out: &mut String, value: f64) {
     }
 }
 
-fn range_aggregation(out: &mut String, aggregation: &RangeAggregation) {
+fn range_aggregation(out: &mut Text, aggregation: &RangeAggregation) {
     out.push_str(aggregation.op.name());
     out.push('(');
     if let Some(parameter) = aggregation.parameter {
@@ -224,7 +258,7 @@ fn range_aggregation(out: &mut String, aggregation: &RangeAggregation) {
     grouping(out, aggregation.grouping.as_ref());
 }
 
-fn log_range(out: &mut String, range: &LogRange) {
+fn log_range(out: &mut Text, range: &LogRange) {
     log(out, &range.log);
     if let Some(unwrap) = &range.unwrap {
         out.push_str(" | ");
@@ -238,7 +272,7 @@ fn log_range(out: &mut String, range: &LogRange) {
 }
 
 /// `unwrap duration(x)`, without its filters.
-pub(super) fn unwrap(out: &mut String, unwrap: &Unwrap) {
+pub(super) fn unwrap(out: &mut Text, unwrap: &Unwrap) {
     out.push_str("unwrap ");
     match unwrap.conversion {
         None => out.push_str(&unwrap.label),
@@ -252,7 +286,7 @@ pub(super) fn unwrap(out: &mut String, unwrap: &Unwrap) {
 }
 
 /// `[5m] offset 1h0m0s`
-pub(super) fn interval(out: &mut String, range: &LogRange) {
+pub(super) fn interval(out: &mut Text, range: &LogRange) {
     out.push('[');
     out.push_str(&format_prometheus_duration(range.range));
     out.push(']');
@@ -266,7 +300,7 @@ pub(super) fn interval(out: &mut String, range: &LogRange) {
     }
 }
 
-fn vector_aggregation(out: &mut String, aggregation: &VectorAggregation) {
+fn vector_aggregation(out: &mut Text, aggregation: &VectorAggregation) {
     out.push_str(aggregation.op.name());
     grouping(out, aggregation.grouping.as_ref());
     out.push('(');
@@ -278,37 +312,44 @@ fn vector_aggregation(out: &mut String, aggregation: &VectorAggregation) {
     out.push(')');
 }
 
-fn grouping(out: &mut String, grouping: Option<&Grouping>) {
+fn grouping(out: &mut Text, grouping: Option<&Grouping>) {
     separated_grouping(out, grouping, ",");
 }
 
 /// ` by (a,b)`, or nothing.
-pub(super) fn separated_grouping(out: &mut String, grouping: Option<&Grouping>, separator: &str) {
+pub(super) fn separated_grouping(out: &mut Text, grouping: Option<&Grouping>, separator: &str) {
     let Some(grouping) = grouping else { return };
     out.push_str(if grouping.without { " without (" } else { " by (" });
     out.push_str(&grouping.labels.join(separator));
     out.push(')');
 }
 
-fn binary(out: &mut String, operation: &BinaryOperation) {
-    let right = text(|out| metric(out, &operation.right));
+fn binary(out: &mut Text, operation: &BinaryOperation) {
+    let right = text(out.fidelity, |out| metric(out, &operation.right));
     out.push('(');
     metric(out, &operation.left);
     out.push(' ');
-    operator(out, operation, right.starts_with('('), ",");
+    operator(out, operation, operation.matching.as_ref(), right.starts_with('('), ",");
     out.push(' ');
     out.push_str(&right);
     out.push(')');
 }
 
 /// `/ on (x) group_left (y)`; a blank stands for a group that is not asked for. `before_paren`: the right operand begins with `(`, which
-/// would otherwise be taken for the list of labels of `group_left`.
-pub(super) fn operator(out: &mut String, operation: &BinaryOperation, before_paren: bool, separator: &str) {
+/// would otherwise be taken for the list of labels of `group_left`; Loki takes it for one.
+pub(super) fn operator(
+    out: &mut Text,
+    operation: &BinaryOperation,
+    matching: Option<&VectorMatching>,
+    before_paren: bool,
+    separator: &str,
+) {
     out.push_str(operation.op.name());
     if operation.return_bool {
         out.push_str(" bool");
     }
-    let Some(matching) = &operation.matching else { return };
+    let is_exact = out.fidelity == Fidelity::Exact;
+    let Some(matching) = matching.filter(|matching| is_exact || matching.on || !matching.labels.is_empty()) else { return };
     out.push_str(if matching.on { " on (" } else { " ignoring (" });
     out.push_str(&matching.labels.join(separator));
     out.push(')');
@@ -318,14 +359,14 @@ pub(super) fn operator(out: &mut String, operation: &BinaryOperation, before_par
         Some(GroupSide::Right { include }) => (" group_right", include),
     };
     out.push_str(name);
-    if !include.is_empty() || before_paren {
+    if !include.is_empty() || (before_paren && is_exact) {
         out.push_str(" (");
         out.push_str(&include.join(separator));
         out.push(')');
     }
 }
 
-fn label_replace(out: &mut String, replace: &LabelReplace) {
+fn label_replace(out: &mut Text, replace: &LabelReplace) {
     out.push_str("label_replace(");
     metric(out, &replace.inner);
     for argument in label_replace_arguments(replace) {
@@ -340,7 +381,7 @@ pub(super) fn label_replace_arguments(replace: &LabelReplace) -> [&str; 4] {
     [&replace.destination, &replace.replacement, &replace.source, &replace.regex]
 }
 
-fn separated<T>(out: &mut String, items: &[T], separator: &str, write: impl Fn(&mut String, &T)) {
+fn separated<T>(out: &mut Text, items: &[T], separator: &str, write: impl Fn(&mut Text, &T)) {
     for (index, item) in items.iter().enumerate() {
         if index > 0 {
             out.push_str(separator);

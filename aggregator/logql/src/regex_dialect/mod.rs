@@ -16,10 +16,12 @@ mod error;
 mod escape;
 mod translation;
 mod translator;
+mod tree;
 
 pub use class_name::ClassNames;
 pub use error::{RegexError, RegexErrorKind};
 pub use translation::Translated;
+pub(crate) use tree::{Node, tree};
 
 use regex::bytes::Regex;
 

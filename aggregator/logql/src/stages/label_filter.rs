@@ -10,6 +10,7 @@ use super::FilterOptions;
 use super::ip::{AddressRange, IpPatternError};
 use super::line_filter::plain_alternatives;
 use super::regex::is_match;
+use super::simplified::{Piece, Simplified, simplified};
 use crate::ast::{self, CompareOp, FilterValue, MatchOp};
 use crate::literal::{format_bytes_size, parse_bytes_size, parse_go_duration, parse_go_float};
 use crate::pipeline::entry::{EntryLabels, Input};
@@ -41,9 +42,8 @@ pub(crate) enum LabelFilter {
 pub(crate) enum TextTest {
     /// The empty pattern matches every value.
     Always,
-    NotEmpty,
     Equals(Box<[u8]>),
-    /// Plain alternatives; an empty one does not count.
+    /// Plain alternatives; an empty one does not count. With `strict_loki`, whatever Loki takes for texts.
     AnyOf(Vec<Piece>),
     /// Anchored; `.` matches no line break.
     Matches(Regex),
@@ -150,25 +150,19 @@ impl TextTest {
         if matches!(matcher.op, MatchOp::Equal | MatchOp::NotEqual) {
             return Ok(TextTest::Equals(matcher.value.as_bytes().into()));
         }
-        match matcher.value.as_str() {
-            "" | ".*" => return Ok(TextTest::Always),
-            ".+" => return Ok(TextTest::NotEmpty),
-            _ => {}
-        }
-        if let Some(alternatives) = plain_alternatives(&matcher.value) {
-            let strict = options.strict_loki.then(|| strict_pieces(&matcher.value)).flatten();
-            let whole = || alternatives.iter().map(|text| Piece::Whole(text.as_bytes().into())).collect();
-            return Ok(TextTest::AnyOf(strict.unwrap_or_else(whole)));
-        }
-        let regex = translate(&matcher.value)?.surrounded("^(?:", ")$").compile_within(options.expression_bytes)?;
-        let pieces = options.strict_loki.then(|| contained_texts(&matcher.value)).flatten();
-        Ok(pieces.map_or(TextTest::Matches(regex), TextTest::AnyOf))
+        // What is compared as texts is well formed for all that.
+        let regex = translate(&matcher.value)?;
+        let form = if options.strict_loki { simplified(&matcher.value, true) } else { sane(&matcher.value) };
+        Ok(match form {
+            Some(Simplified::Always) => TextTest::Always,
+            Some(Simplified::AnyOf(pieces)) => TextTest::AnyOf(pieces),
+            None => TextTest::Matches(regex.surrounded("^(?:", ")$").compile_within(options.expression_bytes)?),
+        })
     }
 
     fn matches(&self, value: &[u8]) -> bool {
         match self {
             TextTest::Always => true,
-            TextTest::NotEmpty => !value.is_empty(),
             TextTest::Equals(text) => value == &**text,
             TextTest::Matches(regex) => is_match(regex, value),
             TextTest::AnyOf(pieces) => pieces.iter().any(|piece| piece.matches(value)),
@@ -176,88 +170,21 @@ impl TextTest {
     }
 }
 
+/// Expressions that are the same as texts.
+fn sane(pattern: &str) -> Option<Simplified> {
+    match pattern {
+        "" | ".*" => Some(Simplified::Always),
+        ".+" => Some(Simplified::AnyOf(vec![Piece::NotEmpty])),
+        _ => {
+            let whole = |text: &str| Piece::Text { text: text.to_owned(), any_case: false, is_whole: true };
+            plain_alternatives(pattern).map(|texts| Simplified::AnyOf(texts.into_iter().map(whole).collect()))
+        }
+    }
+}
+
 /// A size as it reads once printed: with two significant digits. The reference compares with that.
 fn as_printed(bytes: u64) -> u64 {
     parse_bytes_size(&format_bytes_size(bytes)).unwrap_or(bytes)
-}
-
-/// A text that a value is, or one that it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Piece {
-    Whole(Box<[u8]>),
-    Within(Box<[u8]>),
-}
-
-impl Piece {
-    fn matches(&self, value: &[u8]) -> bool {
-        match self {
-            Piece::Whole(text) => value == &**text,
-            Piece::Within(text) => memchr::memmem::find(value, text).is_some(),
-        }
-    }
-}
-
-/// Loki's reading of plain alternatives: those that begin alike need only be held by the value. `None` where single characters
-/// beside each other make it compare whole values after all.
-fn strict_pieces(pattern: &str) -> Option<Vec<Piece>> {
-    let mut pieces = Vec::new();
-    collect_pieces("", &pattern.split('|').collect::<Vec<_>>(), &mut pieces).then_some(pieces)
-}
-
-/// Of alternatives that all follow `start`.
-fn collect_pieces(start: &str, mut alternatives: &[&str], pieces: &mut Vec<Piece>) -> bool {
-    let mut follows_single = false;
-    while let Some(first) = alternatives.first() {
-        let letter = first.chars().next();
-        let alike = alternatives.iter().take_while(|text| text.chars().next() == letter).count();
-        let (group, rest) = alternatives.split_at(alike);
-        alternatives = rest;
-        let is_single = alike == 1 && first.chars().count() == 1;
-        if is_single && follows_single {
-            return false;
-        }
-        follows_single = is_single;
-        match letter {
-            None if start.is_empty() => {}
-            None => pieces.push(Piece::Within(start.as_bytes().into())),
-            Some(_) if alike > 1 => {
-                let shared = shared_start(group);
-                let behind: Vec<&str> = group.iter().map(|text| &text[shared.len()..]).collect();
-                if !collect_pieces(&format!("{start}{shared}"), &behind, pieces) {
-                    return false;
-                }
-            }
-            Some(_) if start.is_empty() => pieces.push(Piece::Whole(first.as_bytes().into())),
-            Some(_) => pieces.push(Piece::Within(format!("{start}{first}").into_bytes().into())),
-        }
-    }
-    true
-}
-
-/// The characters that all texts begin with.
-fn shared_start<'t>(texts: &[&'t str]) -> &'t str {
-    let first = texts[0];
-    let is_shared = |end: usize| texts.iter().all(|text| text.starts_with(&first[..end]));
-    let ends = first.char_indices().map(|(at, character)| at + character.len_utf8());
-    &first[..ends.take_while(|end| is_shared(*end)).last().unwrap_or(0)]
-}
-
-/// For `x.*`, `.*x` and `.*x.*`, where `x` is plain or a group of plain alternatives, and for alternatives of those: the texts.
-fn contained_texts(pattern: &str) -> Option<Vec<Piece>> {
-    if let Some((first, rest)) = pattern.split_once('|').filter(|_| !pattern.contains(['(', '[', '\\'])) {
-        let is_plain = |text: &str| plain_alternatives(text).is_some();
-        let piece = |text: &str| if is_plain(text) { Some(vec![Piece::Whole(text.as_bytes().into())]) } else { contained_texts(text) };
-        return Some([piece(first)?, if is_plain(rest) { strict_pieces(rest)? } else { contained_texts(rest)? }].concat());
-    }
-    let without_start = pattern.strip_prefix(".*").unwrap_or(pattern);
-    let core = without_start.strip_suffix(".*").unwrap_or(without_start);
-    if core.len() == pattern.len() || core.is_empty() {
-        return None;
-    }
-    let group = core.strip_prefix("(?:").or_else(|| core.strip_prefix('(')).and_then(|core| core.strip_suffix(')'));
-    let alternatives: Vec<&str> = group.map_or_else(|| vec![core], |group| group.split('|').collect());
-    let is_plain = |text: &&str| !text.contains(|c| r"\.+*?()|[]{}^$".contains(c)) && !text.is_empty();
-    alternatives.iter().all(is_plain).then(|| alternatives.iter().map(|text| Piece::Within(text.as_bytes().into())).collect())
 }
 
 /// Compares a converted value. A missing label drops the entry, a value that cannot be converted keeps it.
@@ -296,42 +223,6 @@ pub(crate) fn number(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn strict_patterns_are_taken_apart() {
-        let texts = |pattern| contained_texts(pattern).map(|texts| texts.len());
-        assert_eq!(texts("wor.*"), Some(1));
-        assert_eq!(texts(".*wor.*"), Some(1));
-        assert_eq!(texts(".*(a|b)"), Some(2));
-        assert_eq!(texts("err.*|warn.*"), Some(2));
-        assert_eq!(texts("a|b.*"), Some(2));
-        for pattern in ["wor", ".*", "w.r.*", ".*[ab]", "a.|b.*"] {
-            assert_eq!(texts(pattern), None, "{pattern}");
-        }
-    }
-
-    #[test]
-    fn plain_alternatives_that_begin_alike_need_only_be_held() {
-        let read = |pattern| {
-            let shown = |piece: &Piece| match piece {
-                Piece::Whole(text) => format!("={}", String::from_utf8_lossy(text)),
-                Piece::Within(text) => format!("~{}", String::from_utf8_lossy(text)),
-            };
-            strict_pieces(pattern).map(|pieces| pieces.iter().map(shown).collect::<Vec<_>>().join(" "))
-        };
-        for (pattern, expected) in [
-            ("warn|error", Some("=warn =error")),
-            ("foo|foobar", Some("~foo ~foobar")),
-            ("warn|warning|error|", Some("~warn ~warning =error")),
-            ("x|foo", Some("=x =foo")),
-            ("a|b", None),
-            ("abc|abd", None),
-            ("xfoo|xbar|xbaz", None),
-            ("éa1|éb2", Some("~éa1 ~éb2")),
-        ] {
-            assert_eq!(read(pattern).as_deref(), expected, "{pattern}");
-        }
-    }
 
     #[test]
     fn expressions_hold_for_whole_values() {

@@ -12,6 +12,7 @@ use super::FilterOptions;
 use super::ip::{AddressRange, IpPatternError};
 use super::pattern_filter::PatternFilter;
 use super::regex::is_match;
+use super::simplified::{Piece, Simplified, simplified};
 use crate::ast::{LineFilter, LineFilterArg, LineFilterOp};
 use crate::regex_dialect::{RegexError, translate};
 use crate::validate::PatternError;
@@ -42,6 +43,8 @@ enum Test {
     Contains(Box<Finder<'static>>),
     ContainsLower(LowerCase),
     Regex(Regex),
+    /// With `strict_loki`: what it makes of an expression.
+    Texts(Vec<Piece>),
     Pattern(PatternFilter),
     Address(AddressRange),
 }
@@ -93,6 +96,14 @@ impl Test {
             let texts = lowered.iter().map(|text| Finder::new(text).into_owned()).collect();
             return Ok(Test::ContainsLower(LowerCase { ascii: compile(&format!("(?i){}", lowered.join("|")))?, texts }));
         }
+        match simplified(pattern, false).filter(|_| options.strict_loki) {
+            Some(Simplified::Always) => return Ok(Test::Always),
+            Some(Simplified::AnyOf(pieces)) => {
+                translate(pattern)?;
+                return Ok(Test::Texts(pieces));
+            }
+            None => {}
+        }
         let without_empty = plain_alternatives(pattern).map(|alternatives| alternatives.join("|"));
         Ok(Test::Regex(compile(without_empty.as_deref().unwrap_or(pattern))?))
     }
@@ -113,6 +124,7 @@ impl Test {
             Test::Contains(finder) => finder.find(line).is_some(),
             Test::ContainsLower(lower_case) => lower_case.is_found_in(line),
             Test::Regex(regex) => is_match(regex, line),
+            Test::Texts(pieces) => pieces.iter().any(|piece| piece.matches(line)),
             Test::Pattern(pattern) => pattern.matches(line),
             Test::Address(range) => range.is_found_in(line),
         }
@@ -203,6 +215,24 @@ mod tests {
         assert_eq!(filter(LineFilterOp::Contains, &["a", "b"]).required_literal(), None);
         assert_eq!(filter(LineFilterOp::NotContains, &["a"]).required_literal(), None);
         assert_eq!(filter(LineFilterOp::Regex, &["a"]).required_literal(), None);
+    }
+
+    #[test]
+    fn expressions_are_read_as_loki_reads_them_only_for_the_strict() {
+        let found = |pattern: &str, strict_loki, line: &str| {
+            let filter = LineFilter { op: LineFilterOp::Regex, alternatives: vec![LineFilterArg::Text(pattern.to_owned())] };
+            LineMatcher::new(&filter, FilterOptions { strict_loki, ..FilterOptions::default() }).unwrap().matches(line.as_bytes())
+        };
+        for (pattern, line, sane, strict) in [
+            ("user.*(ana|bob)", "user is ana", true, false),
+            ("user.*(ana|bob)", "userana", true, true),
+            ("user.*(ana|bob).*x", "user is ana x", true, true),
+            ("foo|.*", "bar", true, false),
+            ("foo.*|bar", "a bar", true, true),
+            ("fo+", "foo", true, true),
+        ] {
+            assert_eq!((found(pattern, false, line), found(pattern, true, line)), (sane, strict), "{pattern}");
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(crate) mod pattern;
 pub(crate) mod pattern_filter;
 pub(crate) mod regex;
 pub(crate) mod regexp;
+pub(crate) mod simplified;
 pub(crate) mod template_format;
 pub(crate) mod unpack;
 pub(crate) mod unwrap;
