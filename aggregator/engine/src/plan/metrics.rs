@@ -127,6 +127,7 @@ impl Planner<'_> {
     async fn aggregation(&self, aggregation: &VectorAggregation, position: Position<'_>) -> Result<Vector, QueryError> {
         let function = match aggregation.op {
             VectorOp::Sum => WindowFunction::Sum,
+            VectorOp::Avg if self.options.strict_loki => WindowFunction::GroupAverage,
             VectorOp::Avg => WindowFunction::Average,
             VectorOp::Min => WindowFunction::Minimum,
             VectorOp::Max => WindowFunction::Maximum,

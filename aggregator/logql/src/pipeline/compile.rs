@@ -82,6 +82,7 @@ pub(super) fn compile(
         names,
         early_filters,
         grouping: SeriesGrouping::Without(without),
+        strict_loki: options.strict_loki,
         now: 0,
     })
 }

@@ -354,6 +354,11 @@ impl EntryLabels {
         stream.chain(self.metadata().chain(self.parsed()).map(|pair| pair.name))
     }
 
+    /// Whether a stage removed it, whatever was set after that.
+    pub(crate) fn is_deleted(&self, id: NameId) -> bool {
+        self.marks(id).deleted == self.epoch
+    }
+
     pub(crate) fn is_metadata(&self, id: NameId) -> bool {
         self.marks(id).metadata == self.epoch
     }

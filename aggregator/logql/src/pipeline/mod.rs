@@ -59,6 +59,7 @@ pub struct Pipeline {
     /// By name; see [`crate::stages::extraction::EarlyFilters`].
     early_filters: Vec<Option<LabelFilter>>,
     grouping: SeriesGrouping,
+    strict_loki: bool,
     reads_metadata: bool,
     /// What templates take for the present, in nanoseconds.
     now: i64,
@@ -219,7 +220,8 @@ impl StreamPipeline<'_> {
             None => None,
         };
         let line = if is_original { line } else { &self.replaced };
-        Some(Processed { timestamp, line, input, labels: &self.labels, grouping: &self.pipeline.grouping, value })
+        let Pipeline { grouping, strict_loki, .. } = self.pipeline;
+        Some(Processed { timestamp, line, input, labels: &self.labels, grouping, strict_loki: *strict_loki, value })
     }
 
     /// Whether the line is still the one that came in; `None` if the entry is dropped.

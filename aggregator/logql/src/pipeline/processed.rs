@@ -16,6 +16,7 @@ pub struct Processed<'a> {
     pub(super) input: Input<'a>,
     pub(super) labels: &'a EntryLabels,
     pub(super) grouping: &'a SeriesGrouping,
+    pub(super) strict_loki: bool,
     pub(super) value: Option<f64>,
 }
 
@@ -101,7 +102,7 @@ impl Processed<'_> {
         }
         match self.grouping {
             SeriesGrouping::By(names) => LabelSet::from_pairs(names.iter().filter_map(|name| {
-                let value = self.labels.find(*name, self.input)?;
+                let value = self.group_value(*name)?;
                 Some((self.labels.names.text(*name), String::from_utf8_lossy(value)))
             })),
             SeriesGrouping::Without(names) if names.is_empty() => self.labels(),
@@ -136,9 +137,15 @@ impl Processed<'_> {
         }
     }
 
+    /// The value of a label that is grouped by. In Loki one that a stage removed stays away, even if a later one set it again.
+    fn group_value(&self, name: NameId) -> Option<&[u8]> {
+        let is_gone = self.strict_loki && self.labels.is_deleted(name);
+        self.labels.find(name, self.input).filter(|_| !is_gone)
+    }
+
     fn write_if_from_entry(&self, name: NameId, key: &mut Vec<u8>) {
         if !self.labels.is_stream_label_shown(name) || self.labels.is_metadata(name) {
-            match self.labels.find(name, self.input) {
+            match self.group_value(name) {
                 Some(value) => self.write_pair(name, value, key),
                 None => self.write_deleted(name, key),
             }

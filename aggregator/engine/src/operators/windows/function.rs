@@ -27,6 +27,8 @@ pub(crate) enum WindowFunction {
     Maximum,
     StandardDeviation,
     StandardVariance,
+    /// Of the points of a group, with `strict_loki`.
+    GroupAverage,
     /// Of the points of a group, of which a lone one has no distance to itself, even if it is no finite number.
     GroupDeviation,
     GroupVariance,
@@ -53,6 +55,7 @@ impl WindowFunction {
             Self::Sum => panes(Sliding::new(Total::value)),
             Self::SumPerSecond => panes(Sliding::new(move |total: &Total| total.value() / seconds)),
             Self::Average => panes(Sliding::new(Mean::value)),
+            Self::GroupAverage => panes(Sliding::new(Mean::one_by_one)),
             Self::Minimum => panes(Sliding::new(|least: &Least| least.0)),
             Self::Maximum => panes(Sliding::new(|greatest: &Greatest| greatest.0)),
             Self::StandardDeviation => panes(Sliding::new(Moments::deviation)),

@@ -15,6 +15,13 @@ impl Mean {
     }
 }
 
+impl Mean {
+    /// Of the points of a group, as Loki adds them up one by one: nothing that is added to an infinite mean leaves a number.
+    pub(crate) fn one_by_one(&self) -> f64 {
+        if self.count > 1.0 && self.mean.is_infinite() { f64::NAN } else { self.mean }
+    }
+}
+
 impl PaneState for Mean {
     const WORDS: usize = 2;
 
@@ -47,10 +54,22 @@ impl PaneState for Mean {
 mod tests {
     use super::*;
 
-    fn mean(values: &[f64]) -> f64 {
+    fn state(values: &[f64]) -> Mean {
         let mut mean = Mean::of(Sample::of_value(values[0]));
         values[1..].iter().for_each(|&value| mean.add(Sample::of_value(value)));
-        mean.value()
+        mean
+    }
+
+    fn mean(values: &[f64]) -> f64 {
+        state(values).value()
+    }
+
+    #[test]
+    fn one_by_one_infinities_leave_no_number() {
+        assert_eq!((state(&[f64::INFINITY]).one_by_one(), state(&[1.0, 3.0]).one_by_one()), (f64::INFINITY, 2.0));
+        for values in [[f64::INFINITY, 1.0, 2.0], [1.0, f64::NEG_INFINITY, 2.0], [f64::INFINITY; 3]] {
+            assert!(state(&values).one_by_one().is_nan(), "{values:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::operators::grid::{StepGrid, Window};
 use crate::operators::windows::{Sample, WindowFunction, WindowStore};
 
-const FUNCTIONS: [WindowFunction; 17] = [
+const FUNCTIONS: [WindowFunction; 18] = [
     WindowFunction::Count,
     WindowFunction::CountPerSecond,
     WindowFunction::WholeSum,
@@ -13,6 +13,7 @@ const FUNCTIONS: [WindowFunction; 17] = [
     WindowFunction::Sum,
     WindowFunction::SumPerSecond,
     WindowFunction::Average,
+    WindowFunction::GroupAverage,
     WindowFunction::Minimum,
     WindowFunction::Maximum,
     WindowFunction::StandardDeviation,
@@ -36,7 +37,7 @@ fn naive(function: WindowFunction, samples: &[Sample], range: i64) -> f64 {
         WindowFunction::CountPerSecond => count / seconds,
         WindowFunction::WholeSum | WindowFunction::Sum => sum,
         WindowFunction::WholeSumPerSecond | WindowFunction::SumPerSecond => sum / seconds,
-        WindowFunction::Average => sum / count,
+        WindowFunction::Average | WindowFunction::GroupAverage => sum / count,
         WindowFunction::Minimum => values.iter().copied().fold(f64::INFINITY, f64::min),
         WindowFunction::Maximum => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         WindowFunction::StandardVariance | WindowFunction::GroupVariance => variance(),

@@ -32,6 +32,21 @@ fn filters_behind_unwrap_may_drop_its_error() {
 }
 
 #[test]
+fn a_label_that_was_removed_and_set_again_is_no_group_for_loki() {
+    let stages = [Ast::Drop { targets: vec![NameOrMatcher::Name("app".into())] }, logfmt()];
+    for (strict_loki, expected) in [(false, r#"{app="x"}"#), (true, "{}")] {
+        let pipeline = Pipeline::compile(&stages, None, &NeededLabels::All, &PipelineOptions { strict_loki }).unwrap();
+        let pipeline = pipeline.with_grouping(Some(&by(&["app"])));
+        let stream = LabelSet::from_pairs([("namespace", "n")]);
+        let mut pipeline = pipeline.for_stream(&stream);
+        let processed = pipeline.process(0, b"app=x", &[]).unwrap();
+        let mut key = Vec::new();
+        processed.write_series_key(&mut key);
+        assert_eq!((processed.series_labels().to_string().as_str(), key.is_empty()), (expected, false));
+    }
+}
+
+#[test]
 fn series_keys_agree_with_series_labels() {
     let groupings = [None, Some(by(&["x", "app"])), Some(by(&[])), Some(Grouping { without: true, ..by(&["y", "pod"]) })];
     let drop = Ast::Drop { targets: vec![NameOrMatcher::Matcher(matcher("z", MatchOp::Equal, "1")), NameOrMatcher::Name("z2".into())] };
