@@ -17,9 +17,9 @@ use tailwater_logql::pipeline::PipelineOptions;
 use tailwater_storage::catalog::Catalog;
 use tokio::runtime::{Handle, Runtime};
 
-use crate::answer::{IndexStatistics, LogAnswer, MetricAnswer, MetricValue};
+use crate::answer::{IndexStatistics, LogAnswer, LogStream, MetricAnswer, MetricValue};
 use crate::error::QueryError;
-use crate::gather;
+use crate::gather::{self, Pace};
 use crate::listing;
 use crate::loki_order;
 use crate::memory::{self, OperatorMemory, SpillFolder, is_exhausted};
@@ -33,6 +33,9 @@ use crate::scan::PageSource;
 use crate::scope::Scope;
 use crate::statistics::Counters;
 use crate::volume;
+
+/// At most so many entries are read for one that is asked for, where stages make them equal.
+const MOST_REPEATED: usize = 64;
 
 /// How an engine works. It changes no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,17 +144,38 @@ impl Engine {
         let counters = Arc::new(Counters::default());
         self.within(limits, counters.clone(), async move {
             let started = Instant::now();
-            let planned = engine.planner(&scope, &limits_of_query, &counters).logs(&request).await?;
-            let gathered = engine.execute(planned.plan).await?;
-            let mut streams = gather::log_streams(&gathered.batches, &request)?;
+            let (parts, mut streams) = engine.log_streams(&scope, &request, &limits_of_query, &counters).await?;
             if request.equal_stamps == EqualStamps::AsLoki {
                 streams.iter_mut().for_each(|stream| loki_order::reorder(&mut stream.entries, request.direction));
             }
             let returned = streams.iter().map(|stream| stream.entries.len() as u64).sum();
             let warnings = scope.tolerance().warnings();
-            Ok(LogAnswer { streams, warnings, statistics: counters.statistics(planned.parts, started.elapsed().as_secs_f64(), returned) })
+            Ok(LogAnswer { streams, warnings, statistics: counters.statistics(parts, started.elapsed().as_secs_f64(), returned) })
         })
         .await
+    }
+
+    /// The streams of a log query, and how many parts were read. Where stages make entries equal, which then are one, more are asked for.
+    async fn log_streams(
+        &self,
+        scope: &Scope,
+        request: &LogRequest,
+        limits: &QueryLimits,
+        counters: &Arc<Counters>,
+    ) -> Result<(usize, Vec<LogStream>), QueryError> {
+        let pace = if limits.strict_loki { Pace::Hourly } else { Pace::Throughout };
+        let mut wanted = request.clone();
+        loop {
+            let planned = self.planner(scope, limits, counters).logs(&wanted).await?;
+            let gathered = self.execute(planned.plan).await?;
+            let rows: usize = gathered.batches.iter().map(RecordBatch::num_rows).sum();
+            let found = gather::log_streams(&gathered.batches, request, pace)?;
+            let is_all = found.repeated == 0 || found.taken == request.limit || rows < wanted.limit || request.interval > 0;
+            if is_all || wanted.limit >= request.limit.saturating_mul(MOST_REPEATED) {
+                return Ok((planned.parts, found.streams));
+            }
+            wanted.limit = wanted.limit.saturating_mul(4);
+        }
     }
 
     /// Series of a metric query.

@@ -1,7 +1,7 @@
 //! From the last batches of a plan to an answer.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::array::{BinaryArray, RecordBatch, TimestampNanosecondArray, UInt32Array, UInt64Array};
 use datafusion_common::Result;
@@ -11,13 +11,23 @@ use crate::answer::{ListedEntry, LogEntry, LogStream, Point, Series};
 use crate::batch;
 use crate::operators::grid::StepGrid;
 use crate::operators::points::Points;
-use crate::request::{Direction, LogRequest};
+use crate::request::{Direction, EqualStamps, LogRequest};
 
-/// Entries in the order of the batches, by their shown labels; streams in the order of label text.
-pub(crate) fn log_streams(batches: &[RecordBatch], request: &LogRequest) -> Result<Vec<LogStream>> {
+/// The entries of a log query, and whether rows are missing for more of them.
+pub(crate) struct GatheredStreams {
+    pub(crate) streams: Vec<LogStream>,
+    /// Rows that show what one before them shows.
+    pub(crate) repeated: usize,
+    pub(crate) taken: usize,
+}
+
+/// Entries in the order of the batches, by their shown labels; streams in the order of label text. As in Loki, entries of one stream and
+/// stamp that stages made equal are one.
+pub(crate) fn log_streams(batches: &[RecordBatch], request: &LogRequest, pace: Pace) -> Result<GatheredStreams> {
     let mut streams: BTreeMap<Vec<u8>, LogStream> = BTreeMap::new();
-    let mut last_kept: BTreeMap<u32, i64> = BTreeMap::new();
-    let mut taken = 0;
+    let mut last_kept = None;
+    let (mut place, mut shown) = (None, HashSet::new());
+    let (mut taken, mut repeated) = (0, 0);
     for rows in batches {
         let [line, labels, metadata, parsed] = columns(rows)?;
         let stream_of: &UInt32Array = batch::column(rows, batch::STREAM)?;
@@ -27,7 +37,17 @@ pub(crate) fn log_streams(batches: &[RecordBatch], request: &LogRequest) -> Resu
             if taken == request.limit {
                 break;
             }
-            if request.interval > 0 && !is_due(&mut last_kept, stream_of.value(row), timestamp, request) {
+            if request.equal_stamps == EqualStamps::AsLoki {
+                let here = Some((timestamp, stream_of.value(row)));
+                if std::mem::replace(&mut place, here) != here {
+                    shown.clear();
+                }
+                if !shown.insert([line.value(row), labels.value(row), metadata.value(row), parsed.value(row)]) {
+                    repeated += 1;
+                    continue;
+                }
+            }
+            if request.interval > 0 && !pace.is_due(&mut last_kept, timestamp, request) {
                 continue;
             }
             taken += 1;
@@ -44,7 +64,7 @@ pub(crate) fn log_streams(batches: &[RecordBatch], request: &LogRequest) -> Resu
     }
     let mut streams: Vec<LogStream> = streams.into_values().collect();
     streams.sort_by(|left, right| left.labels.cmp(&right.labels));
-    Ok(streams)
+    Ok(GatheredStreams { streams, repeated, taken })
 }
 
 /// An entry of a rendered batch and its place: stamp, stream, arrival.
@@ -98,16 +118,29 @@ fn columns(rows: &RecordBatch) -> Result<[&BinaryArray; 4]> {
     ])
 }
 
-/// Whether an entry is far enough from the last one kept of its stream.
-fn is_due(last_kept: &mut BTreeMap<u32, i64>, stream: u32, timestamp: i64, request: &LogRequest) -> bool {
-    let is_due = last_kept.get(&stream).is_none_or(|&last| match request.direction {
-        Direction::Forward => timestamp >= last.saturating_add(request.interval),
-        Direction::Backward => timestamp <= last.saturating_sub(request.interval),
-    });
-    if is_due {
-        last_kept.insert(stream, timestamp);
+/// How the interval of a log query is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    Throughout,
+    /// Anew in each hour, as in Loki, which answers hour by hour.
+    Hourly,
+}
+
+impl Pace {
+    /// Whether an entry is far enough from the last one kept, whatever its stream.
+    fn is_due(self, last_kept: &mut Option<i64>, timestamp: i64, request: &LogRequest) -> bool {
+        const HOUR: i64 = 3_600_000_000_000;
+        let is_new_hour = |last: i64| self == Self::Hourly && last.div_euclid(HOUR) != timestamp.div_euclid(HOUR);
+        let is_due = last_kept.is_none_or(|last| match request.direction {
+            _ if is_new_hour(last) => true,
+            Direction::Forward => timestamp >= last.saturating_add(request.interval),
+            Direction::Backward => timestamp <= last.saturating_sub(request.interval),
+        });
+        if is_due {
+            *last_kept = Some(timestamp);
+        }
+        is_due
     }
-    is_due
 }
 
 /// How the rows of points become series.

@@ -31,7 +31,7 @@ pub struct LogRequest {
     pub end: i64,
     pub limit: usize,
     pub direction: Direction,
-    /// 0, or the least distance in nanoseconds between two entries returned of one stream.
+    /// 0, or the least distance in nanoseconds between two entries returned.
     pub interval: i64,
     /// Keep stored labels, structured metadata and parsed labels apart (`categorize-labels`).
     pub categorize: bool,

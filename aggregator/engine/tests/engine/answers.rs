@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::world::{self, Entry, entries, points, run};
 use proptest::prelude::*;
 use tailwater_engine::answer::{LogAnswer, MetricAnswer};
-use tailwater_engine::request::{Direction, TimeRange};
+use tailwater_engine::request::{Direction, EqualStamps, LogRequest, QueryLimits, TimeRange};
 use tailwater_engine::{Access, Engine, QueryError};
 
 async fn metric(engine: &Engine, access: &Access, query: &str, start: i64, end: i64, step: i64) -> Result<MetricAnswer, QueryError> {
@@ -162,14 +162,44 @@ async fn a_sample_with_an_error_fails_the_query_that_needs_its_labels() {
 }
 
 #[tokio::test]
-async fn an_interval_spaces_the_entries_of_each_stream() {
-    let entries_of = |app: &str| (0..10).map(|t| Entry::new("a", app, t, "line")).collect::<Vec<_>>();
-    let engine = world::engine(&[entries_of("x"), entries_of("y")]).await;
-    let mut request = world::log_request(r#"{namespace="a"}"#, 0, 10, 5, Direction::Forward);
-    request.interval = 4;
-    let answer = engine.logs(&world::everything(), request, &world::limits()).await.expect("answers");
-    let stamps = |index: usize| answer.streams[index].entries.iter().map(|entry| entry.timestamp).collect::<Vec<_>>();
-    assert_eq!((stamps(0), stamps(1)), (vec![0, 4, 8], vec![0, 4]));
+async fn an_interval_spaces_the_entries_of_all_streams() {
+    const MINUTE: i64 = 60_000_000_000;
+    let entries = (0..90).flat_map(|minute| ["x", "y"].map(|app| Entry::new("a", app, minute * MINUTE, "line"))).collect();
+    let engine = world::engine(&[entries]).await;
+    for (strict_loki, direction, expected) in [
+        (false, Direction::Forward, vec![0, 25, 50, 75]),
+        (false, Direction::Backward, vec![89, 64, 39, 14]),
+        // Loki begins anew in each hour.
+        (true, Direction::Forward, vec![0, 25, 50, 60, 85]),
+        (true, Direction::Backward, vec![89, 64, 59, 34, 9]),
+    ] {
+        let mut request = world::log_request(r#"{namespace="a"}"#, 0, 100 * MINUTE, 100, direction);
+        request.interval = 25 * MINUTE;
+        let limits = QueryLimits { strict_loki, ..world::limits() };
+        let answer = engine.logs(&world::everything(), request, &limits).await.expect("answers");
+        let mut found: Vec<i64> = world::entries(&answer).iter().map(|(_, timestamp, _)| timestamp / MINUTE).collect();
+        found.sort_by_key(|minute| if direction == Direction::Forward { *minute } else { -*minute });
+        assert_eq!(found, expected, "{direction:?}");
+    }
+}
+
+#[tokio::test]
+async fn entries_that_stages_make_equal_are_one() {
+    let entries = |app: &str| -> Vec<Entry> {
+        (1..=20).flat_map(|stamp| ["one", "two", "three"].map(|line| Entry::new("a", app, stamp, line))).collect()
+    };
+    let engine = world::engine(&[entries("x"), entries("y")]).await;
+    let found = async |query: &str, limit, equal_stamps| {
+        let request = LogRequest { equal_stamps, ..world::log_request(query, 0, 100, limit, Direction::Backward) };
+        let answer = engine.logs(&world::everything(), request, &world::limits()).await.expect("answers");
+        world::entries(&answer).len()
+    };
+    let formatted = r#"{app="x"} | line_format "same""#;
+    assert_eq!(found(formatted, 100, EqualStamps::AsLoki).await, 20);
+    assert_eq!(found(formatted, 15, EqualStamps::AsLoki).await, 15, "as many as are asked for");
+    assert_eq!(found(formatted, 100, EqualStamps::InArrivalOrder).await, 60);
+    assert_eq!(found(r#"{app="x"} | label_format text="{{__line__}}" | line_format "same""#, 100, EqualStamps::AsLoki).await, 60);
+    assert_eq!(found(r#"{namespace="a"} | keep namespace | line_format "same""#, 100, EqualStamps::AsLoki).await, 40, "streams stay apart");
 }
 
 #[tokio::test]
@@ -177,9 +207,9 @@ async fn too_many_series_are_an_error_or_a_warning() {
     let entries = (0..20).map(|number| Entry::new("a", &format!("app-{number}"), 5, "line")).collect();
     let engine = world::engine(&[entries]).await;
     let request = || world::metric_request(r#"count_over_time({namespace="a"}[1m])"#, 10, 10, 1);
-    let limits = tailwater_engine::request::QueryLimits { max_series: 7, ..world::limits() };
+    let limits = QueryLimits { max_series: 7, ..world::limits() };
     assert!(matches!(engine.metrics(&world::everything(), request(), &limits).await, Err(QueryError::TooManySeries { limit: 7 })));
-    let partial = tailwater_engine::request::QueryLimits { partial_series: true, ..limits };
+    let partial = QueryLimits { partial_series: true, ..limits };
     let answer = engine.metrics(&world::everything(), request(), &partial).await.expect("answers");
     assert_eq!((points(&answer).len(), answer.warnings.len()), (7, 1));
 }
@@ -207,7 +237,7 @@ async fn an_error_between_windows_fails_nothing() {
 async fn a_query_ends_with_its_time_however_busy_the_threads_are() {
     let entries = (0..20_000).map(|number| Entry::new("a", "x", number, "line")).collect();
     let engine = world::engine(&[entries]).await;
-    let limits = tailwater_engine::request::QueryLimits { timeout: std::time::Duration::from_millis(300), ..world::limits() };
+    let limits = QueryLimits { timeout: std::time::Duration::from_millis(300), ..world::limits() };
     for stages in [vec!["|= \"e\""; 9_000].join(" "), vec!["| app=~\"x\""; 2_000].join(" ")] {
         let ask = || {
             let request = world::log_request(&format!("{{app=\"x\"}} {stages}"), 0, 100_000, 10, Direction::Forward);
