@@ -52,6 +52,27 @@ pub fn sample_grouping<'a>(range: &'a RangeAggregation, above: Option<&'a Vector
     Some(above.grouping.as_ref().unwrap_or(&NO_LABELS))
 }
 
+/// Whether the series of a range aggregation by all labels, or without some, leave out labels that have no value. They still tell series
+/// apart. Loki computes some aggregations in shards, and where these could share a label set, or samples are grouped, it joins them by an
+/// aggregation of its own, which forgets such labels; all others show them.
+pub fn hides_empty_labels(range: &RangeAggregation) -> bool {
+    let is_sharded = match range.op {
+        RangeOp::AvgOverTime | RangeOp::MinOverTime | RangeOp::MaxOverTime => true,
+        op => is_additive(op),
+    };
+    let is_grouped = range.grouping.as_ref().is_some_and(|grouping| !grouping.without || !grouping.labels.is_empty());
+    is_sharded && (is_grouped || range.range.log.stages.iter().any(reduces_labels))
+}
+
+/// Whether entries of several streams may have the same labels after it.
+fn reduces_labels(stage: &Stage) -> bool {
+    match stage {
+        Stage::Drop { .. } | Stage::Keep { .. } => true,
+        Stage::LabelFormat { formats } => formats.iter().any(|format| matches!(format.source, LabelFormatSource::Label(_))),
+        _ => false,
+    }
+}
+
 /// Summing over series commutes with these.
 fn is_additive(op: RangeOp) -> bool {
     matches!(op, RangeOp::Rate | RangeOp::CountOverTime | RangeOp::BytesRate | RangeOp::BytesOverTime | RangeOp::SumOverTime)
@@ -196,6 +217,28 @@ mod tests {
         let without = Grouping { without: true, labels: vec!["pod".into()] };
         assert_eq!(needed_labels(&count, Some(&above(VectorOp::Sum, Some(without)))), NeededLabels::All);
         assert_eq!(needed_labels(&range(RangeOp::AbsentOverTime, vec![], None), None), NeededLabels::None);
+    }
+
+    #[test]
+    fn labels_without_a_value_are_hidden_where_shards_are_joined() {
+        let drop = || Stage::Drop { targets: vec![crate::ast::NameOrMatcher::Name("x".into())] };
+        let rename = || label_format("x", LabelFormatSource::Label("y".into()));
+        let format = || label_format("x", LabelFormatSource::Template("{{.y}}".into()));
+        let without = Some(Grouping { without: true, labels: vec!["pod".into()] });
+        for (op, stages, grouping, expected) in [
+            (RangeOp::CountOverTime, vec![], None, false),
+            (RangeOp::CountOverTime, vec![filter("a"), format()], None, false),
+            (RangeOp::CountOverTime, vec![drop()], None, true),
+            (RangeOp::BytesRate, vec![rename()], None, true),
+            (RangeOp::MaxOverTime, vec![drop()], None, true),
+            (RangeOp::AvgOverTime, vec![], without.clone(), true),
+            (RangeOp::AvgOverTime, vec![], Some(Grouping { without: true, labels: vec![] }), false),
+            (RangeOp::StddevOverTime, vec![drop()], None, false),
+            (RangeOp::FirstOverTime, vec![drop()], without, false),
+        ] {
+            let range = range(op, stages, grouping);
+            assert_eq!(hides_empty_labels(&range), expected, "{range:?}");
+        }
     }
 
     fn line_format(template: &str) -> Stage {

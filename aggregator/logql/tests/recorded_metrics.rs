@@ -14,7 +14,7 @@ use suite::{Stored, cases, levels, stored, suite, text_map};
 use tailwater_logql::ast::{Expr, MetricExpr, RangeAggregation, RangeOp, VectorAggregation, VectorOp};
 use tailwater_logql::labels::LabelSet;
 use tailwater_logql::matcher::StreamMatcher;
-use tailwater_logql::needed::{needed_labels, range_stages, sample_grouping};
+use tailwater_logql::needed::{hides_empty_labels, needed_labels, range_stages, sample_grouping};
 use tailwater_logql::parse;
 use tailwater_logql::pipeline::{Pipeline, PipelineOptions};
 
@@ -64,7 +64,7 @@ fn reckon(range: &RangeAggregation, above: Option<&VectorAggregation>, streams: 
                 _ => processed.value().unwrap_or(1.0),
             };
             let is_rate = matches!(range.op, RangeOp::Rate | RangeOp::BytesRate);
-            let labels = shown(processed.series_labels(), above);
+            let labels = shown(processed.series_labels(), range, above);
             *series.entry(labels).or_insert(0.0) += if is_rate { value / seconds } else { value };
         }
     }
@@ -72,14 +72,13 @@ fn reckon(range: &RangeAggregation, above: Option<&VectorAggregation>, streams: 
 }
 
 /// The labels of a sample as the aggregation above leaves them. Samples with an error come with all of theirs.
-fn shown(labels: LabelSet, above: Option<&VectorAggregation>) -> BTreeMap<String, String> {
+fn shown(labels: LabelSet, range: &RangeAggregation, above: Option<&VectorAggregation>) -> BTreeMap<String, String> {
     let is_kept = |name: &str| match above.map(|above| above.grouping.as_ref()) {
         None => true,
         Some(None) => false,
         Some(Some(grouping)) => grouping.labels.iter().any(|label| label == name) != grouping.without,
     };
-    // Series by all labels do not show those without a value, though they are told apart by them.
-    let labels = if above.is_none() { labels.without_empty() } else { labels };
+    let labels = if above.is_none() && hides_empty_labels(range) { labels.without_empty() } else { labels };
     let kept = labels.iter().filter(|(name, _)| is_kept(name) && *name != LEVEL);
     kept.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

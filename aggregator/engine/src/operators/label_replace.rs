@@ -38,7 +38,7 @@ impl LabelReplace {
         })
     }
 
-    /// The new label set; `None` if the expression does not match. An empty label is removed.
+    /// The new label set; `None` if the expression does not match. Labels without a value are removed.
     fn replaced(&self, labels: &[u8]) -> Option<Pairs> {
         let source = PairIter::over(labels).find(|(name, _)| *name == self.source).map_or("", |(_, value)| value);
         let captures = self.regex.captures(source.as_bytes())?;
@@ -46,7 +46,8 @@ impl LabelReplace {
         self.translated.expand(&self.replacement, &captures, &mut value);
         let value = String::from_utf8_lossy(&value);
         let set = (!value.is_empty()).then_some((self.destination.as_str(), value.as_ref()));
-        Some(Pairs::from_pairs(PairIter::over(labels).filter(|(name, _)| *name != self.destination).chain(set)))
+        let is_kept = |(name, value): &(&str, &str)| *name != self.destination && !value.is_empty();
+        Some(Pairs::from_pairs(PairIter::over(labels).filter(is_kept).chain(set)))
     }
 
     fn map(&self, points: &RecordBatch) -> Result<RecordBatch> {

@@ -50,15 +50,16 @@ impl Matching {
         self.labels.iter().any(|label| label == name) == self.is_on
     }
 
-    /// The labels of the result. `many`: a series of the side that may have several, the left one if neither may.
+    /// The labels of the result, those without a value left out. `many`: a series of the side that may have several, the left one if neither
+    /// may.
     pub(crate) fn result(&self, many: &[u8], one: &[u8]) -> Pairs {
+        let with_values = |labels| PairIter::over(labels).filter(|(_, value)| !value.is_empty());
         if self.many == Many::Neither {
-            return self.signature(many);
+            return Pairs::from_pairs(with_values(many).filter(|(name, _)| self.decides(name)));
         }
         let included = |name: &str| self.include.iter().any(|label| label == name);
-        let own = PairIter::over(many).filter(|(name, _)| !included(name));
-        let taken = PairIter::over(one).filter(|(name, value)| included(name) && !value.is_empty());
-        Pairs::from_pairs(own.chain(taken))
+        let own = with_values(many).filter(|(name, _)| !included(name));
+        Pairs::from_pairs(own.chain(with_values(one).filter(|(name, _)| included(name))))
     }
 }
 
@@ -113,6 +114,8 @@ mod tests {
         assert_eq!(ignoring.signature(left.as_bytes()), ignoring.signature(right.as_bytes()));
         assert_eq!(ignoring.result(left.as_bytes(), right.as_bytes()), labels(&[("a", "1")]));
         assert_eq!(Matching::new(None).signature(left.as_bytes()), left);
+        let empty = labels(&[("a", "1"), ("b", "")]);
+        assert_eq!(Matching::new(None).result(empty.as_bytes(), empty.as_bytes()), labels(&[("a", "1")]));
     }
 
     #[test]

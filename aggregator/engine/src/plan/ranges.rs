@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion_physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use tailwater_logql::ast::{Grouping, MatchOp, MetricExpr, RangeAggregation, RangeOp, Selector, Stage};
-use tailwater_logql::needed::{NeededLabels, needed_labels, range_stages, sample_grouping};
+use tailwater_logql::needed::{NeededLabels, hides_empty_labels, needed_labels, range_stages, sample_grouping};
 use tailwater_logql::pipeline::Pipeline;
 use tailwater_storage::file::columns::Wanted;
 use tailwater_storage::pairs::Pairs;
@@ -40,8 +40,7 @@ impl Planner<'_> {
         let pipeline = Pipeline::compile(&log.stages, range.range.unwrap.as_ref(), &needed, &self.options)?;
         let pipeline = pipeline.with_grouping(grouping).with_now(self.now);
         let window = Window { range: range.range.range, offset: range.range.offset };
-        // Those that samples are grouped by are shown even if they are empty.
-        let may_hide_labels = grouping.is_none_or(|grouping| grouping.without);
+        let hides_labels = grouping.is_none_or(|grouping| grouping.without) && hides_empty_labels(range);
         let (start, end) = position.grid.stamps(window);
         let selection = position.leaves.select(self, &log.selector, TimeRange { start, end }).await?;
         let wanted = Wanted {
@@ -54,7 +53,7 @@ impl Planner<'_> {
             grid: position.grid,
             window,
             absent,
-            hides_empty_labels: may_hide_labels && position.series_of_answer.is_none(),
+            hides_empty_labels: hides_labels && position.series_of_answer.is_none(),
             max_series: position.series_of_answer.filter(|most| *most < usize::MAX),
             text: MetricExpr::Range(range.clone()).to_string(),
         };
@@ -68,10 +67,13 @@ impl Planner<'_> {
         };
         let gathered = Arc::new(CoalescePartitionsExec::new(partial));
         let last = plan(RangeAggregate::new(Phase::Final, spec), vec![gathered]);
-        let hides_empty_labels = may_hide_labels && position.series_of_answer.is_some();
-        Ok(Vector::unordered(last, selection.parts(), hides_empty_labels))
+        let hides_labels_at_last = hides_labels && position.series_of_answer.is_some();
+        Ok(Vector::unordered(last, selection.parts(), hides_labels_at_last))
     }
 }
+
+/// The label that Prometheus keeps the name of a metric in.
+const METRIC_NAME: &str = "__name__";
 
 fn range_function(range: &RangeAggregation) -> (WindowFunction, SampleValue) {
     let function = match range.op {
@@ -105,12 +107,16 @@ fn series_of_streams(pipeline: &Pipeline, selection: &Selection) -> Vec<Pairs> {
     selection.streams().iter().map(labels_of).collect()
 }
 
-/// The labels that equality matchers name, but for names that are matched besides, before or behind. An empty value names nothing.
+/// The labels that equality matchers name, but for names that are matched besides, before or behind, and the name of a metric. An empty value
+/// names nothing.
 fn absent_labels(selector: &Selector) -> Pairs {
     let mut labels: Vec<(&str, &str)> = Vec::new();
     let mut matched_besides: BTreeSet<&str> = BTreeSet::new();
     for matcher in &selector.matchers {
         let name = matcher.name.as_str();
+        if name == METRIC_NAME {
+            continue;
+        }
         if matcher.op != MatchOp::Equal || labels.iter().any(|(other, _)| *other == name) {
             matched_besides.insert(name);
         } else if !matcher.value.is_empty() {
@@ -147,6 +153,7 @@ mod tests {
             (r#"{app="a", app="a"}"#, "{}"),
             (r#"{app=~"a", app="a", x=""}"#, "{}"),
             (r#"{app="", app="a", zone!=""}"#, r#"{app="a"}"#),
+            (r#"{__name__="x", app="a"}"#, r#"{app="a"}"#),
             (r#"{app="a", app="b", app="c", zone="z"}"#, r#"{zone="z"}"#),
         ] {
             let selector = tailwater_logql::parse_selector(selector).expect("parses");

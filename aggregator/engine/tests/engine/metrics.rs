@@ -79,10 +79,13 @@ async fn ties_go_by_the_labels_that_are_shown() {
         let found = answer(&engine, &metric(query), SECOND, SECOND, 1).await.expect("answers");
         found.into_iter().map(|(labels, ..)| labels.split("app=\"").nth(1).expect("an app")[..2].to_owned()).collect()
     };
-    let counted = r#"count_over_time({namespace="a"} | logfmt --keep-empty [1m])"#;
+    let counted = r#"count_over_time({namespace="a"} | logfmt --keep-empty | drop c [1m])"#;
     assert_eq!(kept(&format!("topk(1, {counted})")).await, ["x3"], "`a` comes before `app`");
     assert_eq!(kept(&format!("topk(2, {counted})")).await, ["x3", "x1"]);
     assert_eq!(kept(&format!("bottomk by (a) (1, {counted})")).await, ["x3", "x1"]);
+    let shown = r#"count_over_time({namespace="a"} | logfmt --keep-empty [1m])"#;
+    assert_eq!(kept(&format!("topk(2, {shown})")).await, ["x2", "x3"], "without a stage that takes labels away, `a` is shown without a value");
+    assert_eq!(kept(&format!("bottomk by (a) (1, {shown})")).await, ["x2", "x3", "x1"]);
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ pub(crate) struct KeyError {
 #[derive(Debug, Clone)]
 pub(crate) struct LogfmtExpression {
     strict: bool,
-    /// Labels, and the sanitised keys whose values they take.
+    /// Labels, and the sanitised keys whose values they take. Of a label that is named twice, the last key.
     labels: Vec<(NameId, NameId)>,
     strict_loki: bool,
 }
@@ -42,7 +42,9 @@ impl LogfmtExpression {
         for extraction in extractions {
             let key = parse_key(&extraction.path)?;
             let key = if options.strict_loki { key } else { sanitized(key.as_bytes()) };
-            labels.push((names.intern(&extraction.name), names.intern(&key)));
+            let label = names.intern(&extraction.name);
+            labels.retain(|(known, _)| *known != label);
+            labels.push((label, names.intern(&key)));
         }
         Ok(LogfmtExpression { strict, labels, strict_loki: options.strict_loki })
     }

@@ -7,7 +7,7 @@ use tailwater_logql::ast::LabelFilter;
 use super::data::Record;
 use super::filters;
 
-/// Values may be empty: such labels tell series apart, but are not shown.
+/// Values may be empty: such labels tell series apart, and are not shown everywhere.
 pub(crate) type Labels = BTreeMap<String, String>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

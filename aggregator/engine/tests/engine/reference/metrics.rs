@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tailwater_logql::ast::{
-    BinaryOp, BinaryOperation, GroupSide, Grouping, LogRange, MatchOp, MetricExpr, RangeAggregation, RangeOp, VectorAggregation,
-    VectorMatching, VectorOp,
+    BinaryOp, BinaryOperation, GroupSide, Grouping, LabelFormatSource, LogRange, MatchOp, MetricExpr, RangeAggregation, RangeOp, Stage,
+    VectorAggregation, VectorMatching, VectorOp,
 };
 
 use super::data::Record;
@@ -49,7 +49,7 @@ pub(crate) fn evaluate(expr: &MetricExpr, records: &BTreeSet<Record>, time: i64)
                 let mut expanded = String::new();
                 captures.expand(&replace.replacement, &mut expanded);
                 labels.insert(replace.destination.clone(), expanded);
-                labels.retain(|name, value| *name != replace.destination || !value.is_empty());
+                labels.retain(|_, value| !value.is_empty());
             }
             Ok(points)
         }
@@ -159,14 +159,28 @@ fn over_time(range: &RangeAggregation, above: Option<&VectorAggregation>, record
     for sample in samples {
         series.entry(sample.labels).or_default().push((sample.timestamp, sample.value));
     }
-    // Labels without a value tell series apart, but later operators do not see them.
-    let hides_empty = needs::of_range(range, above).2.is_none_or(|grouping| grouping.without);
+    // Labels without a value tell series apart; later operators do not see them where shards were joined.
+    let hides_empty = needs::of_range(range, above).2.is_none_or(|grouping| grouping.without) && is_joined(range);
     let points = series.into_iter().map(|(labels, mut samples)| {
         samples.sort_by_key(|(timestamp, _)| *timestamp);
         let value = window_value(range, &samples);
         (labels.into_iter().filter(|(_, value)| !hides_empty || !value.is_empty()).collect(), value)
     });
     Ok(points.collect())
+}
+
+/// Whether the reference joins what it computed in shards by an aggregation of its own, which forgets labels without a value.
+fn is_joined(range: &RangeAggregation) -> bool {
+    use RangeOp::*;
+    let is_sharded =
+        matches!(range.op, CountOverTime | Rate | BytesOverTime | BytesRate | SumOverTime | MinOverTime | MaxOverTime | AvgOverTime);
+    let merges = |stage: &Stage| match stage {
+        Stage::Drop { .. } | Stage::Keep { .. } => true,
+        Stage::LabelFormat { formats } => formats.iter().any(|format| matches!(format.source, LabelFormatSource::Label(_))),
+        _ => false,
+    };
+    let is_grouped = range.grouping.as_ref().is_some_and(|grouping| !(grouping.without && grouping.labels.is_empty()));
+    is_sharded && (is_grouped || range.range.log.stages.iter().any(merges))
 }
 
 /// Of the matchers that are equalities with a value; a name that is matched twice is left out.
@@ -306,12 +320,13 @@ fn binary(operation: &BinaryOperation, records: &BTreeSet<Record>, time: i64) ->
     for (labels, point) in many {
         let Some((other, partner)) = one.iter().find(|(other, _)| signature(other) == signature(&labels)) else { continue };
         let (left, right) = if matches!(group, Some(GroupSide::Right { .. })) { (*partner, point) } else { (point, *partner) };
+        let with_values = |labels: Labels| -> Labels { labels.into_iter().filter(|(_, value)| !value.is_empty()).collect() };
         let (key, labels) = match group {
-            None => ((signature(&labels), Labels::new()), signature(&labels)),
+            None => ((signature(&labels), Labels::new()), with_values(signature(&labels))),
             Some(GroupSide::Left { include } | GroupSide::Right { include }) => {
                 let own = labels.clone().into_iter().filter(|(name, _)| !include.contains(name));
                 let taken = other.clone().into_iter().filter(|(name, _)| include.contains(name));
-                let joined: Labels = own.chain(taken).collect();
+                let joined = with_values(own.chain(taken).collect());
                 ((signature(&labels), joined.clone()), joined)
             }
         };
