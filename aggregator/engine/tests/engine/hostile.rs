@@ -167,3 +167,52 @@ async fn times_at_their_ends_are_asked_for_without_harm() {
         }
     }
 }
+
+const MILLION: i64 = 1_000_000;
+
+/// A million entries within ten minutes, each with an identifier of its own.
+async fn a_million() -> Arc<Catalog> {
+    const SEGMENT: i64 = 50_000;
+    let entry = |id: i64| Entry { trace: Some(format!("{id:08x}")), ..Entry::new("a", "x", id * 600_000, &format!("n={}", id % 977)) };
+    let mut world = world::Growing::default();
+    for first in (0..MILLION).step_by(SEGMENT as usize) {
+        let entries: Vec<Entry> = (first..first + SEGMENT).map(entry).collect();
+        world.add(world::push(&entries), false).await;
+    }
+    world.discovered().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_million_series_end_in_time_and_within_memory() {
+    let timeout = Duration::from_secs(10);
+    let catalog = a_million().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let each = "count_over_time({app=\"x\"}[20m])";
+    let without_disk = Engine::with_options(catalog.clone(), EngineOptions::new(8 * MEMORY)).expect("starts");
+    let spill = Some(tailwater_engine::SpillFolder { path: folder.path().to_owned(), bytes: 4 << 30 });
+    let with_disk = Engine::with_options(catalog.clone(), EngineOptions { spill, ..EngineOptions::new(8 * MEMORY) }).expect("starts");
+    for engine in [&without_disk, &with_disk] {
+        let holders = Arc::strong_count(&catalog);
+        for query in [
+            each.to_owned(),
+            format!("sum(count by (trace_id) ({each}))"),
+            format!("topk(1000000000, {each})"),
+            format!("{each} * on () group_left {each}"),
+            format!("{each} and ignoring (app) {each}"),
+            "max(avg_over_time({app=\"x\"} | logfmt | unwrap n [20m]) by (trace_id))".to_owned(),
+        ] {
+            let started = std::time::Instant::now();
+            let outcome = outcome(engine, &query, (600 * SECOND, 1_200 * SECOND, 60 * SECOND), timeout).await;
+            let took = started.elapsed();
+            assert!(took <= timeout + Duration::from_secs(1), "{query} took {took:?}");
+            match outcome {
+                Ok(()) | Err(QueryError::Timeout | QueryError::OutOfMemory { .. } | QueryError::TooManySeries { .. }) => {}
+                Err(error) => assert!(error.to_string().contains("many-to-many"), "{error}: {query}"),
+            }
+            at_rest(engine, &catalog, holders, &query).await;
+            assert_eq!(engine.spilled_bytes(), 0, "what was written to the disk is taken away");
+        }
+    }
+    let counted = outcome(&with_disk, "sum(count_over_time({app=\"x\"}[20m]))", (600 * SECOND, 600 * SECOND, SECOND), PATIENCE).await;
+    counted.expect("a million entries of one series are counted");
+}
