@@ -1,11 +1,12 @@
 //! Start, the parts running together, and the order of stopping.
 //!
-//! Start: lock, positions, port, receiver; each failure is one clear error. The readers begin when the receiver has said whether it is tailwater.
+//! Start: lock, positions, port, receiver; each failure is one clear error. Readers begin at once to find and hold files, and read them when the receiver has said
+//! whether it is tailwater.
 //! Stop: readers stop reading and hand over what they have; lanes send it until the shutdown timeout; then positions are written. What was not
 //! acknowledged by then is not committed, and is read again at the next start. A part that fails ends the whole.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver as CommandReceiver, sync_channel};
 use std::thread::JoinHandle as ThreadHandle;
@@ -147,31 +148,14 @@ impl Agent {
         let served = self.serve(surface, cache.clone(), background.clone());
         let measured = served.is_some().then(|| tokio::spawn(buffer::watch(Arc::clone(&self.metrics), background.clone())));
         let mut result = Ok(());
-        let sends_metadata = tokio::select! {
-            () = shutdown.cancelled() => None,
-            sends = self.sends_metadata() => Some(sends),
-        };
-        if let Some(sends_metadata) = sends_metadata {
-            let enricher = Enricher {
-                cache,
-                wait: self.config.metadata_wait,
-                node_name: self.config.node_name.clone(),
-                external_labels: self.config.external_labels.clone(),
-                choice: self.config.label_choice.clone(),
-                limits: self.config.label_limits,
-                fields: self.config.metadata_fields.clone(),
-                pods_dir: self.config.pods_dir.clone(),
-                sends_metadata,
-                metrics: Arc::clone(&self.metrics),
-            };
-            match self.spawn_readers(Arc::new(enricher)) {
-                Ok(mut readers) => {
-                    self.spawn_events(sends_metadata, &mut readers);
-                    result = readers.watch_over(&shutdown).await;
-                    readers.stop(self.config.shutdown_timeout).await;
-                }
-                Err(error) => result = Err(AgentError::Part(error.to_string())),
+        let enricher = self.enricher(cache);
+        let announced = Arc::clone(&enricher.sends_metadata);
+        match self.spawn_readers(Arc::new(enricher)) {
+            Ok(mut readers) => {
+                result = self.watch_over(&mut readers, &announced, &shutdown).await;
+                readers.stop(self.config.shutdown_timeout).await;
             }
+            Err(error) => result = Err(AgentError::Part(error.to_string())),
         }
         keeper_stop.cancel();
         background.cancel();
@@ -181,6 +165,42 @@ impl Agent {
             }
         }
         result
+    }
+
+    fn enricher(&self, cache: Option<Arc<RwLock<PodCache>>>) -> Enricher {
+        let config = &self.config;
+        Enricher {
+            cache,
+            wait: config.metadata_wait,
+            node_name: config.node_name.clone(),
+            external_labels: config.external_labels.clone(),
+            selection: config.selection.clone(),
+            choice: config.label_choice.clone(),
+            limits: config.label_limits,
+            fields: config.metadata_fields.clone(),
+            pods_dir: config.pods_dir.clone(),
+            sends_metadata: Arc::new(self.sends_metadata().map_or_else(OnceLock::new, OnceLock::from)),
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    /// Returns when `shutdown` comes or a part ends. A receiver that is asked what it takes may not be up yet: files are found and held open
+    /// meanwhile, and read as soon as it has answered.
+    async fn watch_over(
+        &mut self,
+        readers: &mut Readers,
+        announced: &OnceLock<bool>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), AgentError> {
+        let sends_metadata = match announced.get() {
+            Some(sends) => *sends,
+            None => tokio::select! {
+                ended = readers.watch_over(shutdown) => return ended,
+                is_tailwater = announce::is_tailwater(&self.receiver) => *announced.get_or_init(|| is_tailwater),
+            },
+        };
+        self.spawn_events(sends_metadata, readers);
+        readers.watch_over(shutdown).await
     }
 
     fn serve(&self, surface: Option<Surface>, cache: Option<Arc<RwLock<PodCache>>>, stop: CancellationToken) -> Option<JoinHandle<()>> {
@@ -212,17 +232,18 @@ impl Agent {
         }))
     }
 
-    async fn sends_metadata(&self) -> bool {
+    /// Whether structured metadata is sent; `None` if the receiver is to be asked.
+    fn sends_metadata(&self) -> Option<bool> {
         // The stages of a `promtail.yaml` say what is sent.
         if self.config.promtail.is_some() {
-            return false;
+            return Some(false);
         }
         match self.config.metadata {
             // Nobody is asked in a run that sends nothing.
-            MetadataMode::Auto if self.receiver.prints => false,
-            MetadataMode::Auto => announce::is_tailwater(&self.receiver).await,
-            MetadataMode::Standard => true,
-            MetadataMode::None => false,
+            MetadataMode::Auto if self.receiver.prints => Some(false),
+            MetadataMode::Auto => None,
+            MetadataMode::Standard => Some(true),
+            MetadataMode::None => Some(false),
         }
     }
 
@@ -250,19 +271,20 @@ impl Agent {
             stop: Arc::clone(&readers.stop),
             handover: self.handover.clone(),
         };
-        readers.threads.push(self.spawn_scanner(scanning)?);
+        readers.threads.push(self.spawn_scanner(scanning, enricher.cache.clone())?);
         if let Discovery::Targets(plan) = &self.discovery {
             self.spawn_journal(plan.journal(), &mut readers)?;
         }
         Ok(readers)
     }
 
-    fn spawn_scanner(&self, scanning: Scanning) -> Result<ThreadHandle<()>, StartError> {
+    fn spawn_scanner(&self, scanning: Scanning, pods: Option<Arc<RwLock<PodCache>>>) -> Result<ThreadHandle<()>, StartError> {
         match &self.discovery {
             Discovery::Pods { root } => {
                 let docker_root = docker_root(&self.config);
                 let news = self.news.clone();
-                let scanner = Scanner { root: root.clone(), selection: self.config.selection.clone(), docker_root, news, scanning };
+                let (selection, metadata_wait) = (self.config.selection.clone(), self.config.metadata_wait);
+                let scanner = Scanner { root: root.clone(), selection, pods, metadata_wait, docker_root, news, scanning };
                 spawn_thread("scanner".to_owned(), move || scanner.run())
             }
             Discovery::Targets(plan) => {

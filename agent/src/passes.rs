@@ -157,6 +157,7 @@ fn watch(client: kube::Client, config: &Config, continuing: Continuing, stop: &C
         node_name: config.node_name.clone(),
         annotations: config.annotations.clone(),
         kept_annotations: config.label_choice.pod_annotations.clone(),
+        kept_namespace_labels: config.label_choice.namespace_labels.clone(),
         cache: Arc::clone(&cache),
         news: continuing.news,
         spread: config.timing.watch_spread,

@@ -32,7 +32,7 @@ pub struct MapKey {
 
 pub const CLIENT: &str = "clients[0].";
 
-const LOG_LEVELS: [(&str, &str); 5] = [("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug"), ("trace", "trace")];
+const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("logfmt", LogFormat::Logfmt), ("json", LogFormat::Json)];
 const UNPARSED: [(&str, Unparsed); 2] = [("keep", Unparsed::Keep), ("drop", Unparsed::Drop)];
 const LONG_LINES: [(&str, LongLine); 3] = [("truncate", LongLine::Truncate), ("split", LongLine::Split), ("drop", LongLine::Drop)];
@@ -78,8 +78,8 @@ const KEYS: &[Key] = &[
         path: "log_level",
         about: "error, warn, info, debug or trace",
         set: |config, text| {
-            chosen(text, &LOG_LEVELS)?.clone_into(&mut config.log_level);
-            Ok(())
+            let levels = LOG_LEVELS.map(|level| (level, level));
+            chosen(text, &levels).map(|level| level.clone_into(&mut config.log_level))
         },
         get: |config| Some(config.log_level.clone()),
     },
@@ -228,7 +228,7 @@ const KEYS: &[Key] = &[
     },
     Key {
         path: "include",
-        about: "Containers to read, a list of `namespace`, `namespace/pod` or `namespace/pod/container` with * and ?; empty: all",
+        about: "Containers to read, a list of `namespace`, `namespace/pod` or `namespace/pod/container` with * and ?, each also with labels of its pod like `{app=web}`; empty: all",
         set: |config, text| config.selection.set_include(text),
         get: |config| Some(config.selection.include()),
     },
@@ -261,7 +261,7 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
 }
 
 /// Keys that take a list of texts, also written as one text with commas.
-pub const LIST_KEYS: [&str; 9] = [
+pub const LIST_KEYS: [&str; 10] = [
     "auto_multiline",
     "annotations.allow",
     "include",
@@ -271,6 +271,7 @@ pub const LIST_KEYS: [&str; 9] = [
     "labels.drop",
     "labels.pod_labels",
     "labels.pod_annotations",
+    "labels.namespace_labels",
 ];
 
 /// All keys with mappings.

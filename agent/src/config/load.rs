@@ -86,6 +86,10 @@ fn check(config: &Config, problems: &mut Vec<String>) {
         problems
             .push("`metadata_source: kubelet` needs the Kubernetes API for namespaces: run in a cluster, or set `kubeconfig`".to_owned());
     }
+    let has_api = config.metadata_source != MetadataSource::None && (config.in_cluster || config.kubeconfig.is_some());
+    if config.selection.asks_for_labels() && !has_api {
+        problems.push("`include` and `exclude` by labels of pods need the Kubernetes API: run in a cluster, or set `kubeconfig`".to_owned());
+    }
     let clients = || std::iter::once(&config.client).chain(&config.more_clients).enumerate();
     for (index, client) in clients() {
         if client.basic_auth.is_some() && (client.bearer_token.is_some() || client.bearer_token_file.is_some()) {

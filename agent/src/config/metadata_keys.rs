@@ -53,6 +53,12 @@ pub(super) const METADATA_KEYS: &[Key] = &[
         get: |config| name_of(&config.label_choice.moves_pod, &PLACES_OF_POD),
     },
     Key {
+        path: "labels.namespace_labels",
+        about: "Labels of namespaces to send as structured metadata `k8s_namespace_label_NAME`, a list",
+        set: |config, text| config.label_choice.set_namespace_labels(text),
+        get: |config| Some(config.label_choice.namespace_labels.join(",")),
+    },
+    Key {
         path: "labels.pod_annotations",
         about: "Annotations of pods to send as structured metadata `k8s_annotation_NAME`, a list",
         set: |config, text| config.label_choice.set_pod_annotations(text),

@@ -7,6 +7,7 @@
 pub(crate) mod docker;
 pub(crate) mod listing;
 pub(crate) mod paths;
+mod pod_labels;
 pub(crate) mod pod_news;
 pub(crate) mod scanner;
 pub(crate) mod scanning;

@@ -10,15 +10,17 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
+use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::listing::{self, ContainerListing, Identities, Ignored, SeenPod, Source};
 use super::paths::{LogFileName, PodDirectory};
 use super::pod_news::PodNews;
 use super::scanning::Scanning;
-use super::selection::Selection;
+use super::selection::{PodLabels, Selection};
 use super::told_sizes::ToldSizes;
 use super::watch::{Change, DirectoryWatches};
+use crate::enrich::pods::PodCache;
 use crate::metrics::PossibleLoss;
 use crate::observe::heartbeats::Heartbeat;
 use crate::positions::table::ContainerPath;
@@ -32,6 +34,10 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 pub(crate) struct Scanner {
     pub(crate) root: PathBuf,
     pub(crate) selection: Selection,
+    /// What the API tells of pods' labels, for the selection; absent without one.
+    pub(crate) pods: Option<Arc<RwLock<PodCache>>>,
+    /// How long labels are awaited.
+    pub(crate) metadata_wait: Duration,
     /// Where links may lead to.
     pub(crate) docker_root: Option<PathBuf>,
     /// What the API tells of pods.
@@ -50,6 +56,8 @@ struct Running {
     sizes: ToldSizes,
     /// Docker's directories, and which container's directory has the link to each.
     links: HashMap<PathBuf, PathBuf>,
+    /// Directories of pods of which labels decide whether they are read, and since when those are awaited.
+    undecided: HashMap<String, Instant>,
     next_scan: Instant,
     beat: Heartbeat,
 }
@@ -69,6 +77,7 @@ impl Scanner {
             told: HashMap::new(),
             sizes: ToldSizes::default(),
             links: HashMap::new(),
+            undecided: HashMap::new(),
             next_scan: Instant::now(),
             scanner: self,
         };
@@ -128,18 +137,48 @@ impl Running {
         metrics.ignored_files("unreadable", ignored.unreadable);
         let timing = &self.scanner.scanning.timing;
         self.next_scan = Instant::now() + if is_watching { timing.scan_interval } else { timing.degraded_scan_interval };
+        self.undecided.retain(|name, _| self.scanner.root.join(name).is_dir());
+        self.scan_when_labels_are_late();
+    }
+
+    /// A container whose pod's labels did not come in time is decided without them.
+    fn scan_when_labels_are_late(&mut self) {
+        let now = Instant::now();
+        let due = self.undecided.values().map(|since| *since + self.scanner.metadata_wait).filter(|due| *due > now).min();
+        self.next_scan = due.map_or(self.next_scan, |due| self.next_scan.min(due));
+    }
+
+    /// Whether a container is to be read. One that is read already goes on: its reader leaves out lines, at a record boundary.
+    fn takes(&mut self, pod: &SeenPod, container: &str) -> bool {
+        let selection = &self.scanner.selection;
+        if !selection.asks_for_labels() {
+            return selection.takes(&pod.pod, container, PodLabels::Unknown) == Some(true);
+        }
+        if self.known.contains_key(&format!("{}/{container}", pod.name)) {
+            return true;
+        }
+        let cache = self.scanner.pods.as_ref().map(|cache| cache.read());
+        if let Some(labels) = cache.as_ref().and_then(|cache| cache.labels(&pod.pod)) {
+            self.undecided.remove(&pod.name);
+            return selection.takes(&pod.pod, container, PodLabels::Known(labels)) == Some(true);
+        }
+        selection.takes(&pod.pod, container, PodLabels::Awaited).unwrap_or_else(|| {
+            let since = self.undecided.entry(pod.name.clone()).or_insert_with(Instant::now);
+            since.elapsed() >= self.scanner.metadata_wait && selection.takes(&pod.pod, container, PodLabels::Unknown) == Some(true)
+        })
     }
 
     /// Lists a pod's containers and tells their workers. Returns whether all directories are watched.
     fn list_pod(&mut self, pod: &Arc<SeenPod>, seen: &mut BTreeSet<ContainerPath>, ignored: &mut Ignored) -> bool {
         self.beat.renew();
         let mut is_watching = self.watch(&pod.directory);
-        let selection = self.scanner.selection.clone();
         match listing::containers(pod, ignored) {
             Ok(containers) => {
-                for (directory, container) in containers.into_iter().filter(|(_, container)| selection.takes(&pod.pod, container)) {
-                    is_watching &= self.watch(&directory);
-                    self.list_container(pod, directory, container, seen, ignored);
+                for (directory, container) in containers {
+                    if self.takes(pod, &container) {
+                        is_watching &= self.watch(&directory);
+                        self.list_container(pod, directory, container, seen, ignored);
+                    }
                 }
             }
             Err(error) => self.unreadable(&pod.directory, &error, ignored),
@@ -254,6 +293,7 @@ impl Running {
         for directory in directories {
             self.list_again(&directory, &mut seen, &mut ignored);
         }
+        self.scan_when_labels_are_late();
     }
 
     /// The pod or container directory in which `path` changed something; the root asks for a scan.
@@ -288,7 +328,7 @@ impl Running {
                 self.list_pod(&pod, seen, ignored);
             }
             None => self.next_scan = Instant::now(),
-            Some(container) if !self.scanner.selection.takes(&pod.pod, container) => {}
+            Some(container) if !self.takes(&pod, container) => {}
             Some(container) => {
                 let path = format!("{}/{container}", pod.name);
                 if is_directory {
@@ -341,7 +381,7 @@ impl Running {
         let handover = self.scanner.scanning.handover.clone();
         for (path, directory, source) in handover.unlisted(|path| seen.contains(path)) {
             match &source {
-                Source::Container { pod, container } if self.scanner.selection.takes(pod, container) => {
+                Source::Container { pod, container } if self.may_take(pod, container) => {
                     seen.insert(path.clone());
                     self.tell(ContainerListing { path, directory, source, files: Vec::new(), is_gone: true });
                 }
@@ -351,6 +391,11 @@ impl Running {
         }
     }
 
+    /// Whether a container that is gone was to be read, as far as its names say.
+    fn may_take(&self, pod: &PodDirectory, container: &str) -> bool {
+        self.scanner.selection.takes(pod, container, PodLabels::Awaited) != Some(false)
+    }
+
     /// After the first scan: containers of the checkpoint that are not there at all.
     fn count_missing_containers(&self, seen: &BTreeSet<ContainerPath>) {
         let mut positions = self.scanner.scanning.positions.lock();
@@ -358,9 +403,8 @@ impl Running {
             if seen.contains(&container) {
                 continue;
             }
-            let is_selected = container
-                .split_once('/')
-                .is_none_or(|(pod, name)| PodDirectory::parse(pod).is_none_or(|pod| self.scanner.selection.takes(&pod, name)));
+            let is_selected =
+                container.split_once('/').is_none_or(|(pod, name)| PodDirectory::parse(pod).is_none_or(|pod| self.may_take(&pod, name)));
             for (file, entry) in positions.files_of(&container) {
                 positions.vanished(file, Instant::now());
                 if !entry.progress.is_finished && is_selected && container.contains('/') {

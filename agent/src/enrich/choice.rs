@@ -1,4 +1,4 @@
-//! Which labels streams have, by the operator's word: some left out, the pod's name among the metadata, labels of pods added there.
+//! Which labels streams have, by the operator's word: some left out, the pod's name among the metadata, labels of pods and of their namespaces added there.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,8 @@ pub struct LabelChoice {
     pod_labels: Vec<String>,
     /// The same of their annotations.
     pub(crate) pod_annotations: Vec<String>,
+    /// The same of labels of their namespaces.
+    pub(crate) namespace_labels: Vec<String>,
 }
 
 impl LabelChoice {
@@ -45,6 +47,11 @@ impl LabelChoice {
 
     pub(crate) fn set_pod_annotations(&mut self, text: &str) -> Result<(), String> {
         self.pod_annotations = names(text);
+        Ok(())
+    }
+
+    pub(crate) fn set_namespace_labels(&mut self, text: &str) -> Result<(), String> {
+        self.namespace_labels = names(text);
         Ok(())
     }
 
@@ -82,15 +89,14 @@ impl LabelChoice {
         if self.moves_pod {
             metadata.extend(labels.remove_entry(POD));
         }
-        for name in &self.pod_labels {
-            if let Some(value) = facts.and_then(|facts| facts.labels.get(name)) {
-                metadata.insert(format!("k8s_label_{}", as_label_name(name)), value.clone());
-            }
-        }
-        for name in &self.pod_annotations {
-            if let Some(value) = facts.and_then(|facts| facts.annotations.get(name)) {
-                metadata.insert(format!("k8s_annotation_{}", as_label_name(name)), value.clone());
-            }
+        let Some(facts) = facts else { return };
+        for (prefix, names, values) in [
+            ("k8s_label", &self.pod_labels, &facts.labels),
+            ("k8s_annotation", &self.pod_annotations, &facts.annotations),
+            ("k8s_namespace_label", &self.namespace_labels, &facts.namespace_labels),
+        ] {
+            let found = names.iter().filter_map(|name| Some((format!("{prefix}_{}", as_label_name(name)), values.get(name)?.clone())));
+            metadata.extend(found);
         }
     }
 }
@@ -113,8 +119,12 @@ mod tests {
     }
 
     fn apply(choice: &LabelChoice, takes_metadata: bool) -> (String, String) {
-        let facts =
-            PodFacts { labels: map(&["app.kubernetes.io/team", "tier"]), annotations: map(&["example.com/owner"]), ..PodFacts::default() };
+        let facts = PodFacts {
+            labels: map(&["app.kubernetes.io/team", "tier"]),
+            annotations: map(&["example.com/owner"]),
+            namespace_labels: map(&["cost-center"]),
+            ..PodFacts::default()
+        };
         let (mut labels, mut metadata) = (map(&["namespace", "pod", "container", "app", "job", "cluster"]), map(&["pod_uid"]));
         choice.apply(&mut labels, takes_metadata.then_some(&mut metadata), &map(&["cluster"]), Some(&facts));
         let names = |map: BTreeMap<String, String>| map.into_keys().collect::<Vec<_>>().join(" ");
@@ -137,5 +147,7 @@ mod tests {
         assert_eq!(apply(&choice, false).0, "cluster container namespace pod");
         choice.set_pod_annotations("example.com/owner, none").unwrap();
         assert!(apply(&choice, true).1.starts_with("k8s_annotation_example_com_owner "));
+        choice.set_namespace_labels("cost-center, none").unwrap();
+        assert!(apply(&choice, true).1.contains(" k8s_namespace_label_cost_center "));
     }
 }

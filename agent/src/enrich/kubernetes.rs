@@ -1,7 +1,8 @@
-//! The two watches: pods of this node, and uid of namespaces (metadata only). [`super::kubelet`] may stand in for the first.
+//! The two watches: pods of this node, and uid, labels and annotations of namespaces (metadata only). [`super::kubelet`] may stand in for the first.
 //!
 //! Watch errors back off with jitter inside `kube` and are counted; what was known stays in use. The cache is the only thing written here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,6 +64,8 @@ pub(crate) struct Watching {
     pub(crate) annotations: AllowedAnnotations,
     /// Names of pods' annotations that become metadata.
     pub(crate) kept_annotations: Vec<String>,
+    /// Names of namespaces' labels that become metadata.
+    pub(crate) kept_namespace_labels: Vec<String>,
     pub(crate) cache: Arc<RwLock<PodCache>>,
     /// Who looks for files of pods that appear.
     pub(crate) news: PodNews,
@@ -86,13 +89,14 @@ pub(crate) async fn watch_pods(client: Client, watching: Watching, stop: Cancell
 
 /// Keeps what is known of namespaces up to date until `stop`.
 pub(crate) async fn watch_namespaces(client: Client, watching: Watching, stop: CancellationToken) {
-    let Watching { annotations, cache, metrics, spread, .. } = watching;
+    let Watching { annotations, kept_namespace_labels, cache, metrics, spread, .. } = watching;
     let namespaces = watcher::watcher(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default().any_semantic());
     let namespaces = consume(namespaces.backoff(WatchBackoff::new(spread)), &metrics, |event| match event {
         Event::Apply(namespace) | Event::InitApply(namespace) => {
             let wishes = Wishes::of(namespace.annotations(), namespace.labels(), &annotations);
             let invalid = wishes.invalid;
-            let record = NamespaceRecord { uid: namespace.uid().unwrap_or_default(), wishes };
+            let labels = kept(&kept_namespace_labels, namespace.labels());
+            let record = NamespaceRecord { uid: namespace.uid().unwrap_or_default(), labels, wishes };
             if cache.write().set_namespace(&namespace.name_any(), record) {
                 metrics.annotations_invalid.inc_by(invalid);
             }
@@ -150,8 +154,8 @@ fn apply_pod(event: Event<Pod>, watching: &Watching, listed: &mut Vec<PodRecord>
     }
 }
 
-/// What is kept of a pod: `kept` names annotations.
-pub(super) fn pod_record(pod: &Pod, allowed: &AllowedAnnotations, kept: &[String]) -> PodRecord {
+/// What is kept of a pod: some of its annotations.
+pub(super) fn pod_record(pod: &Pod, allowed: &AllowedAnnotations, kept_annotations: &[String]) -> PodRecord {
     let annotations = pod.annotations();
     let is_mirror = annotations.contains_key(CONFIG_MIRROR);
     let controller = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
@@ -168,7 +172,7 @@ pub(super) fn pod_record(pod: &Pod, allowed: &AllowedAnnotations, kept: &[String
         // A static pod is owned by its node, which says nothing about the application.
         controller: controller.filter(|owner| owner.kind != "Node").map(|owner| owner.name.clone()),
         owner: controller.map(|owner| owner_of(&owner.kind, &owner.name)),
-        annotations: kept.iter().filter_map(|name| Some((name.clone(), annotations.get(name)?.clone()))).collect(),
+        annotations: kept(kept_annotations, annotations),
         node_ip: status.and_then(|status| status.host_ip.clone()),
         pod_ip: status.and_then(|status| status.pod_ip.clone()),
         qos: status.and_then(|status| status.qos_class.clone()),
@@ -176,6 +180,11 @@ pub(super) fn pod_record(pod: &Pod, allowed: &AllowedAnnotations, kept: &[String
         containers: statuses.flat_map(identities).collect(),
         wishes: Wishes::of(annotations, pod.labels(), allowed),
     }
+}
+
+/// Those of `pairs` that have one of `names`.
+fn kept(names: &[String], pairs: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    names.iter().filter_map(|name| Some((name.clone(), pairs.get(name)?.clone()))).collect()
 }
 
 /// Kind and name of what owns a pod: a Deployment, of which the ReplicaSet has the name and a hash.
@@ -229,7 +238,7 @@ mod tests {
         assert_eq!(ids, [(2, "containerd://b"), (1, "containerd://a")]);
         assert_eq!((&record.config_hash, record.ended.len()), (&None, 0));
         assert_eq!(record.owner, Some(("Deployment".to_owned(), "web".to_owned())));
-        assert_eq!(record.annotations, std::collections::BTreeMap::from([("team".to_owned(), "blue".to_owned())]));
+        assert_eq!(record.annotations, BTreeMap::from([("team".to_owned(), "blue".to_owned())]));
         let of_first = &record.containers[0];
         assert_eq!((of_first.image.as_str(), of_first.image_digest.as_str()), ("i:1", "sha256:abc"));
         assert_eq!([record.node_ip, record.pod_ip, record.qos].map(Option::unwrap_or_default), ["10.0.0.1", "10.1.0.1", "Burstable"]);

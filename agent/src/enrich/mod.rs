@@ -18,12 +18,13 @@ pub(crate) mod wishes;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::RwLock;
 
 use crate::discover::paths::PodDirectory;
+use crate::discover::selection::{PodLabels, Selection};
 use crate::metrics::Metrics;
 use crate::positions::pairs::PackedPairs;
 use crate::positions::table::LabelSet;
@@ -41,14 +42,16 @@ pub(crate) struct Enricher {
     pub(crate) wait: Duration,
     pub(crate) node_name: String,
     pub(crate) external_labels: BTreeMap<String, String>,
+    /// Which containers the operator wants, as far as labels of their pods say.
+    pub(crate) selection: Selection,
     pub(crate) choice: LabelChoice,
     pub(crate) limits: LabelLimits,
     /// Metadata beyond the standard set.
     pub(crate) fields: Vec<MetadataField>,
     /// For what tells paths.
     pub(crate) pods_dir: PathBuf,
-    /// Whether the receiver takes structured metadata.
-    pub(crate) sends_metadata: bool,
+    /// Whether the receiver takes structured metadata, once that is known; nothing is read before.
+    pub(crate) sends_metadata: Arc<OnceLock<bool>>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -63,6 +66,16 @@ pub(crate) struct InstanceQuestion<'a> {
 }
 
 impl Enricher {
+    /// Whether lines of a pod may be read that had labels before: not while its wishes are awaited, which labels alone do not tell.
+    pub(crate) fn may_go_on(&self, pod: &PodDirectory, waited: Duration) -> bool {
+        self.cache.as_ref().is_none_or(|cache| waited >= self.wait || cache.read().knows(pod))
+    }
+
+    /// Whether the receiver takes structured metadata.
+    pub(crate) fn sends_metadata(&self) -> bool {
+        self.sends_metadata.get().copied().unwrap_or(false)
+    }
+
     /// The label set of an instance, or `None` while its lines should wait.
     pub(crate) fn decide(&self, question: InstanceQuestion<'_>) -> Option<LabelSet> {
         let facts = match &self.cache {
@@ -100,9 +113,12 @@ impl Enricher {
         self.cache.as_ref().is_some_and(|cache| cache.read().has_ended(pod, container, number))
     }
 
-    /// Whether an annotation asks to leave a container out.
+    /// Whether an annotation asks to leave a container out, or the operator does by labels of its pod.
     pub(crate) fn is_excluded(&self, pod: &PodDirectory, container: &str) -> bool {
-        self.cache.as_ref().is_some_and(|cache| cache.read().is_excluded(pod, container))
+        let Some(cache) = &self.cache else { return false };
+        let cache = cache.read();
+        let labels = cache.labels(pod).map_or(PodLabels::Awaited, PodLabels::Known);
+        self.selection.takes(pod, container, labels) == Some(false) || cache.is_excluded(pod, container)
     }
 
     /// The limit that an annotation asks for, where the operator sets none.
@@ -114,7 +130,7 @@ impl Enricher {
 
     fn label_set(&self, question: InstanceQuestion<'_>, facts: Option<&PodFacts>) -> LabelSet {
         let mut labels = labels::stream_labels(question.pod, question.container, &self.node_name, &self.external_labels, facts);
-        let mut metadata = self.sends_metadata.then(|| labels::metadata(question.pod, question.number, facts));
+        let mut metadata = self.sends_metadata().then(|| labels::metadata(question.pod, question.number, facts));
         if self.choice.keeps_filename() {
             labels.insert(FILENAME.to_owned(), fields::live_file(question, &self.pods_dir));
         }

@@ -19,6 +19,8 @@ pub(crate) struct PodFacts {
     /// Name of the owner that controls the pod.
     pub(crate) controller: Option<String>,
     pub(crate) namespace_uid: Option<String>,
+    /// Labels of the namespace that become metadata.
+    pub(crate) namespace_labels: BTreeMap<String, String>,
     pub(crate) container_id: Option<String>,
     /// Those that become metadata.
     pub(crate) annotations: BTreeMap<String, String>,
@@ -76,6 +78,8 @@ pub(crate) struct PodRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct NamespaceRecord {
     pub(crate) uid: String,
+    /// Those that become metadata.
+    pub(crate) labels: BTreeMap<String, String>,
     pub(crate) wishes: Wishes,
 }
 
@@ -184,6 +188,16 @@ impl PodCache {
         values.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 
+    /// The labels of a pod, if it is known.
+    pub(crate) fn labels(&self, pod: &PodDirectory) -> Option<&BTreeMap<String, String>> {
+        self.pods.get(&pod.uid).map(|record| &record.labels)
+    }
+
+    /// Whether the API told of a pod and of its namespace.
+    pub(crate) fn knows(&self, pod: &PodDirectory) -> bool {
+        self.pods.contains_key(&pod.uid) && self.namespaces.contains_key(&pod.namespace)
+    }
+
     /// All pods, by what their directories are named after.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&String, &PodRecord)> {
         self.pods.iter()
@@ -193,10 +207,12 @@ impl PodCache {
     pub(crate) fn facts(&self, pod: &PodDirectory, container: &str, number: u32) -> Option<PodFacts> {
         let record = self.pods.get(&pod.uid).filter(|record| record.namespace == pod.namespace && record.name == pod.pod)?;
         let identity = record.containers.iter().find(|identity| identity.container == container && identity.number == number);
+        let namespace = self.namespaces.get(&pod.namespace);
         Some(PodFacts {
             labels: record.labels.clone(),
             controller: record.controller.clone(),
-            namespace_uid: self.namespaces.get(&pod.namespace).map(|namespace| namespace.uid.clone()),
+            namespace_uid: namespace.map(|namespace| namespace.uid.clone()),
+            namespace_labels: namespace.map(|namespace| namespace.labels.clone()).unwrap_or_default(),
             container_id: identity.map(|identity| identity.id.clone()),
             annotations: record.annotations.clone(),
             owner: record.owner.clone(),

@@ -63,10 +63,20 @@ impl ContainerTail {
             self.outlets.insert(instance, Box::new(outlet));
             return true;
         }
+        // What the receiver takes decides what is sent, before the first push.
+        if context.enricher.sends_metadata.get().is_none() {
+            return false;
+        }
         let recorded = context.positions.lock().instance(&key).cloned();
         let entry = match (recorded, &self.source) {
-            (Some(entry), _) => entry,
-            (None, Source::Target(_)) => return false,
+            (Some(entry), Source::Container { pod, .. }) => {
+                let since = *self.waiting_since.get_or_insert(context.now);
+                if !context.enricher.may_go_on(pod, context.now.saturating_duration_since(since)) {
+                    return false;
+                }
+                entry
+            }
+            (_, Source::Target(_)) => return false,
             (None, Source::Container { pod, container }) => {
                 let since = *self.waiting_since.get_or_insert(context.now);
                 let waited = context.now.saturating_duration_since(since);
@@ -124,7 +134,7 @@ pub(super) fn rendered_set(
     (source, path): (&Source, &str),
     context: &ReadContext<'_>,
 ) -> RenderedSet {
-    let set = RenderedSet::new(Arc::clone(entry), number, context.enricher.sends_metadata).with_label_stages(context.stages.label_stages());
+    let set = RenderedSet::new(Arc::clone(entry), number, context.enricher.sends_metadata()).with_label_stages(context.stages.label_stages());
     let Source::Container { pod, container } = source else { return set };
     let limits = &context.stages.limits;
     let plan = |pipeline| StagePlan { pipeline, limits: Arc::clone(limits), file_key: xxh3_64(path.as_bytes()) };

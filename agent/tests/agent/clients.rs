@@ -95,8 +95,18 @@ async fn a_killed_agent_repeats_to_each_receiver_only_what_that_one_had() {
 /// Case 57 to its end: the dead receiver's loss is counted when the node keeps its files no longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_dead_receiver_misses_is_counted_and_the_other_misses_nothing() {
+    one_receiver_is_dead("metadata: standard").await;
+}
+
+/// The same where nobody says whether it takes metadata: its reader holds the files meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_receiver_misses_that_was_never_up_is_counted() {
+    one_receiver_is_dead("metadata: auto").await;
+}
+
+async fn one_receiver_is_dead(text: &str) {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
-    let file = with_second(&node, "http://127.0.0.1:9/push", "metadata: standard");
+    let file = with_second(&node, "http://127.0.0.1:9/push", text);
     let flags = ["--config", file.to_str().unwrap(), "--deleted-hold-bytes", "200KB"];
     let mut writer = Sequence::new(node.container("app"));
     let program = Program::start_with(&node, &recorder.url(), &flags);

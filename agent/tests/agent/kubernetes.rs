@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tailwater_agent::Config;
 
 /// A running pod with one container `app` for each given restart count.
-fn pod(name: &str, uid: &str, labels: Value) -> Value {
+pub(crate) fn pod(name: &str, uid: &str, labels: Value) -> Value {
     json!({
         "kind": "Pod", "apiVersion": "v1",
         "metadata": {"namespace": "shop", "name": name, "uid": uid, "labels": labels, "annotations": {}},
@@ -20,7 +20,7 @@ fn pod(name: &str, uid: &str, labels: Value) -> Value {
     })
 }
 
-async fn scene(wait: Duration) -> (Node, Recorder, FakeApi, Config) {
+pub(crate) async fn scene(wait: Duration) -> (Node, Recorder, FakeApi, Config) {
     let (node, recorder, api) = (Node::new(), Recorder::start(true).await, FakeApi::default());
     let mut config = node.config(&recorder.url());
     config.kubeconfig = Some(kubeconfig(&node, api.start().await));
@@ -28,7 +28,7 @@ async fn scene(wait: Duration) -> (Node, Recorder, FakeApi, Config) {
     (node, recorder, api, config)
 }
 
-fn container_of(node: &Node, pod: &str, uid: &str) -> Container {
+pub(crate) fn container_of(node: &Node, pod: &str, uid: &str) -> Container {
     Container::new(node.pods().join(format!("shop_{pod}_{uid}/app")))
 }
 

@@ -118,11 +118,15 @@ impl FakeApi {
     }
 
     pub(crate) fn namespace(&self, name: &str, uid: &str, annotations: Value) {
+        self.labelled_namespace(name, uid, annotations, json!({}));
+    }
+
+    pub(crate) fn labelled_namespace(&self, name: &str, uid: &str, annotations: Value, labels: Value) {
         let mut cluster = self.0.lock();
         cluster.version += 1;
         let version = cluster.version;
         let object = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
-            "metadata": {"name": name, "uid": uid, "annotations": annotations}});
+            "metadata": {"name": name, "uid": uid, "annotations": annotations, "labels": labels}});
         change(&mut cluster.namespaces, object, version, "ADDED");
     }
 
