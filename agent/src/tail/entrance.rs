@@ -68,6 +68,7 @@ impl ContainerTail {
             return false;
         }
         let recorded = context.positions.lock().instance(&key).cloned();
+        let is_resumed = recorded.is_some();
         let entry = match (recorded, &self.source) {
             (Some(entry), Source::Container { pod, .. }) => {
                 let since = *self.waiting_since.get_or_insert(context.now);
@@ -100,6 +101,7 @@ impl ContainerTail {
         let mut outlet = Outlet::of_sets(sets, current, entry.first_stamp);
         outlet.rate = ContainerRate::new(context.rules.rate, context.now).filter(|_| context.rules.rate.drops);
         outlet.limit_streams(context.streams);
+        outlet.is_resumed = is_resumed;
         self.outlets.insert(instance, Box::new(outlet));
         self.followed = 0;
         true
@@ -134,7 +136,8 @@ pub(super) fn rendered_set(
     (source, path): (&Source, &str),
     context: &ReadContext<'_>,
 ) -> RenderedSet {
-    let set = RenderedSet::new(Arc::clone(entry), number, context.enricher.sends_metadata()).with_label_stages(context.stages.label_stages());
+    let set =
+        RenderedSet::new(Arc::clone(entry), number, context.enricher.sends_metadata()).with_label_stages(context.stages.label_stages());
     let Source::Container { pod, container } = source else { return set };
     let limits = &context.stages.limits;
     let plan = |pipeline| StagePlan { pipeline, limits: Arc::clone(limits), file_key: xxh3_64(path.as_bytes()) };

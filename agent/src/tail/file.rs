@@ -132,6 +132,8 @@ pub(crate) struct TailFile {
     pub(crate) fingerprint: Fingerprint,
     /// Where reading of it begins in this process.
     pub(crate) start: Progress,
+    /// Up to here an earlier process may have sent it, acknowledged or not: what there was of it when it was opened.
+    pub(crate) may_be_sent: u64,
     /// Start of the next record.
     pub(crate) offset: u64,
     pub(crate) cuts: VecDeque<LineCut>,
@@ -166,6 +168,7 @@ impl TailFile {
             offset: start.offset,
             looked_at: start.offset,
             start: start.clone(),
+            may_be_sent: metadata.len(),
             cuts: VecDeque::new(),
             long_record: None,
             size: metadata.len(),
@@ -185,12 +188,14 @@ impl TailFile {
 
     /// The same for a file of which the content is to be decompressed.
     pub(crate) fn decompressed(self, format: Option<CompressedFormat>) -> Self {
-        Self { content: Content::new(format), ..self }
+        // Its size says nothing of what is in it.
+        let may_be_sent = if format.is_some() { u64::MAX } else { self.may_be_sent };
+        Self { content: Content::new(format), may_be_sent, ..self }
     }
 
     /// The same for a rotated file that the kubelet compressed, of which the content begins with `head`.
     pub(crate) fn of_rotated_compressed(self, head: &Head) -> Self {
-        Self { content: Content::of_rotated(), fingerprint: Fingerprint::of(head.as_bytes()), ..self }
+        Self { content: Content::of_rotated(), fingerprint: Fingerprint::of(head.as_bytes()), may_be_sent: u64::MAX, ..self }
     }
 
     /// Its end could not be decompressed.
@@ -471,6 +476,7 @@ impl TailFile {
         self.fingerprint = Fingerprint::of(Head::read(&self.file)?.as_bytes());
         self.cuts.clear();
         self.closed_at = None;
+        self.may_be_sent = 0;
         self.go_back_to(0);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Labels that change while an instance is read: late metadata, edits of labels, wishes of pods and namespaces.
 //!
-//! A new label set holds from where the reader stands, behind everything put into a batch; its place is on disk before the first push that uses it, so a
+//! A new label set holds from where the reader stands, behind everything put into a batch, in earlier processes too; its place is on disk before the first push that uses it, so a
 //! replay of any offset has the labels of its first sending. Nothing changes while pieces of a line are pending; blocks of stages end.
 
 use std::sync::Arc;
@@ -32,13 +32,17 @@ impl ContainerTail {
             return;
         }
         let Some(outlet) = self.outlets.get_mut(instance) else { return };
-        self.followed = version;
         outlet.is_excluded = context.enricher.is_excluded(pod, container);
         let limit = context.enricher.rate_limit(pod, context.rules.rate);
         if self.rate_limit != Some(limit) {
             (self.rate_limit, self.rate) = (Some(limit), None);
             outlet.rate = ContainerRate::new(limit, context.now).filter(|_| limit.drops);
         }
+        // What an earlier process may have sent is sent again with the labels that it had.
+        if outlet.is_resumed && front.offset < front.may_be_sent {
+            return;
+        }
+        self.followed = version;
         let question = InstanceQuestion { pod, container, number: *instance, waited: std::time::Duration::ZERO };
         let Some(set) = context.enricher.known(question) else { return };
         let key = InstanceKey { container: self.path.clone(), number: *instance };

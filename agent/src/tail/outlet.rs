@@ -128,6 +128,8 @@ pub(crate) struct Outlet {
     sets: Vec<RenderedSet>,
     /// The one that holds where its reader stands.
     current: usize,
+    /// Its labels are those of the checkpoint: lines may have been sent with them that are not acknowledged.
+    pub(super) is_resumed: bool,
     /// Its pod wants no lines to be sent.
     pub(super) is_excluded: bool,
     /// Lines left out since they were asked for.
@@ -155,6 +157,7 @@ impl Outlet {
         let mut outlet = Self {
             current: current.min(sets.len().saturating_sub(1)),
             sets,
+            is_resumed: false,
             is_excluded: false,
             excluded_lines: 0,
             unsampled_lines: 0,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::fake_api::FakeApi;
-use crate::support::{Agent, Container, Node, Reaction, Recorder, descriptors_of, kubeconfig, label, numbered, wait_until};
+use crate::support::program::Program;
+use crate::support::{Agent, Container, Node, Numbers, Reaction, Recorder, descriptors_of, kubeconfig, label, numbered, wait_until};
 use serde_json::{Value, json};
 use tailwater_agent::Config;
 
@@ -168,6 +169,92 @@ async fn an_edit_of_labels_is_repeated_where_it_was_made() {
     assert!(apps.values().all(|labels| labels.len() == 1), "no line has two label sets: {apps:?}");
     let of = |number: usize| apps[&format!("line {number}")][0].as_str();
     assert_eq!((of(0), of(6), of(written + 1)), ("first", "first", "second"));
+}
+
+/// Case 43 with an API server of which nothing is there, neither at the start nor later for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_does_not_even_listen_stops_nothing() {
+    let (node, recorder, api) = (Node::new(), Recorder::start(true).await, FakeApi::default());
+    let address = crate::support::program::free_address();
+    let mut config = node.config(&recorder.url());
+    config.kubeconfig = Some(kubeconfig(&node, address));
+    config.metadata_wait = Duration::from_millis(300);
+    let mut container = node.container("app");
+    container.lines(0..10);
+    let agent = Agent::start(config).await;
+    recorder.wait_for(10).await;
+    assert!(recorder.all().iter().all(|entry| label(&entry.labels, "app") == "web"));
+    api.put(pod("web-1", "uid-1", json!({"app": "storefront"})));
+    api.start_at(address).await;
+    let mut written = 10;
+    let and_more = || {
+        container.lines(written..written + 1);
+        written += 1;
+        recorder.all().iter().any(|entry| label(&entry.labels, "app") == "storefront")
+    };
+    wait_until("full labels", and_more, String::new).await;
+    // Down again: what is known stays in use, also for a pod that comes meanwhile and has lines of its path's labels.
+    api.fault(Some(503));
+    container.lines(written..written + 10);
+    container_of(&node, "new-1", "uid-2").lines(0..10);
+    recorder.wait_for(written + 20).await;
+    let apps = label_by_line(&recorder, "app");
+    assert_eq!(apps[&format!("line {}", written + 9)], ["storefront"]);
+    assert!(recorder.all().iter().filter(|entry| label(&entry.labels, "pod") == "new-1").all(|entry| label(&entry.labels, "app") == "new"));
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// Case 46 with kill -9 around edits: every line has the labels of its first sending.
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_around_edits_of_labels_give_no_line_two_label_sets() {
+    let (node, recorder, api, config) = scene(Duration::from_secs(30)).await;
+    let mut reactions = Numbers(46);
+    recorder.behave(move |_| match reactions.below(4) {
+        0 => Reaction::LoseAnswer,
+        1 => Reaction::Delay(Duration::from_millis(reactions.below(80))),
+        _ => Reaction::Store,
+    });
+    let kubeconfig = config.kubeconfig.unwrap().display().to_string();
+    let flags = ["--kubeconfig", &kubeconfig, "--metadata-wait", "30s"];
+    let mut container = node.container("app");
+    let (mut numbers, mut written) = (Numbers(7), 0);
+    let edit = |number: usize| api.put(pod("web-1", "uid-1", json!({"app": format!("app-{number}")})));
+    for round in 0..12 {
+        edit(2 * round);
+        let before = recorder.pushes();
+        let mut program = Program::start_with(&node, &recorder.url(), &flags);
+        wait_until(
+            "a push",
+            || {
+                container.lines(written..written + 1);
+                written += 1;
+                recorder.pushes() > before
+            },
+            String::new,
+        )
+        .await;
+        edit(2 * round + 1);
+        for _ in 0..numbers.below(20) {
+            container.lines(written..written + 5);
+            written += 5;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        program.kill();
+        if round % 4 == 3 {
+            container.rotate();
+        }
+    }
+    recorder.behave(|_| Reaction::Store);
+    let program = Program::start_with(&node, &recorder.url(), &flags);
+    let has_last = || recorder.stored().iter().any(|entry| entry.line == format!("line {}", written - 1));
+    wait_until("the last line", has_last, String::new).await;
+    let apps = label_by_line(&recorder, "app");
+    assert_eq!(apps.len(), written);
+    assert!(apps.values().all(|labels| labels.len() == 1), "no line has two label sets: {apps:?}");
+    let different: std::collections::BTreeSet<_> = apps.values().collect();
+    assert!(different.len() > 3, "edits took effect: {different:?}");
+    assert_eq!(program.metrics().await["tailwater_agent_balance_errors_total"], 0.0);
 }
 
 /// Case 44: the directory of a static pod is named after its configuration's hash, which the mirror pod carries.

@@ -36,6 +36,7 @@ struct Kind {
 #[derive(Default)]
 struct Cluster {
     pods: Kind,
+    nodes: Kind,
     namespaces: Kind,
     events: Kind,
     /// By name.
@@ -54,11 +55,17 @@ pub(crate) struct FakeApi(Arc<Mutex<Cluster>>);
 
 impl FakeApi {
     pub(crate) async fn start(&self) -> SocketAddr {
+        self.start_at(SocketAddr::from(([127, 0, 0, 1], 0))).await
+    }
+
+    /// The same at an address that is known before.
+    pub(crate) async fn start_at(&self, address: SocketAddr) -> SocketAddr {
         self.namespace("shop", "ns-uid-1", json!({}));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new()
             .route("/api/v1/pods", get(pods))
+            .route("/api/v1/nodes", get(nodes))
             .route("/api/v1/namespaces", get(namespaces))
             .route("/apis/events.k8s.io/v1/events", get(events))
             .route("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases", post(create_lease))
@@ -74,6 +81,14 @@ impl FakeApi {
         cluster.version += 1;
         let version = cluster.version;
         change(&mut cluster.pods, pod, version, "ADDED");
+    }
+
+    /// Creates a node, or changes the one with its uid.
+    pub(crate) fn node(&self, node: Value) {
+        let mut cluster = self.0.lock();
+        cluster.version += 1;
+        let version = cluster.version;
+        change(&mut cluster.nodes, node, version, "ADDED");
     }
 
     /// Creates an event, or changes the one with its uid.
@@ -204,7 +219,7 @@ fn answer(api: &FakeApi, query: Parameters, list: &str, kind: fn(&mut Cluster) -
         cluster.lists += 1;
         let items: Vec<Value> = kind(&mut cluster).objects.values().cloned().collect();
         let api_version = match list {
-            "PodList" => "v1",
+            "PodList" | "NodeList" => "v1",
             "EventList" => "events.k8s.io/v1",
             _ => "meta.k8s.io/v1",
         };
@@ -227,6 +242,10 @@ fn answer(api: &FakeApi, query: Parameters, list: &str, kind: fn(&mut Cluster) -
 
 async fn pods(State(api): State<FakeApi>, Query(query): Query<Parameters>) -> Response {
     answer(&api, query, "PodList", |cluster| &mut cluster.pods)
+}
+
+async fn nodes(State(api): State<FakeApi>, Query(query): Query<Parameters>) -> Response {
+    answer(&api, query, "NodeList", |cluster| &mut cluster.nodes)
 }
 
 async fn namespaces(State(api): State<FakeApi>, Query(query): Query<Parameters>) -> Response {
