@@ -6,13 +6,13 @@
 //! acknowledged by then is not committed, and is read again at the next start. A part that fails ends the whole.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver as CommandReceiver, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle as ThreadHandle;
 
 use parking_lot::RwLock;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, AdminState};
@@ -33,7 +33,7 @@ use crate::observe::buffer;
 use crate::passes::{self, Surface};
 use crate::positions::keeper::{self, SharedPositions};
 use crate::positions::store::PositionsStore;
-use crate::promtail_agent::{self, Pods, TargetPlan};
+use crate::promtail_agent::{self, TargetPlan};
 use crate::push::announce;
 use crate::push::gate::Gate;
 use crate::push::lane::{self, BlockedState, Lane, LaneBatches};
@@ -74,7 +74,7 @@ pub(crate) async fn start_with(mut config: Config, continuing: Continuing, shutd
 pub(crate) enum Discovery {
     /// The tree of pod logs.
     Pods { root: PathBuf },
-    /// The jobs of a `promtail.yaml`.
+    /// The jobs of `scrape_configs`.
     Targets(Box<TargetPlan>),
 }
 
@@ -147,20 +147,22 @@ impl Agent {
         let kept = tokio::spawn(keeper::keep(self.positions.clone(), store, Arc::clone(&self.metrics), keeper_stop.clone()));
         let served = self.serve(surface, cache.clone(), background.clone());
         let measured = served.is_some().then(|| tokio::spawn(buffer::watch(Arc::clone(&self.metrics), background.clone())));
-        let mut result = Ok(());
         let enricher = self.enricher(cache);
         let announced = Arc::clone(&enricher.sends_metadata);
-        match self.spawn_readers(Arc::new(enricher)) {
+        let mut result = match self.spawn_readers(Arc::new(enricher), vec![kept.abort_handle()]) {
             Ok(mut readers) => {
-                result = self.watch_over(&mut readers, &announced, &shutdown).await;
+                let ended = self.watch_over(&mut readers, &announced, &shutdown).await;
                 readers.stop(self.config.shutdown_timeout).await;
+                ended
             }
-            Err(error) => result = Err(AgentError::Part(error.to_string())),
-        }
+            Err(error) => Err(AgentError::Part(error.to_string())),
+        };
         keeper_stop.cancel();
         background.cancel();
         for task in [Some(kept), served, measured].into_iter().flatten() {
-            if let Err(error) = task.await {
+            if let Err(error) = task.await
+                && result.is_ok()
+            {
                 result = Err(AgentError::Part(error.to_string()));
             }
         }
@@ -204,7 +206,7 @@ impl Agent {
     }
 
     fn serve(&self, surface: Option<Surface>, cache: Option<Arc<RwLock<PodCache>>>, stop: CancellationToken) -> Option<JoinHandle<()>> {
-        let Surface { listener, config } = surface?;
+        let Surface { listener, config, pods } = surface?;
         let state = AdminState {
             config: Arc::new(config),
             metrics: Arc::clone(&self.metrics),
@@ -212,10 +214,7 @@ impl Agent {
             blocked: Arc::clone(&self.blocked),
             is_first_scan_done: Arc::clone(&self.is_first_scan_done),
             cache,
-            pods: match &self.discovery {
-                Discovery::Pods { .. } => Pods::default(),
-                Discovery::Targets(plan) => plan.pods.clone(),
-            },
+            pods,
             reload: self.reload.clone(),
         };
         Some(tokio::spawn(async move {
@@ -234,8 +233,8 @@ impl Agent {
 
     /// Whether structured metadata is sent; `None` if the receiver is to be asked.
     fn sends_metadata(&self) -> Option<bool> {
-        // The stages of a `promtail.yaml` say what is sent.
-        if self.config.promtail.is_some() {
+        // The stages of targets say what is sent.
+        if matches!(self.discovery, Discovery::Targets(_)) {
             return Some(false);
         }
         match self.config.metadata {
@@ -247,9 +246,9 @@ impl Agent {
         }
     }
 
-    fn spawn_readers(&self, enricher: Arc<Enricher>) -> Result<Readers, StartError> {
+    fn spawn_readers(&self, enricher: Arc<Enricher>, needed: Vec<AbortHandle>) -> Result<Readers, StartError> {
         let count = reader_count(self.config.readers);
-        let mut readers = Readers { stop: Arc::default(), threads: Vec::new(), lanes: Vec::new(), events: Default::default() };
+        let mut readers = Readers { stop: Arc::default(), threads: Vec::new(), lanes: Vec::new(), events: Default::default(), needed };
         let mut handles = Vec::new();
         let totals = Totals { streams: StreamLimit::new(self.config.max_streams), ..Totals::default() };
         for index in 0..count {
@@ -406,7 +405,7 @@ impl Agent {
     fn batch_limits(&self) -> BatchLimits {
         let config = &self.config;
         // What stages send is valid already and does not expand.
-        let expansion = if config.promtail.is_some() { 3 } else { 1 };
+        let expansion = if matches!(self.discovery, Discovery::Targets(_)) { 3 } else { 1 };
         BatchLimits { batch_bytes: self.budget().batch, max_line_bytes: config.max_line_size / expansion }
     }
 

@@ -92,6 +92,9 @@ fn command_line() -> Command {
         .arg(Arg::new("check-config").long("check-config").action(ArgAction::SetTrue).help("Check the configuration and exit"))
         .arg(Arg::new("print-config").long("print-config").action(ArgAction::SetTrue).help("Print the configuration in effect and exit"));
     command = command.subcommand(Command::new("doctor").about("Says why there are no logs: what it looked at, what is wrong, what to do"));
+    let convert = Command::new("convert")
+        .about("Prints a promtail.yaml as the native configuration that does the same, and tells what it does not carry over; secrets stay as they are");
+    command = command.subcommand(convert);
     let rewind = Command::new("rewind")
         .about("Read lines of the last while again, at the next start: for a receiver that was set back to an older state")
         .arg(Arg::new("since").long("since").value_name("DURATION").required(true).value_parser(humantime::parse_duration))
@@ -140,6 +143,20 @@ fn owned((name, value): (&str, &str)) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
+/// Prints the native form of a `promtail.yaml`.
+fn convert(matches: &ArgMatches) -> anyhow::Result<()> {
+    let path =
+        matches.get_one::<String>("promtail-config").context("give the file: `tailwater-agent convert --promtail-config promtail.yaml`")?;
+    let expands = matches.get_one::<bool>("config-expand-env").copied().unwrap_or(false);
+    let (converted, report) = promtail::convert(Path::new(path), expands, |name| std::env::var(name).ok())?;
+    let Some(text) = converted else { anyhow::bail!("`{path}` cannot be converted:\n{report}") };
+    if !report.notes.is_empty() {
+        eprintln!("{report}");
+    }
+    print!("{text}");
+    Ok(())
+}
+
 /// Leaves a request in the data directory.
 fn rewind(matches: &ArgMatches) -> anyhow::Result<()> {
     let since = *matches.get_one::<std::time::Duration>("since").expect("clap requires it");
@@ -161,6 +178,9 @@ fn rewind(matches: &ArgMatches) -> anyhow::Result<()> {
 fn read(matches: &ArgMatches) -> anyhow::Result<Config> {
     let promtail = read_promtail(matches)?;
     let mut config = load::load(&load::Sources { promtail, ..sources(matches) })?;
+    for note in config.scrape_configs.iter().flat_map(|native| &native.notes) {
+        eprintln!("tailwater-agent: note: line {}: {}: {}", note.line, note.path, note.text);
+    }
     config.run_mode = match (matches.get_flag("dry-run"), matches.get_flag("inspect")) {
         (_, true) => RunMode::Inspect,
         (true, _) => RunMode::DryRun,
@@ -172,6 +192,9 @@ fn read(matches: &ArgMatches) -> anyhow::Result<Config> {
 fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     if let Some(("rewind", matches)) = matches.subcommand() {
         return rewind(matches);
+    }
+    if let Some(("convert", matches)) = matches.subcommand() {
+        return convert(matches);
     }
     let config = read(matches)?;
     if matches.get_flag("print-config") {

@@ -1,9 +1,10 @@
-//! Several receivers: one pass over the files for each, with positions of its own.
+//! Several receivers: one pass over the files for each, with positions of its own; and one more for each over what `scrape_configs` name besides pods.
 //!
 //! A client that is slow or down so never holds up another. The first pass serves HTTP and sends events; the passes share what the Kubernetes API tells. A
 //! pass that fails ends all. In the native configuration [`start`] makes the passes, for a `promtail.yaml` [`crate::promtail_agent`] does.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -18,20 +19,27 @@ use crate::enrich::kubernetes::{self, Watching};
 use crate::enrich::pods::PodCache;
 use crate::handle::{AgentError, AgentHandle, StartError};
 use crate::metrics::Metrics;
+use crate::promtail_agent::{self, Pods};
+use crate::push::receiver::Receiver;
 use crate::reload::Continuing;
 use crate::starting::{OpenedPositions, bind, events_client, receiver, take_data_dir};
+
+/// Where the positions of what `scrape_configs` name are, below those of pods.
+pub(crate) const SCRAPE_CONFIGS: &str = "scrape-configs";
 
 /// Where HTTP is served, and the configuration that it shows: of all clients.
 pub(crate) struct Surface {
     pub(crate) listener: TcpListener,
     pub(crate) config: Config,
+    /// Those that jobs ask for.
+    pub(crate) pods: Pods,
 }
 
 impl Surface {
     /// `None` if nothing is to be served.
-    pub(crate) fn bind(config: &Config) -> Result<Option<Self>, StartError> {
+    pub(crate) fn bind(config: &Config, pods: Pods) -> Result<Option<Self>, StartError> {
         let listener = config.listen.map(bind).transpose()?;
-        Ok(listener.map(|listener| Self { listener, config: config.clone() }))
+        Ok(listener.map(|listener| Self { listener, config: config.clone(), pods }))
     }
 
     pub(crate) fn address(&self) -> Option<SocketAddr> {
@@ -41,44 +49,73 @@ impl Surface {
 
 /// Starts the agent in its native configuration.
 pub(crate) async fn start(config: Config, continuing: Continuing, shutdown: CancellationToken) -> Result<AgentHandle, StartError> {
-    let root = config.pods_dir.canonicalize().ok().filter(|path| path.is_dir());
-    let root = root.ok_or_else(|| StartError::PodsDir { path: config.pods_dir.clone() })?;
+    let root = config.reads_pods.then(|| pods_root(&config)).transpose()?;
     let clients = clients(&config);
     let receivers = clients.iter().map(|(_, config)| receiver(config)).collect::<Result<Vec<_>, _>>()?;
     let lock = take_data_dir(&config, &shutdown).await?;
-    let surface = Surface::bind(&config)?;
-    let listen = surface.as_ref().and_then(Surface::address);
     let metrics = Arc::clone(&continuing.metrics);
-    let kubernetes = connect(&config, &metrics).await?;
+    let kubernetes = if root.is_some() { connect(&config, &metrics).await? } else { None };
     let mut events = events_client(&config, &metrics).await?;
+    let (watching, mut watches) = (CancellationToken::new(), JoinSet::new());
+    let pods = match &config.scrape_configs {
+        Some(native) => promtail_agent::watch_pods(&native.scrape, &config.node_name, (&metrics, &watching), &mut watches).await?,
+        None => Pods::default(),
+    };
+    let surface = Surface::bind(&config, pods.clone())?;
+    let listen = surface.as_ref().and_then(Surface::address);
     let was_used = lock.as_ref().is_some_and(|data_dir| data_dir.was_used);
     let mut passes = Vec::new();
-    for ((name, config), receiver) in clients.into_iter().zip(receivers) {
+    for (index, ((name, config), receiver)) in clients.into_iter().zip(receivers).enumerate() {
         // Of a client that is new an agent never ran there.
         let was_used = if name.is_empty() { was_used } else { config.data_dir.exists() };
-        if config.run_mode == RunMode::Ship {
-            std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+        if let Some(root) = &root {
+            let discovery = Discovery::Pods { root: root.clone() };
+            passes
+                .push(pass(config.clone(), discovery, receiver.clone(), was_used, (&name, continuing.clone()))?.with_events(events.take()));
         }
-        let positions = OpenedPositions::open(&config, was_used);
-        let pass = Agent::new(config, Discovery::Pods { root: root.clone() }, receiver, positions, (&name, continuing.clone()));
-        passes.push(pass.with_events(events.take()));
+        if let Some(native) = config.scrape_configs.clone() {
+            let plan = promtail_agent::native_plan(&config, &native.scrape, pods.clone(), index, &metrics);
+            let (mut config, mut was_used) = (promtail_agent::of_targets(config), was_used);
+            if root.is_some() {
+                config.data_dir.push(SCRAPE_CONFIGS);
+                was_used = config.data_dir.exists();
+            }
+            let name = format!("{name}/{SCRAPE_CONFIGS}");
+            let pass = pass(config, Discovery::Targets(Box::new(plan)), receiver, was_used, (&name, continuing.clone()))?;
+            passes.push(pass.with_events(events.take()));
+        }
     }
-    let watching = CancellationToken::new();
-    let cache = kubernetes.map(|client| watch(client, &config, continuing, &watching));
+    let cache = kubernetes.map(|client| watch(client, &config, continuing, &watching, &mut watches));
     let supervisor = tokio::spawn(async move {
         let _lock = lock;
-        let result = run_all(passes, surface, cache, shutdown).await;
+        let result = run_all(passes, surface, cache, watches, shutdown).await;
         watching.cancel();
         result
     });
     Ok(AgentHandle { metrics, listen, supervisor })
 }
 
-/// Runs all passes until `shutdown`, or until one fails.
+/// The tree of pod logs.
+fn pods_root(config: &Config) -> Result<PathBuf, StartError> {
+    let root = config.pods_dir.canonicalize().ok().filter(|path| path.is_dir());
+    root.ok_or_else(|| StartError::PodsDir { path: config.pods_dir.clone() })
+}
+
+/// A pass with its positions, in the data directory that its configuration names.
+fn pass(config: Config, discovery: Discovery, receiver: Receiver, was_used: bool, named: (&str, Continuing)) -> Result<Agent, StartError> {
+    if config.run_mode == RunMode::Ship {
+        std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+    }
+    let positions = OpenedPositions::open(&config, was_used);
+    Ok(Agent::new(config, discovery, receiver, positions, named))
+}
+
+/// Runs all passes until `shutdown`, or until one fails, or one of the `watches` of the Kubernetes API does.
 pub(crate) async fn run_all(
     passes: Vec<Agent>,
     mut surface: Option<Surface>,
     cache: Option<Arc<RwLock<PodCache>>>,
+    mut watches: JoinSet<()>,
     shutdown: CancellationToken,
 ) -> Result<(), AgentError> {
     let mut running = JoinSet::new();
@@ -87,14 +124,19 @@ pub(crate) async fn run_all(
         running.spawn(pass.run(surface.take(), cache.clone(), stop.clone()));
     }
     let mut result = Ok(());
-    while let Some(ended) = running.join_next().await {
-        let ended = ended.unwrap_or_else(|error| Err(AgentError::Part(error.to_string())));
+    loop {
+        let ended = tokio::select! {
+            ended = running.join_next() => match ended {
+                Some(ended) => ended.unwrap_or_else(|error| Err(AgentError::Part(error.to_string()))),
+                None => return result,
+            },
+            Some(_) = watches.join_next() => Err(AgentError::Part("its watch of the kubernetes api ended unexpectedly".to_owned())),
+        };
         if ended.is_err() {
             result = ended;
             stop.cancel();
         }
     }
-    result
 }
 
 /// What a client's positions are named after; `None` if they are in the data directory itself, as those of an only client without a name are. Nothing in
@@ -114,9 +156,10 @@ pub(crate) fn positions_name(client: &ClientConfig, is_first: bool) -> Option<St
 fn clients(config: &Config) -> Vec<(String, Config)> {
     // What is only shown is shown once.
     let count = if config.run_mode == RunMode::Ship { 1 + config.more_clients.len() } else { 1 };
+    let kinds = usize::from(config.reads_pods) + usize::from(config.scrape_configs.is_some());
     let clients = std::iter::once(&config.client).chain(&config.more_clients).take(count).enumerate();
     let of_client = |(index, client)| {
-        let mut of_client = of_client(config, client, count);
+        let mut of_client = of_client(config, client, count * kinds);
         let name = positions_name(client, index == 0);
         if index > 0 {
             of_client.pipeline_stages = config.pipeline_stages.as_ref().map(|stages| Arc::new(stages.uncounted()));
@@ -129,7 +172,7 @@ fn clients(config: &Config) -> Vec<(String, Config)> {
     clients.map(of_client).collect()
 }
 
-/// The configuration of the pass for one of `count` clients.
+/// The configuration of a pass for a client, of `count` passes in all.
 fn of_client(config: &Config, client: &ClientConfig, count: usize) -> Config {
     let mut config = Config { client: client.clone(), more_clients: Vec::new(), ..config.clone() };
     config.external_labels.extend(client.external_labels.clone());
@@ -151,7 +194,13 @@ async fn connect(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<kube:
 }
 
 /// Keeps what is known of pods and namespaces up to date until `stop`.
-fn watch(client: kube::Client, config: &Config, continuing: Continuing, stop: &CancellationToken) -> Arc<RwLock<PodCache>> {
+fn watch(
+    client: kube::Client,
+    config: &Config,
+    continuing: Continuing,
+    stop: &CancellationToken,
+    watches: &mut JoinSet<()>,
+) -> Arc<RwLock<PodCache>> {
     let cache = Arc::new(RwLock::default());
     let watching = Watching {
         node_name: config.node_name.clone(),
@@ -163,11 +212,11 @@ fn watch(client: kube::Client, config: &Config, continuing: Continuing, stop: &C
         spread: config.timing.watch_spread,
         metrics: continuing.metrics,
     };
-    tokio::spawn(kubernetes::watch_namespaces(client.clone(), watching.clone(), stop.clone()));
+    watches.spawn(kubernetes::watch_namespaces(client.clone(), watching.clone(), stop.clone()));
     if config.metadata_source == MetadataSource::Kubelet {
-        tokio::spawn(kubelet::poll(config.kubelet.clone(), watching, config.timing.kubelet_interval, stop.clone()));
+        watches.spawn(kubelet::poll(config.kubelet.clone(), watching, config.timing.kubelet_interval, stop.clone()));
     } else {
-        tokio::spawn(kubernetes::watch_pods(client, watching, stop.clone()));
+        watches.spawn(kubernetes::watch_pods(client, watching, stop.clone()));
     }
     cache
 }

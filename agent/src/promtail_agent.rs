@@ -1,16 +1,18 @@
 //! The agent as a `promtail.yaml` says: one pass over the files for each client, with positions of its own.
 //!
-//! The passes run as [`crate::passes`] says. The first one counts the pipelines' metrics; all share the watches of pods.
+//! The passes run as [`crate::passes`] says. The first one counts the pipelines' metrics; all share the watches of pods. What `scrape_configs` of the native
+//! configuration name is read in the same way ([`native_plan`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Agent, Discovery};
-use crate::config::{Config, RunMode};
+use crate::config::{Config, LongLine, RunMode, ScrapeConfigs};
 use crate::enrich::kubernetes;
 use crate::handle::{AgentHandle, StartError};
 use crate::journal::JournalJobs;
@@ -18,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::passes::{self, Surface};
 use crate::pipeline::TokenBucket;
 use crate::promtail::client::PromtailClient;
-use crate::promtail::jobs::Job;
+use crate::promtail::jobs::{Job, PodDiscovery};
 use crate::promtail::kubernetes::{KnownPods, watch};
 use crate::promtail::old_positions::OldPositions;
 use crate::promtail::{PromtailConfig, old_positions};
@@ -54,8 +56,8 @@ pub(crate) async fn start(
     let lock = take_data_dir(&config, &shutdown).await?;
     let old_positions = old_positions::read(&promtail.positions_file, promtail.ignores_invalid_positions)?;
     let metrics = Arc::clone(&continuing.metrics);
-    let everything = CancellationToken::new();
-    let pods = watch_pods(promtail, &metrics, &everything).await?;
+    let (everything, mut watches) = (CancellationToken::new(), JoinSet::new());
+    let pods = watch_pods(&promtail.scrape, &promtail.hostname, (&metrics, &everything), &mut watches).await?;
     let mut passes = Vec::new();
     // What is only shown is shown once.
     let clients = if config.run_mode == RunMode::Ship { promtail.clients.len() } else { 1 };
@@ -63,7 +65,7 @@ pub(crate) async fn start(
         let (config, receiver) = of_client(&config, promtail, client, index)?;
         let positions = OpenedPositions::open(&config, lock.as_ref().is_some_and(|data_dir| data_dir.was_used));
         let plan = TargetPlan {
-            jobs: jobs(promtail, index),
+            jobs: jobs(&promtail.scrape, index),
             pods: pods.clone(),
             hostname: promtail.hostname.clone(),
             limits: Arc::new(StageLimits { inspects: config.run_mode == RunMode::Inspect, ..limits(promtail, client, index, &metrics) }),
@@ -75,11 +77,11 @@ pub(crate) async fn start(
                 .with_events(events),
         );
     }
-    let surface = Surface::bind(&config)?;
+    let surface = Surface::bind(&config, pods)?;
     let listen = surface.as_ref().and_then(Surface::address);
     let supervisor = tokio::spawn(async move {
         let _lock = lock;
-        let result = passes::run_all(passes, surface, None, shutdown).await;
+        let result = passes::run_all(passes, surface, None, watches, shutdown).await;
         everything.cancel();
         result
     });
@@ -110,18 +112,36 @@ fn of_client(config: &Config, promtail: &PromtailConfig, client: &PromtailClient
 const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// Lines are counted by the first pass alone.
-fn jobs(promtail: &PromtailConfig, index: usize) -> Vec<Arc<Job>> {
-    if index == 0 {
-        return promtail.jobs.clone();
-    }
-    let silent = |job: &Arc<Job>| Arc::new(Job { pipeline: job.pipeline.without_metrics(), ..Job::clone(job) });
-    promtail.jobs.iter().map(silent).collect()
+fn jobs(scrape: &ScrapeConfigs, index: usize) -> Vec<Arc<Job>> {
+    if index == 0 { scrape.jobs.clone() } else { scrape.uncounted_jobs() }
+}
+
+/// What the pass for the client of that number looks for, by `scrape_configs` of the native configuration.
+pub(crate) fn native_plan(config: &Config, scrape: &ScrapeConfigs, pods: Pods, index: usize, metrics: &Arc<Metrics>) -> TargetPlan {
+    let limits = StageLimits {
+        counters: if index == 0 { Arc::clone(&scrape.counters) } else { Arc::default() },
+        metrics: Arc::clone(metrics),
+        max_line_size: config.max_line_size,
+        truncates: config.long_line != LongLine::Drop,
+        max_streams: config.max_streams,
+        streams: Mutex::default(),
+        read_rate: None,
+        external_labels: config.external_labels.clone(),
+        inspects: config.run_mode == RunMode::Inspect,
+    };
+    let (hostname, old_positions) = (config.node_name.clone(), OldPositions::default());
+    TargetPlan { jobs: jobs(scrape, index), pods, hostname, limits: Arc::new(limits), old_positions }
+}
+
+/// The configuration of such a pass: stages see lines before those are shortened.
+pub(crate) fn of_targets(config: Config) -> Config {
+    Config { max_line_size: MAX_LINE_BYTES.max(config.max_line_size), ..config }
 }
 
 fn limits(promtail: &PromtailConfig, client: &PromtailClient, index: usize, metrics: &Arc<Metrics>) -> StageLimits {
     let rate = promtail.limits.read_rate;
     StageLimits {
-        counters: if index == 0 { Arc::clone(&promtail.counters) } else { Arc::default() },
+        counters: if index == 0 { Arc::clone(&promtail.scrape.counters) } else { Arc::default() },
         metrics: Arc::clone(metrics),
         max_line_size: promtail.limits.max_line_size,
         truncates: promtail.limits.truncates,
@@ -134,20 +154,25 @@ fn limits(promtail: &PromtailConfig, client: &PromtailClient, index: usize, metr
 }
 
 /// Begins a watch for every selection of pods that the jobs ask for.
-async fn watch_pods(promtail: &PromtailConfig, metrics: &Arc<Metrics>, stop: &CancellationToken) -> Result<Pods, StartError> {
+pub(crate) async fn watch_pods(
+    scrape: &ScrapeConfigs,
+    hostname: &str,
+    (metrics, stop): (&Arc<Metrics>, &CancellationToken),
+    watches: &mut JoinSet<()>,
+) -> Result<Pods, StartError> {
     let mut pods: Pods = HashMap::new();
-    let mut watched: Vec<(crate::promtail::jobs::PodDiscovery, Arc<RwLock<KnownPods>>)> = Vec::new();
-    for (job_index, job) in promtail.jobs.iter().enumerate() {
+    let mut watched: Vec<(PodDiscovery, Arc<RwLock<KnownPods>>)> = Vec::new();
+    for (job_index, job) in scrape.jobs.iter().enumerate() {
         for (index, discovery) in job.pods.iter().enumerate() {
-            let selection = crate::promtail::jobs::PodDiscovery { namespaces: Vec::new(), ..discovery.clone() };
+            let selection = PodDiscovery { namespaces: Vec::new(), ..discovery.clone() };
             if let Some((_, known)) = watched.iter().find(|(other, _)| *other == selection) {
                 pods.insert((job_index, index), Arc::clone(known));
                 continue;
             }
             let client = kubernetes::connect(discovery.access.clone(), metrics).await?;
             let known: Arc<RwLock<KnownPods>> = Arc::default();
-            let node_name = promtail.hostname.clone();
-            tokio::spawn(watch(client, selection.clone(), node_name, Arc::clone(&known), Arc::clone(metrics), stop.clone()));
+            let node_name = hostname.to_owned();
+            watches.spawn(watch(client, selection.clone(), node_name, Arc::clone(&known), Arc::clone(metrics), stop.clone()));
             pods.insert((job_index, index), Arc::clone(&known));
             watched.push((selection, known));
         }

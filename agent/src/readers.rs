@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering}
 use std::thread::JoinHandle as ThreadHandle;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::{AgentError, StartError};
@@ -33,15 +33,18 @@ pub(crate) struct Readers {
     pub(crate) lanes: Vec<JoinHandle<()>>,
     /// The task that sends events, and how to end it.
     pub(crate) events: (CancellationToken, Option<JoinHandle<()>>),
+    /// Tasks of others without which nothing goes on, as the one that writes positions.
+    pub(crate) needed: Vec<AbortHandle>,
 }
 
 impl Readers {
-    /// Returns when `shutdown` comes, or with an error when a thread or lane ends before.
+    /// Returns when `shutdown` comes, or with an error when a part ends before, which only a panic makes it do. Then the whole ends, and its next
+    /// start goes on from the positions.
     pub(crate) async fn watch_over(&mut self, shutdown: &CancellationToken) -> Result<(), AgentError> {
         const LOOK_EVERY: Duration = Duration::from_millis(200);
         while !shutdown.is_cancelled() {
-            if self.threads.iter().any(ThreadHandle::is_finished) || self.lanes.iter().any(JoinHandle::is_finished) {
-                return Err(AgentError::Part("a reader ended unexpectedly".to_owned()));
+            if let Some(part) = self.ended_part() {
+                return Err(AgentError::Part(format!("its {part} ended unexpectedly")));
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -49,6 +52,18 @@ impl Readers {
             }
         }
         Ok(())
+    }
+
+    fn ended_part(&self) -> Option<String> {
+        if let Some(thread) = self.threads.iter().find(|thread| thread.is_finished()) {
+            return Some(thread.thread().name().unwrap_or("thread").to_owned());
+        }
+        let has_ended = |tasks: &[(&str, bool)]| tasks.iter().find(|(_, has_ended)| *has_ended).map(|(name, _)| (*name).to_owned());
+        has_ended(&[
+            ("sender", self.lanes.iter().any(JoinHandle::is_finished)),
+            ("source of events", self.events.1.as_ref().is_some_and(JoinHandle::is_finished)),
+            ("writer of positions", self.needed.iter().any(AbortHandle::is_finished)),
+        ])
     }
 
     /// Stops reading, sends what was read until `timeout`, then lets go.

@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 use super::AdminState;
 use super::page::{self, Cell, Wanted};
 use crate::enrich::labels::canonical_text;
-use crate::promtail::PromtailConfig;
+use crate::promtail::ScrapeConfigs;
 use crate::promtail::file_sd;
 use crate::promtail::jobs::Job;
 use crate::promtail::targets::{discovered, judge};
 use crate::relabel::Labels;
 
 pub(super) async fn service_discovery(State(state): State<AdminState>, headers: HeaderMap, wanted: Query<Wanted>) -> Response {
-    let found = match &state.config.promtail {
-        Some(promtail) => of_jobs(&state, promtail),
-        None => of_pods(&state),
-    };
+    let mut found = of_pods(&state);
+    if let Some((scrape, hostname)) = state.config.scraped() {
+        found.extend(of_jobs(&state, scrape, hostname));
+    }
     let json: Vec<Value> = found.iter().map(Found::json).collect();
     page::answer(&headers, wanted, json!({"discovered": json}), || page_of(&found))
 }
@@ -41,9 +41,9 @@ impl Found {
     }
 }
 
-fn of_jobs(state: &AdminState, promtail: &PromtailConfig) -> Vec<Found> {
+fn of_jobs(state: &AdminState, scrape: &ScrapeConfigs, hostname: &str) -> Vec<Found> {
     let mut found = Vec::new();
-    for (index, job) in promtail.jobs.iter().enumerate() {
+    for (index, job) in scrape.jobs.iter().enumerate() {
         let mut labels: Vec<Labels> = job.static_groups.iter().flat_map(discovered).collect();
         labels.extend(file_sd::read(&job.target_files).iter().flat_map(discovered));
         for (number, discovery) in job.pods.iter().enumerate() {
@@ -51,7 +51,7 @@ fn of_jobs(state: &AdminState, promtail: &PromtailConfig) -> Vec<Found> {
                 labels.extend(pods.read().discovered(&discovery.namespaces));
             }
         }
-        found.extend(labels.into_iter().map(|labels| of_job(job, labels, &promtail.hostname)));
+        found.extend(labels.into_iter().map(|labels| of_job(job, labels, hostname)));
     }
     found
 }

@@ -38,7 +38,7 @@ pub(crate) struct AdminState {
     pub(crate) is_first_scan_done: Arc<AtomicBool>,
     /// What the Kubernetes API told; absent without one.
     pub(crate) cache: Option<Arc<RwLock<PodCache>>>,
-    /// Pods that the jobs of a `promtail.yaml` ask for.
+    /// Pods that jobs ask for.
     pub(crate) pods: Pods,
     /// Where a new configuration is asked for, if that is allowed.
     pub(crate) reload: Option<ReloadRequests>,
@@ -82,8 +82,8 @@ async fn live(State(state): State<AdminState>) -> (StatusCode, String) {
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
     standing::measure(&state.metrics, &state.positions.lock().snapshot(), clock::now());
     let mut text = state.metrics.render();
-    if let Some(promtail) = &state.config.promtail {
-        promtail.render_metrics(&mut text);
+    if let Some((scrape, _)) = state.config.scraped() {
+        scrape.render_metrics(&mut text);
     }
     if let Some(stages) = &state.config.pipeline_stages {
         stages.render_metrics(&mut text);

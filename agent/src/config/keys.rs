@@ -49,9 +49,12 @@ const KEYS: &[Key] = &[
     },
     Key {
         path: "pods_dir",
-        about: "Tree of pod logs",
-        set: |config, text| path(text).map(|value| config.pods_dir = value),
-        get: |config| Some(config.pods_dir.display().to_string()),
+        about: "Tree of pod logs; `none` to read what `scrape_configs` name alone",
+        set: |config, text| {
+            config.reads_pods = text != "none";
+            if config.reads_pods { path(text).map(|value| config.pods_dir = value) } else { Ok(()) }
+        },
+        get: |config| Some(if config.reads_pods { config.pods_dir.display().to_string() } else { "none".to_owned() }),
     },
     Key {
         path: "docker_root",
@@ -307,10 +310,61 @@ pub fn print(config: &Config) -> String {
     if let Some(stages) = &config.pipeline_stages {
         insert(&mut root, "pipeline_stages", stages.written.clone());
     }
+    if let Some(native) = &config.scrape_configs {
+        insert(&mut root, "scrape_configs", native.shown.clone());
+    }
     let further = config.more_clients.iter().map(|client| Config { client: client.clone(), ..Config::default() });
     let clients = root.remove("clients[0]").into_iter().chain(further.filter_map(|other| mapping(&other).remove("clients[0]")));
     root.insert("clients".into(), serde_yaml_ng::Value::Sequence(clients.collect()));
     serde_yaml_ng::to_string(&root).expect("texts and mappings are always YAML")
+}
+
+/// `config` as an `agent.yaml` to be used: what is not as by default, secrets as they are.
+pub(crate) fn print_native(config: &Config, scrape_configs: serde_yaml_ng::Value) -> String {
+    let defaults = mapping(&Config::default());
+    let mut root = changed(with_secrets(config), &defaults);
+    let further = config.more_clients.iter().map(|client| Config { client: client.clone(), ..Config::default() });
+    let client_of = |mut root: serde_yaml_ng::Mapping| root.remove("clients[0]");
+    let others = further.filter_map(|other| client_of(changed(with_secrets(&other), &defaults)));
+    let clients = root.remove("clients[0]").into_iter().chain(others).collect();
+    root.insert("clients".into(), serde_yaml_ng::Value::Sequence(clients));
+    root.insert("scrape_configs".into(), scrape_configs);
+    serde_yaml_ng::to_string(&root).expect("texts and mappings are always YAML")
+}
+
+/// All that is set, secrets included.
+fn with_secrets(config: &Config) -> serde_yaml_ng::Mapping {
+    let mut root = mapping(config);
+    let client = &config.client;
+    let password = client.basic_auth.as_ref().map(|(_, password)| &password.0);
+    let token = client.bearer_token.as_ref().map(|token| &token.0);
+    for (path, value) in [
+        ("clients[0].basic_auth.password", password),
+        ("clients[0].bearer_token", token),
+        ("clients[0].proxy_url", client.proxy_url.as_ref()),
+    ] {
+        if let Some(value) = value {
+            insert(&mut root, path, value.clone().into());
+        }
+    }
+    let headers = client.headers.iter().map(|(name, value)| (name.clone().into(), value.clone().into()));
+    insert(&mut root, "clients[0].headers", serde_yaml_ng::Value::Mapping(headers.collect()));
+    root
+}
+
+/// What of `mapping` is not in `defaults`.
+fn changed(mapping: serde_yaml_ng::Mapping, defaults: &serde_yaml_ng::Mapping) -> serde_yaml_ng::Mapping {
+    let different = mapping.into_iter().filter_map(|(name, value)| match (value, defaults.get(&name)) {
+        (serde_yaml_ng::Value::Mapping(inner), Some(serde_yaml_ng::Value::Mapping(known))) => {
+            let inner = changed(inner, known);
+            (!inner.is_empty()).then_some((name, inner.into()))
+        }
+        (value, Some(known)) if value == *known => None,
+        (serde_yaml_ng::Value::String(text), _) if text.is_empty() => None,
+        (serde_yaml_ng::Value::Mapping(inner), None) if inner.is_empty() => None,
+        (value, _) => Some((name, value)),
+    });
+    different.collect()
 }
 
 /// All that is set, the first client below `clients[0]`.

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::keys::{CLIENT, LIST_KEYS, MAP_KEYS, all};
-use super::{Config, KubeletAccess, MetadataSource, PipelineStages, PromtailConfig};
+use super::{Config, KubeletAccess, MetadataSource, NativeScrapeConfigs, PipelineStages, PromtailConfig};
 use crate::passes::positions_name;
+use crate::promtail::shown::written;
 use crate::promtail::yaml::{self, Node};
 
-/// A key whose value is a list of stages.
+/// Keys whose values are Promtail's.
 const PIPELINE_STAGES: &str = "pipeline_stages";
+const SCRAPE_CONFIGS: &str = "scrape_configs";
 
 /// Why there is no configuration. Each problem is one line.
 #[derive(Debug, thiserror::Error)]
@@ -86,9 +88,21 @@ fn check(config: &Config, problems: &mut Vec<String>) {
         problems
             .push("`metadata_source: kubelet` needs the Kubernetes API for namespaces: run in a cluster, or set `kubeconfig`".to_owned());
     }
+    if let Some(native) = config.scrape_configs.as_ref().filter(|_| config.reads_pods()) {
+        problems.extend(native.jobs_of_pods().map(|job| {
+            format!(
+                "`scrape_configs`: job `{job}` asks for pods, which the agent reads by itself; leave it out, or set `pods_dir: none` to read what \
+                 `scrape_configs` name alone"
+            )
+        }));
+    }
+    if !config.reads_pods() && config.scraped().is_none() {
+        problems.push("`pods_dir: none` leaves nothing to read; give `scrape_configs`".to_owned());
+    }
     let has_api = config.metadata_source != MetadataSource::None && (config.in_cluster || config.kubeconfig.is_some());
     if config.selection.asks_for_labels() && !has_api {
-        problems.push("`include` and `exclude` by labels of pods need the Kubernetes API: run in a cluster, or set `kubeconfig`".to_owned());
+        problems
+            .push("`include` and `exclude` by labels of pods need the Kubernetes API: run in a cluster, or set `kubeconfig`".to_owned());
     }
     let clients = || std::iter::once(&config.client).chain(&config.more_clients).enumerate();
     for (index, client) in clients() {
@@ -118,7 +132,7 @@ fn read_file(path: &Path, config: &mut Config, problems: &mut Vec<String>) {
     match yaml::parse(&text) {
         Ok(root) if root.is_null() => {}
         Ok(root) => {
-            let mut reader = FileReader { name: name.to_string(), text: &text, config, problems };
+            let mut reader = FileReader { name: name.to_string(), client: 0, config, problems };
             match root.mapping() {
                 Some(pairs) => reader.read_mapping("", pairs),
                 None => reader.problem(root.line, "expected keys with values"),
@@ -130,7 +144,8 @@ fn read_file(path: &Path, config: &mut Config, problems: &mut Vec<String>) {
 
 struct FileReader<'a> {
     name: String,
-    text: &'a str,
+    /// Number of the client that is read.
+    client: usize,
     config: &'a mut Config,
     problems: &'a mut Vec<String>,
 }
@@ -147,6 +162,10 @@ impl FileReader<'_> {
                 self.read_clients(value);
             } else if path == PIPELINE_STAGES {
                 self.read_stages(value);
+            } else if path == SCRAPE_CONFIGS {
+                if !value.is_null() {
+                    self.read_scrape_configs(key, value);
+                }
             } else if !value.is_null() || !is_known(&path) {
                 self.read_value(&path, key.line, value);
             }
@@ -154,24 +173,26 @@ impl FileReader<'_> {
     }
 
     fn read_value(&mut self, path: &str, line: usize, value: &Node) {
+        let shown = self.shown(path);
         if let Some(key) = MAP_KEYS.iter().find(|key| key.path == path) {
             self.read_text_mapping(path, value, key.map);
         } else if let Some(key) = all().find(|key| key.path == path) {
             match text_of(path, value).as_deref() {
                 Some(text) => {
                     if let Err(expected) = (key.set)(self.config, text) {
-                        self.problem(value.line, &format!("`{path}`: expected {expected}, found `{text}`"));
+                        self.problem(value.line, &format!("`{shown}`: expected {expected}, found `{text}`"));
                     }
                 }
-                None => self.problem(value.line, &format!("`{path}`: expected a single value")),
+                None => self.problem(value.line, &format!("`{shown}`: expected a single value")),
             }
         } else if is_group(path) {
             match value.mapping() {
                 Some(pairs) => self.read_mapping(&format!("{path}."), pairs),
-                None => self.problem(value.line, &format!("`{path}`: expected keys with values")),
+                None => self.problem(value.line, &format!("`{shown}`: expected keys with values")),
             }
         } else {
-            self.problem(line, &format!("unknown key `{path}`{}", suggestion(path)));
+            let suggested = suggestion(path).map(|key| format!("; did you mean `{}`?", self.shown(key)));
+            self.problem(line, &format!("unknown key `{shown}`{}", suggested.unwrap_or_default()));
         }
     }
 
@@ -191,29 +212,31 @@ impl FileReader<'_> {
     /// The keys of a further client are those of the first.
     fn read_further_client(&mut self, index: usize, line: usize, pairs: &[(Node, Node)]) {
         let mut config = Config::default();
-        let mut problems = Vec::new();
-        let mut reader = FileReader { name: self.name.clone(), text: self.text, config: &mut config, problems: &mut problems };
+        let mut reader = FileReader { name: self.name.clone(), client: index, config: &mut config, problems: &mut *self.problems };
         reader.read_mapping(CLIENT, pairs);
         if reader.config.client.url.is_empty() {
-            reader.problem(line, &format!("`{CLIENT}url` is missing"));
+            reader.problem(line, &format!("`clients[{index}].url` is missing"));
         }
-        self.problems.extend(problems.into_iter().map(|problem| problem.replace(CLIENT, &format!("clients[{index}]."))));
         self.config.more_clients.push(config.client);
     }
 
     fn read_stages(&mut self, value: &Node) {
-        // As they are written, for showing them; the text was parsed once already.
-        let root: Option<serde_yaml_ng::Value> = serde_yaml_ng::from_str(self.text).ok();
-        let written = root.as_ref().and_then(|root| root.get(PIPELINE_STAGES)).cloned().unwrap_or_default();
-        match PipelineStages::read(value, written) {
+        match PipelineStages::read(value, written(value)) {
             Ok(stages) => self.config.pipeline_stages = Some(Arc::new(stages)),
             Err(wrong) => wrong.iter().for_each(|(line, what)| self.problem(*line, &format!("`{PIPELINE_STAGES}`: {what}"))),
         }
     }
 
+    fn read_scrape_configs(&mut self, key: &Node, value: &Node) {
+        match NativeScrapeConfigs::read(key, value) {
+            Ok(read) => self.config.scrape_configs = Some(Arc::new(read)),
+            Err(wrong) => wrong.iter().for_each(|finding| self.problem(finding.line, &format!("{}: {}", finding.path, finding.text))),
+        }
+    }
+
     fn read_text_mapping(&mut self, path: &str, value: &Node, map: fn(&mut Config) -> &mut BTreeMap<String, String>) {
         let Some(pairs) = value.mapping() else {
-            self.problem(value.line, &format!("`{path}`: expected names with values"));
+            self.problem(value.line, &format!("`{}`: expected names with values", self.shown(path)));
             return;
         };
         for (name, value) in pairs {
@@ -221,9 +244,14 @@ impl FileReader<'_> {
                 (Some(name), Some(value)) => {
                     map(self.config).insert(name.to_owned(), value.to_owned());
                 }
-                _ => self.problem(name.line, &format!("`{path}`: expected names with single values")),
+                _ => self.problem(name.line, &format!("`{}`: expected names with single values", self.shown(path))),
             }
         }
+    }
+
+    /// A key as the file has it, of whichever client.
+    fn shown(&self, path: &str) -> String {
+        path.strip_prefix(CLIENT).map_or_else(|| path.to_owned(), |key| format!("clients[{}].{key}", self.client))
     }
 
     fn problem(&mut self, line: usize, what: &str) {
@@ -253,7 +281,7 @@ fn is_group(path: &str) -> bool {
 }
 
 /// The known key that shares most of its beginning and end with `path`, and is about as long.
-fn suggestion(path: &str) -> String {
+fn suggestion(path: &str) -> Option<&'static str> {
     let same = |(a, b): &(u8, u8)| a == b;
     let shared = |key: &str| {
         let beginning = key.bytes().zip(path.bytes()).take_while(same).count();
@@ -261,7 +289,7 @@ fn suggestion(path: &str) -> String {
         ((beginning + end).min(path.len()), beginning, Reverse(key.len().abs_diff(path.len())))
     };
     let best = all().map(|key| key.path).max_by_key(|key| shared(key));
-    best.filter(|key| shared(key).0 * 3 > path.len() * 2).map_or(String::new(), |key| format!("; did you mean `{key}`?"))
+    best.filter(|key| shared(key).0 * 3 > path.len() * 2)
 }
 
 #[cfg(test)]

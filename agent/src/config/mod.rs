@@ -26,7 +26,7 @@ pub use crate::enrich::wishes::AllowedAnnotations;
 pub use crate::own_log::LogFormat;
 pub use crate::parse::format::RecordFormat;
 pub use crate::positions::first_start::InitialLookback;
-pub use crate::promtail::PromtailConfig;
+pub use crate::promtail::{NativeScrapeConfigs, PromtailConfig, ScrapeConfigs};
 pub use crate::push::backoff::BackoffBounds;
 pub use crate::push::oauth2::OAuth2;
 pub use crate::push::receiver::{ClientConfig, OnClientError, Secret};
@@ -74,6 +74,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The tree of pod logs.
     pub pods_dir: PathBuf,
+    /// Whether it is read; `scrape_configs` may be all there is.
+    pub reads_pods: bool,
     /// Docker's own directory, into which links of that tree may lead.
     pub docker_root: PathBuf,
     /// Where `/ready`, `/metrics` and the like are served; `None`: nowhere.
@@ -116,6 +118,8 @@ pub struct Config {
     pub auto_multiline: Containers,
     /// What lines of containers go through.
     pub pipeline_stages: Option<Arc<PipelineStages>>,
+    /// Files and journals to read besides pods, as a `promtail.yaml` names them.
+    pub scrape_configs: Option<Arc<NativeScrapeConfigs>>,
     /// Of each container.
     pub rate: RateLimit,
     /// Bytes of memory, divided among batches, pending lines and the rest.
@@ -143,11 +147,28 @@ pub struct Config {
     pub promtail: Option<Arc<PromtailConfig>>,
 }
 
+impl Config {
+    /// Whether the tree of pod logs is read as it is.
+    pub(crate) fn reads_pods(&self) -> bool {
+        self.promtail.is_none() && self.reads_pods
+    }
+
+    /// What is scraped as Promtail does it, and what this host is called there.
+    pub(crate) fn scraped(&self) -> Option<(&ScrapeConfigs, &str)> {
+        match (&self.promtail, &self.scrape_configs) {
+            (Some(promtail), _) => Some((&promtail.scrape, &promtail.hostname)),
+            (None, Some(native)) => Some((&native.scrape, &self.node_name)),
+            (None, None) => None,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("/var/lib/tailwater-agent"),
             pods_dir: PathBuf::from("/var/log/pods"),
+            reads_pods: true,
             docker_root: PathBuf::from("/var/lib/docker"),
             listen: Some(SocketAddr::from(([0, 0, 0, 0], 3101))),
             log_level: "info".to_owned(),
@@ -173,6 +194,7 @@ impl Default for Config {
             format: RecordFormat::Auto,
             auto_multiline: Containers::default(),
             pipeline_stages: None,
+            scrape_configs: None,
             rate: RateLimit::default(),
             memory_limit: 32 << 20,
             max_open_files: 4096,

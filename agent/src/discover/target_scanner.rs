@@ -239,7 +239,7 @@ impl Running {
         }
         let is_link = path.symlink_metadata().ok()?.is_symlink();
         // A pod may write into its log directory; it must not make us read anything else.
-        if is_link && !job.pods.is_empty() && !path.canonicalize().ok()?.starts_with(DOCKER_ROOT) {
+        if is_link && job.discovers_pods() && !path.canonicalize().ok()?.starts_with(DOCKER_ROOT) {
             return None;
         }
         path.metadata().ok().filter(Metadata::is_file)

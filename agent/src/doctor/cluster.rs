@@ -16,17 +16,13 @@ const CHECK: &str = "kubernetes api";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn examine(config: &Config) -> Vec<Finding> {
-    let asks = match &config.promtail {
-        Some(promtail) => promtail.jobs.iter().any(|job| !job.pods.is_empty()),
-        None => config.metadata_source != MetadataSource::None && (config.in_cluster || config.kubeconfig.is_some()),
-    };
-    if !asks {
+    let of_jobs = config.scraped().into_iter().flat_map(|(scrape, _)| &scrape.jobs).flat_map(|job| &job.pods).next();
+    let asks_for_labels =
+        config.reads_pods() && config.metadata_source != MetadataSource::None && (config.in_cluster || config.kubeconfig.is_some());
+    if of_jobs.is_none() && !asks_for_labels {
         return vec![Finding::fine(CHECK, "not asked; labels come from paths and from the configuration")];
     }
-    let access = match &config.promtail {
-        Some(promtail) => promtail.jobs.iter().flat_map(|job| &job.pods).map(|pods| pods.access.clone()).next().unwrap_or_default(),
-        None => config.kubeconfig.clone().into(),
-    };
+    let access = of_jobs.filter(|_| !asks_for_labels).map_or_else(|| config.kubeconfig.clone().into(), |pods| pods.access.clone());
     let client = match kubernetes::connect(access, &Metrics::new()).await {
         Ok(client) => client,
         Err(error) => {
@@ -35,7 +31,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         }
     };
     let node = config.promtail.as_ref().map_or(&config.node_name, |promtail| &promtail.hostname);
-    vec![pods(&client, node).await, namespaces(&client, config.promtail.is_some()).await].into_iter().flatten().collect()
+    vec![pods(&client, node).await, namespaces(&client, asks_for_labels).await].into_iter().flatten().collect()
 }
 
 async fn pods(client: &Client, node: &str) -> Option<Finding> {
@@ -53,9 +49,9 @@ async fn pods(client: &Client, node: &str) -> Option<Finding> {
     })
 }
 
-async fn namespaces(client: &Client, is_promtail: bool) -> Option<Finding> {
-    // The jobs of a `promtail.yaml` ask for pods alone.
-    if is_promtail {
+async fn namespaces(client: &Client, asks_for_labels: bool) -> Option<Finding> {
+    // Jobs ask for pods alone.
+    if !asks_for_labels {
         return None;
     }
     let namespaces: Api<Namespace> = Api::all(client.clone());

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::discover::listing::{self, Ignored};
 use crate::journal::readable_files;
 use crate::positions::lock::{DataDirLock, LockError};
-use crate::promtail::PromtailConfig;
+use crate::promtail::ScrapeConfigs;
 use crate::promtail::file_sd;
 use crate::promtail::journal::JournalConfig;
 use crate::promtail::targets::{discovered, judge};
@@ -24,9 +24,11 @@ const LITTLE_SPACE: u64 = 16 << 20;
 
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let mut found = Findings::default();
-    match &config.promtail {
-        Some(promtail) => found.jobs(promtail),
-        None => found.tree(&config.pods_dir, docker_root(config).as_deref()),
+    if config.reads_pods() {
+        found.tree(&config.pods_dir, docker_root(config).as_deref());
+    }
+    if let Some((scrape, hostname)) = config.scraped() {
+        found.jobs(scrape, hostname);
     }
     found.all.push(data_dir(&config.data_dir));
     found.all.extend(limits(found.directories, found.files));
@@ -102,13 +104,13 @@ impl Findings {
         }
     }
 
-    fn jobs(&mut self, promtail: &PromtailConfig) {
-        for job in &promtail.jobs {
+    fn jobs(&mut self, scrape: &ScrapeConfigs, hostname: &str) {
+        for job in &scrape.jobs {
             self.all.extend(job.journal.as_ref().map(|config| journal(&job.name, config)));
             let mut labels: Vec<_> = job.static_groups.iter().flat_map(discovered).collect();
             labels.extend(file_sd::read(&job.target_files).iter().flat_map(discovered));
             for labels in labels {
-                match judge(job, labels, &promtail.hostname) {
+                match judge(job, labels, hostname) {
                     Ok((target, path)) => {
                         let directories = target.path.base_directories();
                         self.directories += directories.len() as u64;

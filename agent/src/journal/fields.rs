@@ -88,7 +88,7 @@ mod tests {
             "clients: [{{url: http://h/p}}]\nscrape_configs:\n- job_name: j\n  journal: {journal}\n  relabel_configs:\n  - {{source_labels: [__journal__systemd_unit], target_label: unit}}\n  - {{source_labels: [__journal_priority_keyword], target_label: level}}\n  - {{source_labels: [unit], regex: noisy.service, action: drop}}\n"
         );
         let (config, report) = parse(&text, "me".to_owned());
-        let job = Arc::clone(&config.unwrap_or_else(|| panic!("{report}")).jobs[0]);
+        let job = Arc::clone(&config.unwrap_or_else(|| panic!("{report}")).scrape.jobs[0]);
         line(&fields(pairs), job.journal.as_ref().unwrap(), &job.relabel)
     }
 

@@ -435,7 +435,7 @@ mod tests {
                 directory.display()
             );
             let (promtail, report) = crate::promtail::parse(&text, "h".to_owned());
-            let job = promtail.unwrap_or_else(|| panic!("{report}")).jobs.remove(0);
+            let job = promtail.unwrap_or_else(|| panic!("{report}")).scrape.jobs.remove(0);
             let config = job.journal.clone().unwrap();
             let source = JournalSource::new(job, config, Arc::new(StageLimits::none(Arc::clone(&metrics))), None, &positions);
             let batch = BatchBuilder::new(BatchLimits { batch_bytes: 1 << 20, max_line_bytes: 1 << 16 });

@@ -16,6 +16,7 @@ use super::durable;
 use super::table::{FileEntry, Positions, Progress};
 use crate::clock;
 use crate::parse::cri::OutputStream;
+use crate::passes::SCRAPE_CONFIGS;
 
 const NAME: &str = "rewind.json";
 
@@ -45,12 +46,14 @@ pub fn request(data_dir: &Path, duration: Duration) -> Result<Vec<PathBuf>, Rewi
     }
     let request = Request { since: SystemTime::now().checked_sub(duration).map_or(0, clock::nanoseconds) };
     let mut directories = vec![data_dir.to_owned()];
-    // Each receiver has positions of its own.
+    // Each receiver has positions of its own, and what is read besides pods has.
     for entry in fs::read_dir(data_dir).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("client-") && entry.path().is_dir() {
             directories.push(entry.path());
         }
     }
+    let besides: Vec<PathBuf> = directories.iter().map(|directory| directory.join(SCRAPE_CONFIGS)).filter(|path| path.is_dir()).collect();
+    directories.extend(besides);
     for directory in &directories {
         write(directory, &request).map_err(|source| RewindError::Write { path: directory.join(NAME), source })?;
     }

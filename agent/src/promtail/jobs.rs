@@ -39,9 +39,20 @@ pub(crate) struct TargetGroup {
     pub(crate) labels: Labels,
 }
 
-/// Which pods of this node are targets.
+/// What is discovered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Role {
+    /// Containers of this node's pods.
+    #[default]
+    Pod,
+    /// This node.
+    Node,
+}
+
+/// Which pods of this node are targets, or whether it is one itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct PodDiscovery {
+    pub(crate) role: Role,
     /// Empty: all.
     pub(crate) namespaces: Vec<String>,
     pub(crate) label_selector: Option<String>,
@@ -74,7 +85,7 @@ const NOT_CARRIED: [(&str, &str); 28] = [
     ("cloudflare", "keep a Promtail for it"),
     ("heroku_drain", "keep a Promtail for it"),
     ("azure_event_hubs", "keep a Promtail for it"),
-    ("kubernetes_events", "keep an event exporter for them"),
+    ("kubernetes_events", "send them with `--events-enabled true`, in `agent.yaml` `events.enabled`"),
     ("docker_sd_configs", "tail `/var/lib/docker/containers/*/*-json.log` with `static_configs` and a `docker` stage"),
     ("consul_sd_configs", "use `file_sd_configs`"),
     ("consulagent_sd_configs", "use `file_sd_configs`"),
@@ -147,6 +158,13 @@ fn read_job(node: &Node, surroundings: &mut Surroundings, report: &mut Report) -
     Some(Job { name, pipeline, relabel, static_groups, target_files, pods, journal, encoding, decompression, revision })
 }
 
+impl Job {
+    /// Whether pods say where files are: a pod may write into its directory.
+    pub(crate) fn discovers_pods(&self) -> bool {
+        self.pods.iter().any(|discovery| discovery.role == Role::Pod)
+    }
+}
+
 /// A list of target groups, as `static_configs` and the files of `file_sd_configs` have it.
 pub(super) fn read_groups(node: &Node, report: &mut Report) -> Vec<TargetGroup> {
     let Some(items) = node.sequence() else {
@@ -185,10 +203,15 @@ fn read_pod_discovery(node: &Node, report: &mut Report) -> Vec<PodDiscovery> {
         let Some(mut fields) = Fields::of(item, "kubernetes_sd_configs", report) else { continue };
         let line = fields.line();
         let role = fields.text("role", report).unwrap_or_default();
-        if role != "pod" {
-            report.error(line, format!("`kubernetes_sd_configs.role` `{role}` is not supported; only `pod` is"));
-        }
-        let mut discovery = PodDiscovery { access: read_access(&mut fields, report), ..PodDiscovery::default() };
+        let role = match role.as_str() {
+            "pod" => Role::Pod,
+            "node" => Role::Node,
+            _ => {
+                report.error(line, format!("`kubernetes_sd_configs.role` `{role}` is not supported; `pod` and `node` are"));
+                Role::Pod
+            }
+        };
+        let mut discovery = PodDiscovery { role, access: read_access(&mut fields, report), ..PodDiscovery::default() };
         if let Some(node) = fields.take("namespaces")
             && let Some(mut namespaces) = Fields::of(node, "kubernetes_sd_configs.namespaces", report)
         {
@@ -212,6 +235,10 @@ fn read_pod_discovery(node: &Node, report: &mut Report) -> Vec<PodDiscovery> {
             report,
         );
         fields.finish(report);
+        if role == Role::Node {
+            // It is in none.
+            discovery.namespaces.clear();
+        }
         discoveries.push(discovery);
     }
     if node.sequence().is_none() {

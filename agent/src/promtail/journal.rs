@@ -62,7 +62,7 @@ mod tests {
         };
         let (config, report) = read("{max_age: 12h, path: /var/log/journal, matches: _UID=0 PRIORITY=3, labels: {job: j}}");
         let config = config.unwrap_or_else(|| panic!("{report}"));
-        let journal = config.jobs[0].journal.clone().unwrap();
+        let journal = config.scrape.jobs[0].journal.clone().unwrap();
         assert_eq!((journal.max_age, journal.matches.len(), journal.is_json), (Duration::from_secs(12 * 3600), 2, false));
         let (config, report) = read("{matches: nonsense, nothing: 1}");
         assert!(config.is_none());

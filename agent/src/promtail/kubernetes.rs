@@ -1,6 +1,6 @@
-//! The pods of this node as discovered labels, by Prometheus' names for them.
+//! The pods of this node, and the node itself, as discovered labels, by Prometheus' names for them.
 //!
-//! One watch for each selection that jobs ask for, on this node's pods alone. A deleted pod stays known for a while, since its files are read after it is
+//! One watch for each selection that jobs ask for, on this node and its pods alone. A deleted pod stays known for a while, since its files are read after it is
 //! gone; watch errors back off and what is known stays in use.
 
 use std::collections::HashMap;
@@ -8,21 +8,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Node, Pod};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
-use super::jobs::PodDiscovery;
+use super::jobs::{PodDiscovery, Role};
 use crate::metrics::Metrics;
 use crate::relabel::Labels;
 
 const PREFIX: &str = "__meta_kubernetes_";
 const DELETED_KEPT: Duration = Duration::from_secs(600);
 
-/// Discovered labels of pods, by uid.
+/// Discovered labels of pods or nodes, by uid.
 #[derive(Debug, Default)]
 pub(crate) struct KnownPods {
     pods: HashMap<String, (String, Vec<Labels>)>,
@@ -33,14 +33,31 @@ pub(crate) struct KnownPods {
     pub(crate) is_complete: bool,
 }
 
+/// What makes targets.
+trait Discovered: ResourceExt {
+    fn discovered(&self) -> Vec<Labels>;
+}
+
+impl Discovered for Pod {
+    fn discovered(&self) -> Vec<Labels> {
+        containers(self)
+    }
+}
+
+impl Discovered for Node {
+    fn discovered(&self) -> Vec<Labels> {
+        vec![node_labels(self)]
+    }
+}
+
 impl KnownPods {
-    fn apply(&mut self, pod: &Pod) {
+    fn apply(&mut self, pod: &impl Discovered) {
         let uid = pod.uid().unwrap_or_default();
         self.deleted.remove(&uid);
-        self.pods.insert(uid, (pod.namespace().unwrap_or_default(), discovered(pod)));
+        self.pods.insert(uid, (pod.namespace().unwrap_or_default(), pod.discovered()));
     }
 
-    fn take(&mut self, event: Event<Pod>, now: Instant) {
+    fn take(&mut self, event: Event<impl Discovered>, now: Instant) {
         match event {
             Event::Apply(pod) => self.apply(&pod),
             Event::Delete(pod) => drop(self.deleted.entry(pod.uid().unwrap_or_default()).or_insert(now)),
@@ -81,14 +98,24 @@ pub(crate) async fn watch(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
-    let on_node = format!("spec.nodeName={node_name}");
-    let fields =
-        discovery.field_selector.filter(|fields| !fields.contains("spec.nodeName")).map_or(on_node.clone(), |f| format!("{on_node},{f}"));
+    let key = if discovery.role == Role::Pod { "spec.nodeName" } else { "metadata.name" };
+    let on_node = format!("{key}={node_name}");
+    let fields = discovery.field_selector.filter(|fields| !fields.contains(key)).map_or(on_node.clone(), |f| format!("{on_node},{f}"));
     let mut config = watcher::Config::default().any_semantic().fields(&fields);
     if let Some(labels) = &discovery.label_selector {
         config = config.labels(labels);
     }
-    let mut events = std::pin::pin!(watcher::watcher(Api::<Pod>::all(client), config).default_backoff());
+    match discovery.role {
+        Role::Pod => follow(Api::<Pod>::all(client), config, known, metrics, stop).await,
+        Role::Node => follow(Api::<Node>::all(client), config, known, metrics, stop).await,
+    }
+}
+
+async fn follow<K>(api: Api<K>, config: watcher::Config, known: Arc<RwLock<KnownPods>>, metrics: Arc<Metrics>, stop: CancellationToken)
+where
+    K: Discovered + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    let mut events = std::pin::pin!(watcher::watcher(api, config).default_backoff());
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => return,
@@ -98,7 +125,7 @@ pub(crate) async fn watch(
             Some(Ok(event)) => known.write().take(event, Instant::now()),
             Some(Err(error)) => {
                 metrics.kube_watch_errors.inc();
-                tracing::warn!(error = %error, "watch of pods failed; what is known stays in use");
+                tracing::warn!(error = %error, "watch of the kubernetes api failed; what is known stays in use");
             }
             None => return,
         }
@@ -106,7 +133,7 @@ pub(crate) async fn watch(
 }
 
 /// One label set for each port of each container, and one for a container without ports.
-fn discovered(pod: &Pod) -> Vec<Labels> {
+fn containers(pod: &Pod) -> Vec<Labels> {
     let of_pod = pod_labels(pod);
     let ip = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap_or_default();
     let Some(spec) = &pod.spec else { return Vec::new() };
@@ -160,16 +187,44 @@ fn pod_labels(pod: &Pod) -> Labels {
     let ready = status.and_then(|status| status.conditions.as_ref()?.iter().find(|condition| condition.type_ == "Ready"));
     set("pod_ready", ready.map_or("unknown".to_owned(), |condition| condition.status.to_lowercase()));
     set("pod_node_name", pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default());
-    for (kind, values) in [("label", pod.labels()), ("annotation", pod.annotations())] {
-        for (name, value) in values {
-            let name = sanitized(name);
-            set(&format!("pod_{kind}_{name}"), value.clone());
-            set(&format!("pod_{kind}present_{name}"), "true".to_owned());
-        }
-    }
+    set_named("pod", pod, &mut set);
     if let Some(owner) = pod.owner_references().iter().find(|owner| owner.controller == Some(true)) {
         set("pod_controller_kind", owner.kind.clone());
         set("pod_controller_name", owner.name.clone());
+    }
+    labels
+}
+
+/// Labels and annotations.
+fn set_named(role: &str, object: &impl ResourceExt, set: &mut impl FnMut(&str, String)) {
+    for (kind, values) in [("label", object.labels()), ("annotation", object.annotations())] {
+        for (name, value) in values {
+            let name = sanitized(name);
+            set(&format!("{role}_{kind}_{name}"), value.clone());
+            set(&format!("{role}_{kind}present_{name}"), "true".to_owned());
+        }
+    }
+}
+
+/// The label set of a node; its address is its kubelet's.
+fn node_labels(node: &Node) -> Labels {
+    const PREFERRED: [&str; 6] = ["InternalIP", "InternalDNS", "ExternalIP", "ExternalDNS", "LegacyHostIP", "Hostname"];
+    let name = node.name_any();
+    let mut labels = Labels::from([("instance".to_owned(), name.clone())]);
+    let status = node.status.as_ref();
+    let addresses: Vec<_> = status.and_then(|status| status.addresses.as_ref()).into_iter().flatten().collect();
+    let preferred = PREFERRED.iter().find_map(|kind| addresses.iter().find(|address| address.type_ == *kind));
+    let port =
+        status.and_then(|status| status.daemon_endpoints.as_ref()?.kubelet_endpoint.as_ref()).map_or(10_250, |endpoint| endpoint.port);
+    let host = preferred.map(|address| address.address.as_str()).unwrap_or_default();
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    labels.insert("__address__".to_owned(), format!("{host}:{port}"));
+    let mut set = |name: &str, value: String| drop(labels.insert(format!("{PREFIX}{name}"), value));
+    set("node_name", name);
+    set("node_provider_id", node.spec.as_ref().and_then(|spec| spec.provider_id.clone()).unwrap_or_default());
+    set_named("node", node, &mut set);
+    for address in addresses.iter().rev() {
+        set(&format!("node_address_{}", sanitized(&address.type_)), address.address.clone());
     }
     labels
 }
@@ -198,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_pod_has_the_names_of_prometheus() {
-        let labels = discovered(&pod("u"));
+        let labels = containers(&pod("u"));
         let get = |index: usize, name: &str| labels[index].get(&format!("{PREFIX}{name}")).map_or("-", String::as_str).to_owned();
         assert_eq!(labels.len(), 2);
         for (name, expected) in [
@@ -218,12 +273,36 @@ mod tests {
     }
 
     #[test]
+    fn a_node_has_the_names_of_prometheus() {
+        let node: Node = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "n1", "uid": "u", "labels": {"kubernetes.io/os": "linux"}},
+            "spec": {"providerID": "cloud://x"},
+            "status": {"addresses": [{"type": "Hostname", "address": "n1.example"}, {"type": "InternalIP", "address": "10.1.0.1"}, {"type": "InternalIP", "address": "10.1.0.2"}],
+                "daemonEndpoints": {"kubeletEndpoint": {"Port": 10255}}}
+        }))
+        .expect("a node");
+        let labels = node_labels(&node);
+        for (name, expected) in [
+            ("instance", "n1"),
+            ("__address__", "10.1.0.1:10255"),
+            ("__meta_kubernetes_node_name", "n1"),
+            ("__meta_kubernetes_node_provider_id", "cloud://x"),
+            ("__meta_kubernetes_node_label_kubernetes_io_os", "linux"),
+            ("__meta_kubernetes_node_labelpresent_kubernetes_io_os", "true"),
+            ("__meta_kubernetes_node_address_InternalIP", "10.1.0.1"),
+            ("__meta_kubernetes_node_address_Hostname", "n1.example"),
+        ] {
+            assert_eq!(labels.get(name).map(String::as_str), Some(expected), "{name}");
+        }
+    }
+
+    #[test]
     fn a_deleted_pod_stays_for_a_while() {
         let mut known = KnownPods::default();
         let now = Instant::now();
-        known.take(Event::Init, now);
+        known.take(Event::<Pod>::Init, now);
         known.take(Event::InitApply(pod("u")), now);
-        known.take(Event::InitDone, now);
+        known.take(Event::<Pod>::InitDone, now);
         assert!(known.is_complete);
         known.take(Event::Delete(pod("u")), now);
         assert_eq!(known.discovered(&["shop".to_owned()]).len(), 2);

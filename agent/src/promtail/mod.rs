@@ -4,6 +4,7 @@
 //! parts, [`targets`] makes targets of jobs, [`kubernetes`] knows the pods of this node.
 
 pub(crate) mod client;
+mod convert;
 mod expand;
 pub(crate) mod file_sd;
 mod flags;
@@ -15,22 +16,20 @@ mod locate;
 pub(crate) mod old_positions;
 pub(crate) mod reader;
 pub(crate) mod report;
+mod scrape;
 mod sections;
-mod shown;
+pub(crate) mod shown;
 pub(crate) mod targets;
 pub(crate) mod yaml;
 
 pub use flags::{PromtailFlag, promtail_flag};
 pub use report::{Finding, Report};
+pub use scrape::{NativeScrapeConfigs, ScrapeConfigs};
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::own_log::LogFormat;
-use crate::pipeline::CustomMetrics;
-use crate::pipeline::counters::DropCounters;
 use client::PromtailClient;
-use jobs::Job;
 use sections::{Limits, Server};
 
 /// What a `promtail.yaml` says.
@@ -41,11 +40,9 @@ pub struct PromtailConfig {
     /// Promtail's own positions, taken over once.
     pub(crate) positions_file: PathBuf,
     pub(crate) ignores_invalid_positions: bool,
-    pub(crate) jobs: Vec<Arc<Job>>,
+    pub(crate) scrape: ScrapeConfigs,
     pub(crate) limits: Limits,
     pub(crate) timing: sections::Pace,
-    pub(crate) metrics: Arc<CustomMetrics>,
-    pub(crate) counters: Arc<DropCounters>,
     /// Of this machine, for `__host__` and the pods of this node.
     pub(crate) hostname: String,
     /// The file with its secrets masked.
@@ -77,11 +74,31 @@ pub fn load_with(
     variable: impl Fn(&str) -> Option<String>,
     flags: &[(String, String)],
 ) -> Result<(Option<PromtailConfig>, Report), ReadError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ReadError { path: path.to_owned(), source })?;
-    let text = if expands_variables { expand::expand(&text, &variable) } else { text };
+    let text = read_text(path, expands_variables, &variable)?;
     let hostname = variable("HOSTNAME").filter(|name| !name.is_empty());
     let hostname = hostname.or_else(|| nix::unistd::gethostname().ok()?.into_string().ok()).unwrap_or_default();
     Ok(parse_with(&text, hostname, flags))
+}
+
+/// The file at `path` as the text of a native configuration that does the same. The report names what is not carried over, or why there is none.
+pub fn convert(
+    path: &Path,
+    expands_variables: bool,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<(Option<String>, Report), ReadError> {
+    let text = read_text(path, expands_variables, &variable)?;
+    Ok(convert_text(&text, String::new()))
+}
+
+fn convert_text(text: &str, hostname: String) -> (Option<String>, Report) {
+    let (config, mut report) = parse_with(text, hostname, &[]);
+    let converted = config.zip(yaml::parse(text).ok()).map(|(config, root)| convert::native(&root, &config, &mut report));
+    (converted, report.sorted())
+}
+
+fn read_text(path: &Path, expands_variables: bool, variable: impl Fn(&str) -> Option<String>) -> Result<String, ReadError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ReadError { path: path.to_owned(), source })?;
+    Ok(if expands_variables { expand::expand(&text, variable) } else { text })
 }
 
 /// Reads the text of a configuration.
@@ -121,12 +138,6 @@ impl PromtailConfig {
 
     pub(crate) fn path_prefix(&self) -> &str {
         &self.server.path_prefix
-    }
-
-    /// Appends what stages counted, in the text format of Prometheus.
-    pub(crate) fn render_metrics(&self, out: &mut String) {
-        self.counters.render(out);
-        self.metrics.render(out);
     }
 
     /// The file with its secrets masked.

@@ -2,20 +2,19 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::PromtailConfig;
 use super::client::read_clients;
-use super::jobs::read_jobs;
 use super::reader::Fields;
 use super::report::Report;
+use super::scrape::ScrapeConfigs;
 use super::shown::shown;
 use super::yaml::Node;
-use super::{PromtailConfig, jobs};
 use crate::own_log::LogFormat;
-use crate::pipeline::CustomMetrics;
-use crate::pipeline::build::Surroundings;
 
+/// Between two looks for targets.
+pub(super) const SYNC_PERIOD: Duration = Duration::from_secs(10);
 const DEFAULT_PORT: u16 = 80;
 const DEFAULT_POSITIONS: &str = "/var/log/positions.yaml";
 
@@ -106,9 +105,7 @@ pub(super) fn read(root: &Node, hostname: String, report: &mut Report) -> Option
     let scan_interval = read_target_config(fields.take("target_config"), report);
     let (poll_min, poll_max) = read_global(fields.take("global"), report);
     let clients = read_clients(&mut fields, report);
-    let metrics = Arc::new(CustomMetrics::default());
-    let mut surroundings = Surroundings::new(Arc::clone(&metrics));
-    let jobs: Vec<jobs::Job> = fields.take("scrape_configs").map(|node| read_jobs(node, &mut surroundings, report)).unwrap_or_default();
+    let scrape = fields.take("scrape_configs").map(|node| ScrapeConfigs::read(node, report)).unwrap_or_default();
     for key in ["tracing", "options", "wal", "client_config"] {
         if let Some((line, node)) = fields.take_with_line(key)
             && node.mapping().is_some_and(|pairs| !pairs.is_empty())
@@ -122,11 +119,9 @@ pub(super) fn read(root: &Node, hostname: String, report: &mut Report) -> Option
         clients,
         positions_file,
         ignores_invalid_positions,
-        jobs: jobs.into_iter().map(Arc::new).collect(),
+        scrape,
         limits,
         timing: Pace { scan_interval, poll_min, poll_max },
-        metrics,
-        counters: Arc::default(),
         hostname,
         shown: shown(root),
     })
@@ -213,9 +208,8 @@ fn read_limits(node: Option<&Node>, report: &mut Report) -> Limits {
 }
 
 fn read_target_config(node: Option<&Node>, report: &mut Report) -> Duration {
-    const DEFAULT: Duration = Duration::from_secs(10);
-    let Some(mut fields) = Fields::of(node.unwrap_or(empty()), "target_config", report) else { return DEFAULT };
-    let interval = fields.duration("sync_period", report).filter(|interval| !interval.is_zero()).unwrap_or(DEFAULT);
+    let Some(mut fields) = Fields::of(node.unwrap_or(empty()), "target_config", report) else { return SYNC_PERIOD };
+    let interval = fields.duration("sync_period", report).filter(|interval| !interval.is_zero()).unwrap_or(SYNC_PERIOD);
     if fields.boolean("stdin", report).unwrap_or(false) {
         report.error(fields.line(), "`target_config.stdin` is not supported; name the files in `scrape_configs`");
     }

@@ -10,33 +10,43 @@ const SECRETS: [&str; 7] = ["password", "bearer_token", "credentials", "client_s
 
 /// `root` as YAML.
 pub(super) fn shown(root: &Node) -> String {
-    serde_yaml_ng::to_string(&value(root)).expect("texts and mappings are always YAML")
+    serde_yaml_ng::to_string(&masked(root)).expect("texts and mappings are always YAML")
 }
 
-fn value(node: &Node) -> Value {
+/// `node` with its secrets masked.
+pub(super) fn masked(node: &Node) -> Value {
+    value(node, true)
+}
+
+/// `node` as it is written.
+pub(crate) fn written(node: &Node) -> Value {
+    value(node, false)
+}
+
+fn value(node: &Node, masks: bool) -> Value {
     match &node.content {
-        Content::Sequence(items) => Value::Sequence(items.iter().map(value).collect()),
-        Content::Mapping(pairs) => Value::Mapping(pairs.iter().map(|(name, node)| pair(name, node)).collect::<Mapping>()),
+        Content::Sequence(items) => Value::Sequence(items.iter().map(|item| value(item, masks)).collect()),
+        Content::Mapping(pairs) => Value::Mapping(pairs.iter().map(|(name, node)| pair(name, node, masks)).collect::<Mapping>()),
         Content::Scalar { .. } => match node.scalar() {
             None | Some(Scalar::Null) => Value::Null,
             Some(Scalar::Bool(value)) => Value::Bool(value),
             Some(Scalar::Integer(number)) => Value::Number(number.into()),
             Some(Scalar::Float(number)) => Value::Number(number.into()),
-            Some(Scalar::Text(text)) => Value::String(without_password(text)),
+            Some(Scalar::Text(text)) => Value::String(if masks { without_password(text) } else { text.to_owned() }),
         },
     }
 }
 
-fn pair(name: &Node, node: &Node) -> (Value, Value) {
+fn pair(name: &Node, node: &Node, masks: bool) -> (Value, Value) {
     let key = name.raw_text().unwrap_or_default();
-    let is_secret = SECRETS.contains(&key) && node.raw_text().is_some();
+    let is_secret = masks && SECRETS.contains(&key) && node.raw_text().is_some();
     let shown = match (&node.content, key) {
         _ if is_secret => Value::String(MASKED.to_owned()),
-        (Content::Mapping(pairs), "headers" | "proxy_connect_header") => {
-            let masked = pairs.iter().map(|(name, _)| (value(name), Value::String(MASKED.to_owned())));
+        (Content::Mapping(pairs), "headers" | "proxy_connect_header") if masks => {
+            let masked = pairs.iter().map(|(name, _)| (value(name, masks), Value::String(MASKED.to_owned())));
             Value::Mapping(masked.collect())
         }
-        _ => value(node),
+        _ => value(node, masks),
     };
     (Value::String(key.to_owned()), shown)
 }

@@ -74,7 +74,7 @@ mod tests {
     fn targets_need_a_path_and_the_right_host() {
         let text = "clients: [{url: http://h/p}]\nscrape_configs:\n- job_name: j\n  relabel_configs:\n  - {source_labels: [__address__], target_label: addr}\n  static_configs:\n  - labels: {a: x, __hidden: y, __path__: /a.log}\n  - {targets: [h1, h1], labels: {__path__: /b.log, __host__: me}}\n  - labels: {__path__: /c.log, __host__: you}\n  - labels: {job: nowhere}\n";
         let (config, report) = parse(text, "me".to_owned());
-        let job = &config.unwrap_or_else(|| panic!("{report}")).jobs[0];
+        let job = &config.unwrap_or_else(|| panic!("{report}")).scrape.jobs[0];
         let discovered = job.static_groups.iter().flat_map(discovered).collect();
         let targets = targets(job, discovered, "me");
         let labels: Vec<String> = targets.iter().map(|target| format!("{:?}", target.labels)).collect();

@@ -17,7 +17,7 @@ fn a_plain_configuration_has_promtails_defaults() {
     let client = &config.clients[0].config;
     assert_eq!((client.batchwait.as_secs(), client.timeout.as_secs(), client.batchsize), (1, 10, 1 << 20));
     assert_eq!(config.listen().map(|address| address.port()), Some(3101));
-    assert_eq!(config.jobs[0].name, "j");
+    assert_eq!(config.scrape.jobs[0].name, "j");
 }
 
 #[test]

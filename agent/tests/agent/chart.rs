@@ -1,6 +1,6 @@
 //! Case 67: the default configuration of Promtail's Helm chart, as it is, on a tree of pod logs and a fake Kubernetes API.
 //!
-//! The label sets that are expected are what the chart's rules make of these pods, worked out by hand.
+//! The label sets that are expected are what the chart's rules make of these pods, worked out by hand. The file's native form gives the same.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,8 +28,8 @@ fn owner(kind: &str, name: &str) -> Value {
     json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "o", "controller": true}])
 }
 
-/// Its rules as they are; only where things are is put in.
-fn chart(node: &Node, recorder: &Recorder, kubeconfig: &Path) -> tailwater_agent::Config {
+/// Its rules as they are, or in their native form; only where things are is put in.
+fn chart(node: &Node, recorder: &Recorder, kubeconfig: &Path, is_converted: bool) -> tailwater_agent::Config {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/promtail/corpus/helm-default.yaml")).unwrap();
     let text = text
         .replace("/var/log/pods", &node.pods().display().to_string())
@@ -39,15 +39,32 @@ fn chart(node: &Node, recorder: &Recorder, kubeconfig: &Path) -> tailwater_agent
         .replace("http_listen_port: 3101", "http_listen_port: 0");
     let file = node.data().with_file_name("promtail.yaml");
     std::fs::write(&file, text).unwrap();
+    let flag = |name: &str, value: String| (name.to_owned(), value);
+    let flags =
+        [flag("data-dir", node.data().display().to_string()), flag("listen", "none".to_owned()), flag("node-name", "node-a".to_owned())];
+    if is_converted {
+        let (text, report) = tailwater_agent::promtail::convert(&file, false, |_| None).unwrap();
+        let file = file.with_file_name("agent.yaml");
+        std::fs::write(&file, text.unwrap_or_else(|| panic!("{report}"))).unwrap();
+        return load::load(&load::Sources { file: Some(file), flags: flags.into(), ..load::Sources::default() }).unwrap();
+    }
     let (promtail, report) =
         tailwater_agent::promtail::load(&file, false, |name| (name == "HOSTNAME").then(|| "node-a".to_owned())).unwrap();
     let promtail = promtail.unwrap_or_else(|| panic!("{report}"));
-    let flags = [("data-dir".to_owned(), node.data().display().to_string()), ("listen".to_owned(), "none".to_owned())].into();
-    load::load(&load::Sources { promtail: Some(Arc::new(promtail)), flags, ..load::Sources::default() }).unwrap()
+    load::load(&load::Sources { promtail: Some(Arc::new(promtail)), flags: flags.into(), ..load::Sources::default() }).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_charts_default_configuration_gives_the_label_sets_that_promtail_gives() {
+    give_the_label_sets_of_the_chart(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_charts_default_configuration_converted_gives_them_too() {
+    give_the_label_sets_of_the_chart(true).await;
+}
+
+async fn give_the_label_sets_of_the_chart(is_converted: bool) {
     let (node, recorder, api) = (Node::new(), Recorder::start(false).await, FakeApi::default());
     let kubeconfig = kubeconfig(&node, api.start().await);
     let hash = "0123456789abcdef0123456789abcdef";
@@ -79,7 +96,7 @@ async fn the_charts_default_configuration_gives_the_label_sets_that_promtail_giv
         container.write("stdout", "F", "two");
         container.write("stderr", "F", "half");
     }
-    let agent = Agent::start(chart(&node, &recorder, &kubeconfig)).await;
+    let agent = Agent::start(chart(&node, &recorder, &kubeconfig, is_converted)).await;
     recorder.wait_for(3 * directories.len()).await;
     agent.stop().await;
 

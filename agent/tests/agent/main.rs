@@ -16,6 +16,7 @@ mod kubernetes;
 mod observe;
 mod options;
 mod promtail;
+mod scrape;
 mod selection;
 mod stages;
 mod start;

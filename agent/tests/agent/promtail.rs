@@ -112,6 +112,8 @@ struct Run {
     sink_port: u16,
     port: u16,
     is_alone: bool,
+    /// The jobs stand in the native configuration.
+    is_native: bool,
 }
 
 struct Seen {
@@ -178,7 +180,16 @@ impl Run {
         self.fill(&format!("- job_name: '{id}'\n{body}"), &self.path_of(case))
     }
 
+    fn native_config(&self, cases: &[&Value]) -> String {
+        let jobs: String = cases.iter().map(|case| self.job(case)).collect();
+        let head = "listen: 127.0.0.1:@PORT@\npods_dir: none\nclients:\n- url: @PUSH@/loki/api/v1/push\n";
+        format!("{}scrape_configs:\n{jobs}", self.fill(head, ""))
+    }
+
     fn config(&self, cases: &[&Value]) -> String {
+        if self.is_native {
+            return self.native_config(cases);
+        }
         let top = if self.is_alone { text(cases[0], "top") } else { "" };
         if self.is_alone && cases[0].get("whole").is_some() {
             return self.fill(text(cases[0], "whole"), &self.path_of(cases[0]));
@@ -231,8 +242,12 @@ impl Run {
         std::fs::write(&config, self.config(cases)).unwrap();
         let output = std::fs::File::create(self.directory.path().join("agent.log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater-agent"));
-        command.arg("--promtail-config").arg(&config).arg("--data-dir").arg(self.directory.path().join("data"));
-        command.current_dir(self.directory.path()).env("HOSTNAME", "tw-node-1").env("TZ", "UTC");
+        command
+            .arg(if self.is_native { "--config" } else { "--promtail-config" })
+            .arg(&config)
+            .arg("--data-dir")
+            .arg(self.directory.path().join("data"));
+        command.current_dir(self.directory.path()).env("HOSTNAME", "tw-node-1").env("NODE_NAME", "tw-node-1").env("TZ", "UTC");
         if self.is_alone {
             let case = cases[0];
             command.args(case.get("args").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str));
@@ -286,14 +301,14 @@ impl Run {
     }
 }
 
-async fn start(is_alone: bool) -> Run {
+async fn start(is_alone: bool, is_native: bool) -> Run {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let sink_port = listener.local_addr().unwrap().port();
     let sink = Sink::default();
     let router = Router::new().fallback(take).with_state(sink.clone()).layer(axum::extract::DefaultBodyLimit::disable());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let port = crate::support::program::free_address().port();
-    Run { directory: tempfile::tempdir().unwrap(), sink, sink_port, port, is_alone }
+    Run { directory: tempfile::tempdir().unwrap(), sink, sink_port, port, is_alone, is_native }
 }
 
 /// What differs from the record, if anything.
@@ -422,24 +437,23 @@ fn cases() -> Vec<Value> {
 }
 
 /// Cases of one process, each with what differs.
-async fn replay(cases: Vec<&Value>) -> Vec<(&Value, Option<String>)> {
-    let run = start(is_alone(cases[0])).await;
+async fn replay(cases: Vec<&Value>, is_native: bool) -> Vec<(&Value, Option<String>)> {
+    let run = start(is_alone(cases[0]), is_native).await;
     let seen = run.execute(&cases).await;
     cases.into_iter().map(|case| (case, difference(&run, case, &seen))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_cases_of_promtail_give_what_promtail_gave() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        rustls::crypto::ring::default_provider().install_default().unwrap();
-    }
+    // Only the first of a process takes.
+    rustls::crypto::ring::default_provider().install_default().ok();
     let cases = cases();
     // A configuration that must be refused has a process of its own; so has one that is said to be refused by what it expects.
     let (alone, together): (Vec<&Value>, Vec<&Value>) = cases.iter().partition(|case| is_alone(case));
     let groups = together.chunks(SHARED).map(<[&Value]>::to_vec).chain(alone.into_iter().map(|case| vec![case]));
     let mut tally: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let mut failures = Vec::new();
-    let mut outcomes = futures::stream::iter(groups.map(replay)).buffer_unordered(AT_ONCE);
+    let mut outcomes = futures::stream::iter(groups.map(|cases| replay(cases, false))).buffer_unordered(AT_ONCE);
     while let Some(group) = outcomes.next().await {
         for (case, difference) in group {
             let (passed, all) = tally.entry(text(case, "category").to_owned()).or_default();
@@ -454,4 +468,18 @@ async fn recorded_cases_of_promtail_give_what_promtail_gave() {
     }
     println!("{passed} of {} recorded cases", cases.len());
     assert!(passed >= REACHED, "{passed} passed, {REACHED} were reached before:\n{}", failures.join("\n"));
+}
+
+/// The same jobs below `scrape_configs` of the native configuration, with what Promtail gave for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_jobs_give_the_same_in_the_native_configuration() {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let cases = cases();
+    let jobs: Vec<&Value> = cases.iter().filter(|case| !is_alone(case)).collect();
+    let mut failures = Vec::new();
+    for group in jobs.chunks(SHARED) {
+        let different = replay(group.to_vec(), true).await.into_iter();
+        failures.extend(different.filter_map(|(case, difference)| Some(format!("{}: {}", text(case, "id"), difference?))));
+    }
+    assert!(jobs.len() > 200 && failures.is_empty(), "of {} jobs:\n{}", jobs.len(), failures.join("\n"));
 }

@@ -31,7 +31,7 @@
 {{- /* What links of /var/log/pods lead to. */}}
 {{- $sources = append $sources (dict "name" "docker" "path" (printf "%s/containers" (trimSuffix "/" .)) "type" "Directory") }}
 {{- end }}
-{{- $jobs := .Values.agent.promtailConfig.scrape_configs | default list }}
+{{- $jobs := concat (.Values.agent.promtailConfig.scrape_configs | default list) (.Values.agent.config.scrape_configs | default list) }}
 {{- if contains "/var/log/containers" ($jobs | toJson) }}
 {{- $sources = append $sources (dict "name" "containers" "path" "/var/log/containers" "type" "Directory") }}
 {{- end }}

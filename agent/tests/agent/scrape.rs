@@ -1,0 +1,168 @@
+//! `scrape_configs` in the native configuration: files besides pods, by Promtail's rules and stages. That each job gives what Promtail gives is in `promtail.rs`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tailwater_agent::config::load;
+
+use crate::options::configured;
+use crate::support::fake_api::FakeApi;
+use crate::support::program::Program;
+use crate::support::sequence::{Sequence, assert_exact};
+use crate::support::{Agent, Node, Recorder, kubeconfig, label, numbered, wait_until};
+use serde_json::json;
+
+const LABELLED: &str = "
+  pipeline_stages:
+  - regex: {expression: '^(?P<level>[A-Z]+) (?P<word>.*)'}
+  - labels: {level: }
+  - structured_metadata: {found: word}
+  - metrics: {seen: {type: Counter, description: d, source: level, config: {action: inc}}}";
+
+/// A job that reads files of the node.
+fn job(directory: &Path) -> String {
+    format!(
+        "scrape_configs:\n- job_name: node{LABELLED}\n  static_configs:\n  - labels: {{job: node, __path__: '{}/*.log'}}\n",
+        directory.display()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_the_node_are_read_besides_pods_for_every_client() {
+    let (node, first, second) = (Node::new(), Recorder::start(true).await, Recorder::start(false).await);
+    let logs = node.data().with_file_name("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let append = |text: &str| {
+        use std::io::Write;
+        std::fs::OpenOptions::new().create(true).append(true).open(logs.join("a.log")).unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    append("INFO one\nWARN two\n");
+    let mut container = node.container("app");
+    container.lines(0..10);
+    let text = format!("- {{url: {}, name: second}}\nlabels: {{external: {{cluster: c1}}}}\n{}", second.url(), job(&logs));
+    let config = configured(&node, &first, &text);
+    let agent = Agent::start(config.clone()).await;
+    for recorder in [&first, &second] {
+        recorder.wait_for(12).await;
+        let of_pods: Vec<String> =
+            recorder.all().into_iter().filter(|entry| entry.labels.contains("pod=")).map(|entry| entry.line).collect();
+        assert_eq!(of_pods, numbered(0..10));
+    }
+    let of_node = |recorder: &Recorder| -> Vec<String> {
+        recorder
+            .all()
+            .into_iter()
+            .filter(|entry| entry.labels.contains("job=\"node\""))
+            .map(|entry| format!("{} {} {:?}", label(&entry.labels, "level"), entry.line, entry.metadata))
+            .collect()
+    };
+    let expected = ["INFO INFO one [(\"found\", \"one\")]", "WARN WARN two [(\"found\", \"two\")]"];
+    assert_eq!((of_node(&first), of_node(&second)), (expected.map(str::to_owned).to_vec(), expected.map(str::to_owned).to_vec()));
+    assert!(first.all().iter().all(|entry| label(&entry.labels, "cluster") == "c1"));
+    assert!(config.scrape_configs.is_some());
+    agent.assert_balanced();
+    agent.stop().await;
+    // Each goes on where it was.
+    append("INFO three\n");
+    container.lines(10..12);
+    let agent = Agent::start(config).await;
+    for recorder in [&first, &second] {
+        recorder.wait_for(15).await;
+        assert_eq!(recorder.all().len(), 15, "each line once");
+    }
+    for directory in ["", "scrape-configs", "client-second", "client-second/scrape-configs"] {
+        assert!(node.data().join(directory).join("positions.json").exists(), "{directory}");
+    }
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_leave_what_is_scraped_exact_and_its_metrics_are_served() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writers = ["app", "scraped"].map(|name| Sequence::new(node.container(name)));
+    let file = node.data().with_file_name("agent.yaml");
+    let path = node.pods().join("shop_web-1_uid-1/scraped/*.log");
+    let stages =
+        "  pipeline_stages:\n  - cri: {}\n  - metrics: {seen: {type: Counter, description: d, config: {action: inc, match_all: true}}}\n";
+    let text = format!(
+        "exclude: '*/*/scraped'\nscrape_configs:\n- job_name: j\n{stages}  static_configs:\n  - labels: {{container: scraped, __path__: '{}'}}\n",
+        path.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let flags = ["--config", file.to_str().unwrap()];
+    for _ in 0..4 {
+        let before = recorder.pushes();
+        let mut program = Program::start_with(&node, &recorder.url(), &flags);
+        for _ in 0..5 {
+            writers.iter_mut().for_each(|writer| writer.lines(40));
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        wait_until("pushes", || recorder.pushes() > before + 1, String::new).await;
+        program.kill();
+        writers.iter_mut().for_each(|writer| drop(writer.container.rotate()));
+    }
+    let program = Program::start_with(&node, &recorder.url(), &flags);
+    let total: usize = writers.iter().map(Sequence::total).sum();
+    recorder.wait_for(total).await;
+    assert_exact(&recorder, &writers.each_ref());
+    writers[1].lines(10);
+    recorder.wait_for(total + 10).await;
+    let metrics = program.metrics().await;
+    assert!(metrics.iter().any(|(name, count)| name.starts_with("promtail_custom_seen") && *count >= 10.0), "{metrics:?}");
+}
+
+/// Labels of the node itself, which the API is asked for alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_of_the_node_have_its_labels() {
+    let (node, recorder, api) = (Node::new(), Recorder::start(true).await, FakeApi::default());
+    let kubeconfig = kubeconfig(&node, api.start().await);
+    api.node(json!({
+        "kind": "Node", "apiVersion": "v1", "metadata": {"name": "node-a", "uid": "n", "labels": {"topology.kubernetes.io/zone": "z1"}},
+        "status": {"addresses": [{"type": "InternalIP", "address": "10.1.0.1"}]}
+    }));
+    let log = node.data().with_file_name("kubelet.log");
+    std::fs::write(&log, "one\ntwo\n").unwrap();
+    let text = format!(
+        "scrape_configs:\n- job_name: kubelet\n  kubernetes_sd_configs: [{{role: node, kubeconfig_file: {}}}]\n  relabel_configs:\n  \
+         - {{source_labels: [__meta_kubernetes_node_label_topology_kubernetes_io_zone], target_label: zone}}\n  \
+         - {{source_labels: [__meta_kubernetes_node_name], target_label: __host__}}\n  \
+         - {{replacement: {}, target_label: __path__}}\n",
+        kubeconfig.display(),
+        log.display()
+    );
+    let agent = Agent::start(configured(&node, &recorder, &text)).await;
+    recorder.wait_for(2).await;
+    let labels = recorder.all().remove(0).labels;
+    assert_eq!((label(&labels, "zone"), label(&labels, "instance")), ("z1".to_owned(), "node-a".to_owned()));
+    assert!(api.queries().iter().any(|query| query.get("fieldSelector").is_some_and(|selector| selector == "metadata.name=node-a")));
+    agent.stop().await;
+}
+
+/// Everything that is wrong is listed, each with its line, as for a `promtail.yaml`.
+#[test]
+fn what_is_wrong_is_told_with_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("agent.yaml");
+    let problems = |text: &str| -> Vec<String> {
+        std::fs::write(&file, format!("clients: [{{url: 'http://h/push'}}]\n{text}")).unwrap();
+        let loaded = load::load(&load::Sources { file: Some(file.clone()), ..load::Sources::default() });
+        let name = format!("`{}`: ", file.display());
+        loaded.err().map(|error| error.problems.iter().map(|problem| problem.replace(&name, "")).collect()).unwrap_or_default()
+    };
+    let wrong = "scrape_configs:\n- job_name: a\n  kafka: {}\n  pipeline_stages:\n  - jsonn: {}\n- job_name: a\n  relabel_configs:\n  - {action: keeep}\n  static_config: []\n";
+    let found = problems(wrong);
+    for expected in [
+        "line 4: scrape_configs[0].kafka: `kafka` is not supported; keep a Promtail for it",
+        "line 6: scrape_configs[0].pipeline_stages[0].jsonn: job `a`: unknown pipeline stage `jsonn`",
+        "line 10: scrape_configs[1].static_config: unknown key `static_config`",
+        "line 7: scrape_configs[1]: two scrape configurations have the job name `a`",
+        "line 9: scrape_configs[1].relabel_configs[0]",
+    ] {
+        assert!(found.iter().any(|problem| problem.starts_with(expected)), "{expected} in {found:#?}");
+    }
+    let of_pods = "scrape_configs:\n- job_name: pods\n  kubernetes_sd_configs: [{role: pod}]\n";
+    assert!(problems(of_pods)[0].contains("job `pods` asks for pods, which the agent reads by itself"));
+    assert_eq!(problems(&format!("pods_dir: none\n{of_pods}")), Vec::<String>::new());
+    assert!(problems("pods_dir: none\n")[0].contains("leaves nothing to read"));
+    assert_eq!(problems("scrape_configs:\n"), Vec::<String>::new());
+}
