@@ -109,6 +109,8 @@ impl Running {
     }
 
     fn scan(&mut self) {
+        #[cfg(feature = "planted-faults")]
+        tailwater_planted::Fault::ScannerPanics.panics_at(3);
         let started = Instant::now();
         let mut ignored = Ignored::default();
         // Without the tree there is nothing that would say when it comes again.

@@ -126,6 +126,8 @@ impl Keeper {
         };
         let Some(mut store) = self.store.take() else { return };
         let written = tokio::task::spawn_blocking(move || {
+            #[cfg(feature = "planted-faults")]
+            tailwater_planted::Fault::KeeperPanics.panics_at(2);
             let result = store.write(&positions);
             (store, result)
         })
@@ -141,7 +143,8 @@ impl Keeper {
                     }
                 }
             }
-            Err(error) => tracing::error!(error = %error, "the writer of positions failed"),
+            // Without the store nothing could be written any more: the agent ends, and goes on from what is on disk.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
         self.shared.0.settled.send_replace(revision);
     }

@@ -192,6 +192,8 @@ impl Lane {
         self.metrics.lines_acknowledged.inc_by(batch.entries - dropped.min(batch.entries));
         self.observe_delivery(&batch);
         self.metrics.bytes_acknowledged.inc_by(batch.line_bytes);
+        #[cfg(feature = "planted-faults")]
+        tailwater_planted::Fault::SenderPanics.panics_at(5);
         tracing::trace!(entries = batch.entries, dropped, since_closed = ?batch.finished_at.elapsed(), "batch settled");
         let has_finished = batch.marks.iter().any(|mark| mark.entry.progress.is_finished);
         {
@@ -273,7 +275,10 @@ impl Lane {
                     tracing::error!(error = %error, "request not split; its entries are dropped");
                     dropped += self.count_dropped(tenant, &piece.part, piece.part.entries, DropReason::IngesterError);
                 }
-                None => dropped += self.count_dropped(tenant, &piece.part, piece.part.entries, DropReason::IngesterError),
+                None => {
+                    tracing::warn!(entries = piece.part.entries, "entries that the receiver does not take as they are; dropped");
+                    dropped += self.count_dropped(tenant, &piece.part, piece.part.entries, DropReason::IngesterError);
+                }
             }
         }
         dropped

@@ -4,6 +4,7 @@
 //! `TAILWATER_PLANTED_FAULT`; without it the programs behave as always.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -17,6 +18,10 @@ pub enum Fault {
     WritersUnasked,
     /// Turns of the agent at one container end in a panic.
     TurnPanics,
+    /// The agent's scanner, a sender, or its writer of positions ends in a panic.
+    ScannerPanics,
+    SenderPanics,
+    KeeperPanics,
     /// Entries that lie in several segments count several times.
     DeduplicationOff,
     /// Queries see every namespace, whoever asks.
@@ -50,12 +55,15 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 20] = [
+    pub const ALL: [Fault; 23] = [
         Self::AckBeforePut,
         Self::PositionBeforeAnswer,
         Self::RotatedTailForgotten,
         Self::WritersUnasked,
         Self::TurnPanics,
+        Self::ScannerPanics,
+        Self::SenderPanics,
+        Self::KeeperPanics,
         Self::DeduplicationOff,
         Self::AccessOff,
         Self::NamespaceUidIgnored,
@@ -80,6 +88,9 @@ impl Fault {
             Self::RotatedTailForgotten => "rotated-tail-forgotten",
             Self::WritersUnasked => "writers-unasked",
             Self::TurnPanics => "turn-panics",
+            Self::ScannerPanics => "scanner-panics",
+            Self::SenderPanics => "sender-panics",
+            Self::KeeperPanics => "keeper-panics",
             Self::DeduplicationOff => "deduplication-off",
             Self::AccessOff => "access-off",
             Self::NamespaceUidIgnored => "namespace-uid-ignored",
@@ -96,6 +107,12 @@ impl Fault {
             Self::OffsetUnprinted => "offset-unprinted",
             Self::NestingUnbounded => "nesting-unbounded",
         }
+    }
+
+    /// Panics at the call of that number, from 1, if this fault is planted in this process.
+    pub fn panics_at(self, call: usize) {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        assert!(!self.is_planted() || CALLS.fetch_add(1, Ordering::Relaxed) + 1 != call, "planted: {}", self.name());
     }
 
     /// Whether this fault is planted in this process.

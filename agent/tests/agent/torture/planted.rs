@@ -139,3 +139,31 @@ async fn planted_panics_leave_the_times_of_reading_as_they_were_sent() {
     assert_eq!(lines, expected, "each once, whatever was sent twice");
     assert_eq!(program.metrics().await["tailwater_agent_balance_errors_total"], 0.0);
 }
+
+/// A part without which nothing goes on: the program ends and says so, its next start goes on where the answers were.
+#[tokio::test(flavor = "multi_thread")]
+async fn planted_panics_of_a_part_end_the_program_and_lose_and_double_nothing() {
+    for fault in ["scanner-panics", "sender-panics", "keeper-panics"] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        let mut writer = Sequence::new(node.container("app"));
+        let mut program = Program::start_planted(&node, &recorder.url(), Some(fault));
+        let write_on = || {
+            // Rotations and restarts of the container are news for the scanner.
+            writer.lines(20);
+            if writer.total().is_multiple_of(200) {
+                writer.container.rotate();
+            }
+            program.has_ended()
+        };
+        wait_until("the end of the program", write_on, || fault.to_owned()).await;
+        let log = std::fs::read_to_string(node.log()).unwrap();
+        assert!(log.contains(&format!("planted: {fault}")) && log.contains("ended unexpectedly"), "{log}");
+        writer.lines(100);
+        let program = Program::start_planted(&node, &recorder.url(), None);
+        wait_until("all lines", || recorder.stored().len() >= writer.total(), String::new).await;
+        assert_eq!(faults(&recorder, &[&writer]), Vec::<String>::new(), "{fault}");
+        let metrics = program.metrics().await;
+        assert_eq!(metrics["tailwater_agent_balance_errors_total"], 0.0, "{fault}");
+        assert!(metrics.iter().all(|(name, value)| !name.contains("possible_loss") || *value == 0.0), "{fault}: {metrics:?}");
+    }
+}
