@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn labels_are_selected_as_kubernetes_does() {
-        let labels = BTreeMap::from([("app", "web"), ("example.com/tier", "front"), ("empty", "")].map(|(n, v)| (n.to_owned(), v.to_owned())));
+        let labels =
+            BTreeMap::from([("app", "web"), ("example.com/tier", "front"), ("empty", "")].map(|(n, v)| (n.to_owned(), v.to_owned())));
         for (text, expected) in [
             ("app=web", true),
             ("app==web", true),

@@ -248,21 +248,27 @@ async fn case_35_equal_lines_with_equal_stamps_stay_distinct_over_rotation_and_k
     let mut container = node.container("app");
     let record = b"2026-11-21T09:00:00.000000001Z stdout F same\n";
     let mut rotated = Vec::new();
-    for part in 0..20 {
-        for _ in 0..50 {
+    // 1,000 of them: at each line.
+    let kills = usize::try_from(super::restart::kills()).unwrap().clamp(20, 1000);
+    let lines = 1000 / kills;
+    for part in 0..kills {
+        for _ in 0..lines {
             container.raw(record);
         }
-        if part % 7 == 3 {
+        if part % (kills / 3) == 3 {
             rotated.push(container.rotate());
         }
-        if part == 15 {
+        if part == kills / 4 * 3 {
             // Its head is that of every other file of the container.
             gzip(&rotated[0]);
         }
         let mut program = Program::start(&node, &recorder.url());
         let before = recorder.pushes();
-        wait_until("a push", || recorder.pushes() > before || recorder.count() >= (part + 1) * 50, String::new).await;
+        wait_until("a push", || recorder.pushes() > before || recorder.count() >= (part + 1) * lines, String::new).await;
         program.kill();
+    }
+    for _ in kills * lines..1000 {
+        container.raw(record);
     }
     let _program = Program::start(&node, &recorder.url());
     recorder.wait_for(1000).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::support::mounts::Mounted;
 use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact};
 use crate::support::{Agent, Node, Numbers, Reaction, Recorder, gzip, wait_until};
@@ -15,7 +16,7 @@ async fn pause(millis: u64) {
 }
 
 /// How often the program is killed; the contract's figure is 200, which takes minutes.
-fn kills() -> u64 {
+pub(super) fn kills() -> u64 {
     std::env::var("TAILWATER_TORTURE_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(20)
 }
 
@@ -246,6 +247,49 @@ async fn case_22_a_full_and_a_read_only_data_directory_do_not_stop_shipping() {
     agent.stop().await;
 }
 
+/// 22 with file systems that are full and read-only in earnest.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_22_a_full_and_a_read_only_file_system_do_not_stop_shipping() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    std::fs::create_dir(node.data()).unwrap();
+    let Some(disk) = Mounted::at(&node.data(), "size=256k") else { return };
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(50);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(50).await;
+    let refused = || agent.metric("positions_write_errors_total");
+    let mut fail = async |what: &str| {
+        let before = refused();
+        writer.lines(50);
+        writer.container.rotate();
+        writer.lines(50);
+        recorder.wait_for(writer.total()).await;
+        wait_until(what, || refused() > before, || agent.handle.render_metrics()).await;
+    };
+    // To the last byte.
+    let filler = node.data().join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 512]).is_ok() {}
+    fail("a write to a full disk").await;
+    drop(file);
+    std::fs::remove_file(&filler).unwrap();
+    {
+        let _over = Mounted::at(&node.data(), "ro,size=16k").unwrap();
+        fail("a write to a read-only disk").await;
+    }
+    writer.lines(50);
+    recorder.wait_for(writer.total()).await;
+    agent.assert_balanced();
+    agent.stop().await;
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    writer.lines(50);
+    recorder.wait_for(writer.total()).await;
+    assert_eq!(recorder.all().len(), writer.total(), "nothing is sent again");
+    assert_exact(&recorder, &[&writer]);
+    agent.stop().await;
+    drop(disk);
+}
+
 /// 23. SIGTERM under load while the receiver does not answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_23_a_slow_receiver_does_not_hold_up_the_end() {
@@ -332,6 +376,37 @@ async fn case_25_the_same_files_with_other_numbers_go_on_where_they_were() {
     }
     std::fs::remove_dir_all(&directory).unwrap();
     std::fs::rename(copy, directory).unwrap();
+    writer.container.reopen();
+    writer.lines(100);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(400).await;
+    assert_exact(&recorder, &[&writer]);
+    assert_eq!(recorder.all().len(), 400, "nothing was sent again");
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// 25 with another device: the tree is copied to a file system that is mounted in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_25_the_same_files_on_another_device_go_on_where_they_were() {
+    use std::os::unix::fs::MetadataExt;
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(100);
+    writer.container.rotate();
+    writer.lines(100);
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(200).await;
+    agent.stop().await;
+    writer.lines(100);
+    let copy = node.data().with_file_name("copy");
+    let is_copied = |from: &Path, to: &Path| Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().unwrap().success();
+    std::fs::create_dir(&copy).unwrap();
+    assert!(is_copied(&node.pods(), &copy));
+    let before = std::fs::metadata(writer.container.live()).unwrap().dev();
+    let Some(_disk) = Mounted::at(&node.pods(), "size=1m") else { return };
+    assert!(is_copied(&copy, &node.pods()));
+    assert_ne!(std::fs::metadata(writer.container.live()).unwrap().dev(), before);
     writer.container.reopen();
     writer.lines(100);
     let agent = Agent::start(node.config(&recorder.url())).await;
