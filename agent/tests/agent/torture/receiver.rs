@@ -1,4 +1,4 @@
-//! Cases 52 to 57: the receiver. Case 56, five hundred agents at once, is not tested.
+//! Cases 52 to 57: the receiver. Case 56, five hundred agents at once, is simulated in `push::gate`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
