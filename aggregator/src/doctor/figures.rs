@@ -15,7 +15,7 @@ struct Bound {
     advice: &'static str,
 }
 
-const BOUNDS: [Bound; 5] = [
+const BOUNDS: [Bound; 6] = [
     Bound {
         metric: "tailwater_segment_flush_age_seconds",
         most: 10.0,
@@ -50,6 +50,13 @@ const BOUNDS: [Bound; 5] = [
         check: "damage",
         what: "reads found other bytes than were stored",
         advice: "list damaged objects with `tailwater-aggregator fsck`, and look for errors of the storage itself",
+    },
+    Bound {
+        metric: "tailwater_invariant_violations_total",
+        most: 0.0,
+        check: "invariants",
+        what: "checks failed that only a bug can fail, and what they were about is not stored",
+        advice: "look for `an invariant does not hold` in its log, go back to the version before, and report it",
     },
 ];
 
@@ -291,6 +298,7 @@ mod tests {
             ("tailwater_manifest_age_seconds 700\n", "manifest", Verdict::Problem, "700 seconds"),
             ("tailwater_damaged_segments 1\n", "damage", Verdict::Problem, "1 segments"),
             ("tailwater_checksum_failures_total 2\n", "damage", Verdict::Problem, "2 reads"),
+            ("tailwater_invariant_violations_total 1\n", "invariants", Verdict::Problem, "1 checks failed"),
             (
                 "tailwater_segment_puts_total{outcome=\"ok\"} 8\ntailwater_segment_puts_total{outcome=\"failed\"} 2\n",
                 "segment puts",
