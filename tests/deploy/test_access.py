@@ -99,6 +99,8 @@ def test_an_api_server_that_fails_opens_nothing(scene):
     scene.kube.order("users", "PUT", json.dumps([*USERS, {"token": "admin-token", "user": "admin", "groups": ["system:masters"]}, {"token": "new-token", "user": "new", "groups": ["system:masters"]}]))
     scene.kube.fault(resource="tokenreviews", status=500)
     assert read(scene, "new-token")[0] >= 400
+    told = chart.run([programs.program("tailwater-aggregator"), "doctor", f"--url={scene.aggregator_url}"], env=programs.clean_environment()).stdout
+    assert "warning  access reviews " in told and "tailwater:aggregator-reviews" in told, told
     scene.kube.order("faults", "DELETE")
     assert read(scene, "new-token") == (200, ["line of bank", "line of shop"])
 

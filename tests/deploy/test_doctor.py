@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import ssl
 import time
 
 import pytest
@@ -62,6 +63,22 @@ def test_the_way_to_the_bucket(tmp_path, s3):
     with live.Stack(tmp_path) as stack:
         proxy = front.Proxy(stack, "bucket", s3.url, tls=(tmp_path / "nobodys-bucket.crt", tmp_path / "nobodys-bucket.key"))
         assert_broken(doctor(*s3_flags(proxy.url), NOBODY, **KEYS), "tls", "certificate", "SSL_CERT_FILE")
+
+
+def test_certificates_that_are_over(tmp_path, s3):
+    """The bucket's, by an authority that is trusted, and the aggregator's own."""
+    authority = Authority(tmp_path, "ours")
+    authority.issue("server", ["IP:127.0.0.1"], days=0)
+    certificate, key = tmp_path / "ours-server.crt", tmp_path / "ours-server.key"
+    made = time.time()
+    live.eventually("the certificate is over", lambda: time.time() > made + 1)
+    with live.Stack(tmp_path) as stack:
+        proxy = front.Proxy(stack, "bucket", s3.url, tls=(certificate, key))
+        assert_broken(doctor(*s3_flags(proxy.url), NOBODY, SSL_CERT_FILE=str(tmp_path / "ours.crt"), **KEYS), "tls", "expired", "not be over")
+        own = [f"--storage-filesystem-path={tmp_path / 'store'}", "--storage-type=filesystem", f"--tls-certificate={certificate}", f"--tls-key={key}"]
+        url = stack.aggregator(flags=own, scheme="https", context=ssl._create_unverified_context())
+        assert_broken(doctor(*own, f"--listen={url.partition('://')[2]}"), "certificate", "the server's certificate ends in -", "renew the files of `tls.certificate`")
+        assert_broken(doctor(*own, f"--url={url}", f"--ca-file={tmp_path / 'ours.crt'}"), "tls", "expired", "--ca-file")
 
 
 def test_keys_and_rights(tmp_path, s3):

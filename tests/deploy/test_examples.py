@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import shutil
 
@@ -341,6 +342,32 @@ def test_the_container_file():
         (text.replace(" AS agent", " AS agnet"), "a target is missing"),
     ):
         assert any(says in problem for problem in dockerfile_problems(planted)), says
+
+
+def test_the_build_has_all_that_cargo_asks_for(tmp_path):
+    """The workspace as it is in the image being built: what is let in and copied, and nothing else."""
+    let_in = [line.removeprefix("!") for line in (chart.DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")]
+    for name in let_in:
+        source = chart.REPOSITORY / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+
+    def programs_of(folder):
+        # What other platforms need is not on this machine.
+        outcome = chart.run(["cargo", "metadata", "--locked", "--offline", "--format-version=1", f"--filter-platform={host}"], cwd=folder)
+        assert outcome.returncode == 0, outcome.stderr
+        members = json.loads(outcome.stdout)
+        targets = [target for package in members["packages"] if package["id"] in members["workspace_members"] for target in package["targets"]]
+        assert not [target for target in targets if not pathlib.Path(target["src_path"]).exists()]
+        return {target["name"] for target in targets if "bin" in target["kind"]}
+
+    if not shutil.which("cargo"):
+        pytest.skip("cargo is missing")
+    host = re.search(r"^host: (\S+)$", chart.run(["rustc", "-vV"]).stdout, re.MULTILINE)[1]
+    built = set(re.findall(r"--bin (\S+)", (chart.DEPLOY / "Dockerfile").read_text()))
+    assert built == {"tailwater-agent", "tailwater-aggregator"} and built <= programs_of(tmp_path)
+    shutil.rmtree(tmp_path / "proto")
+    with pytest.raises(AssertionError, match="proto"):
+        programs_of(tmp_path)
 
 
 def test_a_job_is_never_changed_but_made_anew():
