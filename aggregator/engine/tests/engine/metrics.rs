@@ -84,7 +84,11 @@ async fn ties_go_by_the_labels_that_are_shown() {
     assert_eq!(kept(&format!("topk(2, {counted})")).await, ["x3", "x1"]);
     assert_eq!(kept(&format!("bottomk by (a) (1, {counted})")).await, ["x3", "x1"]);
     let shown = r#"count_over_time({namespace="a"} | logfmt --keep-empty [1m])"#;
-    assert_eq!(kept(&format!("topk(2, {shown})")).await, ["x2", "x3"], "without a stage that takes labels away, `a` is shown without a value");
+    assert_eq!(
+        kept(&format!("topk(2, {shown})")).await,
+        ["x2", "x3"],
+        "without a stage that takes labels away, `a` is shown without a value"
+    );
     assert_eq!(kept(&format!("bottomk by (a) (1, {shown})")).await, ["x2", "x3", "x1"]);
 }
 
