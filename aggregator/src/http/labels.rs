@@ -24,9 +24,9 @@ pub fn routes(state: ReadState) -> Router {
     Router::new()
         .route("/loki/api/v1/labels", reading(names))
         .route("/loki/api/v1/label", reading(names))
-        .route("/api/prom/label", reading(names_as_of_old))
+        .route("/api/prom/label", reading(names))
         .route("/loki/api/v1/label/{name}/values", reading(values))
-        .route("/api/prom/label/{name}/values", reading(values_as_of_old))
+        .route("/api/prom/label/{name}/values", reading(values))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .with_state(state)
 }
@@ -39,32 +39,14 @@ struct Found {
     data: Vec<String>,
 }
 
-/// As the first versions of Loki answered.
-#[derive(Serialize)]
-struct FoundAsOfOld {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    values: Vec<String>,
-}
-
 fn found(data: Vec<String>) -> Response {
     json(&Found { status: "success", data })
 }
 
-fn found_as_of_old(values: Vec<String>) -> Response {
-    json(&FoundAsOfOld { values })
-}
-
 async fn names(State(state): State<ReadState>, caller: Caller, RawQuery(query): RawQuery, body: Bytes) -> Result<Response, ApiError> {
-    Ok(found(all_names(&state, &caller, query.as_deref(), &body).await?))
-}
-
-async fn names_as_of_old(
-    State(state): State<ReadState>,
-    caller: Caller,
-    RawQuery(query): RawQuery,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    Ok(found_as_of_old(all_names(&state, &caller, query.as_deref(), &body).await?))
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
+    let Some((range, selector)) = question(&asked.form, &asked.limits, asked.now)? else { return Ok(found(Vec::new())) };
+    Ok(found(state.engine.label_names(state.scope(&asked), selector.as_ref(), range).await?))
 }
 
 async fn values(
@@ -74,33 +56,13 @@ async fn values(
     RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    Ok(found(all_values(&state, &name, &caller, query.as_deref(), &body).await?))
-}
-
-async fn values_as_of_old(
-    State(state): State<ReadState>,
-    Path(name): Path<String>,
-    caller: Caller,
-    RawQuery(query): RawQuery,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    Ok(found_as_of_old(all_values(&state, &name, &caller, query.as_deref(), &body).await?))
-}
-
-async fn all_names(state: &ReadState, caller: &Caller, query: Option<&str>, body: &Bytes) -> Result<Vec<String>, ApiError> {
-    let asked = state.asked(caller, query, body)?;
-    let Some((range, selector)) = question(&asked.form, &asked.limits, asked.now)? else { return Ok(Vec::new()) };
-    Ok(state.engine.label_names(state.scope(&asked), selector.as_ref(), range).await?)
-}
-
-async fn all_values(state: &ReadState, name: &str, caller: &Caller, query: Option<&str>, body: &Bytes) -> Result<Vec<String>, ApiError> {
-    let asked = state.asked(caller, query, body)?;
+    let asked = state.asked(&caller, query.as_deref(), &body)?;
     let question = question(&asked.form, &asked.limits, asked.now)?;
     if name == TENANT_LABEL && state.tenancy.enabled && state.tenancy.multi_tenant_queries {
-        return Ok(asked.tenants.iter().map(ToString::to_string).collect());
+        return Ok(found(asked.tenants.iter().map(ToString::to_string).collect()));
     }
-    let Some((range, selector)) = question else { return Ok(Vec::new()) };
-    Ok(state.engine.label_values(state.scope(&asked), name, selector.as_ref(), range).await?)
+    let Some((range, selector)) = question else { return Ok(found(Vec::new())) };
+    Ok(found(state.engine.label_values(state.scope(&asked), &name, selector.as_ref(), range).await?))
 }
 
 /// The range, and the streams that count if not all do; `None` if the range is all too far back.
@@ -152,7 +114,5 @@ mod tests {
         let text = |data: Vec<String>| serde_json::to_string(&Found { status: "success", data }).expect("JSON");
         assert_eq!(text(Vec::new()), r#"{"status":"success"}"#);
         assert_eq!(text(vec!["a".to_owned()]), r#"{"status":"success","data":["a"]}"#);
-        let of_old = |values: Vec<String>| serde_json::to_string(&FoundAsOfOld { values }).expect("JSON");
-        assert_eq!((of_old(Vec::new()).as_str(), of_old(vec!["a".to_owned()]).as_str()), ("{}", r#"{"values":["a"]}"#));
     }
 }

@@ -11,4 +11,5 @@ mod logcli;
 mod opentelemetry;
 mod promtail;
 mod session;
+mod slow_tail;
 mod vector;
