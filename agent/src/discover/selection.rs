@@ -193,6 +193,7 @@ mod tests {
             assert!(Selection::default().set_include(wrong).is_err(), "{wrong}");
         }
     }
+
     #[test]
     fn pods_are_chosen_by_their_labels_once_those_are_known() {
         let labels = BTreeMap::from([("app".to_owned(), "web".to_owned()), ("tier".to_owned(), "test".to_owned())]);

@@ -70,8 +70,10 @@ impl Pretty {
 
     /// `1h30m`; what has parts below a millisecond as in the one-line form.
     fn offset_text(self, nanoseconds: i64) -> String {
-        let is_exact = self.0 == Fidelity::Loki || nanoseconds % 1_000_000 == 0;
-        if is_exact { format_prometheus_duration(nanoseconds) } else { format_go_duration(nanoseconds) }
+        match self.0 {
+            Fidelity::Exact if nanoseconds % 1_000_000 != 0 => format_go_duration(nanoseconds),
+            _ => format_prometheus_duration(nanoseconds),
+        }
     }
 
     pub(super) fn metric(self, metric: &MetricExpr, level: usize) -> String {
@@ -92,8 +94,10 @@ impl Pretty {
         let mut out = indent(level) + aggregation.op.name() + "(\n";
         if let Some(parameter) = aggregation.parameter {
             out.push_str(&indent(level + 1));
-            let is_exact = self.0 == Fidelity::Exact;
-            out.push_str(&if is_exact { compact::number_text(parameter) } else { shortest_float(parameter) });
+            out.push_str(&match self.0 {
+                Fidelity::Exact => compact::number_text(parameter),
+                Fidelity::Loki => shortest_float(parameter),
+            });
             out.push_str(",\n");
         }
         out.push_str(&self.log_range(&aggregation.range, level + 1));
@@ -119,12 +123,8 @@ impl Pretty {
     /// Loki writes no empty brackets here.
     fn grouping(self, grouping: Option<&Grouping>) -> String {
         match grouping {
-            Some(grouping) if self.0 == Fidelity::Loki && grouping.labels.is_empty() => {
-                if grouping.without {
-                    " without".to_owned()
-                } else {
-                    String::new()
-                }
+            Some(Grouping { without, labels }) if self.0 == Fidelity::Loki && labels.is_empty() => {
+                if *without { " without" } else { "" }.to_owned()
             }
             _ => self.compact(|out| compact::separated_grouping(out, grouping, ", ")),
         }

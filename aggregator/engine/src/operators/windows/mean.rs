@@ -13,9 +13,7 @@ impl Mean {
     pub(crate) fn value(&self) -> f64 {
         self.mean
     }
-}
 
-impl Mean {
     /// Of the points of a group, as Loki adds them up one by one: nothing that is added to an infinite mean leaves a number.
     pub(crate) fn one_by_one(&self) -> f64 {
         if self.count > 1.0 && self.mean.is_infinite() { f64::NAN } else { self.mean }
