@@ -1,4 +1,4 @@
-//! The thread of background work: one piece at a time, tenant by tenant, the most urgent first.
+//! The thread of background work: one piece at a time, tenant by tenant, the most urgent first; new segments are folded also while files are merged.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tailwater_storage::catalog::Catalog;
-use tailwater_storage::compact::{CompactError, CompactionOptions, Compactor, Work};
+use tailwater_storage::compact::{CompactError, CompactionOptions, Compactor, Erasure, Work};
 use tailwater_storage::entry::TenantId;
 use tailwater_storage::manifest::{self, CleanError, Clock, RetireDelays};
 use tokio_util::sync::CancellationToken;
@@ -224,14 +224,61 @@ impl Worker {
     }
 
     async fn attempt(&mut self, piece: &Piece, tenant: &TenantId) -> Result<bool, CompactError> {
-        let erasure = self.retention.erasure(tenant);
-        let work = match piece {
-            Piece::Fold(_) => self.compactor.fold(tenant, erasure, false).await?,
-            Piece::Merge(_) => self.compactor.merge(tenant, erasure, |day| self.peers.owns(&format!("merge {tenant} {day}"))).await?,
-            _ => return self.retention.step(tenant).await,
-        };
+        match piece {
+            Piece::Fold(_) => {
+                let erasure = self.retention.erasure(tenant);
+                self.fold(tenant, erasure).await
+            }
+            Piece::Merge(_) => self.merge(tenant).await,
+            _ => self.retention.step(tenant).await,
+        }
+    }
+
+    async fn fold(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>) -> Result<bool, CompactError> {
+        let work = self.compactor.fold(tenant, erasure, false).await?;
         work.iter().for_each(|work| self.compacted(tenant, work));
         Ok(work.is_some())
+    }
+
+    /// Merges files of a tenant. That takes seconds, in which the rows of new segments would pile up in memory: they are folded meanwhile.
+    async fn merge(&mut self, tenant: &TenantId) -> Result<bool, CompactError> {
+        let erasure = self.retention.erasure(tenant);
+        let folded: Vec<_> = self.catalog.tenants().into_iter().map(|tenant| (self.retention.erasure(&tenant), tenant)).collect();
+        let merged = CancellationToken::new();
+        let merge = async {
+            let work = self.compactor.merge(tenant, erasure, |day| self.peers.owns(&format!("merge {tenant} {day}"))).await;
+            merged.cancel();
+            work
+        };
+        let (work, folds) = tokio::join!(merge, self.fold_until(&merged, folded));
+        for (piece, outcome) in folds {
+            self.troubles.note(piece, outcome);
+        }
+        let work = work?;
+        work.iter().for_each(|work| self.compacted(tenant, work));
+        Ok(work.is_some())
+    }
+
+    /// Folds what is due, until something else has ended or a fold fails: then it has to wait.
+    async fn fold_until(
+        &self,
+        ended: &CancellationToken,
+        tenants: Vec<(Arc<dyn Erasure>, TenantId)>,
+    ) -> Vec<(Piece, Result<bool, CompactError>)> {
+        let mut outcomes = Vec::new();
+        while ended.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
+            for (erasure, tenant) in &tenants {
+                let piece = Piece::Fold(tenant.clone());
+                if self.troubles.waits(&piece) || !self.owns(&piece) {
+                    continue;
+                }
+                outcomes.push((piece, self.fold(tenant, erasure.clone()).await));
+                if outcomes.last().is_some_and(|(_, outcome)| outcome.is_err()) {
+                    return outcomes;
+                }
+            }
+        }
+        outcomes
     }
 
     fn compacted(&self, tenant: &TenantId, work: &Work) {
@@ -278,5 +325,71 @@ impl Worker {
             manifest::drop_idle_writers(&log, now, WRITER_IDLE).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::Ordering;
+
+    use object_store::memory::InMemory;
+    use tailwater_faultstore::{Answer, Fault, FaultStore, Operation, Rule};
+    use tailwater_storage::catalog::CacheBudget;
+    use tailwater_storage::entry::{Metadata, PushBatch, StreamEntries, StreamLabels};
+    use tailwater_storage::pairs::Pairs;
+    use tailwater_storage::store::Store;
+
+    use crate::clock::SystemClock;
+    use crate::config::Config;
+    use crate::ingest::buffer::{IngestOptions, Ingester};
+    use crate::retention::RetentionOptions;
+
+    fn push(stamp: i64) -> PushBatch {
+        let mut stream = StreamEntries::new(Arc::new(StreamLabels::new(Pairs::from_pairs([("app", "a")]), None)));
+        let handle = stream.intern(Metadata::default());
+        stream.push(stamp, "a line", handle);
+        PushBatch { tenant: TenantId::new("t"), streams: vec![stream] }
+    }
+
+    #[tokio::test]
+    async fn segments_are_folded_while_a_merge_goes_on() {
+        let objects = FaultStore::new(Arc::new(InMemory::new()));
+        let clock: Clock = Arc::new(|| crate::clock::Clock::now(&SystemClock));
+        let budget = CacheBudget { recent_rows: 1 << 20, footers: 1 << 20, index: 1 << 20 };
+        let catalog = Arc::new(Catalog::new(Store::new(Arc::new(objects.clone()), ""), budget, "test", clock.clone()));
+        let options = IngestOptions {
+            flush_interval: Duration::from_millis(1),
+            segment_bytes: 1 << 20,
+            ack_timeout: Duration::from_secs(8),
+            budget_bytes: 1 << 20,
+        };
+        let ingester = Ingester::start(catalog.clone(), Arc::new(SystemClock), options);
+        let retention = RetentionOptions { cancel_period: Duration::ZERO, strict_loki: false };
+        let rules = RetentionRules::new(catalog.clone(), Config::default().tenant_limits(), retention).expect("rules");
+        let options = WorkOptions {
+            compaction: CompactionOptions { fold_after: Duration::ZERO, merge_files: 2, ..CompactionOptions::default() },
+            retire: RetireDelays::for_query_timeout(Duration::ZERO),
+            size_budget: 0,
+        };
+        let mut work = BackgroundWork::start(catalog, Arc::new(rules), Peers::new("test"), options, clock).expect("a thread");
+        let counters = work.compactor().counters().clone();
+        let folds = |wanted: u64| {
+            let counters = counters.clone();
+            async move {
+                while counters.folds.load(Ordering::Relaxed) < wanted {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        };
+        for stamp in 1..=3 {
+            ingester.push(push(stamp)).await.expect("stores");
+            tokio::time::timeout(Duration::from_secs(60), folds(stamp as u64)).await.expect("the segment is folded");
+            // No file is read from here on, so the merge of the first two does not end; folds of later stamps need none.
+            objects.script(Rule::new(Operation::Get, Fault::Refused(Answer::Never)).on("/data/").times(u64::MAX));
+        }
+        let ended = counters.merges.load(Ordering::Relaxed) + counters.failures.load(Ordering::Relaxed);
+        assert_eq!(ended, 0, "the merge still goes on");
+        work.stop().await;
     }
 }
