@@ -71,7 +71,7 @@ fn build(granules: &[Granule], parameters: IndexParameters) -> Vec<u8> {
         let planes = builder.planes(lines(granule), []).expect("offsets of lines");
         index.push(GranuleLocation { row_group: page / 64, page: page % 64, first_row: 0, rows: granule.offsets.len() as u32 - 1 }, planes);
     }
-    index.finish().into_bytes()
+    index.finish().into_pieces().flatten().collect()
 }
 
 fn lines(granule: &Granule) -> Lines<'_> {

@@ -20,7 +20,9 @@ pub(crate) fn compressor() -> Compressor<'static> {
 
 /// Rows of a block as stored: compressed, unless that saves nothing.
 pub(crate) fn compressed(compressor: &mut Compressor<'_>, rows: Vec<u8>) -> Vec<u8> {
-    let compressed = compressor.compress(&rows).expect("compressing fails for want of memory alone");
+    let mut compressed = compressor.compress(&rows).expect("compressing fails for want of memory alone");
+    // An index has thousands of blocks, and room for the worst case would make each larger than its rows.
+    compressed.shrink_to_fit();
     if compressed.len() < rows.len() { compressed } else { rows }
 }
 

@@ -1,7 +1,7 @@
 //! Collects the granules of a file and writes its index.
 
 use std::collections::BTreeMap;
-use std::mem;
+use std::iter;
 
 use crate::bitmap::FoldedPlane;
 use crate::block::{self, CHECKSUM_BYTES};
@@ -84,14 +84,15 @@ impl EncodedIndex {
         &self.header
     }
 
-    /// The whole index.
-    pub fn into_bytes(mut self) -> Vec<u8> {
-        let mut bytes = mem::take(&mut self.bytes);
-        bytes.reserve_exact((self.length() as usize).saturating_sub(bytes.len()));
-        for (id, body) in self.header.blocks().zip(self.blocks) {
-            bytes.extend_from_slice(&body);
-            bytes.extend_from_slice(&block::checksum(self.header.checksum(), id, &body).to_le_bytes());
-        }
-        bytes
+    /// The whole index, header first, then block by block: each is let go as it is taken.
+    pub fn into_pieces(self) -> impl Iterator<Item = Vec<u8>> {
+        let Self { bytes, header, blocks } = self;
+        let blocks = header.blocks().collect::<Vec<_>>().into_iter().zip(blocks).map(move |(id, mut body)| {
+            let checksum = block::checksum(header.checksum(), id, &body);
+            body.reserve_exact(CHECKSUM_BYTES);
+            body.extend_from_slice(&checksum.to_le_bytes());
+            body
+        });
+        iter::once(bytes).chain(blocks)
     }
 }

@@ -260,7 +260,7 @@ impl FileBuilder {
     /// Completes the file. It must not be empty.
     pub(crate) fn finish(mut self) -> Result<FinishedFile, ParquetError> {
         self.end_row_group()?;
-        let index = self.index.take().map(|open| open.index.finish().into_bytes()).unwrap_or_default();
+        let index = self.index.take().map(|open| open.index.finish());
         let keys = vec![
             parts::entry(parts::TENANT, self.spec.tenant.as_str().to_owned()),
             parts::entry(parts::DAY, self.spec.day.days().to_string()),
@@ -268,7 +268,7 @@ impl FileBuilder {
             parts::entry(parts::ARRIVED, self.spec.arrived.to_string()),
         ];
         let row_groups = self.file.row_groups() as u32;
-        let FileEnd { bytes, size, index, streams, footer_length } = self.file.finish(&index, keys)?;
+        let FileEnd { bytes, size, index, streams, footer_length } = self.file.finish(index, keys)?;
         let part = |range: std::ops::Range<u64>| FilePart { offset: range.start, length: range.end - range.start };
         let (min_timestamp, max_timestamp) = self.stamps.unwrap_or_default();
         let file = DataFile {

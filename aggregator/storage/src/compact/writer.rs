@@ -110,8 +110,13 @@ impl OpenFile {
         Ok(self.upload.as_mut().expect("it was begun"))
     }
 
-    async fn finish(self, store: &Store) -> Result<DataFile, CompactError> {
+    async fn finish(mut self, store: &Store) -> Result<DataFile, CompactError> {
         let key = self.builder.key();
+        // The last row group is not held beside the index.
+        if let Some(upload) = &mut self.upload {
+            self.builder.end_row_group()?;
+            upload.write(self.builder.drain()?).await?;
+        }
         let finished = self.builder.finish()?;
         match self.upload {
             Some(mut upload) => {

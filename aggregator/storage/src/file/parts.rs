@@ -44,12 +44,12 @@ pub(crate) struct PartKeys {
 }
 
 impl PartKeys {
-    /// The keys of a part that stands at `offset`.
-    pub(crate) fn entries(&self, offset: u64, bytes: &[u8]) -> [KeyValue; 3] {
+    /// The keys of a part. `sum`: its CRC-32C.
+    pub(crate) fn entries(&self, place: Range<u64>, sum: u32) -> [KeyValue; 3] {
         [
-            entry(self.offset, format!("{offset:016x}")),
-            entry(self.length, format!("{:016x}", bytes.len())),
-            entry(self.crc, format!("{:08x}", crc32c::crc32c(bytes))),
+            entry(self.offset, format!("{:016x}", place.start)),
+            entry(self.length, format!("{:016x}", place.end - place.start)),
+            entry(self.crc, format!("{sum:08x}")),
         ]
     }
 

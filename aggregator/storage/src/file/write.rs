@@ -12,6 +12,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::Length as _;
 use parquet::file::writer::SerializedFileWriter;
+use tailwater_textindex::EncodedIndex;
 
 use crate::file::chunk::{ChunkWriter, EncodedChunk, PageBody, PageCompressor};
 use crate::file::delta;
@@ -207,15 +208,20 @@ impl FileWriter {
         Ok(bytes.into())
     }
 
-    /// Writes the parts and the footer. `keys`: what kind-specific keys the footer shall have.
-    pub fn finish(mut self, index: &[u8], keys: Vec<KeyValue>) -> Result<FileEnd> {
+    /// Writes the parts and the footer. `index`: of text, which segments have none of. `keys`: what kind-specific keys the footer shall have.
+    pub fn finish(mut self, index: Option<EncodedIndex>, keys: Vec<KeyValue>) -> Result<FileEnd> {
         let streams = stream_table::encode(&self.tables)?;
         let index_at = self.parquet.bytes_written() as u64;
-        self.parquet.inner_mut().reserve(index.len() + streams.len() + self.checksums.len());
-        for part in [index, &streams, &self.checksums] {
-            self.parquet.write_all(part)?;
+        let index_length = index.as_ref().map_or(0, EncodedIndex::length);
+        self.parquet.inner_mut().reserve(index_length as usize + streams.len() + self.checksums.len());
+        let mut index_sum = 0;
+        for piece in index.into_iter().flat_map(EncodedIndex::into_pieces) {
+            index_sum = crc32c::crc32c_append(index_sum, &piece);
+            self.parquet.write_all(&piece)?;
         }
-        let streams_at = index_at + index.len() as u64;
+        self.parquet.write_all(&streams)?;
+        self.parquet.write_all(&self.checksums)?;
+        let streams_at = index_at + index_length;
         let checksums_at = streams_at + streams.len() as u64;
         let footer_at = checksums_at + self.checksums.len() as u64;
         let stamps: Vec<(i64, i64)> = self.tables.iter().filter_map(RowGroupStreams::stamps).collect();
@@ -227,9 +233,9 @@ impl FileWriter {
             parts::entry(parts::MAX_TIMESTAMP, max.to_string()),
         ];
         let places = [
-            parts::INDEX.entries(index_at, index),
-            parts::STREAMS.entries(streams_at, &streams),
-            parts::CHECKSUMS.entries(checksums_at, &self.checksums),
+            parts::INDEX.entries(index_at..streams_at, index_sum),
+            parts::STREAMS.entries(streams_at..checksums_at, crc32c::crc32c(&streams)),
+            parts::CHECKSUMS.entries(checksums_at..footer_at, crc32c::crc32c(&self.checksums)),
         ];
         for pair in common.into_iter().chain(keys).chain(places.into_iter().flatten()).chain([parts::empty_footer_crc()]) {
             self.parquet.append_key_value_metadata(pair);

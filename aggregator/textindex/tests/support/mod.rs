@@ -44,7 +44,7 @@ pub(crate) struct Stored {
 
 impl Stored {
     pub(crate) fn new(granules: &[Granule]) -> Stored {
-        Stored::read(build(granules).into_bytes())
+        Stored::read(build(granules).into_pieces().flatten().collect())
     }
 
     pub(crate) fn read(bytes: Vec<u8>) -> Stored {
