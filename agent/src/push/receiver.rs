@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use reqwest::redirect;
-use reqwest::{Client, RequestBuilder, Url};
+use reqwest::{Client, RequestBuilder, Response, Url};
 
 use super::answer;
 use super::backoff::BackoffBounds;
@@ -20,6 +20,8 @@ use crate::observe::clients::ClientLabels;
 
 /// A connection lives at most this long, so that load spreads and names are resolved again.
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
+/// Redirects that one request follows.
+const MAX_REDIRECTS: usize = 4;
 /// How much of an answer is read.
 const ANSWER_BYTES: usize = 64 << 10;
 const TENANT_HEADER: &str = "x-scope-orgid";
@@ -175,20 +177,17 @@ impl Receiver {
         if self.prints {
             return Ok(printed(&body, tenant));
         }
-        let mut request = self.client().post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf").body(body);
         // A tenant that lines name comes before the client's own. One that no header can hold is sent as far as it can.
-        if let Some(tenant) = tenant {
-            let visible: String = tenant.chars().filter(|character| !character.is_control()).collect();
-            if let Ok(value) = HeaderValue::from_bytes(visible.as_bytes()) {
-                request = request.header(TENANT_HEADER, value);
-            }
-        }
-        let request = match self.authorize(request).await {
-            Ok(request) => request,
+        let visible = tenant.map(|tenant| tenant.chars().filter(|character| !character.is_control()).collect::<String>());
+        let tenant = visible.and_then(|tenant| HeaderValue::from_bytes(tenant.as_bytes()).ok());
+        let post = |url: Url| {
+            let request = self.client().post(url).header(CONTENT_TYPE, "application/x-protobuf").body(body.clone());
+            tenant.iter().fold(request, |request, tenant| request.header(TENANT_HEADER, tenant))
+        };
+        let (mut response, status) = match self.follow(self.url.clone(), post).await? {
+            Ok(answered) => answered,
             Err(error) => return Ok(Answer { status: error.status(), retry_after: None, body: error.to_string() }),
         };
-        let mut response = request.send().await?;
-        let status = response.status().as_u16();
         if status == 401
             && let Some(tokens) = &self.tokens
         {
@@ -224,12 +223,44 @@ impl Receiver {
         let mut url = self.url.clone();
         url.set_path(path);
         url.set_query(None);
-        let request = match self.authorize(self.client().get(url)).await {
-            Ok(request) => request,
-            Err(error) => return Ok((error.status(), HeaderMap::new())),
-        };
-        let mut response = request.send().await?;
-        Ok((response.status().as_u16(), std::mem::take(response.headers_mut())))
+        Ok(match self.follow(url, |url| self.client().get(url)).await? {
+            Ok((mut response, status)) => (status, std::mem::take(response.headers_mut())),
+            Err(error) => (error.status(), HeaderMap::new()),
+        })
+    }
+
+    /// Sends what `request` makes for a URL, and the same again to where answers redirect it. Returns the last answer with what its status means.
+    async fn follow(
+        &self,
+        mut url: Url,
+        request: impl Fn(Url) -> RequestBuilder,
+    ) -> Result<Result<(Response, u16), TokenError>, reqwest::Error> {
+        let mut redirected_by = None;
+        let mut left = MAX_REDIRECTS;
+        loop {
+            let response = match self.authorize(request(url.clone())).await {
+                Ok(request) => request.send().await?,
+                Err(error) => return Ok(Err(error)),
+            };
+            let status = response.status().as_u16();
+            let Some(there) = self.elsewhere(&url, &response).filter(|_| left > 0) else {
+                // A page where somebody is to log in has taken nothing, however well it went.
+                let meant = redirected_by.filter(|_| is_page(&response)).unwrap_or(status);
+                return Ok(Ok((response, meant)));
+            };
+            (url, redirected_by) = (there, Some(status));
+            left -= 1;
+        }
+    }
+
+    /// Where an answer sends a request, if it may go there as it is: to another place of the same host, and not out of TLS. Others ask for something else
+    /// (303), or lead to strangers.
+    fn elsewhere(&self, from: &Url, response: &Response) -> Option<Url> {
+        let is_the_same_request = matches!(response.status().as_u16(), 301 | 302 | 307 | 308);
+        let location = response.headers().get(LOCATION).filter(|_| is_the_same_request && self.config.follows_redirects)?;
+        let there = from.join(location.to_str().ok()?).ok()?;
+        let is_safe = there.scheme() == "https" || there.scheme() == from.scheme();
+        (is_safe && there.host_str() == from.host_str()).then_some(there)
     }
 
     /// Shows who we are. An error means that a token is needed and there is none.
@@ -261,22 +292,21 @@ impl Receiver {
     }
 }
 
+fn is_page(response: &Response) -> bool {
+    response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
+}
+
 /// How an HTTP client for requests to `url` is made.
 fn client_maker(config: Arc<ClientConfig>, url: Url) -> impl Fn() -> Result<Client, ReceiverError> {
     move || {
         let (mut url, mut headers) = (url.clone(), headers(&config)?);
         let builder = config.tls.secure(Client::builder(), config.proxy_url.as_deref())?;
         let builder = config.tls.rename(&mut url, &mut headers, builder)?;
-        let host = url.host_str().map(str::to_owned);
-        let follows = config.follows_redirects;
-        let same_host = redirect::Policy::custom(move |attempt| {
-            let is_same = follows && attempt.url().host_str() == host.as_deref();
-            if is_same && attempt.previous().len() < 5 { attempt.follow() } else { attempt.stop() }
-        });
         builder
             .default_headers(headers)
             .timeout(config.timeout)
-            .redirect(same_host)
+            // It would make a GET without body of a push.
+            .redirect(redirect::Policy::none())
             .pool_idle_timeout(CONNECTION_LIFE)
             .tcp_nodelay(true)
             .build()

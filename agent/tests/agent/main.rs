@@ -16,6 +16,7 @@ mod kubernetes;
 mod observe;
 mod options;
 mod promtail;
+mod redirects;
 mod scrape;
 mod selection;
 mod stages;
