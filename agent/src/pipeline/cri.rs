@@ -26,8 +26,9 @@ pub(crate) struct Cri {
 
 impl Cri {
     pub(crate) fn from_config(node: &Node, report: &mut Report) -> Option<Self> {
-        let mut settings = Settings::of("cri", node, report)?;
-        let max_partial_lines = settings.integer("max_partial_lines").and_then(|lines| usize::try_from(lines).ok());
+        let mut settings = Settings::of("cri", node, report)?.weakly_typed();
+        let max_partial_lines =
+            settings.integer("max_partial_lines").and_then(|lines| usize::try_from(lines).ok()).filter(|lines| *lines > 0);
         let size = settings.integer("max_partial_line_size").and_then(|bytes| usize::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
         let truncates = settings.boolean("max_partial_line_size_truncate").unwrap_or(false);
         settings.finish().then(|| Self {
@@ -43,7 +44,9 @@ impl Cri {
         let is_piece = self.read_header(&mut entry, context);
         let key = stream_key(SALT, &entry.labels);
         let index = self.partial.iter().position(|(other, _)| *other == key);
-        if is_piece && index.is_none() && self.partial.len() > self.max_partial_lines {
+        // Of its own stream too, as Promtail has it; only a limit below that of the streams of a file comes to bear.
+        if is_piece && self.partial.len() >= self.max_partial_lines {
+            self.shorten(&mut entry.line);
             let given_up = self.partial.drain(..).map(|(_, entry)| entry).collect();
             self.partial.push((key, entry));
             return given_up;
@@ -160,6 +163,19 @@ mod tests {
         assert_eq!(seen, [("err-1 e2", Some("stderr")), ("out-1 out", Some("stdout")), ("plain", None), ("tagged", Some("stdout"))]);
         assert_eq!(entries[0].timestamp, Some(1_772_359_200_400_000_000));
         assert_eq!(entries[2].timestamp, None);
+    }
+
+    #[test]
+    fn pieces_beyond_the_limit_are_given_up_for_the_next_one() {
+        let record = |second: u32, rest: &str| format!("2026-03-01T10:00:0{second}Z {rest}");
+        let lines =
+            [record(0, "stdout P a"), record(1, "stdout P b"), record(2, "stderr P x"), record(3, "stdout F c"), record(4, "stderr F y")];
+        let of = |stage: &str| -> Vec<String> {
+            run_lines(stage, &lines.each_ref().map(String::as_str)).into_iter().map(|entry| entry.line).collect()
+        };
+        assert_eq!(of("- cri: {max_partial_lines: 1}"), ["a", "b", "c", "xy"]);
+        assert_eq!(of("- cri: {max_partial_lines: 2}"), ["abc", "xy"]);
+        assert_eq!(of("- cri: {max_partial_lines: '0'}"), ["abc", "xy"]);
     }
 
     #[test]

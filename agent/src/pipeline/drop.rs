@@ -33,7 +33,7 @@ pub(crate) struct DropStage {
 
 impl DropStage {
     pub(crate) fn from_config(node: &Node, report: &mut Report) -> Option<Self> {
-        let mut settings = Settings::of("drop", node, report)?;
+        let mut settings = Settings::of("drop", node, report)?.weakly_typed();
         let line = settings.line();
         let sources = match settings.take("source") {
             None => Vec::new(),

@@ -35,10 +35,10 @@ struct Buckets {
 
 impl Limit {
     pub(crate) fn from_config(node: &Node, report: &mut Report) -> Option<Self> {
-        let mut settings = Settings::of("limit", node, report)?;
+        let mut settings = Settings::of("limit", node, report)?.weakly_typed();
         let line = settings.line();
         let rate = settings.number("rate").unwrap_or(0.0);
-        let burst = settings.number("burst").unwrap_or(0.0);
+        let burst = settings.number("burst").unwrap_or(0.0).trunc();
         if rate <= 0.0 || burst <= 0.0 {
             settings.wrong(line, "`rate` and `burst` must be greater than 0");
         }

@@ -35,9 +35,11 @@ impl Match {
             }
         });
         let reason = settings.text("drop_counter_reason").filter(|reason| !reason.is_empty()).unwrap_or_else(|| DEFAULT_REASON.to_owned());
-        settings.text("pipeline_name");
-        let stages = settings.take("stages");
-        let line = settings.line();
+        let (line, name) = (settings.line(), settings.text("pipeline_name"));
+        if name.is_some_and(|name| name.is_empty()) {
+            settings.wrong(line, "`pipeline_name` is empty; leave it out");
+        }
+        let stages = settings.take("stages").filter(|stages| stages.sequence().is_none_or(|stages| !stages.is_empty()));
         let action = match (settings.text("action").as_deref().unwrap_or("keep"), stages) {
             ("keep" | "", Some(_)) => Some(Action::Keep),
             ("keep" | "", None) => {

@@ -60,7 +60,7 @@ impl Block {
 impl Multiline {
     /// `number` tells the stages of a pipeline apart.
     pub(crate) fn from_config(node: &Node, number: u64, report: &mut Report) -> Option<Self> {
-        let mut settings = Settings::of("multiline", node, report)?;
+        let mut settings = Settings::of("multiline", node, report)?.weakly_typed();
         let first_line = settings.required("firstline").and_then(|pattern| Expression::compile(&pattern, &mut settings));
         let max_lines = settings.integer("max_lines").map(|lines| u64::try_from(lines).unwrap_or(0));
         let max_wait = settings.duration("max_wait_time").unwrap_or(DEFAULT_MAX_WAIT);

@@ -20,7 +20,7 @@ pub(crate) struct Pack {
 
 impl Pack {
     pub(crate) fn from_config(node: &Node, report: &mut Report) -> Option<Self> {
-        let mut settings = Settings::of("pack", node, report)?;
+        let mut settings = Settings::of("pack", node, report)?.weakly_typed();
         let labels = settings.texts("labels").unwrap_or_default();
         let restamps = settings.boolean("ingest_timestamp").unwrap_or(true);
         settings.finish().then_some(Self { labels, restamps })
@@ -28,14 +28,12 @@ impl Pack {
 
     pub(crate) fn apply(&self, entry: &mut Entry) {
         let mut packed = BTreeMap::new();
+        // Labels are extracted at the beginning of a pipeline; one that is set by the way and extracted nowhere stays.
         for name in &self.labels {
-            let extracted = entry.extracted.text(name).map(std::borrow::Cow::into_owned);
-            if let Some(value) = extracted.or_else(|| entry.labels.get(name).cloned()) {
+            if let Some(value) = entry.extracted.text(name).map(std::borrow::Cow::into_owned) {
                 packed.insert(name.as_str(), value);
+                entry.remove_label(name);
             }
-        }
-        for name in &self.labels {
-            entry.remove_label(name);
         }
         let mut line = String::from("{");
         for (name, value) in &packed {
@@ -64,5 +62,17 @@ mod tests {
         let entry = run_lines("- regex: {expression: '(?P<x>.*)'}\n- pack: {labels: [x, job, none]}", &["<\"a\">"]).remove(0);
         let text = "{\"job\":\"t\",\"x\":\"\\u003c\\\"a\\\"\\u003e\",\"_entry\":\"\\u003c\\\"a\\\"\\u003e\"}";
         assert_eq!((entry.line.as_str(), entry.labels.is_empty()), (text, true));
+    }
+
+    #[test]
+    fn a_label_that_was_not_extracted_stays() {
+        let entry = run_lines(
+            "- static_labels: {env: prod}\n- labels: {gone: job}\n- pack: {labels: [env, gone], ingest_timestamp: 'false'}",
+            &["x"],
+        )
+        .remove(0);
+        assert_eq!((entry.line.as_str(), entry.labels.len()), ("{\"_entry\":\"x\"}", 3));
+        let entry = run_lines("- pack: {labels: job}", &["x"]).remove(0);
+        assert_eq!((entry.line.as_str(), entry.labels.is_empty()), ("{\"job\":\"t\",\"_entry\":\"x\"}", true));
     }
 }

@@ -18,7 +18,8 @@ use crate::promtail::yaml::Node;
 pub(crate) struct Replace {
     expression: Expression,
     source: Option<String>,
-    template: Template,
+    /// None that can be read replaces nothing.
+    template: Option<Template>,
 }
 
 impl Replace {
@@ -27,10 +28,13 @@ impl Replace {
         let expression = settings.required("expression").and_then(|pattern| Expression::compile(&pattern, &mut settings));
         let source = settings.source();
         let text = settings.text("replace").unwrap_or_default();
-        let template = template::parse(&text, &mut settings);
+        let template = template::read(&text).map_err(|error| {
+            let line = settings.line();
+            settings.report().note(line, format!("replace stage: template `{text}`: {error}; lines stay as they are"));
+        });
         let is_right = settings.finish();
-        let (expression, template) = (expression?, template?);
-        is_right.then_some(Self { expression, source, template })
+        let expression = expression?;
+        is_right.then_some(Self { expression, source, template: template.ok() })
     }
 
     pub(crate) fn apply(&self, entry: &mut Entry) {
@@ -50,7 +54,7 @@ impl Replace {
 
     /// The new text, and the named groups of the first match as replaced; none without a match, or if the template fails.
     fn replaced(&self, entry: &Entry, input: &str) -> Option<(String, Vec<(&str, String)>)> {
-        let regex = &self.expression.regex;
+        let (regex, template) = (&self.expression.regex, self.template.as_ref()?);
         let mut out = String::with_capacity(input.len());
         let mut end = 0;
         let mut by_text: HashMap<&str, String> = HashMap::new();
@@ -59,7 +63,7 @@ impl Replace {
             for group in captures.iter().skip(1).flatten() {
                 let captured = input.get(group.start()..group.end())?;
                 let value = Some(Cow::Borrowed(captured));
-                let replacement = TemplateData::new(&self.template, &entry.extracted, value, input, false).execute(&self.template)?;
+                let replacement = TemplateData::new(template, &entry.extracted, value, input, false).execute(template)?;
                 if end <= group.start() {
                     out.push_str(input.get(end..group.start())?);
                     out.push_str(&replacement);
@@ -94,6 +98,7 @@ mod tests {
             ("{expression: '( secret)', replace: ''}", "my secret thing", "my thing"),
             ("{expression: '((\\w+)@(\\w+))', replace: 'X'}", "mail ann@host ok", "mail X ok"),
             ("{expression: 'a(b)?(c)', replace: '_'}", "abc ac abc", "a__ a_ a__"),
+            ("{expression: '(a)', replace: '{{ .Value'}", "abc", "abc"),
             ("{expression: '(ß+)', replace: '{{ ToUpper .job }}{{ .Value }}'}", "Straße", "StraTße"),
         ] {
             assert_eq!(replaced(config, line), expected, "{config}");

@@ -19,7 +19,7 @@ pub(crate) struct Sampling {
 
 impl Sampling {
     pub(crate) fn from_config(node: &Node, report: &mut Report) -> Option<Self> {
-        let mut settings = Settings::of("sampling", node, report)?;
+        let mut settings = Settings::of("sampling", node, report)?.weakly_typed();
         let rate = settings.number("rate").unwrap_or(0.0);
         if !(0.0..=1.0).contains(&rate) {
             let line = settings.line();
@@ -55,6 +55,7 @@ mod tests {
         assert_eq!(first, origins());
         assert_eq!(run_lines("- sampling: {rate: 1}", &lines).len(), 1000);
         assert_eq!(run_lines("- sampling: {rate: 0}", &lines).len(), 0);
+        assert_eq!(run_lines("- sampling: {rate: '1'}", &lines).len(), 1000, "text stands for a number");
         assert!(problems("- sampling: {rate: 2}")[0].contains("sampling stage"));
     }
 }

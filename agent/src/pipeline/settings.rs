@@ -14,6 +14,8 @@ pub(crate) struct Settings<'a, 'r> {
     report: &'r mut Report,
     /// Whether something was wrong so far.
     is_wrong: bool,
+    /// Whether values of one type stand for those of another.
+    is_weak: bool,
 }
 
 impl<'a, 'r> Settings<'a, 'r> {
@@ -27,7 +29,12 @@ impl<'a, 'r> Settings<'a, 'r> {
                 return None;
             }
         };
-        Some(Self { stage, line: node.line, pairs, taken: vec![false; pairs.len()], report, is_wrong: false })
+        Some(Self { stage, line: node.line, pairs, taken: vec![false; pairs.len()], report, is_wrong: false, is_weak: false })
+    }
+
+    /// The same for a stage that takes text for numbers and truths, these for text, and one text for a list, as Promtail does for some.
+    pub(crate) fn weakly_typed(self) -> Self {
+        Self { is_weak: true, ..self }
     }
 
     pub(crate) fn take(&mut self, key: &str) -> Option<&'a Node> {
@@ -53,11 +60,15 @@ impl<'a, 'r> Settings<'a, 'r> {
 
     pub(crate) fn text(&mut self, key: &str) -> Option<String> {
         let node = self.take(key)?;
-        let text = text_of(node);
+        let text = self.one_text(node);
         if text.is_none() {
             self.wrong(node.line, format!("`{key}` must be text{}", found(node)));
         }
         text
+    }
+
+    fn one_text(&self, node: &Node) -> Option<String> {
+        text_of(node).or_else(|| node.scalar().filter(|_| self.is_weak).and_then(weak_text))
     }
 
     /// Text that must be there and not be empty.
@@ -84,6 +95,7 @@ impl<'a, 'r> Settings<'a, 'r> {
         let node = self.take(key)?;
         match node.scalar() {
             Some(Scalar::Bool(value)) => Some(value),
+            Some(scalar) if self.is_weak && weak_truth(scalar).is_some() => weak_truth(scalar),
             _ => {
                 self.wrong(node.line, format!("`{key}` must be true or false{}", found(node)));
                 None
@@ -97,6 +109,7 @@ impl<'a, 'r> Settings<'a, 'r> {
             Some(Scalar::Integer(value)) => Some(value),
             #[allow(clippy::cast_possible_truncation, reason = "it has no fraction")]
             Some(Scalar::Float(value)) if value.fract() == 0.0 => Some(value as i64),
+            Some(scalar) if self.is_weak && weak_integer(scalar).is_some() => weak_integer(scalar),
             _ => {
                 self.wrong(node.line, format!("`{key}` must be a whole number{}", found(node)));
                 None
@@ -106,7 +119,7 @@ impl<'a, 'r> Settings<'a, 'r> {
 
     pub(crate) fn number(&mut self, key: &str) -> Option<f64> {
         let node = self.take(key)?;
-        let number = number_of(node);
+        let number = number_of(node).or_else(|| node.scalar().filter(|_| self.is_weak).and_then(weak_number));
         if number.is_none() {
             self.wrong(node.line, format!("`{key}` must be a number{}", found(node)));
         }
@@ -124,7 +137,8 @@ impl<'a, 'r> Settings<'a, 'r> {
 
     pub(crate) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
         let node = self.take(key)?;
-        let texts: Option<Vec<String>> = node.sequence().and_then(|items| items.iter().map(text_of).collect());
+        let one = || self.one_text(node).filter(|_| self.is_weak).map(|text| vec![text]);
+        let texts: Option<Vec<String>> = node.sequence().map_or_else(one, |items| items.iter().map(|item| self.one_text(item)).collect());
         if texts.is_none() {
             self.wrong(node.line, format!("`{key}` must be a list of texts"));
         }
@@ -192,6 +206,44 @@ fn number_of(node: &Node) -> Option<f64> {
         #[allow(clippy::cast_precision_loss, reason = "settings are far below 2^53")]
         Scalar::Integer(value) => Some(value as f64),
         Scalar::Float(value) => Some(value),
+        _ => None,
+    }
+}
+
+fn weak_text(scalar: Scalar<'_>) -> Option<String> {
+    match scalar {
+        Scalar::Bool(value) => Some(u8::from(value).to_string()),
+        Scalar::Integer(value) => Some(value.to_string()),
+        Scalar::Float(value) => Some(value.to_string()),
+        Scalar::Text(text) => Some(text.to_owned()),
+        Scalar::Null => None,
+    }
+}
+
+fn weak_truth(scalar: Scalar<'_>) -> Option<bool> {
+    match scalar {
+        Scalar::Integer(value) => Some(value != 0),
+        Scalar::Float(value) => Some(value != 0.0),
+        Scalar::Text("1" | "t" | "T" | "true" | "TRUE" | "True") => Some(true),
+        Scalar::Text("" | "0" | "f" | "F" | "false" | "FALSE" | "False") => Some(false),
+        _ => None,
+    }
+}
+
+fn weak_integer(scalar: Scalar<'_>) -> Option<i64> {
+    match scalar {
+        Scalar::Bool(value) => Some(i64::from(value)),
+        Scalar::Text("") => Some(0),
+        Scalar::Text(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn weak_number(scalar: Scalar<'_>) -> Option<f64> {
+    match scalar {
+        Scalar::Bool(value) => Some(f64::from(u8::from(value))),
+        Scalar::Text("") => Some(0.0),
+        Scalar::Text(text) => text.parse().ok(),
         _ => None,
     }
 }

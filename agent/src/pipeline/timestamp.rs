@@ -51,7 +51,7 @@ impl Format {
             "UnixNs" => Self::UnixUnits(1),
             other => match NAMED.iter().find(|(name, _)| *name == other) {
                 Some((_, layout)) => Self::Named(GoLayout::new(layout)),
-                None => Self::Own { layout: GoLayout::new(other), has_year: other.contains("2006") },
+                None => Self::Own { layout: GoLayout::new(other), has_year: other.contains("06") },
             },
         }
     }
@@ -201,7 +201,9 @@ mod tests {
         ] {
             assert_eq!(format.parse(text, None, at(now)), Some(at(expected)), "{text} at {now}");
         }
-        assert_eq!(Format::new("06-01-02").parse("26-03-01", None, 0), None);
+        for (text, year) in [("26-03-01", "2026-03-01"), ("69-03-01", "1969-03-01"), ("68-03-01", "2068-03-01")] {
+            assert_eq!(Format::new("06-01-02").parse(text, None, 0), Some(at(year)), "a year of two digits");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) enum Content {
 }
 
 /// What a scalar means.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Scalar<'a> {
     Null,
     Bool(bool),

@@ -61,6 +61,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new("toJson", ONE, |call| Ok(Value::text(json(&call.take(0))))),
     Function::new("mustToJson", ONE, |call| Ok(Value::text(json(&call.take(0))))),
+    // `<`, `>` and `&` as they are.
+    Function::new("toRawJson", ONE, |call| {
+        let escaped = json(&call.take(0));
+        let raw =
+            [("\\u003c", "<"), ("\\u003e", ">"), ("\\u0026", "&")].iter().fold(escaped, |text, (code, plain)| text.replace(code, plain));
+        Ok(Value::text(raw))
+    }),
+    Function::new("toPrettyJson", ONE, |call| Ok(Value::text(pretty(&call.take(0), 0)))),
 ];
 
 fn map(entries: Map) -> Value<'static> {
@@ -134,6 +142,24 @@ fn json(value: &Value<'_>) -> String {
     }
 }
 
+/// The same in lines, two blanks deeper with each level.
+fn pretty(value: &Value<'_>, depth: usize) -> String {
+    let (inner, outer) = ("  ".repeat(depth + 1), "  ".repeat(depth));
+    match value {
+        Value::List(_) => {
+            let all = items(kept(value.clone()));
+            let lines: Vec<String> = all.iter().map(|item| format!("{inner}{}", pretty(item, depth + 1))).collect();
+            if lines.is_empty() { "[]".to_owned() } else { format!("[\n{}\n{outer}]", lines.join(",\n")) }
+        }
+        Value::Map(entries) => {
+            let lines: Vec<String> =
+                entries.iter().map(|(key, value)| format!("{inner}{}: {}", quoted(key), pretty(value, depth + 1))).collect();
+            if lines.is_empty() { "{}".to_owned() } else { format!("{{\n{}\n{outer}}}", lines.join(",\n")) }
+        }
+        other => json(other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::pipeline::template::tests::result;
@@ -147,6 +173,8 @@ mod tests {
             ),
             ("{{ (split \",\" .v)._1 }}{{ (splitn \",\" 2 .v)._0 }}", "yx"),
             ("{{ toJson (dict \"a\" (list 1 \"<\") \"b\" true) }}", "{\"a\":[1,\"\\u003c\"],\"b\":true}"),
+            ("{{ toPrettyJson (dict \"a\" (list 1 \"<\") \"b\" (list)) }}", "{\n  \"a\": [\n    1,\n    \"\\u003c\"\n  ],\n  \"b\": []\n}"),
+            ("{{ toRawJson (dict \"a\" \"<&>\") }}", "{\"a\":\"<&>\"}"),
             ("{{ dig \"a\" \"b\" \"none\" (dict \"a\" (dict \"b\" \"c\")) }}{{ dig \"x\" \"none\" (dict) }}", "cnone"),
             ("{{ $d := dict \"a\" 1 \"b\" 2 }}{{ omit $d \"a\" | toJson }}{{ pick $d \"a\" | toJson }}", "{\"b\":2}{\"a\":1}"),
             ("{{ merge (dict \"a\" 1) (dict \"a\" 2 \"b\" 3) | toJson }}{{ pluck \"a\" (dict \"a\" 1) | first }}", "{\"a\":1,\"b\":3}1"),

@@ -2,9 +2,11 @@
 //!
 //! All values are texts; a name that is absent prints as `<no value>`. A template that fails leaves the value as it was, an empty result removes it.
 
+mod dates;
 mod lists;
 mod maps;
 mod more;
+mod strict;
 mod texts;
 
 use std::borrow::Cow;
@@ -27,19 +29,27 @@ static PROMTAIL: Dialect = Dialect {
         functions::TEXT,
         functions::SEARCH,
         functions::NUMBER,
+        // Before those of queries, of which some have the same name.
+        dates::FUNCTIONS,
         functions::CONVERT,
         functions::DATE,
         texts::FUNCTIONS,
         lists::FUNCTIONS,
         maps::FUNCTIONS,
         more::FUNCTIONS,
+        strict::FUNCTIONS,
     ],
     is_data_text: false,
 };
 
-/// Parses a template, reporting what is wrong with it.
+/// Parses a template.
+pub(super) fn read(text: &str) -> Result<Template, impl std::fmt::Display + use<>> {
+    Template::parse("pipeline_template", text, &PROMTAIL)
+}
+
+/// The same, reporting what is wrong with it.
 pub(super) fn parse(text: &str, settings: &mut Settings<'_, '_>) -> Option<Template> {
-    match Template::parse("pipeline_template", text, &PROMTAIL) {
+    match read(text) {
         Ok(template) => Some(template),
         Err(error) => {
             let line = settings.line();

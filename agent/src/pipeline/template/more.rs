@@ -36,6 +36,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let wanted = call.string(0);
         Ok(Value::Bool(type_name(&call.take(1)) == wanted))
     }),
+    Function::new("typeIsLike", &[Type::String, Type::Any], |call| {
+        let wanted = call.string(0);
+        Ok(Value::Bool(type_name(&call.take(1)) == wanted.trim_start_matches('*')))
+    }),
+    Function::new("deepCopy", ANY, |call| Ok(kept(call.take(0)))),
+    Function::new("add1f", ANY, |call| Ok(Value::Float(shown(&call.take(0)).parse::<f64>().unwrap_or(0.0) + 1.0))),
+    Function::new("expandenv", ONE, |call| Ok(Value::text(expanded(&call.string(0))))),
     Function::new("deepEqual", ANY_TWO, |call| Ok(Value::Bool(kept(call.take(0)) == kept(call.take(1))))),
     Function::new("any", &[], |call| Ok(Value::Bool((0..call.count()).any(|index| !is_empty(&call.take(index)))))).with_rest(Type::Any),
     Function::new("all", &[], |call| Ok(Value::Bool((0..call.count()).all(|index| !is_empty(&call.take(index)))))).with_rest(Type::Any),
@@ -78,6 +85,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(list(steps(start, stop, step, false).into_iter().map(Value::int).collect::<Vec<_>>()))
     }),
     Function::new("seq", &[], sequence).with_rest(Type::Int),
+    Function::new("b32dec", ONE, |call| {
+        let text = call.text(0);
+        let decoded = data_encoding::BASE32.decode(&text);
+        Ok(decoded.map_or_else(|error| Value::text(error.to_string()), Value::text))
+    }),
+    Function::new("sha512sum", ONE, |call| {
+        use sha2::Digest;
+        Ok(Value::text(data_encoding::HEXLOWER.encode(&sha2::Sha512::digest(call.text(0)))))
+    }),
     Function::new("b32enc", ONE, |call| Ok(Value::text(data_encoding::BASE32.encode(&call.text(0))))),
     Function::new("adler32sum", ONE, |call| Ok(Value::text(adler2::adler32_slice(&call.text(0)).to_string()))),
 ];
@@ -139,6 +155,26 @@ fn type_name(value: &Value<'_>) -> &'static str {
         Value::Integer(_, IntegerType::Duration) => "time.Duration",
         other => kind(other),
     }
+}
+
+/// `$NAME` and `${NAME}` as the environment has them.
+fn expanded(text: &str) -> String {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        let (name, behind) = match after.strip_prefix('{').and_then(|after| after.split_once('}')) {
+            Some(braced) => braced,
+            None => after.split_at(after.find(|c| !is_name(c)).unwrap_or(after.len())),
+        };
+        match name {
+            "" => out.push('$'),
+            name => out.push_str(&std::env::var(name).unwrap_or_default()),
+        }
+        rest = behind;
+    }
+    out + rest
 }
 
 /// The shortest path that means the same.

@@ -151,8 +151,13 @@ impl<'v> Call<'_, 'v> {
         }
     }
 
+    /// What `now` means, in nanoseconds.
+    pub fn now(&self) -> i64 {
+        self.environment.now()
+    }
+
     /// Takes an argument of type [`Type::Time`].
-    pub(super) fn time(&mut self, index: usize) -> Time {
+    pub fn time(&mut self, index: usize) -> Time {
         match self.take(index) {
             Value::Time(time) => time,
             _ => Time::utc(0, 0),

@@ -26,7 +26,8 @@ const NANOSECONDS: i64 = 1_000_000_000;
 const ZERO_SECONDS: i64 = -62_135_596_800;
 
 impl Time {
-    pub(crate) fn utc(seconds: i64, nanoseconds: u32) -> Time {
+    /// On a clock that shows UTC.
+    pub fn utc(seconds: i64, nanoseconds: u32) -> Time {
         Time { seconds, nanoseconds, zone: Zone::Utc }
     }
 
@@ -35,23 +36,24 @@ impl Time {
         Time::utc(ZERO_SECONDS, 0)
     }
 
-    pub(crate) fn from_nanoseconds(nanoseconds: i64) -> Time {
+    /// Since 1970, on a clock that shows UTC.
+    pub fn from_nanoseconds(nanoseconds: i64) -> Time {
         Time::utc(nanoseconds.div_euclid(NANOSECONDS), nanoseconds.rem_euclid(NANOSECONDS) as u32)
     }
 
     /// The same moment on another clock.
-    pub(crate) fn in_zone(mut self, zone: Zone) -> Time {
+    pub fn in_zone(mut self, zone: Zone) -> Time {
         self.zone = zone;
         self
     }
 
     /// Reads a text by a layout; a text without a zone is of this one. `None` where Go has an error.
-    pub(crate) fn parse(layout: &str, text: &str, zone: &Zone) -> Option<Time> {
+    pub fn parse(layout: &str, text: &str, zone: &Zone) -> Option<Time> {
         read::read(layout, text, zone)
     }
 
     /// Appends the time in a layout.
-    pub(crate) fn write(&self, layout: &str, out: &mut Vec<u8>) {
+    pub fn write(&self, layout: &str, out: &mut Vec<u8>) {
         write::write(self, layout, out);
     }
 
@@ -65,9 +67,16 @@ impl Time {
     }
 
     /// Units below a second in a second: 1 for seconds, a thousand for milliseconds. Out of range it wraps, as in Go.
-    pub(crate) fn since_epoch(&self, units: i64) -> i64 {
+    pub fn since_epoch(&self, units: i64) -> i64 {
         let fraction = i64::from(self.nanoseconds) / (NANOSECONDS / units);
         self.seconds.wrapping_mul(units).wrapping_add(fraction)
+    }
+
+    /// The moment so many nanoseconds later, or earlier.
+    pub fn plus(self, nanoseconds: i64) -> Time {
+        let below = i64::from(self.nanoseconds) + nanoseconds.rem_euclid(NANOSECONDS);
+        let seconds = self.seconds.saturating_add(nanoseconds.div_euclid(NANOSECONDS) + below / NANOSECONDS);
+        Time { seconds, nanoseconds: (below % NANOSECONDS) as u32, zone: self.zone }
     }
 
     pub(crate) fn civil(&self) -> Civil {

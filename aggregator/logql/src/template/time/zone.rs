@@ -22,7 +22,7 @@ pub enum Zone {
 
 impl Zone {
     /// A zone by its name in the database; the empty name, `UTC` and `Local` are UTC. `None` for an unknown one.
-    pub(crate) fn load(name: &str) -> Option<Zone> {
+    pub fn load(name: &str) -> Option<Zone> {
         if matches!(name, "" | "UTC" | "Local") {
             return Some(Zone::Utc);
         }
