@@ -59,13 +59,16 @@ struct Told {
     directory: PathBuf,
 }
 
+/// Job, device, inode, and which of those that read the same file in that job.
+type Ownership = (usize, u64, u64, usize);
+
 struct Running {
     scanner: TargetScanner,
     watches: Option<DirectoryWatches>,
     changes: Receiver<Change>,
     told: HashMap<ContainerPath, Told>,
-    /// Which group reads a file, with its head.
-    owners: HashMap<(usize, u64, u64), (ContainerPath, Fingerprint)>,
+    /// Which group reads a file, with its head: one for each target of a job that names it.
+    owners: HashMap<Ownership, (ContainerPath, Fingerprint)>,
     /// When a file that waits for its time was first seen.
     first_seen: HashMap<PathBuf, Instant>,
     last_scan: Instant,
@@ -143,7 +146,7 @@ impl Running {
             let job = self.scanner.jobs.iter().position(|job| container.split(SEPARATOR).next() == Some(&job.name));
             let Some(job) = job else { continue };
             for (_, entry) in positions.files_of(&container) {
-                self.owners.insert((job, entry.device, entry.inode), (container.clone(), entry.fingerprint));
+                self.owners.insert((job, entry.device, entry.inode, copy_of(&container)), (container.clone(), entry.fingerprint));
             }
         }
     }
@@ -208,9 +211,12 @@ impl Running {
             let copy = copies.entry(found.path.clone()).or_default();
             *copy += 1;
             let key = key_of(&job, &found.path, *copy);
-            if self.is_read_by_another(index, &key, &found) {
-                continue;
-            }
+            // A file that was read under a name that is gone goes on under this one, in the same group.
+            let key = match self.other_reader(index, &key, &found) {
+                Some(owner) if named.contains(path_of(&owner)) || seen.contains(&owner) => continue,
+                Some(owner) => owner,
+                None => key,
+            };
             seen.insert(key.clone());
             self.list_file((index, &job), &targets[found.target], &key, &found, &named);
         }
@@ -252,19 +258,21 @@ impl Running {
         since.elapsed() < delay
     }
 
-    fn is_read_by_another(&mut self, job: usize, key: &str, found: &Match) -> bool {
-        let identity = (job, found.metadata.dev(), found.metadata.ino());
+    /// The group other than `key` that reads a file.
+    fn other_reader(&mut self, job: usize, key: &str, found: &Match) -> Option<ContainerPath> {
+        let identity = (job, found.metadata.dev(), found.metadata.ino(), copy_of(key));
         let head = || std::fs::File::open(&found.path).and_then(|file| Head::read(&file)).ok();
         match self.owners.get(&identity) {
-            Some((owner, _)) if owner == key => false,
-            Some((_, fingerprint)) => {
+            Some((owner, _)) if owner == key => None,
+            Some((owner, fingerprint)) => {
                 let is_same = head().is_some_and(|head| fingerprint.matches(head.as_bytes()));
+                let owner = is_same.then(|| owner.clone());
                 if !is_same {
                     self.owners.remove(&identity);
                 }
-                is_same
+                owner
             }
-            None => false,
+            None => None,
         }
     }
 
@@ -273,7 +281,7 @@ impl Running {
         let mut files = files_of(&found.path, &found.metadata);
         // One that the patterns name is a group of its own, unless this one read it before.
         files.retain(|file| {
-            let is_ours = || self.owners.get(&(index, file.device, file.inode)).is_some_and(|(owner, _)| owner == key);
+            let is_ours = || self.owners.get(&(index, file.device, file.inode, copy_of(key))).is_some_and(|(owner, _)| owner == key);
             !file.is_former && file.name.role == FileRole::Live || !named.contains(&directory.join(&file.text)) || is_ours()
         });
         let mut identities: Identities = files.iter().map(|file| (file.text.clone(), file.device, file.inode)).collect();
@@ -301,7 +309,7 @@ impl Running {
     }
 
     fn note_owner(&mut self, job: usize, key: &str, found: &Match) {
-        let identity = (job, found.metadata.dev(), found.metadata.ino());
+        let identity = (job, found.metadata.dev(), found.metadata.ino(), copy_of(key));
         let is_settled =
             self.owners.get(&identity).is_some_and(|(owner, head)| owner == key && head.length == crate::tail::fingerprint::COVERED_MAX);
         if is_settled {
@@ -353,7 +361,7 @@ impl Running {
             return;
         }
         let Ok(metadata) = change.path.metadata() else { return };
-        for ((_, device, inode), (key, _)) in &self.owners {
+        for ((_, device, inode, _), (key, _)) in &self.owners {
             if (*device, *inode) == (metadata.dev(), metadata.ino()) {
                 let worker = worker_of(key, self.scanner.scanning.workers.len());
                 let closed = Command::Closed { container: key.clone(), device: *device, inode: *inode, size: metadata.len() };
@@ -382,6 +390,16 @@ fn key_of(job: &Job, path: &Path, copy: usize) -> ContainerPath {
         key.push_str(&format!("{SEPARATOR}{copy}"));
     }
     key
+}
+
+/// Under which name a group began to read.
+fn path_of(key: &str) -> &Path {
+    Path::new(key.split(SEPARATOR).nth(1).unwrap_or_default())
+}
+
+/// Which of the groups of one path a key is of.
+fn copy_of(key: &str) -> usize {
+    key.split(SEPARATOR).nth(2).and_then(|copy| copy.parse().ok()).unwrap_or(1)
 }
 
 /// The file itself, and those of its directory that may be what it was before.
