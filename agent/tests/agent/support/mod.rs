@@ -1,5 +1,6 @@
 //! A recording receiver, a writer that behaves like a runtime under a kubelet, and waiting with a deadline.
 
+pub(crate) mod cgroup;
 pub(crate) mod fake_api;
 pub(crate) mod mounts;
 pub(crate) mod program;

@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
+use crate::support::cgroup::{Group, Limit};
 use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact};
 use crate::support::{Agent, Container, Node, Reaction, Recorder, numbered, wait_until};
@@ -216,48 +217,72 @@ async fn case_61_ten_thousand_quiet_files_take_little_memory_and_each_is_heard()
     assert!(own + (12 << 20) <= 64 << 20, "{} MiB of memory of its own", own >> 20);
 }
 
-/// 62. Memory for 32 MiB, a slow receiver.
+/// 62. Memory for 32 MiB, 20 MB/s, a slow receiver.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_62_a_slow_receiver_does_not_fill_the_memory() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
-    recorder.behave(|_| Reaction::Delay(Duration::from_millis(100)));
+    recorder.behave(|_| Reaction::Delay(Duration::from_millis(200)));
     let mut writers: Vec<Sequence> = (0..20).map(|number| Sequence::new(node.container(&format!("c{number}")))).collect();
-    let program = Program::start(&node, &recorder.url());
+    let group = Group::with(Limit::Memory { bytes: 32 << 20 });
+    let program = match &group {
+        Some(group) => Program::start_by(group.command(), &node, &recorder.url(), &[]),
+        None => Program::start(&node, &recorder.url()),
+    };
     for _ in 0..20 {
         for writer in &mut writers {
-            writer.payload = 200;
-            writer.lines(200);
+            writer.payload = 1000;
+            writer.lines(100);
         }
-        pause(20).await;
+        pause(100).await;
     }
     let total = writers.iter().map(Sequence::total).sum();
     recorder.wait_for(total).await;
     assert_exact(&recorder, &writers.iter().collect::<Vec<_>>());
     let anonymous = program.anonymous();
     assert!(anonymous <= 32 << 20, "{} MiB of memory of its own", anonymous >> 20);
+    if let Some(group) = &group {
+        let kills = group.number(["memory.oom_control", "memory.events"], "oom_kill ");
+        assert_eq!(kills, 0, "processes ended for want of memory");
+        println!("{} MiB of memory of its own within 32 MiB", anonymous >> 20);
+    }
 }
 
-/// 63. A twentieth of a processor: stopped for most of the time.
+/// 63. A twentieth of a processor.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_63_with_little_processor_time_it_falls_behind_and_recovers() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
     let mut writer = Sequence::new(node.container("app"));
-    let program = Program::start(&node, &recorder.url());
+    let group = Group::with(Limit::Processor { thousandths: 50 });
+    let program = match &group {
+        Some(group) => Program::start_by(group.command(), &node, &recorder.url(), &[]),
+        None => Program::start(&node, &recorder.url()),
+    };
     writer.lines(100);
     recorder.wait_for(100).await;
+    let mut most_behind = 0;
     for round in 0..30 {
-        program.signal(Signal::SIGSTOP);
-        writer.lines(500);
+        // Without a limit it is stopped for most of the time instead.
+        group.is_none().then(|| program.signal(Signal::SIGSTOP));
+        writer.lines(1000);
         if round % 5 == 4 {
             writer.container.rotate();
         }
         pause(95).await;
-        program.signal(Signal::SIGCONT);
+        group.is_none().then(|| program.signal(Signal::SIGCONT));
         pause(5).await;
+        most_behind = most_behind.max(writer.total() - recorder.count());
+        if round % 10 == 9 {
+            assert_eq!(program.status_of("/live").await, Some(200), "liveness does not end it");
+        }
     }
     recorder.wait_for(writer.total()).await;
     assert_exact(&recorder, &[&writer]);
     assert_eq!(program.status_of("/live").await, Some(200));
+    if let Some(group) = &group {
+        let throttled = group.number(["cpu.stat", "cpu.stat"], "nr_throttled ");
+        println!("{most_behind} lines behind at most, held back {throttled} times");
+        assert!(most_behind > 1000 && throttled > 10, "{most_behind} lines behind at most, held back {throttled} times");
+    }
 }
 
 /// 64. A file and a directory that may not be read for a while; root without capabilities, as the contract has it.
@@ -292,6 +317,40 @@ async fn case_64_an_unreadable_file_delays_only_itself() {
     allow(&hidden.container.directory, 0o755);
     recorder.wait_for(200).await;
     assert_exact(&recorder, &[&open, &closed, &hidden]);
+}
+
+/// 64. A disk that fails, and a network file system that forgot the file: told so by every read of one file for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_64_errors_of_one_files_disk_delay_only_that_file() {
+    for error in ["EIO", "ESTALE"] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        let mut failing = Sequence::new(node.container("failing"));
+        let mut sound = Sequence::new(node.container("sound"));
+        failing.lines(50);
+        sound.lines(50);
+        let injected = format!("inject=pread64:error={error}:when=1..2");
+        let live = failing.container.live();
+        // The program is the child, the tracer its grandchild.
+        let traced = |program: &str| {
+            let mut strace = Command::new("strace");
+            strace.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pread64", "-e", &injected, "-P"]).arg(&live).arg(program);
+            strace
+        };
+        if !traced("true").output().is_ok_and(|output| output.status.success()) {
+            println!("skipped: there is no strace here that makes system calls fail");
+            return;
+        }
+        let program = Program::start_by(traced(env!("CARGO_BIN_EXE_tailwater-agent")), &node, &recorder.url(), &[]);
+        recorder.wait_for(50).await;
+        sound.lines(50);
+        recorder.wait_for(100).await;
+        program.wait_for_metric("tailwater_agent_read_errors_total", |count| count >= 2.0).await;
+        recorder.wait_for(150).await;
+        failing.lines(10);
+        recorder.wait_for(160).await;
+        assert_exact(&recorder, &[&failing, &sound]);
+        program.wait_for_metric("tailwater_agent_balance_errors_total", |count| count == 0.0).await;
+    }
 }
 
 /// 65. Names that lead elsewhere, and things that are no files.
