@@ -30,6 +30,7 @@ use crate::handle::{AgentError, AgentHandle, StartError};
 use crate::journal::{JournalJobs, JournalReader};
 use crate::metrics::Metrics;
 use crate::observe::buffer;
+use crate::observe::pass::PassView;
 use crate::passes::{self, Surface};
 use crate::positions::keeper::{self, SharedPositions};
 use crate::positions::store::PositionsStore;
@@ -134,6 +135,17 @@ impl Agent {
         Self { events, ..self }
     }
 
+    /// What is shown of it; `first` is the pass whose client is the first.
+    pub(crate) fn view(&self, first: &Self) -> PassView {
+        PassView {
+            positions: self.positions.clone(),
+            blocked: Arc::clone(&self.blocked),
+            is_first_scan_done: Arc::clone(&self.is_first_scan_done),
+            host: self.receiver.labels.host.clone(),
+            is_of_first_client: Arc::ptr_eq(&self.receiver.config, &first.receiver.config),
+        }
+    }
+
     /// Runs until `shutdown`. `cache` holds what the Kubernetes API tells of pods; absent without one.
     pub(crate) async fn run(
         mut self,
@@ -206,17 +218,9 @@ impl Agent {
     }
 
     fn serve(&self, surface: Option<Surface>, cache: Option<Arc<RwLock<PodCache>>>, stop: CancellationToken) -> Option<JoinHandle<()>> {
-        let Surface { listener, config, pods } = surface?;
-        let state = AdminState {
-            config: Arc::new(config),
-            metrics: Arc::clone(&self.metrics),
-            positions: self.positions.clone(),
-            blocked: Arc::clone(&self.blocked),
-            is_first_scan_done: Arc::clone(&self.is_first_scan_done),
-            cache,
-            pods,
-            reload: self.reload.clone(),
-        };
+        let Surface { listener, config, pods, passes } = surface?;
+        let state =
+            AdminState { config: Arc::new(config), metrics: Arc::clone(&self.metrics), passes, cache, pods, reload: self.reload.clone() };
         Some(tokio::spawn(async move {
             let serving = async {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -233,8 +237,8 @@ impl Agent {
 
     /// Whether structured metadata is sent; `None` if the receiver is to be asked.
     fn sends_metadata(&self) -> Option<bool> {
-        // The stages of targets say what is sent.
-        if matches!(self.discovery, Discovery::Targets(_)) {
+        // The stages of a `promtail.yaml` say what is sent.
+        if self.config.promtail.is_some() {
             return Some(false);
         }
         match self.config.metadata {
@@ -272,7 +276,7 @@ impl Agent {
         };
         readers.threads.push(self.spawn_scanner(scanning, enricher.cache.clone())?);
         if let Discovery::Targets(plan) = &self.discovery {
-            self.spawn_journal(plan.journal(), &mut readers)?;
+            self.spawn_journal(plan.journal(), &enricher, &mut readers)?;
         }
         Ok(readers)
     }
@@ -301,7 +305,7 @@ impl Agent {
     }
 
     /// Reads the journal, if a job asks for it.
-    fn spawn_journal(&self, jobs: JournalJobs, readers: &mut Readers) -> Result<(), StartError> {
+    fn spawn_journal(&self, jobs: JournalJobs, enricher: &Enricher, readers: &mut Readers) -> Result<(), StartError> {
         if !jobs.are_any() {
             return Ok(());
         }
@@ -315,6 +319,7 @@ impl Agent {
             metrics: Arc::clone(&self.metrics),
             positions: self.positions.clone(),
             rules: self.line_rules(),
+            sends_metadata: Arc::clone(&enricher.sends_metadata),
             poll: self.config.timing.poll_max,
             stop: Arc::clone(&readers.stop),
         };
@@ -418,7 +423,7 @@ impl Agent {
             pipeline: stages.map(|stages| stages.pipeline.clone()).unwrap_or_default(),
             auto_multiline: config.auto_multiline.clone(),
             max_line_size: config.max_line_size,
-            limits: ContainerStages::limits(counters, &self.metrics, config.max_line_size, inspects),
+            limits: ContainerStages::limits(counters, &self.metrics, (config.max_line_size, config.long_line), inspects),
         })
     }
 

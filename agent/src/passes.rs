@@ -19,6 +19,7 @@ use crate::enrich::kubernetes::{self, Watching};
 use crate::enrich::pods::PodCache;
 use crate::handle::{AgentError, AgentHandle, StartError};
 use crate::metrics::Metrics;
+use crate::observe::pass::PassView;
 use crate::promtail_agent::{self, Pods};
 use crate::push::receiver::Receiver;
 use crate::reload::Continuing;
@@ -33,13 +34,15 @@ pub(crate) struct Surface {
     pub(crate) config: Config,
     /// Those that jobs ask for.
     pub(crate) pods: Pods,
+    /// All of them, once they are made.
+    pub(crate) passes: Arc<[PassView]>,
 }
 
 impl Surface {
     /// `None` if nothing is to be served.
     pub(crate) fn bind(config: &Config, pods: Pods) -> Result<Option<Self>, StartError> {
         let listener = config.listen.map(bind).transpose()?;
-        Ok(listener.map(|listener| Self { listener, config: config.clone(), pods }))
+        Ok(listener.map(|listener| Self { listener, config: config.clone(), pods, passes: Arc::default() }))
     }
 
     pub(crate) fn address(&self) -> Option<SocketAddr> {
@@ -120,6 +123,9 @@ pub(crate) async fn run_all(
 ) -> Result<(), AgentError> {
     let mut running = JoinSet::new();
     let stop = shutdown.child_token();
+    if let (Some(surface), Some(first)) = (&mut surface, passes.first()) {
+        surface.passes = passes.iter().map(|pass| pass.view(first)).collect();
+    }
     for pass in passes {
         running.spawn(pass.run(surface.take(), cache.clone(), stop.clone()));
     }

@@ -27,6 +27,7 @@ use crate::promtail::{PromtailConfig, old_positions};
 use crate::push::receiver::Receiver;
 use crate::reload::Continuing;
 use crate::starting::{OpenedPositions, events_client, receiver, take_data_dir};
+use crate::tail::overlong::Overlong;
 use crate::tail::stages::StageLimits;
 
 /// What one pass looks for.
@@ -122,7 +123,7 @@ pub(crate) fn native_plan(config: &Config, scrape: &ScrapeConfigs, pods: Pods, i
         counters: if index == 0 { Arc::clone(&scrape.counters) } else { Arc::default() },
         metrics: Arc::clone(metrics),
         max_line_size: config.max_line_size,
-        truncates: config.long_line != LongLine::Drop,
+        overlong: Overlong::Native(config.long_line),
         max_streams: config.max_streams,
         streams: Mutex::default(),
         read_rate: None,
@@ -144,7 +145,7 @@ fn limits(promtail: &PromtailConfig, client: &PromtailClient, index: usize, metr
         counters: if index == 0 { Arc::clone(&promtail.scrape.counters) } else { Arc::default() },
         metrics: Arc::clone(metrics),
         max_line_size: promtail.limits.max_line_size,
-        truncates: promtail.limits.truncates,
+        overlong: if promtail.limits.truncates { Overlong::Cut } else { Overlong::Native(LongLine::Drop) },
         max_streams: promtail.limits.max_streams,
         streams: Mutex::default(),
         read_rate: rate.map(|rate| (Mutex::new(TokenBucket::new(rate.rate, rate.burst, Instant::now())), rate.drops)),

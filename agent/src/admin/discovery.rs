@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::AdminState;
 use super::page::{self, Cell, Wanted};
 use crate::enrich::labels::canonical_text;
+use crate::observe::pass;
 use crate::promtail::ScrapeConfigs;
 use crate::promtail::file_sd;
 use crate::promtail::jobs::Job;
@@ -66,7 +67,7 @@ fn of_job(job: &Job, discovered: Labels, hostname: &str) -> Found {
 
 /// Pods that the Kubernetes API told, and containers of the log tree that it did not.
 fn of_pods(state: &AdminState) -> Vec<Found> {
-    let snapshot = state.positions.lock().snapshot();
+    let snapshot = pass::positions(&state.passes);
     let on_disk = |uid: &str| {
         snapshot.instances.keys().any(|key| key.container.split('/').next().is_some_and(|pod| pod.ends_with(&format!("_{uid}"))))
     };

@@ -8,7 +8,6 @@ mod page;
 mod targets;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use axum::Router;
@@ -22,10 +21,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::enrich::pods::PodCache;
 use crate::metrics::Metrics;
+use crate::observe::pass::{self, PassView};
 use crate::observe::standing;
-use crate::positions::keeper::SharedPositions;
 use crate::promtail_agent::Pods;
-use crate::push::lane::BlockedState;
 use crate::reload::ReloadRequests;
 
 /// What the answers are made from.
@@ -33,9 +31,7 @@ use crate::reload::ReloadRequests;
 pub(crate) struct AdminState {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) positions: SharedPositions,
-    pub(crate) blocked: Arc<BlockedState>,
-    pub(crate) is_first_scan_done: Arc<AtomicBool>,
+    pub(crate) passes: Arc<[PassView]>,
     /// What the Kubernetes API told; absent without one.
     pub(crate) cache: Option<Arc<RwLock<PodCache>>>,
     /// Pods that jobs ask for.
@@ -62,13 +58,10 @@ pub(crate) fn router(state: AdminState) -> Router {
 }
 
 async fn ready(State(state): State<AdminState>) -> (StatusCode, String) {
-    if let Some(status) = state.blocked.blocked_for_long(Instant::now()) {
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("the receiver refuses with status {status}\n"));
+    match pass::why_not_ready(&state.passes, Instant::now()) {
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        None => (StatusCode::OK, "ready\n".to_owned()),
     }
-    if !state.is_first_scan_done.load(Ordering::Acquire) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the first scan is not done\n".to_owned());
-    }
-    (StatusCode::OK, "ready\n".to_owned())
 }
 
 /// The answer itself shows that the runtime turns; readers and scanner have beats.
@@ -80,7 +73,7 @@ async fn live(State(state): State<AdminState>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
-    standing::measure(&state.metrics, &state.positions.lock().snapshot(), clock::now());
+    standing::measure(&state.metrics, &pass::positions(&state.passes), clock::now());
     let mut text = state.metrics.render();
     if let Some((scrape, _)) = state.config.scraped() {
         scrape.render_metrics(&mut text);

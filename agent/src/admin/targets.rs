@@ -9,10 +9,11 @@ use super::AdminState;
 use super::page::{self, Cell, Wanted};
 use crate::clock;
 use crate::enrich::labels::canonical_text;
+use crate::observe::pass;
 use crate::observe::standing::{Standing, Unit, standings};
 
 pub(super) async fn targets(State(state): State<AdminState>, headers: HeaderMap, wanted: Query<Wanted>) -> Response {
-    let positions = state.positions.lock().snapshot();
+    let positions = pass::positions(&state.passes);
     let found = standings(&state.metrics, &positions);
     let now = clock::now();
     let files: Vec<_> = found

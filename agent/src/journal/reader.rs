@@ -1,9 +1,9 @@
 //! The thread that reads the journal for all jobs that ask for it: its batch, its lane.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::source::{JournalSource, SourceContext};
@@ -40,6 +40,8 @@ pub(crate) struct JournalReader {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) positions: SharedPositions,
     pub(crate) rules: LineRules,
+    /// Whether the receiver takes structured metadata, once it has said so; nothing is read before.
+    pub(crate) sends_metadata: Arc<OnceLock<bool>>,
     /// Between two looks at files to which nothing is written.
     pub(crate) poll: Duration,
     pub(crate) stop: Arc<AtomicBool>,
@@ -73,7 +75,7 @@ impl Running {
     fn step(&mut self) {
         self.reader.outgoing.hand_over();
         let mut may_be_more = false;
-        if !self.reader.outgoing.is_blocked() {
+        if !self.reader.outgoing.is_blocked() && self.reader.sends_metadata.get().is_some() {
             may_be_more = self.read(Instant::now());
             let now = Instant::now();
             let has_marks = self.sources.iter().any(JournalSource::is_in_batch);
@@ -100,6 +102,7 @@ impl Running {
             positions: &reader.positions,
             metrics: &reader.metrics,
             rules: reader.rules,
+            takes_pairs: reader.sends_metadata.get().copied().unwrap_or(false),
             now,
         };
         let mut may_be_more = false;

@@ -47,6 +47,8 @@ pub(super) struct SourceContext<'a> {
     pub(super) positions: &'a SharedPositions,
     pub(super) metrics: &'a Metrics,
     pub(super) rules: LineRules,
+    /// Whether the receiver takes pairs that no stage made.
+    pub(super) takes_pairs: bool,
     pub(super) now: Instant,
 }
 
@@ -243,7 +245,7 @@ impl JournalSource {
         let limits = Arc::clone(&self.limits);
         OpenJournal {
             state: LineState::with_stages(&start, self.job.pipeline.clone(), key),
-            outlet: Outlet::of_stages(StageOutlet::new(Labels::new(), None, limits)),
+            outlet: Outlet::of_stages(StageOutlet::new(Labels::new(), None, limits).with_pairs(context.takes_pairs)),
             next: start.offset,
             file,
             path,
@@ -459,6 +461,7 @@ mod tests {
                 positions: &self.positions,
                 metrics: &self.metrics,
                 rules: RULES,
+                takes_pairs: false,
                 now: self.now,
             };
             while self.source.turn(&mut context) {}

@@ -132,6 +132,23 @@ impl StageContext<'_> {
         Some(given)
     }
 
+    /// The stamp for what follows in an entry that began at `origin` and of which the last piece was stamped `stamp`: 1 ns later. Whatever gave that stamp
+    /// goes on from there, so that lines behind it come after all of its pieces.
+    pub(crate) fn stamp_behind(&mut self, stamp: i64, origin: Place) -> i64 {
+        let behind = stamp.saturating_add(1);
+        if self.stamps.giver.last_given() == Some(stamp) {
+            self.runtime_stamp(behind);
+        }
+        if self.stamps.clock.last == Some(stamp) {
+            self.stamps.clock.last = Some(behind);
+        }
+        if let Some(known) = self.stamps.known.0.iter().find(|known| known.given == stamp).copied() {
+            self.origin = origin;
+            self.learn(KnownStamp { given: behind, ..known });
+        }
+        behind
+    }
+
     pub(crate) fn learn(&mut self, stamp: KnownStamp) {
         self.stamps.known.set(stamp);
         self.learned.push((self.origin, stamp));

@@ -36,7 +36,7 @@ const BLOCKED_TOLERATED: Duration = Duration::from_secs(60);
 pub(crate) struct BlockedState(Mutex<Option<(u16, Instant)>>);
 
 impl BlockedState {
-    fn set(&self, status: u16, now: Instant) {
+    pub(crate) fn set(&self, status: u16, now: Instant) {
         let mut state = self.0.lock();
         let since = state.map_or(now, |(_, since)| since);
         *state = Some((status, since));

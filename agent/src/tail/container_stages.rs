@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::overlong::Overlong;
+use super::records::LongLine;
 use super::stages::StageLimits;
 use crate::discover::paths::PodDirectory;
 use crate::discover::selection::Containers;
@@ -32,12 +34,17 @@ pub(crate) struct ContainerStages {
 
 impl ContainerStages {
     /// Limits of lines are those of their records; what stages drop is counted in `counters`.
-    pub(crate) fn limits(counters: Arc<DropCounters>, metrics: &Arc<Metrics>, max_line_size: usize, inspects: bool) -> Arc<StageLimits> {
+    pub(crate) fn limits(
+        counters: Arc<DropCounters>,
+        metrics: &Arc<Metrics>,
+        (max_line_size, long_line): (usize, LongLine),
+        inspects: bool,
+    ) -> Arc<StageLimits> {
         Arc::new(StageLimits {
             counters,
             metrics: Arc::clone(metrics),
             max_line_size,
-            truncates: true,
+            overlong: Overlong::Native(long_line),
             max_streams: 0,
             streams: Mutex::default(),
             read_rate: None,
@@ -71,7 +78,7 @@ mod tests {
     fn what_the_operator_says_goes_before_what_a_pod_asks_for() {
         let mut auto_multiline = Containers::default();
         auto_multiline.set("shop/*/app").unwrap();
-        let limits = ContainerStages::limits(Arc::default(), &Metrics::new(), 1024, false);
+        let limits = ContainerStages::limits(Arc::default(), &Metrics::new(), (1024, LongLine::Truncate), false);
         let stages = ContainerStages { pipeline: Pipeline::default(), auto_multiline, max_line_size: 1024, limits };
         let pod = PodDirectory::parse("shop_web-1_uid").unwrap();
         for (container, wish, joins) in [

@@ -58,14 +58,14 @@ impl ContainerTail {
             return true;
         }
         let key = InstanceKey { container: self.path.clone(), number: instance };
+        // What the receiver takes decides what is sent, before the first push.
+        if context.enricher.sends_metadata.get().is_none() {
+            return false;
+        }
         if let Source::Target(target) = &self.source {
             let outlet = target_outlet(target, key, first_stamp, context);
             self.outlets.insert(instance, Box::new(outlet));
             return true;
-        }
-        // What the receiver takes decides what is sent, before the first push.
-        if context.enricher.sends_metadata.get().is_none() {
-            return false;
         }
         let recorded = context.positions.lock().instance(&key).cloned();
         let is_resumed = recorded.is_some();
@@ -121,12 +121,16 @@ fn target_outlet(target: &FileTarget, key: InstanceKey, first_stamp: i64, contex
     let revision = target.job.revision;
     let recorded = context.positions.lock().instance(&key).filter(|entry| entry.revision == revision).cloned();
     let set = recorded.and_then(|entry| entry.label_sets.last().cloned()).unwrap_or_else(|| {
-        let set = LabelSet { from_offset: 0, labels: PackedPairs::from(&target.labels), metadata: None };
+        let metadata = context.enricher.sends_metadata().then(PackedPairs::default);
+        let set = LabelSet { from_offset: 0, labels: PackedPairs::from(&target.labels), metadata };
         let entry = InstanceEntry { label_sets: vec![set.clone()], first_stamp, revision };
         context.batch.rest_on(context.positions.lock().decide_instance(key, Arc::new(entry)));
         set
     });
-    Outlet::of_stages(StageOutlet::new(set.labels.to_map(), target.job.encoding, Arc::clone(&target.limits)))
+    let mut outlet = StageOutlet::new(set.labels.to_map(), target.job.encoding, Arc::clone(&target.limits));
+    // As Promtail reads lines of what it decompresses, and of nothing else.
+    outlet.drops_returns = target.job.decompression.is_some();
+    Outlet::of_stages(outlet.with_pairs(set.metadata.is_some()))
 }
 
 /// An instance's label set of that number, to be rendered for the wire, with the stages that its lines go through.

@@ -8,7 +8,7 @@ use encoding_rs::{UTF_16BE, UTF_16LE};
 use super::boundaries;
 use super::outlet::Outlet;
 use super::records::RecordReader;
-use super::stages::{StageOutlet, StageState};
+use super::stages::{StageLimits, StageState};
 use super::state::CleanPoint;
 use crate::clock;
 use crate::pipeline::context::{KnownStamp, StageContext};
@@ -50,6 +50,7 @@ impl RecordReader<'_> {
 
     pub(super) fn read_line(&mut self, bytes: &[u8], unread: u64, offset: u64, next_offset: u64) {
         let Some(outlet) = self.outlet.stages_mut() else { return };
+        let bytes = bytes.strip_suffix(b"\r").filter(|_| outlet.drops_returns && unread == 0).unwrap_or(bytes);
         let (text, is_replaced) = outlet.decode(bytes);
         self.counts.invalid_utf8 += u64::from(is_replaced && unread == 0);
         let labels = Arc::clone(&outlet.labels);
@@ -60,10 +61,7 @@ impl RecordReader<'_> {
     /// Reads a line with its labels and, where its source stamps it, that stamp; the next one begins behind `offset`.
     pub(crate) fn read_text(&mut self, labels: &Arc<Labels>, text: String, raw_stamp: Option<i64>, offset: u64) {
         self.counts.lines += 1;
-        let (Some(outlet), Some(stages)) = (self.outlet.stages_mut(), &mut self.state.stages) else { return };
-        if !may_read(outlet) {
-            return;
-        }
+        let Some(stages) = &mut self.state.stages else { return };
         stages.settle_clock(offset, self.batch.epoch());
         let can_hold = stages.pipeline.can_hold();
         let before = can_hold.then(|| CleanPoint { file: self.file, progress: progress_before(stages, offset) });
@@ -107,19 +105,19 @@ fn progress_before(stages: &StageState, offset: u64) -> Progress {
     Progress { offset, stages: stages.progress(Some(u64::MAX)), ..Progress::start(last_stamp) }
 }
 
-/// Whether the process may read one more line now; one that may not is dropped, or makes reading pause.
-fn may_read(outlet: &mut StageOutlet) -> bool {
-    let Some((bucket, drops)) = &outlet.limits.read_rate else { return true };
+/// Whether the process may send what came out of the stages now; what it may not is dropped, or makes reading pause. What stages leave out needs no room.
+fn may_send(limits: &StageLimits, context: &mut StageContext<'_>) -> bool {
+    let Some((bucket, drops)) = &limits.read_rate else { return true };
     let now = Instant::now();
     if *drops {
         let is_allowed = bucket.lock().allow(now);
         if !is_allowed {
-            outlet.limits.counters.dropped("global_rate_limiter_drop");
+            limits.counters.dropped("global_rate_limiter_drop");
         }
         return is_allowed;
     }
     let wait = bucket.lock().reserve(now);
-    outlet.pause = outlet.pause.max(wait);
+    context.pause_for(wait);
     true
 }
 
@@ -151,7 +149,9 @@ pub(super) fn run(
     for entry in out.drain(..) {
         let timestamp = entry.timestamp.unwrap_or_else(|| context.read_stamp());
         touched.push(entry.origin);
-        outlet.push_entry(batch, entry, timestamp);
+        if may_send(&limits, &mut context) {
+            outlet.push_entry(batch, entry, timestamp, &mut context);
+        }
     }
     *clock_steps += context.clock_steps;
     let pause = context.pause;
@@ -175,6 +175,7 @@ fn line_end(chunk: &[u8], start: usize, at: usize, width: usize, is_big_endian: 
 
 #[cfg(test)]
 mod tests {
+    use parking_lot::Mutex;
     use proptest::prelude::*;
     use tailwater_proto::{read, snappy};
 
@@ -183,12 +184,12 @@ mod tests {
     use crate::parse::cri::OutputStream;
     use crate::parse::format::RecordFormat;
     use crate::parse::time::StampReader;
-    use crate::pipeline::{Pipeline, build};
+    use crate::pipeline::{Pipeline, TokenBucket, build};
     use crate::positions::table::{CutKind, FileId, StageProgress};
     use crate::tail::counts::ReadCounts;
     use crate::tail::rate::RateLimit;
     use crate::tail::records::{LineRules, LongLine, RecordSink, Unparsed};
-    use crate::tail::stages::StageLimits;
+    use crate::tail::stages::{StageLimits, StageOutlet};
     use crate::tail::state::LineState;
 
     #[test]
@@ -232,7 +233,10 @@ mod tests {
 
     impl Reader {
         fn new(stages: &str, progress: &Progress, clocks: Vec<(u64, i64, u64)>) -> Self {
-            let limits = StageLimits::none(crate::metrics::Metrics::new());
+            Self::within(StageLimits::none(crate::metrics::Metrics::new()), stages, progress, clocks)
+        }
+
+        fn within(limits: StageLimits, stages: &str, progress: &Progress, clocks: Vec<(u64, i64, u64)>) -> Self {
             let labels = Labels::from([("job".to_owned(), "t".to_owned())]);
             Self {
                 state: LineState::with_stages(progress, pipeline(stages), 7),
@@ -321,6 +325,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_return_at_the_end_of_a_line_is_dropped_where_that_is_said() {
+        let lines = |drops: bool| -> Vec<String> {
+            let mut reader = Reader::new("[]", &Progress::start(None), Vec::new());
+            reader.outlet.stages_mut().unwrap().drops_returns = drops;
+            reader.feed(b"a\r\nb\r\r\n\r\nc\n");
+            reader.entries.into_iter().map(|(_, _, line)| line).collect()
+        };
+        assert_eq!(
+            (lines(true), lines(false)),
+            (["a", "b\r", "", "c"].map(str::to_owned).to_vec(), ["a\r", "b\r\r", "\r", "c"].map(str::to_owned).to_vec())
+        );
+    }
+
+    #[test]
+    fn what_stages_leave_out_needs_no_room_of_the_rate() {
+        let bucket = TokenBucket::new(0.001, 2.0, Instant::now());
+        let limits = StageLimits { read_rate: Some((Mutex::new(bucket), true)), ..StageLimits::none(crate::metrics::Metrics::new()) };
+        let counters = Arc::clone(&limits.counters);
+        let mut reader = Reader::within(limits, "[{drop: {expression: '^no'}}]", &Progress::start(None), Vec::new());
+        reader.feed(b"no 1\nno 2\nno 3\nyes 1\nno 4\nyes 2\nyes 3\n");
+        let lines: Vec<&str> = reader.entries.iter().map(|(_, _, line)| line.as_str()).collect();
+        assert_eq!(lines, ["yes 1", "yes 2"]);
+        let mut counted = String::new();
+        counters.render(&mut counted);
+        assert!(counted.contains("{reason=\"global_rate_limiter_drop\"} 1\n"), "{counted}");
     }
 
     const PIPELINES: [&str; 6] = [

@@ -33,6 +33,7 @@ mod lines;
 mod lookback;
 mod marks;
 pub(crate) mod outlet;
+pub(crate) mod overlong;
 mod plain_lines;
 pub(crate) mod rate;
 mod raw;

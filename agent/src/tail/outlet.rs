@@ -12,6 +12,7 @@ use crate::enrich::labels::{self, canonical_text};
 use crate::parse::cri::OutputStream;
 use crate::parse::format::RecordFormat;
 use crate::pipeline::Pipeline;
+use crate::pipeline::context::StageContext;
 use crate::pipeline::entry::Entry;
 use crate::positions::table::{InstanceEntry, Progress};
 
@@ -285,12 +286,12 @@ impl Outlet {
     }
 
     /// Puts what came out of the stages into the batch.
-    pub(super) fn push_entry(&mut self, batch: &mut BatchBuilder, entry: Entry, timestamp: i64) {
+    pub(super) fn push_entry(&mut self, batch: &mut BatchBuilder, entry: Entry, timestamp: i64, context: &mut StageContext<'_>) {
         if !self.is_of_target() && self.leaves_out(timestamp, entry.line.len()) {
             return;
         }
         if let Some(stages) = &mut self.stages {
-            stages.push(batch, entry, timestamp);
+            stages.push(batch, entry, timestamp, context);
         }
     }
 

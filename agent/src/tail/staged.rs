@@ -91,6 +91,7 @@ impl RecordReader<'_> {
         let (touched, learned) = run(stages, self.outlet, self.batch, offset, &mut self.counts.clock_steps, |stages, context, out| {
             entries.into_iter().for_each(|entry| stages.process(entry, context, out));
         });
+        self.state.stamps = stages.stamps.giver;
         stages.note_clock(self.file);
         let held = stages.held();
         self.state.frozen = match record {

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tailwater_proto::write::SharedMetadata;
 
 use super::boundaries::Boundaries;
+use super::overlong::Overlong;
 use super::read_clock::ClockScope;
 use super::staged::{WholeLine, by_stream};
 use super::stream_limit::{LimitedStreams, StreamLimit};
@@ -114,7 +115,8 @@ pub(crate) struct StageLimits {
     pub(crate) metrics: Arc<Metrics>,
     /// Bytes of a line that is sent; 0: none.
     pub(crate) max_line_size: usize,
-    pub(crate) truncates: bool,
+    /// What is done with longer ones.
+    pub(crate) overlong: Overlong,
     /// Streams of the process; 0: none.
     pub(crate) max_streams: usize,
     pub(crate) streams: Mutex<std::collections::HashSet<Labels>>,
@@ -132,7 +134,7 @@ impl StageLimits {
             counters: Arc::default(),
             metrics,
             max_line_size: 0,
-            truncates: false,
+            overlong: Overlong::Cut,
             max_streams: 0,
             streams: Mutex::default(),
             read_rate: None,
@@ -162,6 +164,10 @@ pub(crate) struct StageOutlet {
     renderings: Vec<Rendered>,
     /// Of a container: labels by stream, metadata, and the streams it may have.
     of_container: Option<Box<OfContainer>>,
+    /// Of a target: whether the receiver takes pairs that no stage made.
+    takes_pairs: bool,
+    /// Of a target: whether a `\r` at the end of a line is no part of it.
+    pub(super) drops_returns: bool,
     /// Of a pipeline that does not look at lines, once that was asked.
     pub(super) plain: Option<Option<Plain>>,
     /// How long reading of this file should pause.
@@ -193,9 +199,16 @@ impl StageOutlet {
             rendered: HashMap::new(),
             renderings: Vec::new(),
             of_container: None,
+            takes_pairs: false,
+            drops_returns: false,
             plain: None,
             pause: Duration::ZERO,
         }
+    }
+
+    /// The same for a receiver that takes pairs that no stage made, or not.
+    pub(crate) fn with_pairs(self, takes_pairs: bool) -> Self {
+        Self { takes_pairs, ..self }
     }
 
     /// The same for a container's lines, with metadata where the receiver takes it.
@@ -217,29 +230,7 @@ impl StageOutlet {
 
     /// Whether the receiver takes pairs that no stage made.
     pub(super) fn takes_metadata(&self) -> bool {
-        self.of_container.as_ref().is_some_and(|container| container.metadata.is_some())
-    }
-
-    /// Puts an entry with its stamp into the batch, within the limits.
-    pub(super) fn push(&mut self, batch: &mut BatchBuilder, mut entry: Entry, timestamp: i64) {
-        let limit = self.limits.max_line_size;
-        if limit > 0 && entry.line.len() > limit {
-            if !self.limits.truncates {
-                self.limits.metrics.dropped_lines(DropReason::LineTooLong, 1, entry.line.len() as u64);
-                return;
-            }
-            let kept = entry.line.floor_char_boundary(limit);
-            self.limits.metrics.truncated_lines(1, (entry.line.len() - kept) as u64);
-            entry.line.truncate(kept);
-        }
-        let index = self.rendering(&entry.labels);
-        let Some(slot) = self.slot(index, entry.line.len(), batch) else { return };
-        if entry.metadata.is_empty() {
-            batch.push(slot, timestamp, entry.line.as_bytes());
-        } else {
-            let pairs: Vec<(&str, &str)> = entry.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            batch.push_with_metadata(slot, timestamp, entry.line.as_bytes(), &pairs);
-        }
+        self.of_container.as_ref().map_or(self.takes_pairs, |container| container.metadata.is_some())
     }
 
     /// Puts a whole record of a pipeline that does not look at lines into the batch.
@@ -269,14 +260,14 @@ impl StageOutlet {
     /// Asks once whether lines of `pipeline` need no stage.
     pub(super) fn ask_plain(&mut self, pipeline: &Pipeline) {
         if self.plain.is_none() {
-            let is_free = self.encoding.is_none() && self.limits.read_rate.is_none() && !self.limits.inspects;
+            let is_free = self.encoding.is_none() && !self.drops_returns && self.limits.read_rate.is_none() && !self.limits.inspects;
             let streams = pipeline.plain(&self.labels).filter(|_| is_free);
             self.plain = Some(streams.map(|streams| Plain { streams, rendered: [None; 2] }));
         }
     }
 
     /// Where `labels` are rendered.
-    fn rendering(&mut self, labels: &Arc<Labels>) -> usize {
+    pub(super) fn rendering(&mut self, labels: &Arc<Labels>) -> usize {
         if let Some(index) = self.rendered.get(labels) {
             return *index;
         }
@@ -295,7 +286,7 @@ impl StageOutlet {
 
     /// The place of a label set in the batch, for a line of `length` bytes; counted as dropped if there are too many streams.
     #[inline]
-    fn slot(&mut self, index: usize, length: usize, batch: &mut BatchBuilder) -> Option<StreamSlot> {
+    pub(super) fn slot(&mut self, index: usize, length: usize, batch: &mut BatchBuilder) -> Option<StreamSlot> {
         if self.renderings[index].is_over_limit
             && let Some(limited) = self.limited_mut()
         {

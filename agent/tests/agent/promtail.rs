@@ -13,6 +13,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{OriginalUri, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -305,7 +306,11 @@ async fn start(is_alone: bool, is_native: bool) -> Run {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let sink_port = listener.local_addr().unwrap().port();
     let sink = Sink::default();
-    let router = Router::new().fallback(take).with_state(sink.clone()).layer(axum::extract::DefaultBodyLimit::disable());
+    let router = Router::new()
+        .route("/ready", get(|| async { StatusCode::NOT_FOUND }))
+        .fallback(take)
+        .with_state(sink.clone())
+        .layer(axum::extract::DefaultBodyLimit::disable());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let port = crate::support::program::free_address().port();
     Run { directory: tempfile::tempdir().unwrap(), sink, sink_port, port, is_alone, is_native }

@@ -9,7 +9,7 @@ use crate::options::configured;
 use crate::support::fake_api::FakeApi;
 use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact};
-use crate::support::{Agent, Node, Recorder, kubeconfig, label, numbered, wait_until};
+use crate::support::{Agent, Node, Reaction, Recorder, kubeconfig, label, numbered, wait_until};
 use serde_json::json;
 
 const LABELLED: &str = "
@@ -109,6 +109,135 @@ async fn kills_leave_what_is_scraped_exact_and_its_metrics_are_served() {
     recorder.wait_for(total + 10).await;
     let metrics = program.metrics().await;
     assert!(metrics.iter().any(|(name, count)| name.starts_with("promtail_custom_seen") && *count >= 10.0), "{metrics:?}");
+}
+
+/// Pieces of a line are as many entries, in order, each with a stamp of its own; lines behind them come after them, also where the runtime stamped all alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_lines_of_scraped_files_are_split_cut_or_left_out_as_those_of_pods() {
+    let (long, accented) = ("a".repeat(2500), format!("x{}", "é".repeat(1250)));
+    let records = [&*long, &long, "short", &accented].map(|text| format!("2026-06-01T10:00:00.5Z stdout F {text}\n")).concat();
+    for (rule, takes_metadata) in [("split", true), ("split", false), ("truncate", true), ("drop", true)] {
+        let (node, recorder) = (Node::new(), Recorder::start(takes_metadata).await);
+        let logs = node.data().with_file_name("logs");
+        std::fs::create_dir(&logs).unwrap();
+        std::fs::write(logs.join("a.log"), &records).unwrap();
+        let text = format!(
+            "limits: {{max_line_size: 1KiB, long_line: {rule}}}\nscrape_configs:\n- job_name: j\n  pipeline_stages: [{{cri: }}]\n  \
+             static_configs:\n  - labels: {{job: j, __path__: '{}/*.log'}}\n",
+            logs.display()
+        );
+        let file = node.data().with_file_name("agent.yaml");
+        std::fs::write(&file, text).unwrap();
+        let program = || Program::start_with(&node, &recorder.url(), &["--config", file.to_str().unwrap()]);
+        let expected = match rule {
+            "split" => 10,
+            "truncate" => 4,
+            _ => 1,
+        };
+        // Nothing is acknowledged by the first process, so that the second reads it all again.
+        recorder.behave(|_| Reaction::LoseAnswer);
+        let mut first = program();
+        recorder.wait_for(expected).await;
+        first.kill();
+        recorder.behave(|_| Reaction::Store);
+        let (before, mut second) = (recorder.all().len(), program());
+        wait_until("a second reading", || recorder.all().len() >= before + expected, String::new).await;
+        let metrics = second.metrics().await;
+        second.kill();
+        let mut stored: Vec<_> = recorder.stored().into_iter().collect();
+        stored.sort_by_key(|entry| entry.timestamp);
+        assert_eq!(stored.len(), expected, "{rule}: a replay is the same");
+        let told: Vec<String> = stored.iter().flat_map(|entry| &entry.metadata).map(|(name, value)| format!("{name}={value}")).collect();
+        let count = |name: &str| metrics.iter().filter(|(key, _)| key.contains(name)).map(|(_, value)| value).sum::<f64>();
+        match rule {
+            "split" => {
+                // Between characters.
+                let ends = [&long[..1024], &long[..1024], &long[..452]];
+                let accented = [&accented[..1023], &accented[..1025][1..], &accented[..455][1..]];
+                let whole = [&ends[..], &ends[..], &["short"], &accented[..]].concat();
+                assert_eq!(stored.iter().map(|entry| &*entry.line).collect::<Vec<_>>(), whole);
+                assert!(stored.windows(2).all(|pair| pair[0].timestamp + 1 == pair[1].timestamp), "stamps of their own");
+                let numbers = ["split=1/3", "split=2/3", "split=3/3"];
+                assert_eq!(told, if takes_metadata { numbers.repeat(3) } else { Vec::new() });
+                assert_eq!(count("mutated_lines_total{reason=\"line_too_long\"}"), 3.0);
+            }
+            "truncate" => {
+                assert!(stored[0].line.ends_with("...[truncated 1501 bytes]") && stored[0].line.len() == 1024, "{}", stored[0].line);
+                assert_eq!(told.len(), 3);
+                assert_eq!(told[0], "truncated=1501");
+            }
+            _ => assert_eq!(stored[0].line, "short"),
+        }
+    }
+}
+
+/// As in Promtail each target reads for itself, with its own labels; under another name the file goes on being read by both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_two_targets_of_a_job_name_is_read_for_each() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let logs = node.data().with_file_name("logs");
+    std::fs::create_dir(&logs).unwrap();
+    let (first, second) = (logs.join("a.log"), logs.join("b.log"));
+    let append = |path: &Path, text: &str| {
+        use std::io::Write;
+        std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    append(&first, "one\n");
+    let target = |name: &str, glob: &str| format!("  - labels: {{by: {name}, __path__: '{}/{glob}'}}\n", logs.display());
+    let text = format!("scrape_configs:\n- job_name: j\n  static_configs:\n{}{}", target("x", "*.log"), target("y", "[ab].log"));
+    let config = configured(&node, &recorder, &text);
+    let lines_of = |name: &str| -> Vec<String> {
+        let own = recorder.all().into_iter().filter(|entry| label(&entry.labels, "by") == name);
+        own.map(|entry| entry.line).collect()
+    };
+    let agent = Agent::start(config.clone()).await;
+    recorder.wait_for(2).await;
+    append(&first, "two\n");
+    recorder.wait_for(4).await;
+    std::fs::rename(&first, &second).unwrap();
+    append(&second, "three\n");
+    recorder.wait_for(6).await;
+    agent.assert_balanced();
+    agent.stop().await;
+    append(&second, "four\n");
+    let agent = Agent::start(config).await;
+    recorder.wait_for(8).await;
+    for name in ["x", "y"] {
+        assert_eq!(lines_of(name), ["one", "two", "three", "four"], "{name}");
+    }
+    agent.stop().await;
+}
+
+/// What is asked over HTTP is about pods and scraped files alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_surface_tells_is_of_scraped_files_too() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let logs = node.data().with_file_name("logs");
+    std::fs::create_dir(&logs).unwrap();
+    std::fs::write(logs.join("a.log"), "INFO one\n").unwrap();
+    node.container("app").lines(0..3);
+    let mut config = configured(&node, &recorder, &job(&logs));
+    config.listen = Some(([127, 0, 0, 1], 0).into());
+    let agent = Agent::start(config).await;
+    recorder.wait_for(4).await;
+    let address = agent.handle.listen_address().unwrap();
+    let get = |path: &'static str| async move { reqwest::get(format!("http://{address}{path}")).await.unwrap().text().await.unwrap() };
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let files = loop {
+        let targets: serde_json::Value = serde_json::from_str(&get("/targets").await).unwrap();
+        let files = targets["files"].as_array().unwrap().clone();
+        if files.len() == 2 && files.iter().all(|file| file["lag_bytes"] == 0) {
+            break files;
+        }
+        assert!(std::time::Instant::now() < deadline, "{targets:#}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let scraped = files.iter().find(|file| file["path"].as_str().unwrap().ends_with("a.log")).unwrap();
+    assert_eq!((&scraped["acknowledged_offset"], &scraped["labels"]["job"]), (&json!(9), &json!("node")));
+    let metrics = get("/metrics").await;
+    assert!(metrics.contains("\ntailwater_agent_unacked_bytes 0\n"), "{metrics}");
+    assert_eq!(get("/ready").await, "ready\n");
+    agent.stop().await;
 }
 
 /// Labels of the node itself, which the API is asked for alone.

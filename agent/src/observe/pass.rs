@@ -1,0 +1,73 @@
+//! The passes over the files as the HTTP surface sees them: whether each has looked at its files, whether its receiver takes lines, how far it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::positions::keeper::SharedPositions;
+use crate::positions::table::Positions;
+use crate::push::lane::BlockedState;
+
+/// One pass.
+#[derive(Clone)]
+pub(crate) struct PassView {
+    pub(crate) positions: SharedPositions,
+    pub(crate) blocked: Arc<BlockedState>,
+    pub(crate) is_first_scan_done: Arc<AtomicBool>,
+    /// Host of its receiver.
+    pub(crate) host: String,
+    /// Its receiver is the first client, whose positions are shown.
+    pub(crate) is_of_first_client: bool,
+}
+
+/// Why the agent is not ready; `None` if it is. Every pass must have looked for files once, and no receiver may refuse for long.
+pub(crate) fn why_not_ready(passes: &[PassView], now: Instant) -> Option<String> {
+    for pass in passes {
+        if let Some(status) = pass.blocked.blocked_for_long(now) {
+            return Some(format!("the receiver {} refuses with status {status}", pass.host));
+        }
+    }
+    let has_looked = |pass: &PassView| pass.is_first_scan_done.load(Ordering::Acquire);
+    (!passes.iter().all(has_looked)).then(|| "the first scan is not done".to_owned())
+}
+
+/// Where the passes for the first client are.
+pub(crate) fn positions(passes: &[PassView]) -> Positions {
+    let mut all = Positions::default();
+    for pass in passes.iter().filter(|pass| pass.is_of_first_client) {
+        let Positions { files, instances } = pass.positions.lock().snapshot();
+        all.files.extend(files);
+        all.instances.extend(instances);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::positions::table::PositionsTable;
+
+    #[test]
+    fn every_pass_must_have_looked_and_no_receiver_may_refuse() {
+        let pass = |host: &str| PassView {
+            positions: SharedPositions::new(PositionsTable::load(Positions::default())),
+            blocked: Arc::default(),
+            is_first_scan_done: Arc::default(),
+            host: host.to_owned(),
+            is_of_first_client: true,
+        };
+        let (passes, start) = ([pass("a"), pass("b")], Instant::now());
+        let unscanned = Some("the first scan is not done".to_owned());
+        assert_eq!(why_not_ready(&passes, start), unscanned);
+        passes[0].is_first_scan_done.store(true, Ordering::Release);
+        assert_eq!(why_not_ready(&passes, start), unscanned, "the second has not looked");
+        passes[1].is_first_scan_done.store(true, Ordering::Release);
+        assert_eq!(why_not_ready(&passes, start), None);
+        passes[1].blocked.set(403, start);
+        assert_eq!(why_not_ready(&passes, start + Duration::from_secs(59)), None);
+        let told = why_not_ready(&passes, start + Duration::from_secs(60));
+        assert_eq!(told.as_deref(), Some("the receiver b refuses with status 403"));
+    }
+}
