@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
@@ -10,6 +10,7 @@ use super::finding::Finding;
 use crate::causes::with_causes;
 use crate::config::{Config, MetadataSource};
 use crate::enrich::kubernetes;
+use crate::enrich::objects::Pod;
 use crate::metrics::Metrics;
 
 const CHECK: &str = "kubernetes api";

@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::kubernetes::{Watching, note_event, pod_record, take_pod};
+use super::objects::Pod;
 use super::pods::PodRecord;
 use crate::causes::with_causes;
 use crate::push::tls::TlsFiles;

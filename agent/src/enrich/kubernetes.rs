@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::{ContainerStatus, Namespace, Pod};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::client::ClientBuilder;
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::api_access::ApiAccess;
 use super::counted_requests::CountedRequests;
 use super::labels::without_template_hash;
+use super::objects::{ContainerStatus, Pod};
 use super::pods::{ContainerIdentity, NamespaceRecord, PodCache, PodRecord};
 use super::watch_backoff::WatchBackoff;
 use super::wishes::{AllowedAnnotations, Wishes};
@@ -161,7 +162,7 @@ pub(super) fn pod_record(pod: &Pod, allowed: &AllowedAnnotations, kept_annotatio
     let controller = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
     let status = pod.status.as_ref();
     let statuses = status.into_iter().flat_map(|status| {
-        [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses].into_iter().flatten().flatten()
+        [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses].into_iter().flatten()
     });
     PodRecord {
         namespace: pod.namespace().unwrap_or_default(),

@@ -12,6 +12,7 @@ pub(crate) mod kubelet;
 pub(crate) mod kubernetes;
 pub(crate) mod labels;
 pub(crate) mod limits;
+pub(crate) mod objects;
 pub(crate) mod pods;
 pub(crate) mod watch_backoff;
 pub(crate) mod wishes;

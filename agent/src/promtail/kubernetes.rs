@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Node, Pod};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
@@ -16,6 +15,7 @@ use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use super::jobs::{PodDiscovery, Role};
+use crate::enrich::objects::{Container, ContainerStatus, Node, Pod};
 use crate::metrics::Metrics;
 use crate::relabel::Labels;
 
@@ -138,7 +138,7 @@ fn containers(pod: &Pod) -> Vec<Labels> {
     let ip = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).unwrap_or_default();
     let Some(spec) = &pod.spec else { return Vec::new() };
     let containers = spec.containers.iter().map(|container| (container, false));
-    let initial = spec.init_containers.iter().flatten().map(|container| (container, true));
+    let initial = spec.init_containers.iter().map(|container| (container, true));
     let mut all = Vec::new();
     for (container, is_initial) in containers.chain(initial) {
         let mut labels = of_pod.clone();
@@ -147,13 +147,12 @@ fn containers(pod: &Pod) -> Vec<Labels> {
         set("init", is_initial.to_string());
         set("image", container.image.clone().unwrap_or_default());
         set("id", container_id(pod, container, is_initial));
-        let ports = container.ports.as_deref().unwrap_or_default();
-        if ports.is_empty() {
+        if container.ports.is_empty() {
             labels.insert("__address__".to_owned(), ip.clone());
             all.push(labels);
             continue;
         }
-        for port in ports {
+        for port in &container.ports {
             let mut labels = labels.clone();
             let mut set = |name: &str, value: String| drop(labels.insert(format!("{PREFIX}pod_container_port_{name}"), value));
             set("name", port.name.clone().unwrap_or_default());
@@ -171,7 +170,7 @@ fn container_id(pod: &Pod, container: &Container, is_initial: bool) -> String {
     let Some(status) = &pod.status else { return String::new() };
     let statuses = if is_initial { &status.init_container_statuses } else { &status.container_statuses };
     let of_container = |status: &&ContainerStatus| status.name == container.name;
-    statuses.iter().flatten().find(of_container).and_then(|status| status.container_id.clone()).unwrap_or_default()
+    statuses.iter().find(of_container).and_then(|status| status.container_id.clone()).unwrap_or_default()
 }
 
 fn pod_labels(pod: &Pod) -> Labels {
@@ -184,7 +183,7 @@ fn pod_labels(pod: &Pod) -> Labels {
     set("pod_ip", status.and_then(|status| status.pod_ip.clone()).unwrap_or_default());
     set("pod_host_ip", status.and_then(|status| status.host_ip.clone()).unwrap_or_default());
     set("pod_phase", status.and_then(|status| status.phase.clone()).unwrap_or_default());
-    let ready = status.and_then(|status| status.conditions.as_ref()?.iter().find(|condition| condition.type_ == "Ready"));
+    let ready = status.and_then(|status| status.conditions.iter().find(|condition| condition.kind == "Ready"));
     set("pod_ready", ready.map_or("unknown".to_owned(), |condition| condition.status.to_lowercase()));
     set("pod_node_name", pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default());
     set_named("pod", pod, &mut set);
@@ -212,8 +211,8 @@ fn node_labels(node: &Node) -> Labels {
     let name = node.name_any();
     let mut labels = Labels::from([("instance".to_owned(), name.clone())]);
     let status = node.status.as_ref();
-    let addresses: Vec<_> = status.and_then(|status| status.addresses.as_ref()).into_iter().flatten().collect();
-    let preferred = PREFERRED.iter().find_map(|kind| addresses.iter().find(|address| address.type_ == *kind));
+    let addresses = status.map(|status| status.addresses.as_slice()).unwrap_or_default();
+    let preferred = PREFERRED.iter().find_map(|kind| addresses.iter().find(|address| address.kind == *kind));
     let port =
         status.and_then(|status| status.daemon_endpoints.as_ref()?.kubelet_endpoint.as_ref()).map_or(10_250, |endpoint| endpoint.port);
     let host = preferred.map(|address| address.address.as_str()).unwrap_or_default();
@@ -224,7 +223,7 @@ fn node_labels(node: &Node) -> Labels {
     set("node_provider_id", node.spec.as_ref().and_then(|spec| spec.provider_id.clone()).unwrap_or_default());
     set_named("node", node, &mut set);
     for address in addresses.iter().rev() {
-        set(&format!("node_address_{}", sanitized(&address.type_)), address.address.clone());
+        set(&format!("node_address_{}", sanitized(&address.kind)), address.address.clone());
     }
     labels
 }
