@@ -41,7 +41,7 @@ impl Readers {
     /// Returns when `shutdown` comes, or with an error when a part ends before, which only a panic makes it do. Then the whole ends, and its next
     /// start goes on from the positions.
     pub(crate) async fn watch_over(&mut self, shutdown: &CancellationToken) -> Result<(), AgentError> {
-        const LOOK_EVERY: Duration = Duration::from_millis(200);
+        const LOOK_EVERY: Duration = Duration::from_secs(1);
         while !shutdown.is_cancelled() {
             if let Some(part) = self.ended_part() {
                 return Err(AgentError::Part(format!("its {part} ended unexpectedly")));

@@ -13,6 +13,10 @@ pub struct Timing {
     pub poll_min: Duration,
     /// Between two looks at an idle file.
     pub poll_max: Duration,
+    /// Between two looks at a file of which nothing was read for `quiet_after`.
+    pub poll_quiet: Duration,
+    /// When an idle file is quiet.
+    pub quiet_after: Duration,
     /// How long a rotated file stands at its end before it is final.
     pub rotate_grace: Duration,
     /// How long a split line waits for its end.
@@ -36,6 +40,8 @@ impl Default for Timing {
             degraded_scan_interval: Duration::from_secs(1),
             poll_min: Duration::from_millis(50),
             poll_max: Duration::from_millis(250),
+            poll_quiet: Duration::from_millis(500),
+            quiet_after: Duration::from_secs(10),
             rotate_grace: Duration::from_secs(5),
             partial_idle: Duration::from_secs(60),
             deleted_hold: Duration::from_secs(600),

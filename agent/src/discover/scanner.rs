@@ -2,8 +2,12 @@
 //!
 //! Each container directory belongs to one worker, chosen by a hash of its path. A newly watched directory is listed after its watch exists, so that
 //! nothing made before it is missed. If watching fails, scans come more often and a gauge says so.
+//!
+//! A scan looks at every directory and lists those that may have changed ([`super::watch`]); of a container with one file its size is compared as well. At
+//! start, after lost events and every few minutes a scan lists them all, whatever times of change say.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +23,7 @@ use super::pod_news::PodNews;
 use super::scanning::Scanning;
 use super::selection::{PodLabels, Selection};
 use super::told_sizes::ToldSizes;
-use super::watch::{Change, DirectoryWatches};
+use super::watch::{Change, DirectoryWatches, Standing};
 use crate::enrich::pods::PodCache;
 use crate::metrics::PossibleLoss;
 use crate::observe::heartbeats::Heartbeat;
@@ -30,6 +34,8 @@ use crate::tail::worker::Command;
 const CHANGE_QUEUE: usize = 4096;
 /// At most this long between two looks at the flags.
 const MAX_WAIT: Duration = Duration::from_millis(500);
+/// Between two scans that list every directory.
+const LIST_ALL_EVERY: Duration = Duration::from_secs(300);
 
 pub(crate) struct Scanner {
     pub(crate) root: PathBuf,
@@ -59,7 +65,19 @@ struct Running {
     /// Directories of pods of which labels decide whether they are read, and since when those are awaited.
     undecided: HashMap<String, Instant>,
     next_scan: Instant,
+    /// From then on a scan lists every directory.
+    list_all_at: Instant,
     beat: Heartbeat,
+}
+
+/// What a scan, or a look at some directories, finds.
+#[derive(Debug, Default)]
+struct Findings {
+    /// Containers that are there.
+    seen: BTreeSet<ContainerPath>,
+    ignored: Ignored,
+    /// Directories that are as they were when they were listed are passed over.
+    passes_over: bool,
 }
 
 impl Scanner {
@@ -79,6 +97,7 @@ impl Scanner {
             links: HashMap::new(),
             undecided: HashMap::new(),
             next_scan: Instant::now(),
+            list_all_at: Instant::now(),
             scanner: self,
         };
         while !running.scanner.scanning.stop.load(Ordering::Acquire) {
@@ -93,7 +112,7 @@ impl Running {
         let now = Instant::now();
         if self.watches.as_ref().is_some_and(DirectoryWatches::take_must_rescan) {
             self.scanner.scanning.metrics.inotify_overflow.inc();
-            self.next_scan = now;
+            (self.next_scan, self.list_all_at) = (now, now);
         }
         if now >= self.next_scan {
             self.scan();
@@ -112,18 +131,22 @@ impl Running {
         #[cfg(feature = "planted-faults")]
         tailwater_planted::Fault::ScannerPanics.panics_at(3);
         let started = Instant::now();
-        let mut ignored = Ignored::default();
+        let mut findings = Findings { passes_over: started < self.list_all_at, ..Findings::default() };
+        if !findings.passes_over {
+            self.list_all_at = started + LIST_ALL_EVERY;
+        }
+        self.watches.iter_mut().for_each(DirectoryWatches::begin_round);
         // Without the tree there is nothing that would say when it comes again.
-        let mut is_watching = self.watch(&self.scanner.root.clone()) && self.scanner.root.is_dir();
-        let mut seen = BTreeSet::new();
-        match listing::pods(&self.scanner.root, &mut ignored) {
+        let mut is_watching = self.watch(&self.scanner.root.clone()).is_some() && self.scanner.root.is_dir();
+        match listing::pods(&self.scanner.root, &mut findings.ignored) {
             Ok(pods) => {
                 for pod in pods {
-                    is_watching &= self.list_pod(&Arc::new(pod), &mut seen, &mut ignored);
+                    is_watching &= self.look_at_pod(&Arc::new(pod), &mut findings);
                 }
             }
-            Err(error) => self.unreadable(&self.scanner.root.clone(), &error, &mut ignored),
+            Err(error) => self.unreadable(&self.scanner.root.clone(), &error, &mut findings.ignored),
         }
+        let Findings { mut seen, ignored, .. } = findings;
         self.tell_gone(&seen);
         self.forget_gone_watches();
         if !self.scanner.scanning.is_first_scan_done.swap(true, Ordering::AcqRel) {
@@ -170,57 +193,99 @@ impl Running {
         })
     }
 
-    /// Lists a pod's containers and tells their workers. Returns whether all directories are watched.
-    fn list_pod(&mut self, pod: &Arc<SeenPod>, seen: &mut BTreeSet<ContainerPath>, ignored: &mut Ignored) -> bool {
+    /// Looks at a pod's containers and tells their workers. Returns whether all directories are watched.
+    fn look_at_pod(&mut self, pod: &Arc<SeenPod>, findings: &mut Findings) -> bool {
         self.beat.renew();
-        let mut is_watching = self.watch(&pod.directory);
-        match listing::containers(pod, ignored) {
-            Ok(containers) => {
-                for (directory, container) in containers {
-                    if self.takes(pod, &container) {
-                        is_watching &= self.watch(&directory);
-                        self.list_container(pod, directory, container, seen, ignored);
-                    }
-                }
+        let standing = self.watch(&pod.directory);
+        let mut is_watching = standing.is_some();
+        let is_as_listed = findings.passes_over && standing == Some(Standing::AsListed);
+        let (containers, mut is_settled) = if is_as_listed { (self.known_containers(pod), true) } else { self.list_pod(pod, findings) };
+        for (directory, container) in containers {
+            if !self.takes(pod, &container) {
+                // What labels leave out now they may take later.
+                is_settled &= !self.scanner.selection.asks_for_labels();
+                continue;
             }
-            Err(error) => self.unreadable(&pod.directory, &error, ignored),
+            let standing = self.watch(&directory);
+            is_watching &= standing.is_some();
+            let path = format!("{}/{container}", pod.name);
+            if findings.passes_over && standing == Some(Standing::AsListed) && self.is_as_told(&path, &directory) {
+                self.scanner.scanning.metrics.directories_unchanged.inc();
+                findings.seen.insert(path);
+            } else {
+                self.list_container(pod, directory, container, findings);
+                is_settled &= findings.seen.contains(&path);
+            }
+        }
+        if is_settled {
+            self.watches.iter_mut().for_each(|watches| watches.listed(&pod.directory));
         }
         is_watching
     }
 
-    fn list_container(
-        &mut self,
-        pod: &Arc<SeenPod>,
-        directory: PathBuf,
-        container: String,
-        seen: &mut BTreeSet<ContainerPath>,
-        ignored: &mut Ignored,
-    ) {
+    /// The directories of a pod's containers, with their names, and whether nothing else is in the pod's directory.
+    fn list_pod(&mut self, pod: &SeenPod, findings: &mut Findings) -> (Vec<(PathBuf, String)>, bool) {
+        self.scanner.scanning.metrics.directories_listed.inc();
+        let mut ignored = Ignored::default();
+        let containers = listing::containers(pod, &mut ignored).unwrap_or_else(|error| {
+            self.unreadable(&pod.directory, &error, &mut ignored);
+            Vec::new()
+        });
+        findings.ignored.add(ignored);
+        (containers, ignored == Ignored::default())
+    }
+
+    /// The directories of a pod's containers that are read, if it is as it was when it was listed.
+    fn known_containers(&self, pod: &SeenPod) -> Vec<(PathBuf, String)> {
+        self.scanner.scanning.metrics.directories_unchanged.inc();
+        let prefix = format!("{}/", pod.name);
+        let known = self.known.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
+        known.map(|(_, (_, container))| (pod.directory.join(container), container.clone())).collect()
+    }
+
+    /// Whether a container has one file, which is what its reader was told.
+    fn is_as_told(&self, path: &str, directory: &Path) -> bool {
+        let Some([(name, device, inode)]) = self.told.get(path).map(Vec::as_slice) else { return false };
+        let is_same = directory
+            .join(name)
+            .symlink_metadata()
+            .is_ok_and(|file| (file.dev(), file.ino()) == (*device, *inode) && self.sizes.is_told(path, file.len()));
+        is_same && !self.scanner.scanning.handover.is_asked(path)
+    }
+
+    fn list_container(&mut self, pod: &Arc<SeenPod>, directory: PathBuf, container: String, findings: &mut Findings) {
         let name = container.clone();
-        match self.settled_listing(pod, &directory, &container, ignored) {
+        self.scanner.scanning.metrics.directories_listed.inc();
+        let mut ignored = Ignored::default();
+        match self.settled_listing(pod, &directory, &container, &mut ignored) {
             Ok((listing, is_new)) => {
-                self.watch_behind_links(&listing);
+                let has_links = self.watch_behind_links(&listing);
                 let is_asked = self.scanner.scanning.handover.take_ask(&listing.path);
                 let is_news = self.sizes.have_changed(&listing) || is_new || is_asked;
                 if !listing.is_gone {
-                    seen.insert(listing.path.clone());
+                    findings.seen.insert(listing.path.clone());
                     self.known.insert(listing.path.clone(), (Arc::clone(pod), name));
+                }
+                if !has_links && ignored == Ignored::default() {
+                    self.watches.iter_mut().for_each(|watches| watches.listed(&directory));
                 }
                 if is_news {
                     self.tell(listing);
                 }
             }
-            Err(error) => self.unreadable(&directory, &error, ignored),
+            Err(error) => self.unreadable(&directory, &error, &mut ignored),
         }
+        findings.ignored.add(ignored);
     }
 
-    /// Docker rotates its files itself, in a directory of its own.
-    fn watch_behind_links(&mut self, listing: &ContainerListing) {
+    /// Docker rotates its files itself, in a directory of its own. Returns whether there is one.
+    fn watch_behind_links(&mut self, listing: &ContainerListing) -> bool {
         let behind = |text: &String| Path::new(text).parent().filter(|parent| parent.is_absolute()).map(Path::to_owned);
-        let Some(directory) = listing.files.iter().find_map(|file| behind(&file.text)) else { return };
+        let Some(directory) = listing.files.iter().find_map(|file| behind(&file.text)) else { return false };
         // Where it cannot be watched, scans find what changed.
         self.watch(&directory);
         self.links.insert(directory, listing.directory.clone());
+        true
     }
 
     /// A listing made while nothing was renamed: a file may be missed that is renamed while its directory is read, and then a newer one be
@@ -290,10 +355,9 @@ impl Running {
             }
             directories.extend(self.directory_to_list(&change.path));
         }
-        let mut seen = BTreeSet::new();
-        let mut ignored = Ignored::default();
+        let mut findings = Findings::default();
         for directory in directories {
-            self.list_again(&directory, &mut seen, &mut ignored);
+            self.list_again(&directory, &mut findings);
         }
         self.scan_when_labels_are_late();
     }
@@ -315,7 +379,7 @@ impl Running {
         }
     }
 
-    fn list_again(&mut self, directory: &Path, seen: &mut BTreeSet<ContainerPath>, ignored: &mut Ignored) {
+    fn list_again(&mut self, directory: &Path, findings: &mut Findings) {
         let Ok(below) = directory.strip_prefix(&self.scanner.root) else { return };
         let names: Vec<String> = below.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
         let is_directory = directory.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
@@ -327,7 +391,7 @@ impl Running {
         let pod = Arc::new(SeenPod { directory: self.scanner.root.join(name), name: name.clone(), pod: parsed });
         match rest.first() {
             None if is_directory => {
-                self.list_pod(&pod, seen, ignored);
+                self.look_at_pod(&pod, findings);
             }
             None => self.next_scan = Instant::now(),
             Some(container) if !self.takes(&pod, container) => {}
@@ -338,7 +402,7 @@ impl Running {
                 } else if self.known.remove(&path).is_none() {
                     return;
                 }
-                self.list_container(&pod, directory.to_owned(), container.clone(), seen, ignored);
+                self.list_container(&pod, directory.to_owned(), container.clone(), findings);
             }
         }
     }
@@ -349,7 +413,6 @@ impl Running {
         let container = path.parent().and_then(|parent| parent.strip_prefix(&self.scanner.root).ok());
         let (Some(container), true) = (container, is_log) else { return };
         if let Ok(metadata) = path.symlink_metadata() {
-            use std::os::unix::fs::MetadataExt;
             let container = container.to_string_lossy().into_owned();
             let worker = worker_of(&container, self.scanner.scanning.workers.len());
             let closed = Command::Closed { container, device: metadata.dev(), inode: metadata.ino(), size: metadata.len() };
@@ -357,23 +420,22 @@ impl Running {
         }
     }
 
-    /// Watches a directory; `false` if that cannot be done.
-    fn watch(&mut self, directory: &Path) -> bool {
-        let Some(watches) = &mut self.watches else { return false };
-        match watches.watch(directory) {
-            Ok(_) => true,
+    /// Watches a directory; `None` if that cannot be done.
+    fn watch(&mut self, directory: &Path) -> Option<Standing> {
+        match self.watches.as_mut()?.watch(directory) {
+            Ok(standing) => Some(standing),
             // Gone already.
-            Err(_) if !directory.exists() => true,
+            Err(_) if !directory.exists() => Some(Standing::Changed),
             Err(error) => {
                 tracing::debug!(directory = %directory.display(), error = %error, "directory not watched");
-                false
+                None
             }
         }
     }
 
     fn forget_gone_watches(&mut self) {
         let Some(watches) = &mut self.watches else { return };
-        let gone: HashSet<PathBuf> = watches.watched().filter(|path| !path.is_dir()).cloned().collect();
+        let gone: HashSet<PathBuf> = watches.not_looked_at().filter(|path| !path.is_dir()).cloned().collect();
         gone.iter().for_each(|path| watches.forget(path));
         self.links.retain(|directory, _| !gone.contains(directory));
     }

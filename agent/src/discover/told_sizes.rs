@@ -27,6 +27,11 @@ impl ToldSizes {
         }
     }
 
+    /// Whether a container was told with one file of this size.
+    pub(super) fn is_told(&self, path: &str, size: u64) -> bool {
+        self.0.get(path) == Some(&size)
+    }
+
     /// The container is gone, or no longer has one file only.
     pub(super) fn forget(&mut self, path: &str) {
         self.0.remove(path);
@@ -77,6 +82,7 @@ mod tests {
         ];
         for (number, (sizes, expected)) in looks.into_iter().enumerate() {
             assert_eq!(told.have_changed(&listing(sizes)), expected, "look {number}: {sizes:?}");
+            assert_eq!(told.is_told("n_p_u/c", 7), sizes == [7], "look {number}");
         }
     }
 }

@@ -2,8 +2,13 @@
 //!
 //! Data is found by polling sizes, so only these kinds of event are asked of the kernel. Lost events and failed watches show as flags; the
 //! scanner then scans. Nothing is ever required of this: with no watch at all the scans do the work.
+//!
+//! A scan need not list a watched directory in which nothing changed. Any name that comes, goes or becomes another moves the directory's time of change
+//! (`ctime`), which nobody can set. It is told in steps: a tick of the kernel's clock, with some file systems up to two seconds. So a directory counts as
+//! unchanged only if it had stood still for longer than such a step when it was listed, since any later change then gives it another time.
 
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +18,11 @@ use std::time::SystemTime;
 
 use notify::event::{AccessKind, AccessMode, EventKindMask};
 use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+use crate::clock;
+
+/// The longest step of a file system's clock, in nanoseconds.
+const LONGEST_STEP: i64 = 2_000_000_000;
 
 /// Something changed at `path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +35,35 @@ pub(crate) struct Change {
 /// Device, inode and birth: a directory that was deleted and made again is another one, also where it was given the same inode.
 type Identity = (u64, u64, Option<SystemTime>);
 
+/// What a look at a directory that is watched says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is watched only now.
+    New,
+    /// Something in it may have changed since it was listed.
+    Changed,
+    /// It is as it was when it was listed.
+    AsListed,
+}
+
+#[derive(Debug)]
+struct Watched {
+    identity: Identity,
+    /// Its time of change at the last look, as a stamp; none if that was too short a time before to tell it from a later one.
+    changed: Option<i64>,
+    /// It was listed since it had this time of change.
+    is_listed: bool,
+    /// The last round in which it was looked at.
+    round: u32,
+}
+
 /// The watches of one process.
 #[derive(Debug)]
 pub(crate) struct DirectoryWatches {
     watcher: RecommendedWatcher,
-    watched: HashMap<PathBuf, Identity>,
+    watched: HashMap<PathBuf, Watched>,
     must_rescan: Arc<AtomicBool>,
+    round: u32,
 }
 
 impl DirectoryWatches {
@@ -54,21 +87,33 @@ impl DirectoryWatches {
             }
         };
         let watcher = RecommendedWatcher::new(handler, config)?;
-        Ok(Self { watcher, watched: HashMap::new(), must_rescan })
+        Ok(Self { watcher, watched: HashMap::new(), must_rescan, round: 0 })
     }
 
-    /// Watches a directory. Returns whether it is newly watched, and so must be listed once more.
-    pub(crate) fn watch(&mut self, directory: &Path) -> notify::Result<bool> {
-        // Taken before the watch: should another directory come in between, it is watched again.
-        let identity = identity(directory);
-        match self.watched.get(directory) {
-            Some(known) if identity == Some(*known) => return Ok(false),
+    /// Watches a directory, unless it is watched. A new one must be listed once more.
+    pub(crate) fn watch(&mut self, directory: &Path) -> notify::Result<Standing> {
+        // Looked at before the watch: should another directory come in between, it is watched again.
+        let (identity, changed) = look(directory);
+        let round = self.round;
+        match self.watched.get_mut(directory) {
+            Some(known) if identity == Some(known.identity) => {
+                known.is_listed &= changed == known.changed;
+                (known.changed, known.round) = (changed, round);
+                return Ok(if known.is_listed { Standing::AsListed } else { Standing::Changed });
+            }
             Some(_) => self.forget(directory),
             None => {}
         }
         self.watcher.watch(directory, RecursiveMode::NonRecursive)?;
-        self.watched.insert(directory.to_owned(), identity.unwrap_or((0, 0, None)));
-        Ok(true)
+        self.watched.insert(directory.to_owned(), Watched { identity: identity.unwrap_or((0, 0, None)), changed, is_listed: false, round });
+        Ok(Standing::New)
+    }
+
+    /// A directory was listed after the last look at it, and nothing in it is to be asked again unless it changes.
+    pub(crate) fn listed(&mut self, directory: &Path) {
+        if let Some(watched) = self.watched.get_mut(directory) {
+            watched.is_listed = watched.changed.is_some();
+        }
     }
 
     /// Forgets a directory that is gone, so that one of the same name is watched anew.
@@ -79,8 +124,14 @@ impl DirectoryWatches {
         }
     }
 
-    pub(crate) fn watched(&self) -> impl Iterator<Item = &PathBuf> {
-        self.watched.keys()
+    /// From now on directories are looked at once more.
+    pub(crate) fn begin_round(&mut self) {
+        self.round = self.round.wrapping_add(1);
+    }
+
+    /// Directories that were not looked at in this round.
+    pub(crate) fn not_looked_at(&self) -> impl Iterator<Item = &PathBuf> {
+        self.watched.iter().filter(|(_, watched)| watched.round != self.round).map(|(path, _)| path)
     }
 
     /// Whether events were lost since the last call.
@@ -89,9 +140,12 @@ impl DirectoryWatches {
     }
 }
 
-fn identity(directory: &Path) -> Option<Identity> {
-    let metadata = directory.metadata().ok()?;
-    metadata.is_dir().then(|| (metadata.dev(), metadata.ino(), metadata.created().ok()))
+/// Who a directory is, if it is there, and when it changed last, if that is long enough ago.
+fn look(directory: &Path) -> (Option<Identity>, Option<i64>) {
+    let Some(metadata) = directory.metadata().ok().filter(Metadata::is_dir) else { return (None, None) };
+    let changed = metadata.ctime().saturating_mul(1_000_000_000).saturating_add(metadata.ctime_nsec());
+    let has_stood_still = clock::now().saturating_sub(changed) >= LONGEST_STEP;
+    (Some((metadata.dev(), metadata.ino(), metadata.created().ok())), has_stood_still.then_some(changed))
 }
 
 #[cfg(test)]
@@ -105,8 +159,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (sender, changes) = sync_channel(100);
         let mut watches = DirectoryWatches::new(sender).unwrap();
-        assert!(watches.watch(directory.path()).unwrap());
-        assert!(!watches.watch(directory.path()).unwrap());
+        assert_eq!(watches.watch(directory.path()).unwrap(), Standing::New);
+        assert_eq!(watches.watch(directory.path()).unwrap(), Standing::Changed);
         let (live, rotated) = (directory.path().join("0.log"), directory.path().join("0.log.20261121-090000"));
         let file = std::fs::File::create(&live).unwrap();
         std::fs::rename(&live, &rotated).unwrap();
@@ -123,11 +177,51 @@ mod tests {
         let mut watches = DirectoryWatches::new(sync_channel(1000).0).unwrap();
         for _ in 0..10 {
             std::fs::create_dir(&directory).unwrap();
-            assert!(watches.watch(&directory).unwrap());
+            assert_eq!(watches.watch(&directory).unwrap(), Standing::New);
             std::fs::remove_dir(&directory).unwrap();
             // Births are told to a tick of the kernel's clock.
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    #[test]
+    fn a_directory_is_as_listed_until_a_name_in_it_changes_if_it_had_stood_still() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let stand_still = || std::thread::sleep(Duration::from_nanos(LONGEST_STEP.unsigned_abs()) + Duration::from_millis(50));
+        let mut watches = DirectoryWatches::new(sync_channel(1000).0).unwrap();
+        watches.watch(directory.path()).unwrap();
+        watches.listed(directory.path());
+        stand_still();
+        assert_eq!(watches.watch(directory.path()).unwrap(), Standing::Changed, "it had not stood still when it was listed");
+        let changes: [(&str, &dyn Fn()); 3] = [
+            ("creation", &|| drop(std::fs::File::create(path("0.log")).unwrap())),
+            ("rename", &|| std::fs::rename(path("0.log"), path("1.log")).unwrap()),
+            ("deletion", &|| std::fs::remove_file(path("1.log")).unwrap()),
+        ];
+        for (what, change) in changes {
+            watches.listed(directory.path());
+            assert_eq!(watches.watch(directory.path()).unwrap(), Standing::AsListed, "before the {what}");
+            change();
+            assert_eq!(watches.watch(directory.path()).unwrap(), Standing::Changed, "{what}");
+            watches.listed(directory.path());
+            stand_still();
+            assert_eq!(watches.watch(directory.path()).unwrap(), Standing::Changed, "soon after the {what}");
+        }
+    }
+
+    #[test]
+    fn directories_that_a_round_leaves_out_are_told() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut watches = DirectoryWatches::new(sync_channel(1000).0).unwrap();
+        let [kept, left] = ["kept", "left"].map(|name| parent.path().join(name));
+        for directory in [&kept, &left] {
+            std::fs::create_dir(directory).unwrap();
+            watches.watch(directory).unwrap();
+        }
+        watches.begin_round();
+        watches.watch(&kept).unwrap();
+        assert_eq!(watches.not_looked_at().collect::<Vec<_>>(), [&left]);
     }
 
     #[test]

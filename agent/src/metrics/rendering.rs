@@ -44,6 +44,7 @@ impl Metrics {
     fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("tailwater_agent");
         let counters = [
+            ("looks", "Times a container's files were looked at for something to read", &self.looks),
             ("lines_read", "Lines read from log files", &self.lines_read),
             ("lines_acknowledged", "Lines the receiver acknowledged", &self.lines_acknowledged),
             ("bytes_read", "Bytes read from log files", &self.bytes_read),
@@ -59,6 +60,12 @@ impl Metrics {
             ("invalid_utf8", "Lines with bytes replaced by U+FFFD", &self.invalid_utf8),
             ("metadata_missing", "Container instances labelled from their path alone", &self.metadata_missing),
             ("inotify_overflow", "Times events were lost and a scan took over", &self.inotify_overflow),
+            ("directories_listed", "Directories of pods and containers that were listed", &self.directories_listed),
+            (
+                "directories_unchanged",
+                "Directories of pods and containers that a scan passed over, as nothing in them had changed",
+                &self.directories_unchanged,
+            ),
             ("positions_write_errors", "Failed writes of positions", &self.positions_write_errors),
             ("read_errors", "Failed reads of log files and directories", &self.read_errors),
             ("balance_errors", "Files of which not every record became an entry, was dropped or joined: a bug", &self.balance_errors),

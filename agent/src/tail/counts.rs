@@ -4,6 +4,8 @@ use crate::metrics::{DropReason, Metrics};
 
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct ReadCounts {
+    /// Turns of containers, in which at least the size of a file is asked for.
+    pub(crate) looks: u64,
     pub(crate) lines: u64,
     pub(crate) bytes: u64,
     pub(crate) clock_steps: u64,
@@ -49,9 +51,10 @@ impl ReadCounts {
     /// Adds all to `metrics` and starts anew.
     pub(crate) fn publish(&mut self, metrics: &Metrics) {
         let counts = std::mem::take(self);
+        metrics.looks.inc_by(counts.looks);
         metrics.lines_read.inc_by(counts.lines);
         metrics.bytes_read.inc_by(counts.bytes);
-        if counts == (Self { lines: counts.lines, bytes: counts.bytes, ..Self::default() }) {
+        if counts == (Self { looks: counts.looks, lines: counts.lines, bytes: counts.bytes, ..Self::default() }) {
             return;
         }
         metrics.clock_steps.inc_by(counts.clock_steps);

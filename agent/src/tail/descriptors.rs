@@ -12,8 +12,7 @@ use crate::discover::listing;
 use crate::positions::table::ContainerPath;
 
 impl Running {
-    pub(super) fn publish_open_files(&mut self) {
-        let open: usize = self.containers.iter().map(|container| container.open_files()).sum();
+    pub(super) fn publish_open_files(&mut self, open: usize) {
         let own = usize::try_from(self.own_open_files).unwrap_or(0);
         self.count_open_files(own, open);
     }

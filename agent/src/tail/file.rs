@@ -30,7 +30,7 @@ use crate::promtail::jobs::CompressedFormat;
 /// Between two looks at links and times of a file whose size stays the same: asking for the size alone is many times cheaper.
 const WHOLE_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The same of a file that was not written to for so long.
-const QUIET_AFTER: Duration = Duration::from_secs(30);
+const QUIET_AFTER: Duration = Duration::from_secs(10);
 const WHOLE_LOOK_OF_QUIET: Duration = Duration::from_secs(5);
 /// Longest header of a record, generously.
 const RECORD_HEAD_BYTES: usize = 256;
@@ -268,12 +268,12 @@ impl TailFile {
         if size != self.size {
             self.last_growth = now;
         }
-        let is_quiet = self.watched_unchanged_for(now) >= QUIET_AFTER && metadata.nlink() > 0;
-        self.next_whole_look = now + if is_quiet { WHOLE_LOOK_OF_QUIET } else { WHOLE_LOOK_EVERY };
         self.size = size;
         self.links = metadata.nlink();
         self.deleted_since = (self.links == 0).then(|| self.deleted_since.unwrap_or(now));
         self.modified = metadata.modified()?;
+        let is_quiet = self.unchanged_for(now) >= QUIET_AFTER && self.links > 0;
+        self.next_whole_look = now + if is_quiet { WHOLE_LOOK_OF_QUIET } else { WHOLE_LOOK_EVERY };
         if self.content.is_compressed() {
             return Ok(Look { has_shrunk: false, has_news: !self.content.is_over() });
         }
@@ -502,6 +502,21 @@ mod tests {
         assert!(matches!(open_regular(&path("fifo")), Err(OpenError::NotRegular)));
         assert!(matches!(open_regular(&path("directory")), Err(OpenError::NotRegular)));
         assert!(matches!(open_regular(Path::new("/dev/null")), Err(OpenError::NotRegular)));
+    }
+
+    #[test]
+    fn a_file_that_nobody_wrote_to_for_a_while_is_looked_at_whole_less_often_from_the_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Instant::now();
+        for (name, age, expected) in [("0.log", 0, WHOLE_LOOK_EVERY), ("1.log", 3600, WHOLE_LOOK_OF_QUIET)] {
+            let path = directory.path().join(name);
+            let written = File::create(&path).unwrap();
+            written.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+            let (name, handle) = (LogFileName::parse(name).unwrap(), open_regular(&path).unwrap());
+            let mut file = TailFile::new(FileId(1), handle, "0.log", name, Progress::start(None), now).unwrap();
+            file.look(now).unwrap();
+            assert_eq!(file.next_whole_look - now, expected, "{age} s old");
+        }
     }
 
     #[test]

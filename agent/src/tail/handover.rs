@@ -92,6 +92,11 @@ impl Handover {
         self.1.lock().remove(path)
     }
 
+    /// The same, and it stays asked.
+    pub(crate) fn is_asked(&self, path: &str) -> bool {
+        self.1.lock().contains(path)
+    }
+
     /// Closes what a container left: nobody reads it any more.
     pub(crate) fn close(&self, path: &str) {
         self.0.lock().remove(path);

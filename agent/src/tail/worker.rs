@@ -132,6 +132,15 @@ pub(super) struct Running {
     pub(super) turns: Turns,
 }
 
+/// What a look at all containers says.
+#[derive(Debug, Default)]
+struct Survey {
+    /// Something was read, has ended or waits for a descriptor.
+    is_something_left: bool,
+    open_files: usize,
+    next_turn: Option<Instant>,
+}
+
 impl Worker {
     /// Reads until `stop` is set and what was read is handed over.
     pub(crate) fn run(self) {
@@ -170,13 +179,14 @@ impl Running {
         if !self.worker.outgoing.is_blocked() {
             self.read_round(now);
             now = Instant::now();
-            self.close_batch_if_due(now);
-            self.worker.outgoing.hand_over();
-            self.remove_ended();
         }
-        self.share_descriptors(now);
-        self.publish_open_files();
-        let wait = self.until_next_turn(now);
+        let mut survey = self.survey();
+        if survey.is_something_left {
+            self.finish_round(now);
+            survey = self.survey();
+        }
+        self.publish_open_files(survey.open_files);
+        let wait = self.until_next_turn(survey.next_turn, now);
         match self.worker.commands.recv_timeout(wait) {
             Ok(command) => {
                 self.obey(command);
@@ -189,6 +199,27 @@ impl Running {
         }
     }
 
+    /// One pass over all containers: there may be thousands, and in most steps nothing is to be done about any.
+    fn survey(&self) -> Survey {
+        let mut survey = Survey { is_something_left: !self.worker.outgoing.batch.is_empty(), ..Survey::default() };
+        for container in &self.containers {
+            survey.is_something_left |= container.is_in_batch || container.needs_listing || container.is_over();
+            survey.open_files += container.open_files();
+            survey.next_turn = Some(survey.next_turn.map_or(container.next_turn, |next| next.min(container.next_turn)));
+        }
+        survey
+    }
+
+    /// After a round of reading: closes the batch, if that is due, lets go of what has ended, and opens what waits for descriptors.
+    fn finish_round(&mut self, now: Instant) {
+        if !self.worker.outgoing.is_blocked() {
+            self.close_batch_if_due(now);
+            self.worker.outgoing.hand_over();
+            self.remove_ended();
+        }
+        self.share_descriptors(now);
+    }
+
     pub(super) fn publish_cpu(&mut self) {
         let Ok(used) = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from) else { return };
         self.worker.metrics.read_cpu_seconds.inc_by(used.saturating_sub(self.counted_cpu).as_secs_f64());
@@ -198,8 +229,11 @@ impl Running {
     pub(super) fn turn(&mut self, index: usize, now: Instant) -> Turn {
         let worker = &mut self.worker;
         let poll_max = stretched(worker.timing.poll_max, worker.all_containers.load(Ordering::Relaxed));
+        self.counts.looks += 1;
         let container = &mut self.containers[index];
         if container.poll_interval >= poll_max && container.is_quiet(now) {
+            let has_rested = now.saturating_duration_since(container.last_activity) >= worker.timing.quiet_after;
+            container.poll_interval = if has_rested { poll_max.max(worker.timing.poll_quiet) } else { poll_max };
             container.next_turn = next_on_grid(self.started, now, container.poll_interval);
             return Turn::Idle;
         }
@@ -268,12 +302,11 @@ impl Running {
         self.worker.outgoing.close(now);
     }
 
-    fn until_next_turn(&self, now: Instant) -> Duration {
+    fn until_next_turn(&self, next: Option<Instant>, now: Instant) -> Duration {
         if self.worker.outgoing.is_blocked() {
             return self.worker.timing.poll_max;
         }
-        let next = self.containers.iter().map(|container| container.next_turn.saturating_duration_since(now)).min();
-        let wait = next.unwrap_or(self.worker.timing.poll_max).min(self.worker.timing.poll_max);
+        let wait = next.map_or(Duration::MAX, |next| next.saturating_duration_since(now)).min(self.worker.timing.poll_max);
         self.worker.outgoing.until_due(wait, now)
     }
 

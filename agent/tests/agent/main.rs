@@ -10,6 +10,7 @@ mod corpus;
 mod crash;
 mod doctor;
 mod events;
+mod idle;
 mod joining;
 mod journal;
 mod kubernetes;

@@ -1,0 +1,68 @@
+//! What quiet files cost: counted, not timed.
+
+use std::time::Duration;
+
+use crate::support::sequence::{Sequence, assert_exact};
+use crate::support::{Agent, Node, Recorder, wait_until};
+
+/// Whether a count stands still while scans pass over directories; `before` is what both were when it last moved.
+fn stands_still(count: f64, scans: f64, before: &mut (f64, f64)) -> bool {
+    if count > before.0 {
+        *before = (count, scans);
+    }
+    // Ten scans of a pod's directory and the directories of its twenty containers.
+    scans - before.1 >= 10.0 * 21.0
+}
+
+/// Directories in which nothing changed are passed over; what changes in one of them later is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn scans_pass_over_directories_in_which_nothing_changed() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writers: Vec<Sequence> = (0..20).map(|number| Sequence::new(node.container(&format!("c{number}")))).collect();
+    writers.iter_mut().for_each(|writer| writer.lines(2));
+    let mut config = node.config(&recorder.url());
+    config.timing.scan_interval = Duration::from_millis(100);
+    let agent = Agent::start(config).await;
+    recorder.wait_for(40).await;
+
+    let mut before = (0.0, 0.0);
+    let count = |what: &str| agent.metric(&format!("directories_{what}_total"));
+    let is_quiet = || stands_still(count("listed"), count("unchanged"), &mut before);
+    wait_until("ten scans that list nothing", is_quiet, || agent.handle.render_metrics()).await;
+
+    writers[7].lines(2);
+    writers[7].container.rotate();
+    writers[7].lines(2);
+    writers.push(Sequence::new(node.container("new")));
+    writers[20].lines(2);
+    recorder.wait_for(46).await;
+    assert_exact(&recorder, &writers.iter().collect::<Vec<_>>());
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// Files of which nothing is read are looked at at the pace that is for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn quiet_files_are_looked_at_less_often_and_at_once_when_they_are_rotated() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writers: Vec<Sequence> = (0..20).map(|number| Sequence::new(node.container(&format!("c{number}")))).collect();
+    writers.iter_mut().for_each(|writer| writer.lines(2));
+    let mut config = node.config(&recorder.url());
+    config.timing.scan_interval = Duration::from_millis(100);
+    config.timing.quiet_after = Duration::from_secs(1);
+    config.timing.poll_quiet = Duration::from_secs(3600);
+    let agent = Agent::start(config).await;
+    recorder.wait_for(40).await;
+
+    let mut before = (0.0, 0.0);
+    let is_quiet = || stands_still(agent.metric("looks_total"), agent.metric("directories_unchanged_total"), &mut before);
+    wait_until("ten scans without a look", is_quiet, || agent.handle.render_metrics()).await;
+
+    writers[7].lines(2);
+    writers[7].container.rotate();
+    writers[7].lines(2);
+    recorder.wait_for(44).await;
+    assert_exact(&recorder, &writers.iter().collect::<Vec<_>>());
+    agent.assert_balanced();
+    agent.stop().await;
+}
