@@ -18,6 +18,10 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+#[allow(unsafe_code, reason = "the allocator finds its settings by this name, which nothing else has")]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static ALLOCATOR_SETTINGS: &[u8; 60] = tailwater_agent::ALLOCATOR_SETTINGS;
+
 fn main() -> ExitCode {
     let matches = command_line().get_matches_from(arguments(std::env::args_os()));
     match run(&matches) {
