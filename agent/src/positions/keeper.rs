@@ -69,11 +69,7 @@ impl SharedPositions {
 
 /// Writes positions until `stop`, then once more.
 pub(crate) async fn keep(shared: SharedPositions, store: PositionsStore, metrics: Arc<Metrics>, stop: CancellationToken) {
-    let mut keeper = Keeper { wanted: shared.0.wanted.subscribe(), shared, store: Some(store), metrics, written: Revision::default() };
-    while !stop.is_cancelled() {
-        keeper.step(&stop).await;
-    }
-    keeper.write().await;
+    Keeper::new(shared, store, metrics).run(&stop).await;
 }
 
 struct Keeper {
@@ -83,10 +79,32 @@ struct Keeper {
     store: Option<PositionsStore>,
     metrics: Arc<Metrics>,
     written: Revision,
+    vanished_kept: Duration,
+    next_look_for_vanished: tokio::time::Instant,
 }
 
 impl Keeper {
+    fn new(shared: SharedPositions, store: PositionsStore, metrics: Arc<Metrics>) -> Self {
+        Self {
+            wanted: shared.0.wanted.subscribe(),
+            shared,
+            store: Some(store),
+            metrics,
+            written: Revision::default(),
+            vanished_kept: VANISHED_KEPT,
+            next_look_for_vanished: tokio::time::Instant::now() + WRITE_INTERVAL,
+        }
+    }
+
+    async fn run(mut self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            self.step(stop).await;
+        }
+        self.write().await;
+    }
+
     async fn step(&mut self, stop: &CancellationToken) {
+        self.forget_vanished();
         // Somebody may have waited since before this task looked for the first time.
         if *self.wanted.borrow_and_update() > *self.shared.0.settled.borrow() {
             self.write().await;
@@ -96,7 +114,7 @@ impl Keeper {
             () = stop.cancelled() => return,
             _ = self.wanted.changed() => {}
             () = self.shared.0.soon.notified() => self.wait_a_moment(stop).await,
-            () = tokio::time::sleep(WRITE_INTERVAL) => self.forget_vanished(),
+            () = tokio::time::sleep(WRITE_INTERVAL) => {}
         }
         let is_wanted = *self.wanted.borrow_and_update() > *self.shared.0.settled.borrow();
         if is_wanted || self.shared.lock().revision() > self.written {
@@ -113,8 +131,14 @@ impl Keeper {
         }
     }
 
-    fn forget_vanished(&self) {
-        if let Some(horizon) = Instant::now().checked_sub(VANISHED_KEPT) {
+    /// Every few seconds, however much else is to be done.
+    fn forget_vanished(&mut self) {
+        let now = tokio::time::Instant::now();
+        if now < self.next_look_for_vanished {
+            return;
+        }
+        self.next_look_for_vanished = now + WRITE_INTERVAL;
+        if let Some(horizon) = Instant::now().checked_sub(self.vanished_kept) {
             self.shared.lock().forget_vanished(horizon);
         }
     }
@@ -154,7 +178,7 @@ impl Keeper {
 mod tests {
     use super::*;
     use crate::positions::table::tests::file_entry;
-    use crate::positions::table::{InstanceEntry, Positions};
+    use crate::positions::table::{InstanceEntry, Mark, Positions};
 
     fn decide(shared: &SharedPositions) -> Revision {
         let entry = InstanceEntry { label_sets: Vec::new(), first_stamp: 1, revision: 0 };
@@ -173,6 +197,25 @@ mod tests {
         assert_eq!(PositionsStore::open(directory.path()).1.instances.len(), 1);
         stop.cancel();
         task.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn files_that_are_gone_are_forgotten_also_while_writes_are_asked_for_all_the_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = SharedPositions::new(PositionsTable::default());
+        let file = shared.lock().new_file();
+        shared.lock().acknowledge(&Mark { file, entry: file_entry("gone", 10) });
+        shared.lock().vanished(file, Instant::now());
+        let (store, ..) = PositionsStore::open(directory.path());
+        let keeper = Keeper { vanished_kept: Duration::ZERO, ..Keeper::new(shared.clone(), store, Metrics::new()) };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(async move { keeper.run(&stop).await });
+        for _ in 0..8 {
+            shared.write_soon();
+            tokio::time::sleep(WRITE_INTERVAL / 4).await;
+        }
+        assert_eq!(shared.lock().snapshot().files.len(), 0);
+        task.abort();
     }
 
     #[tokio::test]
