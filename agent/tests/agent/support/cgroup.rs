@@ -30,14 +30,15 @@ impl Group {
         let second = root.join(&name);
         // What another program turned on already is not an error.
         drop(std::fs::write(root.join("cgroup.subtree_control"), format!("+{controller}")));
-        let group = [first, second].into_iter().filter(|path| std::fs::create_dir(path).is_ok()).map(Self).find(|group| group.takes(limit));
+        let group = [first, second].into_iter().filter(|path| std::fs::create_dir(path).is_ok()).map(Self).find(|group| group.limit(limit));
         if group.is_none() {
             println!("skipped: no control group of `{controller}` can be made here");
         }
         group
     }
 
-    fn takes(&self, limit: Limit) -> bool {
+    /// Sets a limit, also of what runs already; `false` if it cannot be set here.
+    pub(crate) fn limit(&self, limit: Limit) -> bool {
         let written: [(&str, String); 2] = match limit {
             Limit::Memory { bytes } => [("memory.limit_in_bytes", bytes.to_string()), ("memory.max", bytes.to_string())],
             Limit::Processor { thousandths } => {

@@ -247,7 +247,7 @@ async fn case_62_a_slow_receiver_does_not_fill_the_memory() {
     }
 }
 
-/// 63. A twentieth of a processor.
+/// 63. A hundredth of a processor while lines come.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_63_with_little_processor_time_it_falls_behind_and_recovers() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
@@ -259,11 +259,13 @@ async fn case_63_with_little_processor_time_it_falls_behind_and_recovers() {
     };
     writer.lines(100);
     recorder.wait_for(100).await;
+    // From now on so little that no build of it keeps up.
+    group.iter().for_each(|group| assert!(group.limit(Limit::Processor { thousandths: 10 })));
     let mut most_behind = 0;
     for round in 0..30 {
         // Without a limit it is stopped for most of the time instead.
         group.is_none().then(|| program.signal(Signal::SIGSTOP));
-        writer.lines(1000);
+        writer.lines(2000);
         if round % 5 == 4 {
             writer.container.rotate();
         }
@@ -275,13 +277,14 @@ async fn case_63_with_little_processor_time_it_falls_behind_and_recovers() {
             assert_eq!(program.status_of("/live").await, Some(200), "liveness does not end it");
         }
     }
+    group.iter().for_each(|group| assert!(group.limit(Limit::Processor { thousandths: 1000 })));
     recorder.wait_for(writer.total()).await;
     assert_exact(&recorder, &[&writer]);
     assert_eq!(program.status_of("/live").await, Some(200));
     if let Some(group) = &group {
         let throttled = group.number(["cpu.stat", "cpu.stat"], "nr_throttled ");
         println!("{most_behind} lines behind at most, held back {throttled} times");
-        assert!(most_behind > 1000 && throttled > 10, "{most_behind} lines behind at most, held back {throttled} times");
+        assert!(most_behind > 5000 && throttled > 10, "{most_behind} lines behind at most, held back {throttled} times");
     }
 }
 
