@@ -48,7 +48,7 @@ def registered(text):
     first, *others = re.split(r'with_prefix\("([a-z_]+)"\)', text)
     for prefix, part in [("promtail", first), *zip(others[::2], others[1::2])]:
         yield from (f"{prefix}_{name}" for name in re.findall(r'registry\.register\(\s*"([a-z0-9_]+)"', part))
-        yield from (f"{prefix}_{name}" for name in re.findall(r'\("([a-z0-9_]+)", "[^"]+", &self\.', part))
+        yield from (f"{prefix}_{name}" for name in re.findall(r'\(\s*"([a-z0-9_]+)",\s*"[^"]+",\s*&self\.', part))
 
 
 def base(name):
