@@ -20,14 +20,13 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::listing::{self, ContainerListing, Identities, Ignored, SeenPod, Source};
 use super::paths::{LogFileName, PodDirectory};
 use super::pod_news::PodNews;
-use super::scanning::Scanning;
+use super::scanning::{Fate, Scanning};
 use super::selection::{PodLabels, Selection};
 use super::told_sizes::ToldSizes;
 use super::watch::{Change, DirectoryWatches, Standing};
 use crate::enrich::pods::PodCache;
-use crate::metrics::PossibleLoss;
 use crate::observe::heartbeats::Heartbeat;
-use crate::positions::table::ContainerPath;
+use crate::positions::table::{ContainerPath, FileEntry};
 use crate::tail::worker::Command;
 
 /// Changes told and not yet looked at.
@@ -462,21 +461,12 @@ impl Running {
 
     /// After the first scan: containers of the checkpoint that are not there at all.
     fn count_missing_containers(&self, seen: &BTreeSet<ContainerPath>) {
-        let mut positions = self.scanner.scanning.positions.lock();
-        for container in positions.containers() {
-            if seen.contains(&container) {
-                continue;
-            }
-            let is_selected =
-                container.split_once('/').is_none_or(|(pod, name)| PodDirectory::parse(pod).is_none_or(|pod| self.may_take(&pod, name)));
-            for (file, entry) in positions.files_of(&container) {
-                positions.vanished(file, Instant::now());
-                if !entry.progress.is_finished && is_selected && container.contains('/') {
-                    self.scanner.scanning.metrics.possible_loss(PossibleLoss::RotatedAway);
-                    tracing::warn!(container, file = entry.name, "a log file that was not known as finished is gone; lines may be missing");
-                }
-            }
-        }
+        let is_selected = |container: &str| {
+            let parsed = container.split_once('/').and_then(|(pod, name)| Some((PodDirectory::parse(pod)?, name)));
+            parsed.is_some_and(|(pod, name)| self.may_take(&pod, name))
+        };
+        let fate = |container: &str, _: &FileEntry| if is_selected(container) { Fate::Gone } else { Fate::LeftOut };
+        self.scanner.scanning.count_missing(|container| seen.contains(container), fate);
     }
 
     fn unreadable(&self, directory: &Path, error: &std::io::Error, ignored: &mut Ignored) {

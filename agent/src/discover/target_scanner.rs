@@ -18,11 +18,11 @@ use parking_lot::RwLock;
 use super::listing::{ContainerListing, Identities, SeenFile, Source};
 use super::paths::{FileRole, LogFileName};
 use super::scanner::worker_of;
-use super::scanning::Scanning;
+use super::scanning::{Fate, Scanning};
 use super::target::FileTarget;
 use super::watch::{Change, DirectoryWatches};
 use crate::observe::heartbeats::Heartbeat;
-use crate::positions::table::ContainerPath;
+use crate::positions::table::{ContainerPath, FileEntry};
 use crate::promtail::file_sd;
 use crate::promtail::jobs::Job;
 use crate::promtail::kubernetes::KnownPods;
@@ -71,6 +71,8 @@ struct Running {
     owners: HashMap<Ownership, (ContainerPath, Fingerprint)>,
     /// When a file that waits for its time was first seen.
     first_seen: HashMap<PathBuf, Instant>,
+    /// Until files of the checkpoint that are gone are counted: groups of files without a name, which a reload handed over.
+    handed: Option<HashSet<ContainerPath>>,
     last_scan: Instant,
     next_scan: Instant,
     beat: Heartbeat,
@@ -96,6 +98,7 @@ impl TargetScanner {
             told: HashMap::new(),
             owners: HashMap::new(),
             first_seen: HashMap::new(),
+            handed: Some(HashSet::new()),
             last_scan: now,
             next_scan: now,
             scanner: self,
@@ -156,12 +159,16 @@ impl Running {
         let mut seen = HashSet::new();
         let mut is_watching = true;
         let mut is_pending = false;
+        let are_pods_known = self.scanner.pods.values().all(|pods| pods.read().is_complete);
         for job in 0..self.scanner.jobs.len() {
             is_pending |= self.scan_job(job, &mut seen, &mut is_watching);
         }
         self.tell_gone(&seen);
         if !self.scanner.scanning.is_first_scan_done.load(Ordering::Acquire) {
-            self.tell_handed(&seen);
+            self.handed = Some(self.tell_handed(&seen));
+        }
+        if are_pods_known && let Some(handed) = self.handed.take() {
+            self.count_missing(&seen, &handed);
         }
         self.owners.retain(|_, (key, _)| self.told.contains_key(key));
         self.scanner.scanning.is_first_scan_done.store(true, Ordering::Release);
@@ -338,8 +345,10 @@ impl Running {
     }
 
     /// After the first scan: files without a name that a reload handed over. They keep their labels and take the stages of the job of that name.
-    fn tell_handed(&self, seen: &HashSet<ContainerPath>) {
+    /// Returns their groups.
+    fn tell_handed(&self, seen: &HashSet<ContainerPath>) -> HashSet<ContainerPath> {
         let handover = &self.scanner.scanning.handover;
+        let mut handed = HashSet::new();
         for (path, directory, source) in handover.unlisted(|path| seen.contains(path)) {
             let job = self.scanner.jobs.iter().find(|job| path.split(SEPARATOR).next() == Some(&job.name));
             match (source, job) {
@@ -347,12 +356,27 @@ impl Running {
                     let limits = Arc::clone(&self.scanner.limits);
                     let target = FileTarget { job: Arc::clone(job), labels: target.labels.clone(), limits, old_offset: None };
                     let source = Source::Target(Arc::new(target));
+                    handed.insert(path.clone());
                     self.tell(ContainerListing { path, directory, source, files: Vec::new(), is_gone: true });
                 }
                 // The job that read it is gone.
                 _ => handover.close(&path),
             }
         }
+        handed
+    }
+
+    /// Once all targets are known: files of the checkpoint that nobody names. One that is under another name beside its old one may be named again.
+    fn count_missing(&self, seen: &HashSet<ContainerPath>, handed: &HashSet<ContainerPath>) {
+        let fate = |group: &str, entry: &FileEntry| {
+            let is_asked_for = self.scanner.jobs.iter().any(|job| group.split(SEPARATOR).next() == Some(&job.name));
+            match is_asked_for {
+                false => Fate::LeftOut,
+                true if is_in_directory_of(path_of(group), (entry.device, entry.inode)) => Fate::StillThere,
+                true => Fate::Gone,
+            }
+        };
+        self.scanner.scanning.count_missing(|group| seen.contains(group) || handed.contains(group), fate);
     }
 
     /// A writer closed a file: whoever reads it may take it as final.
@@ -400,6 +424,13 @@ fn path_of(key: &str) -> &Path {
 /// Which of the groups of one path a key is of.
 fn copy_of(key: &str) -> usize {
     key.split(SEPARATOR).nth(2).and_then(|copy| copy.parse().ok()).unwrap_or(1)
+}
+
+/// Whether a file of this device and inode is beside `path`, or is there itself.
+fn is_in_directory_of(path: &Path, identity: (u64, u64)) -> bool {
+    let beside = path.parent().and_then(|directory| std::fs::read_dir(directory).ok()).into_iter().flatten().flatten();
+    let is_it = |metadata: Metadata| (metadata.dev(), metadata.ino()) == identity;
+    path.metadata().is_ok_and(is_it) || beside.filter_map(|entry| entry.metadata().ok()).any(is_it)
 }
 
 /// The file itself, and those of its directory that may be what it was before.

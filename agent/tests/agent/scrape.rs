@@ -208,6 +208,36 @@ async fn a_file_that_two_targets_of_a_job_name_is_read_for_each() {
     agent.stop().await;
 }
 
+/// One that waits under another name is read again when its own name is back; one whose job is gone is nobody's loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn scraped_files_that_are_gone_at_a_restart_are_counted() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let logs = node.data().with_file_name("logs");
+    std::fs::create_dir_all(logs.join("other")).unwrap();
+    let path = |name: &str| logs.join(format!("{name}.log"));
+    let append = |name: &str, text: &str| {
+        use std::io::Write;
+        std::fs::OpenOptions::new().create(true).append(true).open(path(name)).unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    ["gone", "renamed", "other/dropped"].iter().for_each(|name| append(name, &format!("{name} one\n")));
+    let second = job(&logs.join("other")).replace("scrape_configs:\n", "").replace("job_name: node", "job_name: other");
+    let agent = Agent::start(configured(&node, &recorder, &(job(&logs) + &second))).await;
+    recorder.wait_for(3).await;
+    agent.assert_balanced();
+    agent.stop().await;
+    ["gone", "renamed", "other/dropped"].iter().for_each(|name| append(name, &format!("{name} two\n")));
+    ["gone", "other/dropped"].iter().for_each(|name| std::fs::remove_file(path(name)).unwrap());
+    std::fs::rename(path("renamed"), logs.join("renamed.log.1")).unwrap();
+    let agent = Agent::start(configured(&node, &recorder, &job(&logs))).await;
+    wait_until("a count", || agent.metric("possible_loss_total{reason=\"rotated_away\"}") >= 1.0, String::new).await;
+    append("renamed", "renamed three\n");
+    recorder.wait_for(5).await;
+    let lines: Vec<String> = recorder.all().into_iter().map(|entry| entry.line).filter(|line| line.starts_with("renamed")).collect();
+    assert_eq!(lines, ["renamed one", "renamed two", "renamed three"]);
+    assert_eq!(agent.handle.metrics().possible_losses, 1);
+    agent.stop().await;
+}
+
 /// What is asked over HTTP is about pods and scraped files alike.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_surface_tells_is_of_scraped_files_too() {
