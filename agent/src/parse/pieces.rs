@@ -4,6 +4,8 @@
 //! by the limit whatever the runtime splits. The text kept is raw; it is made valid UTF-8 when the line is whole, since a character may
 //! be cut between two pieces.
 
+use std::time::{Duration, Instant};
+
 /// A line of which only pieces were seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PendingLine {
@@ -14,12 +16,14 @@ pub(crate) struct PendingLine {
     total: u64,
     /// The runtime's stamp of the last piece.
     last_stamp: i64,
+    /// When it was first seen to have no room left.
+    full_since: Option<Instant>,
 }
 
 impl PendingLine {
     /// `keep`: how many bytes of text to hold at most.
     pub(crate) fn new(keep: usize) -> Self {
-        Self { text: Vec::new(), keep, total: 0, last_stamp: 0 }
+        Self { text: Vec::new(), keep, total: 0, last_stamp: 0, full_since: None }
     }
 
     /// Appends a piece of which `text` was read and `unread` bytes more were skipped.
@@ -45,6 +49,14 @@ impl PendingLine {
 
     pub(crate) fn total(&self) -> u64 {
         self.total
+    }
+
+    /// Since when it is known to be as long as may be kept, or longer.
+    pub(crate) fn is_full_for(&mut self, now: Instant) -> Duration {
+        if self.total < self.keep as u64 {
+            return Duration::ZERO;
+        }
+        now.saturating_duration_since(*self.full_since.get_or_insert(now))
     }
 
     pub(crate) fn last_stamp(&self) -> i64 {

@@ -3,6 +3,7 @@
 //! Each is recorded with its place before anything that rests on it is sent, and made again at the same place in a replay.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::balance::Meter;
 use super::container::{ContainerTail, ReadContext, add_to_balance, count_denied};
@@ -19,6 +20,7 @@ use crate::positions::table::{CutKind, LineCut};
 impl ContainerTail {
     /// Ends pending lines of an instance whose files did not grow for long.
     pub(super) fn cut_idle_lines(&mut self, context: &mut ReadContext<'_>) {
+        self.cut_full_lines(context);
         let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return };
         if !front.is_drained() {
             return;
@@ -39,6 +41,28 @@ impl ContainerTail {
         count_denied(outlet, context.counts);
         add_to_balance(front, state, meter.stop(context.counts, context.batch));
         self.is_in_batch = true;
+    }
+
+    /// Ends pending lines that were too long for long: what still comes would not be sent, and the position waits for them while other lines go on.
+    fn cut_full_lines(&mut self, context: &mut ReadContext<'_>) {
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return };
+        // Decisions of an earlier process come first.
+        if !state.has_pieces() || !front.cuts.is_empty() {
+            return;
+        }
+        for stream in OutputStream::ALL {
+            let full_for = state.pending[stream.index()].as_mut().map_or(Duration::ZERO, |line| line.is_full_for(context.now));
+            if full_for < context.timing.partial_idle {
+                continue;
+            }
+            let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+            let meter = Meter::start(context.counts, context.batch);
+            context.metrics.partial_idle.inc();
+            decide_cut(front, &self.path, (stream, CutKind::End), state, outlet, context);
+            count_denied(outlet, context.counts);
+            add_to_balance(front, state, meter.stop(context.counts, context.batch));
+            self.is_in_batch = true;
+        }
     }
 
     /// Counts the text held for pending lines, and shortens the longest when all containers together hold too much.

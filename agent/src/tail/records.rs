@@ -62,6 +62,11 @@ impl LineRules {
             LongLine::Truncate | LongLine::Drop => self.max_line_bytes.saturating_add(1),
         }
     }
+
+    /// How long the pieces of a line may be together; what follows is another line. Without it a writer that never ends its line would be neither sent nor passed.
+    fn max_joined_bytes(&self) -> u64 {
+        self.max_record_bytes.max(self.kept_bytes()) as u64
+    }
 }
 
 /// Where records of an instance go.
@@ -243,10 +248,14 @@ impl RecordReader<'_> {
         if self.state.frozen.is_none() {
             self.state.frozen = Some(CleanPoint { file: self.file, progress: self.state.progress_at(raw.offset) });
         }
-        self.counts.joined += 1;
         let keep = self.rules.kept_bytes();
         let line = self.state.pending[record.stream.index()].get_or_insert_with(|| Box::new(PendingLine::new(keep)));
         line.append(record.text, raw.unread, record.timestamp);
+        if line.total() < self.rules.max_joined_bytes() {
+            self.counts.joined += 1;
+        } else if let Some(line) = self.state.take_pending(record.stream) {
+            self.emit_pending(record.stream, &line);
+        }
     }
 
     fn emit_pending(&mut self, stream: OutputStream, line: &PendingLine) {
@@ -511,6 +520,22 @@ mod tests {
     }
 
     #[test]
+    fn pieces_that_never_end_are_a_line_as_often_as_they_are_as_long_as_a_record_may_be() {
+        let bytes: Vec<u8> =
+            (0..7).flat_map(|number| format!("2026-11-21T09:00:00.00000000{number}Z stdout P {}\n", "x".repeat(50)).into_bytes()).collect();
+        for (long_line, expected) in [(LongLine::Truncate, vec![(64, 2), (64, 5)]), (LongLine::Drop, Vec::new())] {
+            let mut harness = Harness::new(LineRules { max_record_bytes: 150, long_line, ..RULES }, &Progress::start(None));
+            harness.feed(&bytes);
+            let seen: Vec<(usize, i64)> = lines(&harness).iter().map(|(_, stamp, line)| (line.len(), *stamp)).collect();
+            assert_eq!(seen, expected, "{long_line:?}");
+            let counts = &harness.counts;
+            assert_eq!(counts.truncated_lines + counts.too_long_dropped, 2, "each is counted");
+            assert_eq!((counts.lines, counts.joined), (7, 5), "two ended, and the pieces of one are pending");
+            assert_eq!(harness.clean_point().offset, 6 * (bytes.len() as u64 / 7), "what was sent is not read again");
+        }
+    }
+
+    #[test]
     fn a_format_that_is_set_overrides_what_records_look_like() {
         let cri = "2026-11-21T09:00:00.000000006Z stderr F a";
         let docker = r#"{"log":"b\n","stream":"stderr","time":"2026-11-21T09:00:00.000000007Z"}"#;
@@ -546,6 +571,9 @@ mod tests {
         assert_eq!(harness.state.take_clock_decisions(), [(FileId(1), 2, first)]);
     }
 
+    /// So that lines of random pieces reach it.
+    const SHORT: LineRules = LineRules { max_record_bytes: 100, ..RULES };
+
     fn record() -> impl Strategy<Value = Vec<u8>> {
         let stamp = (0u32..8).prop_map(|n| format!("2026-11-21T09:{:02}:00.00000000{n}Z", [0, 0, 0, 0, 0, 0, 30, 10][n as usize]));
         let text = proptest::collection::vec(any::<u8>().prop_map(|b| if b == b'\n' { b'n' } else { b }), 0..40);
@@ -565,7 +593,7 @@ mod tests {
         /// Whatever was sent before a crash is sent again byte for byte, from whatever clean point the checkpoint holds.
         #[test]
         fn a_replay_from_any_clean_point_repeats_every_entry(records in proptest::collection::vec(record(), 1..40)) {
-            let mut first = Harness::new(RULES, &Progress::start(None));
+            let mut first = Harness::new(SHORT, &Progress::start(None));
             let mut checkpoints = vec![(first.clean_point(), 0)];
             for record in &records {
                 first.feed(record);
@@ -573,7 +601,7 @@ mod tests {
             }
             let all = records.concat();
             for (progress, sent) in checkpoints {
-                let mut replay = Harness::new(RULES, &progress);
+                let mut replay = Harness::new(SHORT, &progress);
                 replay.feed(&all[usize::try_from(progress.offset).unwrap()..]);
                 // What was sent up to the checkpoint and is not in the replay lies wholly before the clean point.
                 let tail = &first.entries[first.entries.len() - replay.entries.len()..];
@@ -584,8 +612,9 @@ mod tests {
 
         #[test]
         fn entries_do_not_depend_on_how_the_chunks_fall(records in proptest::collection::vec(record(), 1..30)) {
-            let whole = run(&records.concat());
-            let mut single = Harness::new(RULES, &Progress::start(None));
+            let mut whole = Harness::new(SHORT, &Progress::start(None));
+            whole.feed(&records.concat());
+            let mut single = Harness::new(SHORT, &Progress::start(None));
             records.iter().for_each(|record| single.feed(record));
             prop_assert_eq!(sorted(&whole.entries), sorted(&single.entries));
             prop_assert_eq!(whole.counts.lines, single.counts.lines);

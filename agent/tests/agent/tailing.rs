@@ -176,6 +176,41 @@ async fn a_line_without_its_end_is_sent_after_a_while() {
     agent.stop().await;
 }
 
+/// While the other stream goes on, so that the file is never idle.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_too_long_and_never_ends_is_sent_and_does_not_hold_the_position() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut container = node.container("app");
+    let mut config = node.config(&recorder.url());
+    config.timing.partial_idle = Duration::from_millis(500);
+    config.max_line_size = 1000;
+    let agent = Agent::start(config.clone()).await;
+    for _ in 0..20 {
+        container.write("stdout", "P", &"x".repeat(100));
+    }
+    let mut others = 0;
+    let is_there = || recorder.stored().iter().any(|entry| entry.line.ends_with("...[truncated 1025 bytes]"));
+    wait_until(
+        "the long line",
+        || {
+            container.write("stderr", "F", &format!("other {others}"));
+            others += 1;
+            is_there()
+        },
+        || format!("{} entries", recorder.count()),
+    )
+    .await;
+    recorder.wait_for(others + 1).await;
+    agent.stop().await;
+    let before = recorder.all().len();
+    container.write("stderr", "F", "after the restart");
+    let agent = Agent::start(config).await;
+    recorder.wait_for(others + 2).await;
+    assert_eq!(recorder.all().len(), before + 1, "nothing is read again");
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_file_is_read_from_its_new_beginning_and_counted() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
