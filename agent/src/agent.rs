@@ -40,7 +40,7 @@ use crate::push::gate::Gate;
 use crate::push::lane::{self, BlockedState, Lane, LaneBatches};
 use crate::push::outgoing::Outgoing;
 use crate::push::receiver::Receiver;
-use crate::readers::{IN_FLIGHT, Readers, Totals, allowed_open_files, reader_count, spawn_thread};
+use crate::readers::{IN_FLIGHT, Readers, Totals, reader_count, spawn_thread};
 use crate::reload::{Continuing, ReloadRequests};
 use crate::starting::{OpenedPositions, docker_root, install_crypto};
 use crate::tail::container_stages::ContainerStages;
@@ -384,7 +384,7 @@ impl Agent {
             not_before: self.not_before,
             stop: Arc::clone(stop),
             open_files: Arc::clone(&totals.open_files),
-            max_open_files: (allowed_open_files(config.max_open_files) / reader_count(config.readers)).max(1),
+            max_open_files: (config.max_open_files / reader_count(config.readers)).max(1),
             held_bytes: Arc::clone(&totals.held_bytes),
             max_held_bytes: config.deleted_hold_bytes,
             all_containers: Arc::clone(&totals.containers),

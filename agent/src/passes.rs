@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::observe::pass::PassView;
 use crate::promtail_agent::{self, Pods};
 use crate::push::receiver::Receiver;
+use crate::readers::allowed_open_files;
 use crate::reload::Continuing;
 use crate::starting::{OpenedPositions, bind, events_client, receiver, take_data_dir};
 
@@ -182,11 +183,16 @@ fn clients(config: &Config) -> Vec<(String, Config)> {
 fn of_client(config: &Config, client: &ClientConfig, count: usize) -> Config {
     let mut config = Config { client: client.clone(), more_clients: Vec::new(), ..config.clone() };
     config.external_labels.extend(client.external_labels.clone());
-    // Each opens the files by itself.
-    config.max_open_files = (config.max_open_files / count).max(1);
+    share_limits(&mut config, count);
+    config
+}
+
+/// Leaves to one of `count` passes its part of what the process may take: each opens the files by itself.
+pub(crate) fn share_limits(config: &mut Config, count: usize) {
+    let count = count.max(1);
+    config.max_open_files = (allowed_open_files(config.max_open_files) / count).max(1);
     config.deleted_hold_bytes /= count as u64;
     config.memory_limit /= count;
-    config
 }
 
 /// A client of the Kubernetes API, if there is one to ask.
@@ -244,7 +250,8 @@ mod tests {
         assert_eq!((before[0].as_str(), before[2].as_str()), ("tailwater-agent", "client-the_archive"));
         let passes = clients(&config);
         assert_eq!(passes.iter().map(|(_, config)| config.external_labels.len()).collect::<Vec<_>>(), [2, 1, 1]);
-        assert!(passes.iter().all(|(_, config)| config.max_open_files == 4096 / 3 && config.deleted_hold_bytes == (1 << 30) / 3));
+        let open_files = allowed_open_files(4096) / 3;
+        assert!(passes.iter().all(|(_, config)| config.max_open_files == open_files && config.deleted_hold_bytes == (1 << 30) / 3));
         assert!(passes.iter().all(|(_, config)| config.memory_limit == (32 << 20) / 3));
         let shown = clients(&Config { run_mode: RunMode::DryRun, ..config.clone() });
         assert_eq!(shown.len(), 1, "what is only shown is shown once");

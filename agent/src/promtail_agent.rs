@@ -63,7 +63,7 @@ pub(crate) async fn start(
     // What is only shown is shown once.
     let clients = if config.run_mode == RunMode::Ship { promtail.clients.len() } else { 1 };
     for (index, client) in promtail.clients.iter().enumerate().take(clients) {
-        let (config, receiver) = of_client(&config, promtail, client, index)?;
+        let (config, receiver) = of_client(&config, promtail, (client, index), clients)?;
         let positions = OpenedPositions::open(&config, lock.as_ref().is_some_and(|data_dir| data_dir.was_used));
         let plan = TargetPlan {
             jobs: jobs(&promtail.scrape, index),
@@ -89,9 +89,15 @@ pub(crate) async fn start(
     Ok(AgentHandle { metrics, listen, supervisor })
 }
 
-/// The configuration of one pass, with what the file says about the client.
-fn of_client(config: &Config, promtail: &PromtailConfig, client: &PromtailClient, index: usize) -> Result<(Config, Receiver), StartError> {
+/// The configuration of one pass of `count`, with what the file says about the client of that number.
+fn of_client(
+    config: &Config,
+    promtail: &PromtailConfig,
+    (client, index): (&PromtailClient, usize),
+    count: usize,
+) -> Result<(Config, Receiver), StartError> {
     let mut config = config.clone();
+    passes::share_limits(&mut config, count);
     config.client = client.config.clone();
     config.max_line_size = MAX_LINE_BYTES;
     config.timing.scan_interval = promtail.timing.scan_interval;
@@ -179,4 +185,25 @@ pub(crate) async fn watch_pods(
         }
     }
     Ok(pods)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::readers::allowed_open_files;
+    use crate::starting::install_crypto;
+
+    #[test]
+    fn each_pass_has_its_part_of_what_the_process_may_take() {
+        install_crypto();
+        let text = "clients: [{url: http://a/p}, {url: http://b/p}]\nscrape_configs:\n- job_name: j\n";
+        let (promtail, report) = crate::promtail::parse(text, "host".to_owned());
+        let promtail = promtail.unwrap_or_else(|| panic!("{report}"));
+        let config = Config { run_mode: RunMode::DryRun, ..Config::default() };
+        for (index, client) in promtail.clients.iter().enumerate() {
+            let (of_pass, _) = of_client(&config, &promtail, (client, index), 2).unwrap();
+            assert_eq!(of_pass.max_open_files, allowed_open_files(config.max_open_files) / 2);
+            assert_eq!((of_pass.deleted_hold_bytes, of_pass.memory_limit), (config.deleted_hold_bytes / 2, config.memory_limit / 2));
+        }
+    }
 }
