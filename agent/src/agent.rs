@@ -36,7 +36,6 @@ use crate::positions::keeper::{self, SharedPositions};
 use crate::positions::store::PositionsStore;
 use crate::promtail_agent::{self, TargetPlan};
 use crate::push::announce;
-use crate::push::gate::Gate;
 use crate::push::lane::{self, BlockedState, Lane, LaneBatches};
 use crate::push::outgoing::Outgoing;
 use crate::push::receiver::Receiver;
@@ -51,8 +50,6 @@ use crate::tail::worker::{Command, Worker, WorkerHandle};
 
 /// Commands a worker has not taken yet.
 const COMMAND_QUEUE: usize = 1024;
-/// Requests to one receiver at once, with fewer readers.
-const MIN_CONCURRENCY: usize = 2;
 
 /// Starts the agent in the current tokio runtime; it runs until `shutdown` is cancelled.
 pub async fn start(config: Config, shutdown: CancellationToken) -> Result<AgentHandle, StartError> {
@@ -92,7 +89,6 @@ pub(crate) struct Agent {
     news: PodNews,
     reload: Option<ReloadRequests>,
     blocked: Arc<BlockedState>,
-    gate: Arc<Gate>,
     is_first_scan_done: Arc<AtomicBool>,
     is_full_reread: bool,
     /// Lines of pods stamped before it are not read.
@@ -110,7 +106,6 @@ impl Agent {
         positions: OpenedPositions,
         (pass, continuing): (&str, Continuing),
     ) -> Self {
-        let gate = Gate::new(reader_count(config.readers).max(MIN_CONCURRENCY), config.client.backoff.min_period / 4);
         Self {
             config,
             discovery,
@@ -123,7 +118,6 @@ impl Agent {
             news: continuing.news,
             reload: continuing.reload,
             blocked: Arc::default(),
-            gate: Arc::new(gate),
             is_first_scan_done: Arc::default(),
             is_full_reread: positions.is_full_reread,
             not_before: positions.not_before,
@@ -258,8 +252,7 @@ impl Agent {
         for index in 0..count {
             let (sender, commands) = sync_channel(COMMAND_QUEUE);
             let handle = WorkerHandle(sender);
-            // One batch is being sent in each lane; the rest waits in it.
-            let (lane_sender, batches) = lane::channel((IN_FLIGHT / count).saturating_sub(1).max(1));
+            let (lane_sender, batches) = lane::channel((IN_FLIGHT / count).max(1));
             readers.lanes.push(self.spawn_lane(handle.clone(), batches));
             let worker = self.worker(commands, lane_sender, &enricher, &readers.stop, &totals);
             readers.threads.push(spawn_thread(format!("reader-{index}"), move || worker.run())?);
@@ -356,7 +349,6 @@ impl Agent {
             positions: self.positions.clone(),
             metrics: Arc::clone(&self.metrics),
             blocked: Arc::clone(&self.blocked),
-            gate: Arc::clone(&self.gate),
             reader,
         };
         tokio::spawn(lane.run(batches))

@@ -1,6 +1,6 @@
 //! One lane: the batches of one reader thread, sent one after another.
 //!
-//! Streams belong to one reader, so one request at a time keeps their order; as many lanes as readers send at once. A batch leaves the lane
+//! Streams belong to one reader, so one request at a time keeps their order; how many lanes send at once is for the receiver's gate to say. A batch leaves the lane
 //! acknowledged, or with its refused entries counted; then its marks move positions, and not before. A batch is tried again without end unless the
 //! configuration says otherwise; at shutdown the lane is simply dropped, and nothing was committed that was not acknowledged.
 
@@ -14,7 +14,6 @@ use tokio::sync::mpsc;
 
 use super::answer::{self, Verdict};
 use super::backoff::{Backoff, random};
-use super::gate::Gate;
 use super::receiver::{Answer, OnClientError, Receiver};
 use crate::batch::Batch;
 use crate::batch::builder::MAX_REQUEST_BYTES;
@@ -59,6 +58,8 @@ pub(crate) struct LaneSender {
     batches: mpsc::Sender<Batch>,
     /// Handed over and not yet settled.
     in_flight: Arc<AtomicUsize>,
+    /// At most so many.
+    room: usize,
 }
 
 impl LaneSender {
@@ -68,11 +69,14 @@ impl LaneSender {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.batches.capacity() > 0
+        self.in_flight.load(Ordering::Acquire) < self.room
     }
 
     /// Hands a batch over, or gives it back if there is no room.
     pub(crate) fn try_send(&self, batch: Batch) -> Result<(), Box<Batch>> {
+        if !self.has_room() {
+            return Err(Box::new(batch));
+        }
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.batches.try_send(batch).map_err(|refused| {
             self.in_flight.fetch_sub(1, Ordering::AcqRel);
@@ -113,16 +117,14 @@ pub(crate) struct Lane {
     pub(crate) positions: SharedPositions,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) blocked: Arc<BlockedState>,
-    /// Of all lanes to this receiver.
-    pub(crate) gate: Arc<Gate>,
     pub(crate) reader: WorkerHandle,
 }
 
-/// A lane that holds `room` batches besides the one being sent.
+/// A lane that holds `room` batches, the one being sent among them.
 pub(crate) fn channel(room: usize) -> (LaneSender, LaneBatches) {
     let (sender, batches) = mpsc::channel(room);
     let in_flight = Arc::new(AtomicUsize::new(0));
-    (LaneSender { batches: sender, in_flight: Arc::clone(&in_flight) }, LaneBatches { batches, in_flight })
+    (LaneSender { batches: sender, in_flight: Arc::clone(&in_flight), room }, LaneBatches { batches, in_flight })
 }
 
 pub(crate) struct LaneBatches {
@@ -321,7 +323,7 @@ impl Lane {
     }
 
     async fn attempt(&self, tenant: Option<&str>, body: &Bytes) -> Option<Answer> {
-        let _pass = self.gate.enter().await;
+        let _pass = self.receiver.gate.enter().await;
         self.metrics.pushes_in_flight.inc();
         let began = Instant::now();
         let answered = self.receiver.push(body.clone(), tenant).await;
@@ -329,8 +331,8 @@ impl Lane {
         let status = answered.as_ref().ok().map(|answer| answer.status);
         // A limit of one tenant says nothing of the others.
         match status {
-            Some(status) if status == 429 || answer::verdict(status) != Verdict::Retry => self.gate.succeeded(),
-            _ => self.gate.failed(),
+            Some(status) if status == 429 || answer::verdict(status) != Verdict::Retry => self.receiver.gate.succeeded(),
+            _ => self.receiver.gate.failed(),
         }
         self.metrics.clients.answered(&self.labels(tenant), status, began.elapsed());
         match answered {
@@ -398,6 +400,20 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::builder::{BatchBuilder, BatchLimits};
+
+    #[test]
+    fn a_lane_takes_as_many_batches_as_it_has_room_for() {
+        let (sender, mut batches) = channel(2);
+        let batch = || BatchBuilder::new(BatchLimits { batch_bytes: 1, max_line_bytes: 1 }).finish(Instant::now());
+        assert!(sender.is_idle() && sender.try_send(batch()).is_ok());
+        // One that is being sent is in the lane as long as it is not settled.
+        assert!(batches.batches.try_recv().is_ok() && sender.has_room());
+        assert!(sender.try_send(batch()).is_ok() && !sender.has_room());
+        assert!(sender.try_send(batch()).is_err());
+        batches.in_flight.fetch_sub(1, Ordering::AcqRel);
+        assert!(sender.try_send(batch()).is_ok());
+    }
 
     #[test]
     fn blocked_is_told_only_after_a_minute_and_forgotten_on_success() {

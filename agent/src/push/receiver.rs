@@ -12,6 +12,7 @@ use reqwest::{Client, RequestBuilder, Response, Url};
 
 use super::answer;
 use super::backoff::BackoffBounds;
+use super::gate::Gate;
 use super::oauth2::{OAuth2, TokenError, TokenSource};
 use super::print;
 use super::renewed::Renewed;
@@ -20,6 +21,8 @@ use crate::observe::clients::ClientLabels;
 
 /// A connection lives at most this long, so that load spreads and names are resolved again.
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
+/// Requests under way at once.
+const CONCURRENCY: usize = 2;
 /// Redirects that one request follows.
 const MAX_REDIRECTS: usize = 4;
 /// How much of an answer is read.
@@ -146,6 +149,8 @@ pub(crate) struct Receiver {
     pub(crate) labels: ClientLabels,
     /// Entries are printed and nothing is sent.
     pub(crate) prints: bool,
+    /// Of all that is sent there.
+    pub(crate) gate: Arc<Gate>,
 }
 
 impl Receiver {
@@ -165,7 +170,8 @@ impl Receiver {
             url.set_host(Some(name)).map_err(|_| ReceiverError::ServerName { name: name.to_owned() })?;
         }
         let labels = ClientLabels { host: labelled, tenant: config.tenant_id.clone().unwrap_or_default() };
-        Ok(Self { client: Arc::new(client), url, tokens, config, labels, prints: false })
+        let gate = Arc::new(Gate::new(CONCURRENCY, config.backoff.min_period / 4));
+        Ok(Self { client: Arc::new(client), url, tokens, config, labels, prints: false, gate })
     }
 
     fn client(&self) -> Client {

@@ -403,6 +403,27 @@ async fn many_containers_with_a_slow_receiver_stay_exact() {
     agent.stop().await;
 }
 
+/// However many readers there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_gets_two_requests_at_a_time() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    recorder.behave(|_| Reaction::Delay(Duration::from_millis(50)));
+    let mut config = node.config(&recorder.url());
+    config.readers = 4;
+    config.client.batchsize = 2_000;
+    let mut containers: Vec<_> = (0..20).map(|number| node.container(&format!("c{number}"))).collect();
+    containers.iter_mut().for_each(|container| container.lines(0..200));
+    let agent = Agent::start(config).await;
+    let mut most = 0;
+    let all_there = || {
+        most = most.max(recorder.unanswered());
+        recorder.count() == 4000
+    };
+    wait_until("all lines", all_there, || format!("{}", recorder.count())).await;
+    assert_eq!(most, 2);
+    agent.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_unfinished_long_lines_are_shortened_together_and_the_same_after_a_restart() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
