@@ -366,6 +366,7 @@ impl Agent {
         Worker {
             commands,
             outgoing: self.outgoing(lane),
+            limited: Arc::clone(&self.receiver.limited),
             metrics: Arc::clone(&self.metrics),
             positions: self.positions.clone(),
             enricher: Arc::clone(enricher),

@@ -13,6 +13,7 @@ use reqwest::{Client, RequestBuilder, Response, Url};
 use super::answer;
 use super::backoff::BackoffBounds;
 use super::gate::Gate;
+use super::limited::LimitedTenants;
 use super::oauth2::{OAuth2, TokenError, TokenSource};
 use super::print;
 use super::renewed::Renewed;
@@ -151,6 +152,7 @@ pub(crate) struct Receiver {
     pub(crate) prints: bool,
     /// Of all that is sent there.
     pub(crate) gate: Arc<Gate>,
+    pub(crate) limited: Arc<LimitedTenants>,
 }
 
 impl Receiver {
@@ -171,7 +173,7 @@ impl Receiver {
         }
         let labels = ClientLabels { host: labelled, tenant: config.tenant_id.clone().unwrap_or_default() };
         let gate = Arc::new(Gate::new(CONCURRENCY, config.backoff.min_period / 4));
-        Ok(Self { client: Arc::new(client), url, tokens, config, labels, prints: false, gate })
+        Ok(Self { client: Arc::new(client), url, tokens, config, labels, prints: false, gate, limited: Arc::default() })
     }
 
     fn client(&self) -> Client {

@@ -33,6 +33,7 @@ use crate::metrics::{Metrics, PossibleLoss};
 use crate::parse::cri::OutputStream;
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::{ContainerPath, FileEntry, FileId, Mark, Progress};
+use crate::push::limited::LimitedTenants;
 use crate::settings::Timing;
 
 /// Bytes a container may read in one turn.
@@ -150,6 +151,8 @@ pub(crate) struct ContainerTail {
     pub(crate) is_in_batch: bool,
     /// More of it is unread than one turn reads.
     pub(crate) is_behind: bool,
+    /// The tenant of its lines is limited, and they wait in their files.
+    pub(super) waits_for_tenant: bool,
     /// It has a pending line and was read on in its last turn.
     pub(crate) is_reading_on: bool,
     /// Version of the pod that the labels being used are of.
@@ -206,6 +209,7 @@ impl ContainerTail {
             ended_balances: Vec::new(),
             is_in_batch: false,
             is_behind: false,
+            waits_for_tenant: false,
             is_reading_on: false,
             followed: 0,
             end_asked: (0, 0),
@@ -246,6 +250,14 @@ impl ContainerTail {
         let is_settled = self.is_reported && !self.is_in_batch && !self.has_ended && self.paused_until.is_none();
         let has_pending = || self.state.as_ref().is_none_or(|(_, state)| state.has_pending());
         is_alone && is_settled && self.entered == Some(front.id) && !has_pending() && front.stands_still(now)
+    }
+
+    /// Looks whether the tenant of its lines is limited.
+    pub(super) fn must_wait_for_tenant(&mut self, limited: &LimitedTenants) -> bool {
+        let outlet = || self.state.as_ref().and_then(|(instance, _)| self.outlets.get(instance));
+        self.waits_for_tenant =
+            limited.are_any() && outlet().is_some_and(|outlet| outlet.tenant().is_some_and(|tenant| limited.is_limited(tenant)));
+        self.waits_for_tenant
     }
 
     /// Nothing was written to it for a while: what can be made again takes no memory meanwhile.

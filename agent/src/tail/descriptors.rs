@@ -83,7 +83,7 @@ impl Running {
         let mut oldest: Option<(Held, usize)> = None;
         let is_reading = !self.worker.outgoing.is_blocked();
         for (index, container) in self.containers.iter_mut().enumerate() {
-            let (held, first) = container.held(now, is_reading);
+            let (held, first) = container.held(now, is_reading && !container.waits_for_tenant);
             bytes += held;
             if let Some(first) = first {
                 oldest = Some(oldest.map_or((first, index), |other| other.min((first, index))));

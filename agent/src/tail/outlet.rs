@@ -15,6 +15,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::context::StageContext;
 use crate::pipeline::entry::Entry;
 use crate::positions::table::{InstanceEntry, Progress};
+use crate::push::limited::Tenant;
 
 /// One of an instance's label sets, rendered for the wire when lines go by it.
 #[derive(Debug, Clone)]
@@ -26,7 +27,7 @@ pub(crate) struct RenderedSet {
     metadata: Option<Option<Arc<SharedMetadata>>>,
     sends_metadata: bool,
     /// An annotation names them.
-    tenant: Option<Arc<str>>,
+    tenant: Tenant,
     /// Which share of the lines is kept, if not all.
     sample: Option<f64>,
     /// How its pod says that records are to be read.
@@ -211,6 +212,14 @@ impl Outlet {
     /// Its lines are those of a target, and go through stages.
     pub(super) fn is_of_target(&self) -> bool {
         self.sets.is_empty()
+    }
+
+    /// Whose its lines are where its reader stands, as far as that is known.
+    pub(super) fn tenant(&self) -> Option<&Tenant> {
+        match &self.stages {
+            Some(stages) => stages.last_tenant(),
+            None => self.sets.get(self.current).map(|set| &set.tenant),
+        }
     }
 
     /// How the pod says that records are to be read, where its reader stands.

@@ -25,6 +25,7 @@ use crate::pipeline::counters::DropCounters;
 use crate::pipeline::entry::{Entry, Origin};
 use crate::pipeline::{Pipeline, PlainStream, TENANT_LABEL, TokenBucket};
 use crate::positions::table::{FileId, Progress, StageProgress};
+use crate::push::limited::Tenant;
 use crate::relabel::Labels;
 
 /// Label sets of which the text is kept.
@@ -162,6 +163,8 @@ pub(crate) struct StageOutlet {
     /// Where in `renderings` a label set is.
     rendered: HashMap<Arc<Labels>, usize>,
     renderings: Vec<Rendered>,
+    /// Where the labels of its last entry are.
+    last: usize,
     /// Of a container: labels by stream, metadata, and the streams it may have.
     of_container: Option<Box<OfContainer>>,
     /// Of a target: whether the receiver takes pairs that no stage made.
@@ -185,7 +188,7 @@ pub(super) struct Plain {
 #[derive(Debug, Clone)]
 struct Rendered {
     text: Arc<[u8]>,
-    tenant: Option<Arc<str>>,
+    tenant: Tenant,
     slot: StreamSlot,
     is_over_limit: bool,
 }
@@ -198,6 +201,7 @@ impl StageOutlet {
             encoding,
             rendered: HashMap::new(),
             renderings: Vec::new(),
+            last: 0,
             of_container: None,
             takes_pairs: false,
             drops_returns: false,
@@ -298,11 +302,17 @@ impl StageOutlet {
             self.limits.metrics.dropped_lines(DropReason::StreamLimited, 1, length as u64);
             return None;
         }
+        self.last = index;
         if !batch.is_open(rendered.slot) {
             let metadata = self.of_container.as_ref().and_then(|container| container.metadata.clone()).unwrap_or_default();
             rendered.slot = batch.open_for(rendered.tenant.clone(), &rendered.text, &metadata);
         }
         Some(rendered.slot)
+    }
+
+    /// Whose its last entry was, if it had one.
+    pub(super) fn last_tenant(&self) -> Option<&Tenant> {
+        self.renderings.get(self.last).map(|rendered| &rendered.tenant)
     }
 
     /// Of a container: the streams it may have, where they are limited.

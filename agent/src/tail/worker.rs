@@ -28,6 +28,7 @@ use crate::enrich::Enricher;
 use crate::metrics::Metrics;
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::ContainerPath;
+use crate::push::limited::LimitedTenants;
 use crate::push::outgoing::Outgoing;
 use crate::settings::Timing;
 
@@ -80,6 +81,8 @@ impl WorkerHandle {
 pub(crate) struct Worker {
     pub(crate) commands: Receiver<Command>,
     pub(crate) outgoing: Outgoing,
+    /// Of whom nothing is read for now.
+    pub(crate) limited: Arc<LimitedTenants>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) positions: SharedPositions,
     pub(crate) enricher: Arc<Enricher>,
@@ -235,6 +238,11 @@ impl Running {
             let has_rested = now.saturating_duration_since(container.last_activity) >= worker.timing.quiet_after;
             container.poll_interval = if has_rested { poll_max.max(worker.timing.poll_quiet) } else { poll_max };
             container.next_turn = next_on_grid(self.started, now, container.poll_interval);
+            return Turn::Idle;
+        }
+        if container.must_wait_for_tenant(&worker.limited) {
+            container.poll_interval = poll_max;
+            container.next_turn = next_on_grid(self.started, now, poll_max);
             return Turn::Idle;
         }
         let mut context = ReadContext {

@@ -238,6 +238,44 @@ async fn scraped_files_that_are_gone_at_a_restart_are_counted() {
     agent.stop().await;
 }
 
+/// Both are read by one thread and sent by one lane; the limited tenant's lines wait in their files, and over a kill.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_is_limited_does_not_hold_up_another() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut writers = ["limited", "free"].map(|name| Sequence::new(node.container(name)));
+    let job = |name: &str| {
+        let path = node.pods().join(format!("shop_web-1_uid-1/{name}/*.log"));
+        format!(
+            "- job_name: {name}\n  pipeline_stages: [{{cri: {{}}}}, {{tenant: {{value: {name}}}}}]\n  static_configs:\n  \
+             - labels: {{container: {name}, __path__: '{}'}}\n",
+            path.display()
+        )
+    };
+    let text = format!("exclude: '*/*/*'\nscrape_configs:\n{}{}", job("limited"), job("free"));
+    let mut config = configured(&node, &recorder, &text);
+    config.readers = 1;
+    config.client.batchsize = 10_000;
+    config.shutdown_timeout = Duration::from_millis(300);
+    recorder.limit_tenant(Some(("limited", 2)));
+    let agent = Agent::start(config.clone()).await;
+    let free = |recorder: &Recorder| recorder.stored().iter().filter(|entry| label(&entry.labels, "container") == "free").count();
+    let began = std::time::Instant::now();
+    for _ in 0..20 {
+        writers.iter_mut().for_each(|writer| writer.lines(200));
+        let total = writers[1].total();
+        wait_until("the free tenant's lines", || free(&recorder) == total, || format!("{}", free(&recorder))).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(15), "no round waited for a limited request: {:?}", began.elapsed());
+    assert_eq!(recorder.count(), writers[1].total());
+    agent.stop().await;
+    recorder.limit_tenant(None);
+    let agent = Agent::start(config).await;
+    recorder.wait_for(writers.iter().map(Sequence::total).sum()).await;
+    assert_exact(&recorder, &writers.each_ref());
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
 /// What is asked over HTTP is about pods and scraped files alike.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_surface_tells_is_of_scraped_files_too() {

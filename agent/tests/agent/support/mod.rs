@@ -69,6 +69,7 @@ struct Recorded {
     answered: u64,
     headers: Vec<HeaderMap>,
     refused_lines: Option<String>,
+    limited_tenant: Option<(String, u64)>,
 }
 
 #[derive(Clone)]
@@ -98,6 +99,11 @@ impl Recorder {
     /// Answers 400 to every request that holds a line with `text`, storing nothing of it.
     pub(crate) fn refuse_lines_with(&self, text: &str) {
         self.recorded.lock().refused_lines = Some(text.to_owned());
+    }
+
+    /// Answers 429 to requests of a tenant, with a wait of so many seconds; `None`: to none any more.
+    pub(crate) fn limit_tenant(&self, limited: Option<(&str, u64)>) {
+        self.recorded.lock().limited_tenant = limited.map(|(tenant, seconds)| (tenant.to_owned(), seconds));
     }
 
     /// Everything stored, in order of arrival, repeated pushes included.
@@ -203,9 +209,12 @@ async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes)
     let reaction = {
         let mut recorded = recorder.recorded.lock();
         recorded.pushes += 1;
-        recorded.headers.push(headers);
         let number = recorded.pushes;
-        recorded.behaviour.as_mut().map_or(Reaction::Store, |behave| behave(number))
+        let tenant = headers.get("x-scope-orgid").and_then(|tenant| tenant.to_str().ok());
+        let limited = recorded.limited_tenant.as_ref().filter(|(limited, _)| tenant == Some(limited.as_str()));
+        let limited = limited.map(|(_, seconds)| Reaction::Limit(*seconds));
+        recorded.headers.push(headers);
+        limited.unwrap_or_else(|| recorded.behaviour.as_mut().map_or(Reaction::Store, |behave| behave(number)))
     };
     let entries = decode(&body);
     match reaction {
