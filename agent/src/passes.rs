@@ -213,7 +213,7 @@ fn watch(
     stop: &CancellationToken,
     watches: &mut JoinSet<()>,
 ) -> Arc<RwLock<PodCache>> {
-    let cache = Arc::new(RwLock::default());
+    let cache = Arc::new(RwLock::new(PodCache::new(config.timing.deleted_pod_kept)));
     let watching = Watching {
         node_name: config.node_name.clone(),
         annotations: config.annotations.clone(),

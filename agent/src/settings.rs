@@ -23,6 +23,8 @@ pub struct Timing {
     pub partial_idle: Duration,
     /// How long a deleted file is held open at most.
     pub deleted_hold: Duration,
+    /// How long a deleted pod stays known after its files are read.
+    pub deleted_pod_kept: Duration,
     /// Between two lists of the kubelet's pods.
     pub kubelet_interval: Duration,
     /// Over how long the watches of all agents spread that failed at the same time.
@@ -45,6 +47,7 @@ impl Default for Timing {
             rotate_grace: Duration::from_secs(5),
             partial_idle: Duration::from_secs(60),
             deleted_hold: Duration::from_secs(600),
+            deleted_pod_kept: Duration::from_secs(600),
             kubelet_interval: Duration::from_secs(10),
             watch_spread: Duration::from_secs(10),
             lease_duration: Duration::from_secs(15),

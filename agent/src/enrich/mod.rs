@@ -20,10 +20,11 @@ pub(crate) mod wishes;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
+use crate::discover::listing::Source;
 use crate::discover::paths::PodDirectory;
 use crate::discover::selection::{PodLabels, Selection};
 use crate::metrics::Metrics;
@@ -67,6 +68,20 @@ pub(crate) struct InstanceQuestion<'a> {
 }
 
 impl Enricher {
+    /// A container is read from now on: what is known of its pod stays known.
+    pub(crate) fn begin_reading(&self, source: &Source) {
+        if let (Some(cache), Source::Container { pod, .. }) = (&self.cache, source) {
+            cache.write().begin_reading(pod);
+        }
+    }
+
+    /// A container is read to its end.
+    pub(crate) fn end_reading(&self, source: &Source, now: Instant) {
+        if let (Some(cache), Source::Container { pod, .. }) = (&self.cache, source) {
+            cache.write().end_reading(pod, now);
+        }
+    }
+
     /// Whether lines of a pod may be read that had labels before: not while its wishes are awaited, which labels alone do not tell.
     pub(crate) fn may_go_on(&self, pod: &PodDirectory, waited: Duration) -> bool {
         self.cache.as_ref().is_none_or(|cache| waited >= self.wait || cache.read().knows(pod))

@@ -1,6 +1,6 @@
 //! What the watches told of this node's pods and of namespaces, reduced to what labels and metadata need.
 //!
-//! A deleted pod stays known for a while, since its files are read after it is gone. Static pods are kept under their config hash, which is what
+//! A deleted pod stays known until its files are read, and for a while longer. Static pods are kept under their config hash, which is what
 //! their directory is named after. A pod of the same name with another uid is another pod.
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use super::labels;
 use super::wishes::Wishes;
 use crate::discover::paths::PodDirectory;
-
-const DELETED_KEPT: Duration = Duration::from_secs(600);
 
 /// What is known of one container instance's pod.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,7 +85,12 @@ pub(crate) struct NamespaceRecord {
 pub(crate) struct PodCache {
     /// By uid, and a static pod by its config hash.
     pods: HashMap<String, PodRecord>,
+    /// Since when it is gone, or its files are read, whichever came later.
     deleted: HashMap<String, Instant>,
+    /// How many containers of each are read.
+    readers: HashMap<String, usize>,
+    /// How long a deleted pod stays known.
+    deleted_kept: Duration,
     namespaces: HashMap<String, NamespaceRecord>,
     /// When pods, by the same keys, and namespaces changed last.
     pod_versions: HashMap<String, u64>,
@@ -96,6 +99,25 @@ pub(crate) struct PodCache {
 }
 
 impl PodCache {
+    pub(crate) fn new(deleted_kept: Duration) -> Self {
+        Self { deleted_kept, ..Self::default() }
+    }
+
+    /// One more container of the pod is read.
+    pub(crate) fn begin_reading(&mut self, pod: &PodDirectory) {
+        *self.readers.entry(pod.uid.clone()).or_default() += 1;
+    }
+
+    /// A container of the pod is read to its end.
+    pub(crate) fn end_reading(&mut self, pod: &PodDirectory, now: Instant) {
+        let Some(count) = self.readers.get_mut(&pod.uid) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.readers.remove(&pod.uid);
+            self.deleted.entry(pod.uid.clone()).and_modify(|since| *since = now);
+        }
+    }
+
     /// Takes over a pod. Returns whether anything about it is new.
     pub(crate) fn apply(&mut self, pod: PodRecord) -> bool {
         let key = pod.config_hash.clone().unwrap_or_else(|| pod.uid.clone());
@@ -120,7 +142,7 @@ impl PodCache {
         let expired: Vec<_> = self
             .deleted
             .iter()
-            .filter(|(_, since)| now.saturating_duration_since(**since) > DELETED_KEPT)
+            .filter(|(key, since)| now.saturating_duration_since(**since) > self.deleted_kept && !self.readers.contains_key(*key))
             .map(|(key, _)| key.clone())
             .collect();
         for key in expired {
@@ -229,6 +251,8 @@ impl PodCache {
 mod tests {
     use super::*;
 
+    const KEPT: Duration = Duration::from_secs(600);
+
     fn directory(uid: &str) -> PodDirectory {
         PodDirectory { namespace: "n".to_owned(), pod: "p".to_owned(), uid: uid.to_owned() }
     }
@@ -294,14 +318,36 @@ mod tests {
 
     #[test]
     fn a_deleted_pod_stays_known_for_a_while() {
-        let mut cache = PodCache::default();
+        let mut cache = PodCache::new(KEPT);
         cache.apply(pod("u", None));
         let now = Instant::now();
         cache.keep_only(&[], now);
         assert!(cache.facts(&directory("u"), "c", 1).is_some());
         cache.apply(pod("v", None));
-        cache.keep_only(&[], now + DELETED_KEPT + Duration::from_secs(1));
+        cache.keep_only(&[], now + KEPT + Duration::from_secs(1));
         assert_eq!(cache.facts(&directory("u"), "c", 1), None);
         assert!(cache.facts(&directory("v"), "c", 1).is_some());
+    }
+
+    #[test]
+    fn a_deleted_pod_stays_known_as_long_as_it_is_read_and_then_for_a_while() {
+        let mut cache = PodCache::new(KEPT);
+        let start = Instant::now();
+        cache.apply(pod("u", None));
+        (0..2).for_each(|_| cache.begin_reading(&directory("u")));
+        let other_goes_at = |cache: &mut PodCache, now: Instant| {
+            cache.apply(pod("v", None));
+            cache.delete(&pod("v", None), now);
+        };
+        cache.delete(&pod("u", None), start);
+        cache.end_reading(&directory("u"), start + KEPT);
+        other_goes_at(&mut cache, start + KEPT * 2);
+        assert!(cache.facts(&directory("u"), "c", 1).is_some(), "one container is read still");
+        cache.end_reading(&directory("u"), start + KEPT * 3);
+        other_goes_at(&mut cache, start + KEPT * 4);
+        assert!(cache.facts(&directory("u"), "c", 1).is_some(), "for a while");
+        other_goes_at(&mut cache, start + KEPT * 4 + Duration::from_secs(1));
+        assert_eq!(cache.facts(&directory("u"), "c", 1), None);
+        assert!(cache.readers.is_empty());
     }
 }

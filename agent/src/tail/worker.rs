@@ -368,6 +368,7 @@ impl Running {
         let remembered = self.worker.positions.lock().files_of(&listing.path);
         let mut tail = ContainerTail::new(listing.path.clone(), listing.directory.clone(), listing.source.clone(), remembered, now);
         tail.handed = self.worker.handover.take(&listing.path);
+        self.worker.enricher.begin_reading(&listing.source);
         self.containers.push(Box::new(tail));
         self.worker.all_containers.fetch_add(1, Ordering::Relaxed);
         let index = self.containers.len() - 1;
@@ -399,6 +400,7 @@ impl Running {
             container.finished.iter().for_each(|file| positions.vanished(file.id, now));
             container.remembered.iter().for_each(|(file, _)| positions.vanished(*file, now));
             self.worker.all_containers.fetch_sub(1, Ordering::Relaxed);
+            self.worker.enricher.end_reading(&container.source, now);
             self.worker.metrics.files.forget(&container.path);
         }
         self.containers = rest;
@@ -413,6 +415,7 @@ impl Running {
         self.worker.outgoing.send_at_end();
         self.close_batch(Instant::now());
         for container in self.containers.drain(..) {
+            self.worker.enricher.end_reading(&container.source, Instant::now());
             let (path, container) = container.into_handed();
             self.worker.handover.leave(path, container);
         }

@@ -16,6 +16,7 @@ mod journal;
 mod kubernetes;
 mod observe;
 mod options;
+mod pod_metadata;
 mod promtail;
 mod redirects;
 mod scrape;
