@@ -71,6 +71,7 @@ impl Metrics {
             ("balance_errors", "Files of which not every record became an entry, was dropped or joined: a bug", &self.balance_errors),
             ("annotations_invalid", "Annotations of pods and namespaces that cannot be understood", &self.annotations_invalid),
             ("labels_limited", "Labels beyond the limits, sent as structured metadata or not at all", &self.labels_limited),
+            ("label_changes_ignored", "Changes of labels or metadata of an instance that had 64 before", &self.label_changes_ignored),
             ("kube_watch_errors", "Failed or broken watches of the Kubernetes API", &self.kube_watch_errors),
         ];
         for (name, help, counter) in counters {

@@ -48,7 +48,15 @@ impl ContainerTail {
         let key = InstanceKey { container: self.path.clone(), number: *instance };
         let Some(entry) = context.positions.lock().instance(&key).cloned() else { return };
         let number = entry.label_sets.len();
-        if number >= MAX_SETS || entry.label_sets.last().is_some_and(|last| is_same(last, &set)) {
+        if entry.label_sets.last().is_some_and(|last| is_same(last, &set)) {
+            return;
+        }
+        if number >= MAX_SETS {
+            context.metrics.label_changes_ignored.inc();
+            tracing::warn!(
+                container = self.path,
+                "labels of this container changed too often; its lines keep those they have until it restarts"
+            );
             return;
         }
         let mut entry = InstanceEntry::clone(&entry);

@@ -1,4 +1,4 @@
-//! Metadata of pods over time: deleted ones whose files are not read yet.
+//! Metadata of pods over time: deleted ones whose files are not read yet, and labels that change more often than is followed.
 
 use std::time::Duration;
 
@@ -35,5 +35,34 @@ async fn a_deleted_pod_is_known_until_its_files_are_read() {
     recorder.wait_for(2002).await;
     assert!(recorder.all().iter().all(|entry| label(&entry.labels, "app") == "storefront"));
     agent.assert_balanced();
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_that_change_too_often_are_counted() {
+    let (node, recorder, api, config) = scene(Duration::from_secs(5)).await;
+    let mut container = node.container("app");
+    let agent = Agent::start(config).await;
+    let mut written = 0;
+    for number in 0..64 {
+        let value = format!("v{number}");
+        api.put(pod("web-1", "uid-1", json!({"app": value})));
+        let mut is_followed = || {
+            container.line("x");
+            written += 1;
+            recorder.stored().iter().any(|entry| label(&entry.labels, "app") == value)
+        };
+        wait_until(&value, &mut is_followed, String::new).await;
+    }
+    assert_eq!(agent.metric("label_changes_ignored_total"), 0.0);
+    api.put(pod("web-1", "uid-1", json!({"app": "one too many"})));
+    let is_counted = || {
+        container.line("x");
+        written += 1;
+        agent.metric("label_changes_ignored_total") > 0.0
+    };
+    wait_until("a count", is_counted, String::new).await;
+    recorder.wait_for(written).await;
+    assert!(recorder.stored().iter().all(|entry| label(&entry.labels, "app").starts_with('v')));
     agent.stop().await;
 }
