@@ -28,7 +28,7 @@ pub(super) fn files_behind(link: &Path, root: &Path, instance: u32) -> Option<Ve
         if let (true, Ok(modified)) = (metadata.is_file(), metadata.modified()) {
             let name = LogFileName { instance, role, is_compressed };
             let (device, inode, size) = (metadata.dev(), metadata.ino(), metadata.len());
-            files.push(SeenFile { text, name, device, inode, size, modified, is_former: false });
+            files.push(SeenFile { text, name, device, inode, size, modified, is_former: false, is_interim: false });
         }
     }
     Some(files)

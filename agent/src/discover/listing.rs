@@ -27,6 +27,8 @@ pub(crate) struct SeenFile {
     pub(crate) modified: SystemTime,
     /// It has a name that rotation gives: read only if it was read before under another name, or came after one that was.
     pub(crate) is_former: bool,
+    /// It has a name that no rotation ends with: read only if its inode is known.
+    pub(crate) is_interim: bool,
 }
 
 /// What a container's directory holds.
@@ -139,7 +141,10 @@ pub(crate) fn container(
     }
     for (entry, kind) in entries(&listing.directory)? {
         let text = entry.file_name().to_string_lossy().into_owned();
-        let Some(name) = LogFileName::parse(&text) else { continue };
+        let Some(name) = LogFileName::parse(&text) else {
+            listing.files.extend(LogFileName::parse_interim(&text).filter(|_| kind.is_file()).and_then(|name| interim(&entry, text, name)));
+            continue;
+        };
         if kind.is_symlink() {
             let is_live = name.role == FileRole::Live;
             match docker_root.filter(|_| is_live).and_then(|root| docker::files_behind(&entry.path(), root, name.instance)) {
@@ -157,10 +162,18 @@ pub(crate) fn container(
                 size: metadata.len(),
                 modified: metadata.modified()?,
                 is_former: false,
+                is_interim: false,
             });
         }
     }
     Ok(listing)
+}
+
+/// A regular file that may be a known one on its way to another name; `None` if it is gone already.
+fn interim(entry: &DirEntry, text: String, name: LogFileName) -> Option<SeenFile> {
+    let metadata = entry.metadata().ok()?;
+    let (device, inode, size, modified) = (metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok()?);
+    Some(SeenFile { text, name, device, inode, size, modified, is_former: false, is_interim: true })
 }
 
 /// Lists the directory of a container once more; a listing made while nothing was renamed is seen twice in a row.
@@ -217,6 +230,7 @@ mod tests {
         fs::write(directory.join("0.log"), b"x").unwrap();
         fs::write(directory.join("0.log.tmp"), b"x").unwrap();
         symlink("/etc/passwd", directory.join("1.log")).unwrap();
+        symlink("/etc/passwd", directory.join("1.log.tmp")).unwrap();
         mkfifo(&directory.join("2.log"), Mode::S_IRUSR).unwrap();
         fs::create_dir(directory.join("3.log")).unwrap();
         symlink("/etc", root.path().join("ns_link_uid")).unwrap();
@@ -230,7 +244,9 @@ mod tests {
         let (path, name) = containers.remove(0);
         let listing = container(&pods[0], path, name, None, &mut ignored).unwrap();
         assert_eq!(listing.path, "ns_pod_uid/app");
-        assert_eq!(listing.files.iter().map(|file| file.text.as_str()).collect::<Vec<_>>(), ["0.log"]);
+        let mut files: Vec<_> = listing.files.iter().map(|file| (file.text.as_str(), file.is_interim)).collect();
+        files.sort_unstable();
+        assert_eq!(files, [("0.log", false), ("0.log.tmp", true)]);
         assert_eq!(ignored, Ignored { symlinks: 3, not_regular: 2, bad_pod_names: 1, unreadable: 0 });
     }
 

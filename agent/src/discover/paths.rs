@@ -1,6 +1,7 @@
 //! Names of the pod-log tree: `<namespace>_<pod>_<uid>/<container>/<n>.log[.<stamp>[.gz]]`.
 //!
-//! Names are hints for order; the inode decides what a file is. Anything else in the tree is not ours.
+//! Names are hints for order; the inode decides what a file is. A file with another name that begins like these (`<n>.log.tmp`) is ours only if its inode is
+//! known; anything else in the tree is not.
 
 /// A pod's directory, taken apart at its first and last underscore.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,10 +21,13 @@ impl PodDirectory {
     }
 }
 
+/// In the place of a stamp: behind all of them.
+const UNSTAMPED: &str = "~";
+
 /// Where a file of an instance stands, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum FileRole {
-    /// `<n>.log.YYYYMMDD-HHMMSS`, with that stamp.
+    /// `<n>.log.YYYYMMDD-HHMMSS`, with that stamp; [`UNSTAMPED`] if the name has none.
     Rotated(String),
     /// `<n>.log`.
     Live,
@@ -50,6 +54,21 @@ impl LogFileName {
         let stamp = rest.strip_prefix('.')?;
         let (stamp, is_compressed) = stamp.strip_suffix(".gz").map_or((stamp, false), |stamp| (stamp, true));
         is_rotation_stamp(stamp).then(|| Self { instance, role: FileRole::Rotated(stamp.to_owned()), is_compressed })
+    }
+
+    /// A name on the way to another one: `<n>.log.tmp`, `<n>.log.<stamp>.tmp` and whatever else begins so.
+    pub(crate) fn parse_interim(name: &str) -> Option<Self> {
+        let (number, rest) = name.split_once(".log.")?;
+        let live = Self::parse(&format!("{number}.log"))?;
+        let stamp = rest.split('.').next().filter(|stamp| is_rotation_stamp(stamp)).unwrap_or(UNSTAMPED);
+        Self::parse(name).is_none().then(|| Self { role: FileRole::Rotated(stamp.to_owned()), ..live })
+    }
+}
+
+impl FileRole {
+    /// Whether a file of this role may have any other one later.
+    pub(crate) fn is_open(&self) -> bool {
+        *self == Self::Live || *self == Self::Rotated(UNSTAMPED.to_owned())
     }
 }
 
@@ -80,6 +99,17 @@ mod tests {
         assert!(parse("0.log.20261121-090000.gz").expect("compressed").is_compressed);
         for name in ["0.log.tmp", "0.log.20261121-090000.tmp", "a.log", "+1.log", ".log", "0.log.1", "0.logs", "99999999999.log", "0"] {
             assert_eq!(parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_on_the_way_to_others_lie_between_those() {
+        let names = ["0.log.20261121-090000", "0.log.20261121-090001.tmp", "0.log.tmp", "0.log"];
+        let parsed: Vec<_> =
+            names.iter().map(|name| LogFileName::parse(name).or_else(|| LogFileName::parse_interim(name)).unwrap()).collect();
+        assert!(parsed.is_sorted() && parsed[2].role.is_open() && !parsed[1].role.is_open());
+        for name in ["a.log.tmp", "0.log", "0.log.20261121-090000", "0.log.20261121-090000.gz", "0.logs.tmp", "x.0.log.tmp"] {
+            assert_eq!(LogFileName::parse_interim(name), None, "{name}");
         }
     }
 }

@@ -476,6 +476,7 @@ fn seen(text: &str, name: LogFileName, metadata: &Metadata, is_former: bool) -> 
         size: metadata.len(),
         modified: metadata.modified().unwrap_or(std::time::SystemTime::UNIX_EPOCH),
         is_former,
+        is_interim: false,
     }
 }
 

@@ -56,6 +56,7 @@ mod tests {
             size: *size,
             modified: SystemTime::UNIX_EPOCH,
             is_former: false,
+            is_interim: false,
         };
         ContainerListing {
             path: "n_p_u/c".to_owned(),

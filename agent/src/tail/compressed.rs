@@ -163,7 +163,9 @@ fn best<'a>(
     is_elsewhere: impl Fn(&FileEntry) -> bool,
 ) -> Option<FileId> {
     let candidates = entries.filter(|(_, entry)| entry.fingerprint.matches(head.as_bytes()) && entry.instance.number == seen.name.instance);
-    let role = |name: &str| LogFileName::parse(name).map(|name| name.role).or_else(|| docker::role(name));
+    let role = |name: &str| {
+        LogFileName::parse(name).or_else(|| LogFileName::parse_interim(name)).map(|name| name.role).or_else(|| docker::role(name))
+    };
     let named = candidates.filter_map(|(id, entry)| Some((id, entry, role(&entry.name)?)));
     let fitting = named.filter(|(_, entry, role)| role_fits(role, seen) && !is_elsewhere(entry));
     fitting.max_by_key(|(_, entry, role)| (*role == seen.name.role, entry.fingerprint.length)).map(|(id, ..)| id)
@@ -171,5 +173,5 @@ fn best<'a>(
 
 /// The last known name of a file may be the one before its rotation; docker's numbers change with every one.
 fn role_fits(role: &FileRole, seen: &SeenFile) -> bool {
-    *role == FileRole::Live || *role == seen.name.role || docker::is_rotated(&seen.text)
+    role.is_open() || *role == seen.name.role || docker::is_rotated(&seen.text)
 }

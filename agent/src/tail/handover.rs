@@ -41,6 +41,7 @@ impl HandedFile {
             size: metadata.len(),
             modified: metadata.modified().ok()?,
             is_former: false,
+            is_interim: false,
         })
     }
 }

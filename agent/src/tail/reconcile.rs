@@ -85,6 +85,10 @@ impl ContainerTail {
         let mut has_unreadable = false;
         has_news |= self.take_handed(listing, context);
         for seen in unknown {
+            // What is on its way to another name is new only under that.
+            if seen.is_interim && !self.is_remembered(seen) {
+                continue;
+            }
             // Two names of one inode: one reader.
             if taken.contains(&(seen.device, seen.inode)) || self.is_settled(seen, context) {
                 continue;
@@ -150,7 +154,7 @@ impl ContainerTail {
         let late = self.late.iter_mut().map(|late| &mut late.file);
         let held = self.files.iter_mut().chain(late).find(|file| (file.device, file.inode) == (seen.device, seen.inode));
         let Some(file) = held else { return false };
-        if file.name != seen.text {
+        if file.name != seen.text && !seen.is_interim {
             file.name.clone_from(&seen.text);
             file.parsed_name = seen.name.clone();
         }
@@ -197,6 +201,10 @@ impl ContainerTail {
                 self.enqueue(file);
             }
             return Ok(true);
+        }
+        if seen.is_interim {
+            // Another file has the inode by now.
+            return Ok(false);
         }
         if context.is_full_reread {
             context.metrics.full_reread.inc();
@@ -246,6 +254,9 @@ impl ContainerTail {
         let by_inode = self.remembered.iter().position(|(_, entry)| is_same(entry, seen, self.reach(seen), head));
         // After a reboot or on another disk: the whole head and the container must do.
         by_inode.or_else(|| {
+            if seen.is_interim {
+                return None;
+            }
             let is_same_content = |entry: &FileEntry| {
                 entry.fingerprint.length == COVERED_MAX
                     && entry.fingerprint.matches(head)

@@ -86,6 +86,7 @@ impl ContainerTail {
         let is_done = |seen: &SeenFile| {
             let key = (seen.device, seen.inode);
             sleeping.is(seen)
+                || (seen.is_interim && key != (sleeping.device, sleeping.inode))
                 || self.compressed.get(&key).is_some_and(|known| known.is_settled && known.size == seen.size)
                 || self.finished.iter().any(|file| {
                     (file.entry.device, file.entry.inode, file.size, file.modified)

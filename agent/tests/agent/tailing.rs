@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use crate::support::{Agent, Container, Node, Reaction, Recorder, label, numbered, wait_until};
+use crate::support::{Agent, Container, Node, Reaction, Recorder, gzip, label, numbered, wait_until};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tailwater_agent::config::Timing;
@@ -81,6 +81,37 @@ async fn two_rotations_between_two_looks_and_scans_alone_are_enough() {
     assert_eq!(agent.handle.metrics().possible_losses, 0);
     assert!(agent.handle.render_metrics().contains("tailwater_agent_watch_degraded 1"));
     agent.stop().await;
+}
+
+/// Newer kubelets rename twice. A copy that is being compressed has such a name as well and is another file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_on_its_way_to_another_name_is_known_by_its_inode() {
+    for interim in ["0.log.tmp", "0.log.20261121-000001.tmp"] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        let mut container = node.container("app");
+        container.lines(0..10);
+        let agent = Agent::start(node.config(&recorder.url())).await;
+        recorder.wait_for(10).await;
+        agent.stop().await;
+        container.lines(10..20);
+        let path = container.directory.join(interim);
+        std::fs::rename(container.live(), &path).unwrap();
+        std::fs::write(container.directory.join("0.log.20261121-000000.tmp"), b"\x1f\x8b\x08 half a copy\n").unwrap();
+        let agent = Agent::start(node.config(&recorder.url())).await;
+        recorder.wait_for(20).await;
+        let rotated = container.directory.join("0.log.20261121-000001");
+        std::fs::rename(&path, &rotated).unwrap();
+        container.reopen();
+        container.lines(20..30);
+        recorder.wait_for(30).await;
+        gzip(&rotated);
+        container.lines(30..40);
+        recorder.wait_for(40).await;
+        assert_eq!(recorder.lines()["app/stdout"], numbered(0..40), "{interim}");
+        assert_eq!(recorder.all().len(), 40, "{interim}: nothing is read twice");
+        agent.assert_balanced();
+        agent.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
