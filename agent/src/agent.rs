@@ -40,7 +40,7 @@ use crate::push::lane::{self, BlockedState, Lane, LaneBatches};
 use crate::push::outgoing::Outgoing;
 use crate::push::receiver::Receiver;
 use crate::readers::{IN_FLIGHT, Readers, Totals, reader_count, spawn_thread};
-use crate::reload::{Continuing, ReloadRequests};
+use crate::reload::{Continuing, Ending, ReloadRequests};
 use crate::starting::{OpenedPositions, docker_root, install_crypto};
 use crate::tail::container_stages::ContainerStages;
 use crate::tail::handover::Handover;
@@ -88,6 +88,7 @@ pub(crate) struct Agent {
     events: Option<kube::Client>,
     news: PodNews,
     reload: Option<ReloadRequests>,
+    ending: Ending,
     blocked: Arc<BlockedState>,
     is_first_scan_done: Arc<AtomicBool>,
     is_full_reread: bool,
@@ -117,6 +118,7 @@ impl Agent {
             events: None,
             news: continuing.news,
             reload: continuing.reload,
+            ending: continuing.ending,
             blocked: Arc::default(),
             is_first_scan_done: Arc::default(),
             is_full_reread: positions.is_full_reread,
@@ -158,7 +160,7 @@ impl Agent {
         let mut result = match self.spawn_readers(Arc::new(enricher), vec![kept.abort_handle()]) {
             Ok(mut readers) => {
                 let ended = self.watch_over(&mut readers, &announced, &shutdown).await;
-                readers.stop(self.config.shutdown_timeout).await;
+                readers.stop(self.config.shutdown_timeout, &self.ending).await;
                 ended
             }
             Err(error) => Err(AgentError::Part(error.to_string())),
@@ -246,14 +248,22 @@ impl Agent {
 
     fn spawn_readers(&self, enricher: Arc<Enricher>, needed: Vec<AbortHandle>) -> Result<Readers, StartError> {
         let count = reader_count(self.config.readers);
-        let mut readers = Readers { stop: Arc::default(), threads: Vec::new(), lanes: Vec::new(), events: Default::default(), needed };
+        let mut readers = Readers {
+            stop: Arc::default(),
+            threads: Vec::new(),
+            lanes: Vec::new(),
+            events: Default::default(),
+            doubts: Arc::default(),
+            needed,
+        };
         let mut handles = Vec::new();
         let totals = Totals { streams: StreamLimit::new(self.config.max_streams), ..Totals::default() };
         for index in 0..count {
             let (sender, commands) = sync_channel(COMMAND_QUEUE);
             let handle = WorkerHandle(sender);
             let (lane_sender, batches) = lane::channel((IN_FLIGHT / count).max(1));
-            readers.lanes.push(self.spawn_lane(handle.clone(), batches));
+            let lane_task = self.spawn_lane(handle.clone(), batches, &readers);
+            readers.lanes.push(lane_task);
             let worker = self.worker(commands, lane_sender, &enricher, &readers.stop, &totals);
             readers.threads.push(spawn_thread(format!("reader-{index}"), move || worker.run())?);
             handles.push(handle);
@@ -304,7 +314,8 @@ impl Agent {
         }
         let (sender, commands) = sync_channel(COMMAND_QUEUE);
         let (lane, batches) = lane::channel(1);
-        readers.lanes.push(self.spawn_lane(WorkerHandle(sender), batches));
+        let lane_task = self.spawn_lane(WorkerHandle(sender), batches, readers);
+        readers.lanes.push(lane_task);
         let reader = JournalReader {
             jobs,
             commands,
@@ -326,7 +337,8 @@ impl Agent {
         // Nobody waits to be told that the lane has room.
         let (sender, _) = sync_channel(1);
         let (lane, batches) = lane::channel(1);
-        readers.lanes.push(self.spawn_lane(WorkerHandle(sender), batches));
+        let lane_task = self.spawn_lane(WorkerHandle(sender), batches, readers);
+        readers.lanes.push(lane_task);
         let source = EventSource {
             client,
             identity: self.config.node_name.clone(),
@@ -343,13 +355,14 @@ impl Agent {
         readers.events.1 = Some(tokio::spawn(source.run(stop)));
     }
 
-    fn spawn_lane(&self, reader: WorkerHandle, batches: LaneBatches) -> JoinHandle<()> {
+    fn spawn_lane(&self, reader: WorkerHandle, batches: LaneBatches, readers: &Readers) -> JoinHandle<()> {
         let lane = Lane {
             receiver: self.receiver.clone(),
             positions: self.positions.clone(),
             metrics: Arc::clone(&self.metrics),
             blocked: Arc::clone(&self.blocked),
             reader,
+            doubts: Arc::clone(&readers.doubts),
         };
         tokio::spawn(lane.run(batches))
     }

@@ -9,9 +9,13 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::{AgentError, StartError};
+use crate::push::doubt::Doubts;
+use crate::reload::Ending;
 use crate::tail::stream_limit::StreamLimit;
 
 const MAX_READERS: usize = 4;
+/// Between two looks at what ends.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Batches closed and not acknowledged, all lanes together.
 pub(crate) const IN_FLIGHT: usize = 4;
 
@@ -33,6 +37,8 @@ pub(crate) struct Readers {
     pub(crate) lanes: Vec<JoinHandle<()>>,
     /// The task that sends events, and how to end it.
     pub(crate) events: (CancellationToken, Option<JoinHandle<()>>),
+    /// What may be stored and is not acknowledged.
+    pub(crate) doubts: Arc<Doubts>,
     /// Tasks of others without which nothing goes on, as the one that writes positions.
     pub(crate) needed: Vec<AbortHandle>,
 }
@@ -41,17 +47,26 @@ impl Readers {
     /// Returns when `shutdown` comes, or with an error when a part ends before, which only a panic makes it do. Then the whole ends, and its next
     /// start goes on from the positions.
     pub(crate) async fn watch_over(&mut self, shutdown: &CancellationToken) -> Result<(), AgentError> {
-        const LOOK_EVERY: Duration = Duration::from_secs(1);
+        const PARTS_EVERY: Duration = Duration::from_secs(1);
         while !shutdown.is_cancelled() {
             if let Some(part) = self.ended_part() {
                 return Err(AgentError::Part(format!("its {part} ended unexpectedly")));
             }
             tokio::select! {
                 () = shutdown.cancelled() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(PARTS_EVERY) => {}
             }
         }
         Ok(())
+    }
+
+    async fn have_lanes_ended_within(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let have_ended = || self.lanes.iter().all(JoinHandle::is_finished);
+        while !have_ended() && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY.min(deadline.saturating_duration_since(Instant::now()))).await;
+        }
+        have_ended()
     }
 
     fn ended_part(&self) -> Option<String> {
@@ -66,17 +81,24 @@ impl Readers {
         ])
     }
 
-    /// Stops reading, sends what was read until `timeout`, then lets go.
-    pub(crate) async fn stop(mut self, timeout: Duration) {
+    /// Stops reading, sends what was read until `timeout`, then lets go. Before a new configuration it waits for what may be stored as long as that takes,
+    /// since the new one may give the same lines other labels.
+    pub(crate) async fn stop(mut self, timeout: Duration, ending: &Ending) {
         self.stop.store(true, Ordering::Release);
         self.events.0.cancel();
-        let deadline = Instant::now() + timeout;
-        for lane in &mut self.lanes {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if tokio::time::timeout(left, &mut *lane).await.is_err() {
-                tracing::warn!("not everything was sent before the end; it is read again at the next start");
-                lane.abort();
+        if !self.have_lanes_ended_within(timeout).await && ending.is_reload() {
+            tracing::warn!("the new configuration waits until what was sent is acknowledged, or it might be stored twice");
+            let mut until: Option<Instant> = None;
+            let has_time = |until: Option<Instant>| until.is_none_or(|until| Instant::now() < until);
+            while self.doubts.close() && has_time(until) && !self.have_lanes_ended_within(LOOK_EVERY).await {
+                if !ending.is_reload() {
+                    until.get_or_insert(Instant::now() + timeout);
+                }
             }
+        }
+        if self.lanes.iter().any(|lane| !lane.is_finished()) {
+            tracing::warn!("not everything was sent before the end; it is read again at the next start");
+            self.lanes.iter().for_each(JoinHandle::abort);
         }
         if let Some(events) = self.events.1.take() {
             events.abort();

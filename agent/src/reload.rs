@@ -1,7 +1,8 @@
 //! Taking a new configuration while running.
 //!
 //! A new configuration is read and checked whole first; a wrong one changes nothing. Then the readers stop, what they read is sent and positions are
-//! written, and reading goes on from there with the new one: at a record boundary behind everything sent. Files
+//! written, and reading goes on from there with the new one: at a record boundary behind everything sent; what may be stored is waited for without end, as the new
+//! one may give it other labels. Files
 //! that were deleted meanwhile are handed over by descriptor ([`crate::tail::handover`]). Metrics go on counting. Should the new
 //! one not start, the old one is started again.
 
@@ -38,18 +39,35 @@ pub(crate) struct Continuing {
     pub(crate) reload: Option<ReloadRequests>,
     /// What the API tells of pods, for those who look for files.
     pub(crate) news: PodNews,
+    pub(crate) ending: Ending,
     /// Open files, by the pass over them that reads them.
     handovers: Arc<Mutex<HashMap<String, Handover>>>,
 }
 
 impl Continuing {
     pub(crate) fn new() -> Self {
-        Self { metrics: Metrics::new(), reload: None, news: PodNews::default(), handovers: Arc::default() }
+        Self { metrics: Metrics::new(), reload: None, news: PodNews::default(), ending: Ending::default(), handovers: Arc::default() }
     }
 
     /// Where the pass of that name leaves and finds open files.
     pub(crate) fn handover(&self, pass: &str) -> Handover {
         self.handovers.lock().entry(pass.to_owned()).or_default().clone()
+    }
+}
+
+/// Why a configuration's agent ends, if it does.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ending {
+    /// Another configuration comes after it.
+    replaced: CancellationToken,
+    /// Of the whole.
+    shutdown: CancellationToken,
+}
+
+impl Ending {
+    /// Whether another configuration waits for its end.
+    pub(crate) fn is_reload(&self) -> bool {
+        self.replaced.is_cancelled() && !self.shutdown.is_cancelled()
     }
 }
 
@@ -119,6 +137,7 @@ pub async fn run(
 /// One configuration's agent.
 struct Running {
     stop: CancellationToken,
+    ending: Ending,
     ended: oneshot::Receiver<Result<(), AgentError>>,
 }
 
@@ -131,13 +150,15 @@ impl Running {
     ) -> Result<Self, StartError> {
         continuing.reload = config.enable_reload.then(|| requests.clone());
         let stop = shutdown.child_token();
+        continuing.ending = Ending { replaced: CancellationToken::new(), shutdown: shutdown.clone() };
         let handle: AgentHandle = start_with(config.clone(), continuing.clone(), stop.clone()).await?;
         let (sender, ended) = oneshot::channel();
         tokio::spawn(async move { drop(sender.send(handle.join().await)) });
-        Ok(Self { stop, ended })
+        Ok(Self { stop, ending: continuing.ending.clone(), ended })
     }
 
     async fn stop(self) -> Result<(), AgentError> {
+        self.ending.replaced.cancel();
         self.stop.cancel();
         self.ended.await.unwrap_or(Ok(()))
     }

@@ -38,6 +38,11 @@ pub(crate) fn ignored_entries(body: &str) -> Option<u64> {
     counts.reduce(|sum, count| sum.saturating_add(count))
 }
 
+/// Whether an answer says that nothing of the request is stored.
+pub(crate) fn says_untaken(status: u16) -> bool {
+    (300..500).contains(&status) && !matches!(status, 400 | 408 | 422)
+}
+
 /// The most bytes that a request or an entry may have, as an answer to a larger one tells: the least of the numbers that it names as bytes, or behind `vs.`.
 pub(crate) fn limit_told(body: &str) -> Option<usize> {
     let words: Vec<&str> = body.split_whitespace().collect();
@@ -93,6 +98,12 @@ mod tests {
         ] {
             assert_eq!(limit_told(body), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn only_clear_refusals_say_that_nothing_is_stored() {
+        assert!([301, 401, 403, 404, 413, 429].into_iter().all(says_untaken));
+        assert!(![200, 204, 400, 408, 422, 500, 502, 503, 504].into_iter().any(says_untaken));
     }
 
     #[test]

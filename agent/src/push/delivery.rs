@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::answer::{self, Verdict};
 use super::backoff::{Backoff, random};
+use super::doubt::RequestDoubt;
 use super::lane::Lane;
 use super::limited::Tenant;
 use super::receiver::{Answer, OnClientError};
@@ -64,7 +65,7 @@ impl Lane {
     }
 
     /// Delivers a request, in parts if need be. Returns the entries that were refused for good.
-    pub(super) async fn deliver(&self, tenant: &Tenant, whole: Part) -> u64 {
+    pub(super) async fn deliver(&self, tenant: &Tenant, whole: Part, mut doubt: RequestDoubt) -> u64 {
         let mut dropped = 0;
         self.metrics.clients.encoded(&self.labels(tenant), whole.body.len() as u64);
         // In order.
@@ -74,7 +75,7 @@ impl Lane {
             if part.entries > 1 && split::request_bytes(&part.body) > MAX_REQUEST_BYTES && piece.halve_into(&mut pieces).is_ok() {
                 continue;
             }
-            let settled = self.attempt_until_settled(tenant, part).await;
+            let settled = self.attempt_until_settled(tenant, part, &mut doubt).await;
             let is_split = match settled {
                 Settled::Acknowledged => continue,
                 Settled::Dropped(entries, reason) => {
@@ -124,11 +125,17 @@ impl Lane {
         }
     }
 
-    async fn attempt_until_settled(&self, tenant: &Tenant, part: &Part) -> Settled {
+    async fn attempt_until_settled(&self, tenant: &Tenant, part: &Part, doubt: &mut RequestDoubt) -> Settled {
         let mut backoff = Backoff::new(self.receiver.config.backoff);
         let mut limited = None;
         loop {
-            let wait = match self.attempt(tenant, &part.body).await {
+            let may_be_taken = doubt.begin().await;
+            let answered = self.attempt(tenant, &part.body).await;
+            let is_untaken = answered.as_ref().map_or_else(|error| error.is_connect(), |answer| answer::says_untaken(answer.status));
+            if is_untaken && !may_be_taken {
+                doubt.withdraw();
+            }
+            let wait = match answered.ok() {
                 Some(answer) => match self.judge(&answer, tenant, part) {
                     Ok(settled) => return settled,
                     Err(wait) => {
@@ -148,7 +155,7 @@ impl Lane {
         }
     }
 
-    async fn attempt(&self, tenant: &Tenant, body: &Bytes) -> Option<Answer> {
+    async fn attempt(&self, tenant: &Tenant, body: &Bytes) -> Result<Answer, reqwest::Error> {
         let _pass = self.receiver.gate.enter().await;
         self.metrics.pushes_in_flight.inc();
         let began = Instant::now();
@@ -161,14 +168,11 @@ impl Lane {
             _ => self.receiver.gate.failed(),
         }
         self.metrics.clients.answered(&self.labels(tenant), status, began.elapsed());
-        match answered {
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                self.metrics.push_request(PushOutcome::Retried);
-                tracing::warn!(url = %self.receiver.url, error = %error, "no answer to a push; trying again");
-                None
-            }
+        if let Err(error) = &answered {
+            self.metrics.push_request(PushOutcome::Retried);
+            tracing::warn!(url = %self.receiver.url, error = %error, "no answer to a push; trying again");
         }
+        answered
     }
 
     /// What an answer means for a part: settled, or the wait before the next attempt.

@@ -14,6 +14,7 @@ use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use super::doubt::{Doubts, RequestDoubt};
 use super::limited::Tenant;
 use super::receiver::Receiver;
 use super::unsettled::{Begun, Unsettled};
@@ -142,6 +143,8 @@ pub(crate) struct Lane {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) blocked: Arc<BlockedState>,
     pub(crate) reader: WorkerHandle,
+    /// Of all lanes that end together.
+    pub(crate) doubts: Arc<Doubts>,
 }
 
 /// A lane that holds `room` batches, the one being sent among them.
@@ -161,7 +164,7 @@ impl Lane {
     pub(crate) async fn run(self, incoming: LaneBatches) {
         self.metrics.clients.expect(&self.receiver.labels);
         let LaneBatches { mut batches, counts } = incoming;
-        let (mut unsettled, mut balances) = (Unsettled::default(), SettledBalances::default());
+        let (mut unsettled, mut balances) = (Unsettled::new(Arc::clone(&self.doubts)), SettledBalances::default());
         let mut requests = FuturesUnordered::new();
         let mut is_open = true;
         while is_open || !unsettled.is_empty() {
@@ -200,10 +203,10 @@ impl Lane {
 
     /// Makes a request until it is settled. Returns of which batch and tenant it was, and how many entries were refused for good.
     async fn request(&self, begun: Begun) -> (u64, Tenant, u64) {
-        let Begun { batch, tenant, part, rests_on } = begun;
+        let Begun { batch, tenant, part, rests_on, doubt } = begun;
         self.positions.ensure_durable(rests_on).await;
         let dropped = match part {
-            Some(part) => self.deliver(&tenant, part).await,
+            Some(part) => self.deliver(&tenant, part, RequestDoubt::new(doubt)).await,
             None => 0,
         };
         (batch, tenant, dropped)

@@ -5,7 +5,9 @@
 //! a line that is not acknowledged. Sums of balances are taken in the order of batches.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
+use super::doubt::{Doubt, Doubts};
 use super::limited::Tenant;
 use crate::batch::Batch;
 use crate::batch::split::Part;
@@ -23,6 +25,8 @@ pub(super) struct Begun {
     pub(super) part: Option<Part>,
     /// What must be on disk before.
     pub(super) rests_on: Revision,
+    /// Of its batch.
+    pub(super) doubt: Arc<Doubt>,
 }
 
 #[derive(Debug)]
@@ -32,6 +36,7 @@ struct Waiting {
     tenants: Vec<Tenant>,
     dropped: u64,
     is_parked: bool,
+    _doubt: Arc<Doubt>,
 }
 
 #[derive(Debug, Default)]
@@ -42,9 +47,14 @@ pub(super) struct Unsettled {
     first: u64,
     /// Requests behind the one that is under way.
     queues: HashMap<Tenant, VecDeque<Begun>>,
+    doubts: Arc<Doubts>,
 }
 
 impl Unsettled {
+    pub(super) fn new(doubts: Arc<Doubts>) -> Self {
+        Self { doubts, ..Self::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
@@ -63,8 +73,9 @@ impl Unsettled {
             (Some(request.tenant), Some(part))
         }));
         let (tenants, rests_on) = (parts.iter().map(|(tenant, _)| tenant.clone()).collect(), batch.rests_on);
-        self.batches.push_back(Waiting { batch, tenants, dropped: 0, is_parked: false });
-        let begun = parts.into_iter().map(|(tenant, part)| Begun { batch: number, tenant, part, rests_on });
+        let doubt = Doubt::new(&self.doubts);
+        self.batches.push_back(Waiting { batch, tenants, dropped: 0, is_parked: false, _doubt: Arc::clone(&doubt) });
+        let begun = parts.into_iter().map(|(tenant, part)| Begun { batch: number, tenant, part, rests_on, doubt: Arc::clone(&doubt) });
         begun.filter_map(|begun| self.begin(begun)).collect()
     }
 
@@ -141,7 +152,6 @@ impl Unsettled {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Instant;
 
     use super::*;

@@ -184,6 +184,35 @@ async fn a_reload_while_reading_loses_and_doubles_nothing() {
     assert!(of_tag("old") > 0 && of_tag("new") > 0 && of_tag("old") + of_tag("new") == written);
 }
 
+/// What a slow receiver has stored and not answered yet is not sent again with other labels.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_waits_for_what_may_be_stored() {
+    let (directory, recorder) = (tempfile::tempdir().unwrap(), Recorder::start(false).await);
+    let (log, data) = (directory.path().join("a.log"), directory.path().join("data"));
+    let config_with = |tag: &str| {
+        let jobs = job("a", &log, &format!("[{{static_labels: {{tag: {tag}}}}}]"));
+        let mut config = config_of(&promtail_yaml(directory.path(), &recorder.url(), &jobs), &data).unwrap();
+        config.shutdown_timeout = Duration::from_millis(200);
+        config
+    };
+    let (requests, incoming) = reload::channel();
+    let (stop, old, new) = (CancellationToken::new(), config_with("old"), config_with("new"));
+    append(&log, 0..50);
+    recorder.behave(|_| Reaction::StoreAndHang(Duration::from_secs(2)));
+    let running = tokio::spawn(reload::run(old, move || Ok(new.clone()), (requests.clone(), incoming), stop.clone()));
+    recorder.wait_for(50).await;
+    append(&log, 50..60);
+    reload::request(&requests).await.unwrap();
+    recorder.behave(|_| Reaction::Store);
+    append(&log, 60..70);
+    recorder.wait_for(70).await;
+    assert_eq!(recorder.all().len(), 70, "no line twice");
+    let tags: Vec<bool> = recorder.all().iter().map(|entry| entry.labels.contains("tag=\"new\"")).collect();
+    assert!(tags.is_sorted() && !tags[0] && tags[69], "{tags:?}");
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
 /// Files that were deleted before a reload and are not read yet: of a container that is still there, of one that is gone, and of a job's target.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_keeps_files_that_are_deleted_and_not_read_yet() {
@@ -212,8 +241,8 @@ async fn a_reload_keeps_files_that_are_deleted_and_not_read_yet() {
         }
         let running = tokio::spawn(reload::run(config, read, (requests.clone(), incoming), stop.clone()));
         recorder.wait_for(100).await;
-        // Nothing of what follows is taken, so nothing of it is behind the positions.
-        recorder.behave(|_| Reaction::Refuse(503));
+        // Nothing of what follows is taken, so nothing of it is behind the positions; and the receiver says so, so nobody waits for it.
+        recorder.behave(|_| Reaction::Refuse(429));
         for container in [&mut kept, &mut gone] {
             container.lines(50..100);
             let rotated = container.rotate();
