@@ -52,9 +52,14 @@ pub(crate) fn limit_told(body: &str) -> Option<usize> {
     of_bytes.chain(of_pair).min()
 }
 
-/// The wait a receiver asks for, in its `Retry-After` of whole seconds.
-pub(crate) fn retry_after(header: &str) -> Option<Duration> {
-    header.trim().parse().ok().map(Duration::from_secs)
+/// The wait a receiver asks for in its `Retry-After`: whole seconds, or a time, which is by its own clock where `date` tells that, else by ours.
+pub(crate) fn retry_after(header: &str, date: Option<&str>, now: jiff::Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = header.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let time = |text: &str| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim()).ok();
+    let until = time(header)?.duration_since(date.and_then(time).unwrap_or(now));
+    Some(Duration::try_from(until).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -107,8 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_in_seconds() {
-        assert_eq!(retry_after(" 7 "), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+    fn retry_after_in_seconds_or_until_a_time() {
+        let now = "2026-10-21T07:00:00Z".parse().unwrap();
+        let seconds = |header, date| retry_after(header, date, now).map(|wait| wait.as_secs());
+        let time = "Wed, 21 Oct 2026 07:28:00 GMT";
+        assert_eq!(seconds(" 7 ", None), Some(7));
+        assert_eq!(seconds(time, None), Some(28 * 60));
+        assert_eq!(seconds(time, Some("Wed, 21 Oct 2026 07:27:30 GMT")), Some(30), "its clock and ours differ");
+        assert_eq!(seconds(time, Some("Wed, 21 Oct 2026 08:00:00 GMT")), Some(0), "it has passed");
+        assert_eq!(seconds("soon", None), None);
     }
 }

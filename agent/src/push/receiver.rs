@@ -18,6 +18,7 @@ use super::oauth2::{OAuth2, TokenError, TokenSource};
 use super::print;
 use super::renewed::Renewed;
 use super::tls::TlsFiles;
+use crate::clock;
 use crate::observe::clients::ClientLabels;
 
 /// A connection lives at most this long, so that load spreads and names are resolved again.
@@ -201,7 +202,9 @@ impl Receiver {
         {
             tokens.forget().await;
         }
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(answer::retry_after);
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let now = jiff::Timestamp::from_nanosecond(clock::now().into()).unwrap_or_default();
+        let retry_after = header(RETRY_AFTER).and_then(|wait| answer::retry_after(wait, header(DATE), now));
         let mut body = Vec::new();
         // Read to its end, so that the connection is used again.
         while let Ok(Some(chunk)) = response.chunk().await {

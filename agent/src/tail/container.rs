@@ -23,6 +23,7 @@ use super::outlet::Outlet;
 use super::rate::{ContainerRate, RateLimit};
 use super::records::{LineRules, RecordSink};
 use super::restart::Restart;
+use super::retry::Retries;
 use super::sleep::Sleeping;
 use super::state::{CleanPoint, LineState};
 use super::stream_limit::StreamLimit;
@@ -121,6 +122,8 @@ pub(crate) struct ContainerTail {
     pub(crate) needs_listing: bool,
     /// A listing of which not everything could be opened.
     pub(crate) postponed: Option<Box<ContainerListing>>,
+    /// What could not be opened.
+    pub(super) retries: Retries,
     /// A panic happened in it.
     pub(super) restart: Option<Box<Restart>>,
     /// When something was last read.
@@ -190,6 +193,7 @@ impl ContainerTail {
             woken: None,
             needs_listing: false,
             postponed: None,
+            retries: Retries::default(),
             restart: None,
             last_activity: now,
             is_gone: false,

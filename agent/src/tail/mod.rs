@@ -42,6 +42,7 @@ pub(crate) mod reconcile;
 pub(crate) mod records;
 mod report;
 mod restart;
+mod retry;
 mod share;
 mod sleep;
 mod staged;

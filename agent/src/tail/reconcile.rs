@@ -76,6 +76,7 @@ impl ContainerTail {
     fn take_unknown(&mut self, listing: &ContainerListing, context: &ReconcileContext<'_>) -> bool {
         let mut has_news = false;
         self.needs_listing = false;
+        self.retries.keep(|other| listing.files.iter().any(|seen| (seen.device, seen.inode) == other));
         let newest_known = self.newest_known(listing);
         self.forget_compressed(listing);
         let mut unknown: Vec<&SeenFile> =
@@ -97,12 +98,23 @@ impl ContainerTail {
             if seen.is_former && !self.is_remembered(seen) && newest_known.is_none_or(|newest| seen.modified < newest) {
                 continue;
             }
+            if self.retries.must_wait((seen.device, seen.inode), context.now) {
+                context.handover.ask_for_listing(&self.path);
+                has_unreadable = true;
+                continue;
+            }
             let result = if seen.name.is_compressed { self.take_compressed(seen, listing, context) } else { self.take(seen, context) };
             match result {
-                Ok(is_to_be_read) => has_news |= is_to_be_read,
+                Ok(is_to_be_read) => {
+                    self.retries.keep(|other| other != (seen.device, seen.inode));
+                    has_news |= is_to_be_read;
+                }
                 // It alone is unreadable.
                 Err(OpenError::Io(error)) if error.kind() != ErrorKind::NotFound => {
                     context.metrics.read_errors.inc();
+                    if self.retries.failed((seen.device, seen.inode), context.now) {
+                        context.metrics.target_failed();
+                    }
                     tracing::warn!(path = %self.directory.join(&seen.text).display(), error = %error, "cannot open a log file; trying again");
                     context.handover.ask_for_listing(&self.path);
                     has_unreadable = true;

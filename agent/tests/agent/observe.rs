@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::program::Program;
 use crate::support::{Agent, Node, Reaction, Recorder, descriptors_of, numbered, wait_until};
 use serde_json::Value;
 use tailwater_agent::reload;
@@ -95,6 +96,31 @@ async fn an_unreachable_receiver_shows_as_lag() {
     assert!(!retries.ends_with(" 0"), "{retries}");
     assert!(metrics.contains("promtail_request_duration_seconds_count{status_code=\"503\""), "{metrics}");
     agent.stop().await;
+}
+
+/// Of a file that may not be read: told once, however often it is tried.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_opened_is_a_failed_target() {
+    use std::os::unix::fs::PermissionsExt;
+    let without_rights = |program: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-all", "--inh-caps=-all", "--", program]);
+        command
+    };
+    if !without_rights("true").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: capabilities cannot be dropped here");
+        return;
+    }
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut closed = node.container("closed");
+    closed.line("one");
+    let allow = |mode| std::fs::set_permissions(closed.live(), std::fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o000);
+    let program = Program::start_by(without_rights(env!("CARGO_BIN_EXE_tailwater-agent")), &node, &recorder.url(), &[]);
+    program.wait_for_metric("tailwater_agent_read_errors_total", |count| count >= 2.0).await;
+    assert_eq!(program.metrics().await["promtail_targets_failed_total{reason=\"unreadable\"}"], 1.0);
+    allow(0o640);
+    recorder.wait_for(1).await;
 }
 
 fn promtail_yaml(directory: &Path, url: &str, jobs: &str) -> std::path::PathBuf {

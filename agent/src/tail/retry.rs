@@ -1,0 +1,55 @@
+//! When a file that could not be opened is tried again: after a second, then after twice as long each time, up to half a minute.
+
+use std::time::{Duration, Instant};
+
+use super::worker::{ERROR_WAIT, ERROR_WAIT_MAX};
+
+/// Files of one container that could not be opened, by device and inode.
+#[derive(Debug, Default)]
+pub(crate) struct Retries(Vec<((u64, u64), Duration, Instant)>);
+
+impl Retries {
+    /// Whether the file is not to be tried yet.
+    pub(super) fn must_wait(&self, file: (u64, u64), now: Instant) -> bool {
+        self.0.iter().any(|(other, _, next)| *other == file && now < *next)
+    }
+
+    /// It could not be opened. Returns whether that is new.
+    pub(super) fn failed(&mut self, file: (u64, u64), now: Instant) -> bool {
+        if let Some((_, wait, next)) = self.0.iter_mut().find(|(other, ..)| *other == file) {
+            *wait = (*wait * 2).min(ERROR_WAIT_MAX);
+            *next = now + *wait;
+            return false;
+        }
+        self.0.push((file, ERROR_WAIT, now + ERROR_WAIT));
+        true
+    }
+
+    /// It was opened, or is gone.
+    pub(super) fn keep(&mut self, is_left: impl Fn((u64, u64)) -> bool) {
+        self.0.retain(|(file, ..)| is_left(*file));
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_half_a_minute_and_begin_anew_after_an_opening() {
+        let (file, mut now, mut retries) = ((1, 2), Instant::now(), Retries::default());
+        assert!(!retries.must_wait(file, now) && retries.failed(file, now));
+        for wait in [1, 2, 4, 8, 16, 30, 30] {
+            let wait = Duration::from_secs(wait);
+            assert!(retries.must_wait(file, now + wait - Duration::from_millis(1)) && !retries.must_wait(file, now + wait));
+            now += wait;
+            assert!(!retries.failed(file, now), "it is known");
+        }
+        assert!(!retries.must_wait((1, 3), now));
+        retries.keep(|other| other != file);
+        assert!(retries.failed(file, now));
+    }
+}
