@@ -131,14 +131,14 @@ impl Agent {
         Self { events, ..self }
     }
 
-    /// What is shown of it; `first` is the pass whose client is the first.
-    pub(crate) fn view(&self, first: &Self) -> PassView {
+    /// What is shown of it.
+    pub(crate) fn view(&self) -> PassView {
         PassView {
             positions: self.positions.clone(),
             blocked: Arc::clone(&self.blocked),
             is_first_scan_done: Arc::clone(&self.is_first_scan_done),
             host: self.receiver.labels.host.clone(),
-            is_of_first_client: Arc::ptr_eq(&self.receiver.config, &first.receiver.config),
+            client: self.receiver.client,
         }
     }
 
@@ -389,7 +389,7 @@ impl Agent {
             is_full_reread: self.is_full_reread,
             not_before: self.not_before,
             stop: Arc::clone(stop),
-            open_files: Arc::clone(&totals.open_files),
+            client: self.receiver.client,
             max_open_files: (config.max_open_files / reader_count(config.readers)).max(1),
             held_bytes: Arc::clone(&totals.held_bytes),
             max_held_bytes: config.deleted_hold_bytes,

@@ -55,7 +55,7 @@ impl Surface {
 pub(crate) async fn start(config: Config, continuing: Continuing, shutdown: CancellationToken) -> Result<AgentHandle, StartError> {
     let root = config.reads_pods.then(|| pods_root(&config)).transpose()?;
     let clients = clients(&config);
-    let receivers = clients.iter().map(|(_, config)| receiver(config)).collect::<Result<Vec<_>, _>>()?;
+    let receivers = clients.iter().enumerate().map(|(index, (_, config))| receiver(config, index)).collect::<Result<Vec<_>, _>>()?;
     let lock = take_data_dir(&config, &shutdown).await?;
     let metrics = Arc::clone(&continuing.metrics);
     let kubernetes = if root.is_some() { connect(&config, &metrics).await? } else { None };
@@ -124,8 +124,8 @@ pub(crate) async fn run_all(
 ) -> Result<(), AgentError> {
     let mut running = JoinSet::new();
     let stop = shutdown.child_token();
-    if let (Some(surface), Some(first)) = (&mut surface, passes.first()) {
-        surface.passes = passes.iter().map(|pass| pass.view(first)).collect();
+    if let Some(surface) = &mut surface {
+        surface.passes = passes.iter().map(Agent::view).collect();
     }
     for pass in passes {
         running.spawn(pass.run(surface.take(), cache.clone(), stop.clone()));

@@ -111,7 +111,7 @@ fn of_client(
         config.data_dir = config.data_dir.join(format!("client-{}", client.name.replace('/', "_")));
         std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
     }
-    let receiver = receiver(&config)?;
+    let receiver = receiver(&config, index)?;
     Ok((config, receiver))
 }
 

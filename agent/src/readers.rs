@@ -1,7 +1,7 @@
 //! The threads that read and the lanes that send: how many, and how they end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle as ThreadHandle;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,6 @@ pub(crate) const IN_FLIGHT: usize = 4;
 /// What all readers count together.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
-    pub(crate) open_files: Arc<AtomicI64>,
     pub(crate) pending_bytes: Arc<AtomicUsize>,
     pub(crate) held_bytes: Arc<AtomicU64>,
     pub(crate) containers: Arc<AtomicUsize>,

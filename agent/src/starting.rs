@@ -42,8 +42,10 @@ pub(crate) fn install_crypto() {
 }
 
 /// Where lines go: to the client, or to the standard output.
-pub(crate) fn receiver(config: &Config) -> Result<Receiver, StartError> {
+/// The receiver of the client of this number.
+pub(crate) fn receiver(config: &Config, client: usize) -> Result<Receiver, StartError> {
     let mut receiver = Receiver::new(config.client.clone())?;
+    receiver.client = client;
     receiver.prints = config.run_mode != RunMode::Ship;
     Ok(receiver)
 }

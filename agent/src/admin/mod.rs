@@ -73,7 +73,7 @@ async fn live(State(state): State<AdminState>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
-    standing::measure(&state.metrics, &pass::positions(&state.passes), clock::now());
+    standing::measure(&state.metrics, &pass::by_client(&state.passes), clock::now());
     let mut text = state.metrics.render();
     if let Some((scrape, _)) = state.config.scraped() {
         scrape.render_metrics(&mut text);

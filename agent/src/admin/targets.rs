@@ -14,7 +14,7 @@ use crate::observe::standing::{Standing, Unit, standings};
 
 pub(super) async fn targets(State(state): State<AdminState>, headers: HeaderMap, wanted: Query<Wanted>) -> Response {
     let positions = pass::positions(&state.passes);
-    let found = standings(&state.metrics, &positions);
+    let found = standings(&state.metrics, 0, &positions);
     let now = clock::now();
     let files: Vec<_> = found
         .iter()

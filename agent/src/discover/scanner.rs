@@ -67,6 +67,8 @@ struct Running {
     /// From then on a scan lists every directory.
     list_all_at: Instant,
     beat: Heartbeat,
+    /// Not all directories are watched.
+    is_degraded: bool,
 }
 
 /// What a scan, or a look at some directories, finds.
@@ -88,6 +90,7 @@ impl Scanner {
         let beat = self.scanning.metrics.heartbeats.begin("scanner");
         let mut running = Running {
             beat,
+            is_degraded: false,
             watches,
             changes,
             known: BTreeMap::new(),
@@ -103,6 +106,7 @@ impl Scanner {
             running.beat.renew();
             running.step();
         }
+        running.scanner.scanning.metrics.watch_degraded.change(&mut running.is_degraded, false);
     }
 }
 
@@ -153,7 +157,7 @@ impl Running {
             self.count_missing_containers(&seen);
         }
         let metrics = &self.scanner.scanning.metrics;
-        metrics.watch_degraded.set(i64::from(!is_watching));
+        metrics.watch_degraded.change(&mut self.is_degraded, !is_watching);
         metrics.scan_seconds.set(started.elapsed().as_secs_f64());
         metrics.ignored_files("symlink", ignored.symlinks);
         metrics.ignored_files("not_regular", ignored.not_regular);

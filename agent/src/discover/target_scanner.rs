@@ -76,6 +76,8 @@ struct Running {
     last_scan: Instant,
     next_scan: Instant,
     beat: Heartbeat,
+    /// Not all directories are watched.
+    is_degraded: bool,
 }
 
 /// A file that a target names.
@@ -93,6 +95,7 @@ impl TargetScanner {
         let now = Instant::now();
         let mut running = Running {
             beat: self.scanning.metrics.heartbeats.begin("scanner"),
+            is_degraded: false,
             watches,
             changes,
             told: HashMap::new(),
@@ -108,6 +111,7 @@ impl TargetScanner {
             running.beat.renew();
             running.step();
         }
+        running.scanner.scanning.metrics.watch_degraded.change(&mut running.is_degraded, false);
     }
 }
 
@@ -173,7 +177,7 @@ impl Running {
         self.owners.retain(|_, (key, _)| self.told.contains_key(key));
         self.scanner.scanning.is_first_scan_done.store(true, Ordering::Release);
         let metrics = &self.scanner.scanning.metrics;
-        metrics.watch_degraded.set(i64::from(!is_watching));
+        metrics.watch_degraded.change(&mut self.is_degraded, !is_watching);
         metrics.scan_seconds.set(started.elapsed().as_secs_f64());
         metrics.active_targets.set(i64::try_from(self.told.len()).unwrap_or(i64::MAX));
         let timing = &self.scanner.scanning.timing;

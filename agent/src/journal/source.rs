@@ -507,13 +507,13 @@ mod tests {
         made.write_to(&path);
         assert_eq!(harness.read(), (numbered(40..50), 0));
         assert_eq!(harness.read(), (Vec::new(), 0));
-        let shown = standings(&harness.metrics, &harness.positions.lock().snapshot());
+        let shown = standings(&harness.metrics, 0, &harness.positions.lock().snapshot());
         assert_eq!((shown.len(), shown[0].read, shown[0].acknowledged, shown[0].state()), (1, Some(32), 32, "idle"));
         assert_eq!(shown[0].path.as_deref(), path.to_str());
         made.is_archived = true;
         made.write_to(&path);
         assert_eq!(harness.read(), (Vec::new(), 0));
-        let shown = standings(&harness.metrics, &harness.positions.lock().snapshot());
+        let shown = standings(&harness.metrics, 0, &harness.positions.lock().snapshot());
         assert_eq!((shown.len(), shown[0].state()), (1, "finished"));
     }
 
@@ -559,7 +559,7 @@ mod tests {
         let mut harness = Harness::new(directory.path(), "[]", shared());
         assert_eq!(harness.read(), (numbered(0..10), 0));
         harness.read();
-        let shown = standings(&harness.metrics, &harness.positions.lock().snapshot());
+        let shown = standings(&harness.metrics, 0, &harness.positions.lock().snapshot());
         let states: Vec<_> = shown.iter().map(|file| (file.state(), file.last_error.is_some())).collect();
         assert!(states.contains(&("failing", true)) && states.contains(&("idle", false)), "{states:?}");
     }

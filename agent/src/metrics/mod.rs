@@ -4,6 +4,7 @@
 
 mod reasons;
 mod rendering;
+mod shared_flag;
 
 pub(crate) use reasons::{DropReason, JournalFailure, Namespace, PossibleLoss, PushOutcome};
 
@@ -14,6 +15,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+
+pub(crate) use shared_flag::SharedFlag;
 
 use reasons::{ErrorName, Format, KubeRequest, Outcome, Reason, Status};
 
@@ -71,7 +74,7 @@ pub(crate) struct Metrics {
     pub(crate) buffer_seconds_min: Gauge<f64, AtomicU64>,
     pub(crate) unacked_bytes: Gauge,
     targets_failed: Family<Reason, Counter>,
-    pub(crate) watch_degraded: Gauge,
+    pub(crate) watch_degraded: SharedFlag,
     pub(crate) open_files: Gauge,
     pub(crate) active_targets: Gauge,
     pub(crate) scan_seconds: Gauge<f64, AtomicU64>,

@@ -78,7 +78,11 @@ impl Metrics {
             registry.register(name, help, counter.clone());
         }
         registry.register("pushes_in_flight", "Requests sent and not answered", self.pushes_in_flight.clone());
-        registry.register("watch_degraded", "1 while directories cannot be watched and scans do the work", self.watch_degraded.clone());
+        registry.register(
+            "watch_degraded",
+            "1 while directories cannot be watched and scans do the work",
+            self.watch_degraded.gauge().clone(),
+        );
         registry.register("open_files", "Log files held open", self.open_files.clone());
         registry.register("active_targets", "Files that jobs of a promtail.yaml name", self.active_targets.clone());
         registry.register("scan_seconds", "Duration of the last full scan", self.scan_seconds.clone());
@@ -96,7 +100,11 @@ impl Metrics {
         registry.register("read_cpu_seconds", "Processor time of the reader threads", self.read_cpu_seconds.clone());
         let delivery = "From the stamp of a request's oldest line to its acknowledgement";
         registry.register("delivery_seconds", delivery, self.delivery_seconds.clone());
-        registry.register("lag_bytes", "Bytes on the node that are not acknowledged", self.lag_bytes.clone());
+        registry.register(
+            "lag_bytes",
+            "Bytes on the node that are not acknowledged by the client that is furthest behind",
+            self.lag_bytes.clone(),
+        );
         registry.register(
             "lag_seconds_max",
             "Age of the last acknowledged line of the file that is furthest behind",

@@ -33,6 +33,11 @@ pub(crate) struct FileView {
 }
 
 impl FileView {
+    /// Bytes of it and of newer files.
+    fn unread(&self) -> u64 {
+        self.size.saturating_sub(self.read) + self.waiting
+    }
+
     /// Its size now, where it still has its name; what a reader saw otherwise.
     pub(crate) fn size_now(&self) -> u64 {
         let path = std::path::Path::new(&self.path).with_file_name(&self.name);
@@ -42,14 +47,18 @@ impl FileView {
     }
 }
 
-/// All groups that are being read.
+/// All groups that are being read, for each client by itself.
 #[derive(Debug, Default)]
-pub(crate) struct FileBoard(Mutex<BTreeMap<ContainerPath, FileView>>);
+pub(crate) struct FileBoard(Mutex<Vec<BTreeMap<ContainerPath, FileView>>>);
 
 impl FileBoard {
-    /// Replaces what is known of `group`; `lines` are those read since.
-    pub(crate) fn report(&self, group: &str, lines: u64, view: FileView) {
-        let mut files = self.0.lock();
+    /// Replaces what is known of `group` as it is read for the client of this number; `lines` are those read since.
+    pub(crate) fn report(&self, client: usize, group: &str, lines: u64, view: FileView) {
+        let mut clients = self.0.lock();
+        if clients.len() <= client {
+            clients.resize_with(client + 1, BTreeMap::new);
+        }
+        let files = &mut clients[client];
         match files.get_mut(group) {
             Some(known) => *known = FileView { lines: known.lines + lines, ..view },
             None => drop(files.insert(group.to_owned(), FileView { lines, ..view })),
@@ -57,12 +66,28 @@ impl FileBoard {
     }
 
     /// The group is gone, and with it its series.
-    pub(crate) fn forget(&self, group: &str) {
-        self.0.lock().remove(group);
+    pub(crate) fn forget(&self, client: usize, group: &str) {
+        self.0.lock().get_mut(client).and_then(|files| files.remove(group));
     }
 
+    /// What is read for one client.
+    pub(crate) fn of(&self, client: usize) -> BTreeMap<ContainerPath, FileView> {
+        self.0.lock().get(client).cloned().unwrap_or_default()
+    }
+
+    /// Each group once: as far as it is read for the client that is furthest behind, with its lines as often as any client's reader has counted them.
     pub(crate) fn all(&self) -> Vec<(ContainerPath, FileView)> {
-        self.0.lock().iter().map(|(group, view)| (group.clone(), view.clone())).collect()
+        let clients = self.0.lock();
+        let mut all: BTreeMap<&ContainerPath, FileView> = BTreeMap::new();
+        for (group, view) in clients.iter().flatten() {
+            let known = all.entry(group).or_insert_with(|| view.clone());
+            let lines = known.lines.max(view.lines);
+            if view.unread() > known.unread() {
+                known.clone_from(view);
+            }
+            known.lines = lines;
+        }
+        all.into_iter().map(|(group, view)| (group.clone(), view)).collect()
     }
 
     /// Appends Promtail's series of files.
@@ -97,24 +122,40 @@ mod tests {
     #[test]
     fn lines_add_up_and_series_vanish_with_the_group() {
         let board = FileBoard::default();
-        board.report("c", 2, view("/p/0.log", 4));
-        board.report("c", 3, view("/p/0.log", 9));
+        board.report(0, "c", 2, view("/p/0.log", 4));
+        board.report(0, "c", 3, view("/p/0.log", 9));
         let mut text = String::new();
         board.render(&mut text);
         for line in ["promtail_read_lines_total{path=\"/p/0.log\"} 5", "promtail_read_bytes_total{path=\"/p/0.log\"} 9"] {
             assert!(text.contains(line), "{line} in {text}");
         }
-        board.forget("c");
+        board.forget(0, "c");
         let mut text = String::new();
         board.render(&mut text);
         assert!(!text.contains("path="), "{text}");
     }
 
     #[test]
+    fn what_several_clients_read_is_one_series_of_the_slowest() {
+        let board = FileBoard::default();
+        board.report(1, "c", 1, view("/p/0.log", 2));
+        board.report(0, "c", 5, view("/p/0.log", 9));
+        let mut text = String::new();
+        board.render(&mut text);
+        for line in
+            ["promtail_read_lines_total{path=\"/p/0.log\"} 5", "promtail_read_bytes_total{path=\"/p/0.log\"} 2", "files_active_total 1"]
+        {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        board.forget(1, "c");
+        assert_eq!((board.all()[0].1.read, board.of(1).len()), (9, 0));
+    }
+
+    #[test]
     fn very_many_files_are_added_up_by_namespace() {
         let board = FileBoard::default();
         for number in 0..=MAX_PATH_SERIES {
-            board.report(&number.to_string(), 1, view(&format!("/p/{number}/0.log"), 2));
+            board.report(0, &number.to_string(), 1, view(&format!("/p/{number}/0.log"), 2));
         }
         let mut text = String::new();
         board.render(&mut text);

@@ -1,5 +1,6 @@
 //! The passes over the files as the HTTP surface sees them: whether each has looked at its files, whether its receiver takes lines, how far it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -16,8 +17,8 @@ pub(crate) struct PassView {
     pub(crate) is_first_scan_done: Arc<AtomicBool>,
     /// Host of its receiver.
     pub(crate) host: String,
-    /// Its receiver is the first client, whose positions are shown.
-    pub(crate) is_of_first_client: bool,
+    /// Which of the clients its receiver is; the first one's positions are shown.
+    pub(crate) client: usize,
 }
 
 /// Why the agent is not ready; `None` if it is. Every pass must have looked for files once, and no receiver may refuse for long.
@@ -33,13 +34,19 @@ pub(crate) fn why_not_ready(passes: &[PassView], now: Instant) -> Option<String>
 
 /// Where the passes for the first client are.
 pub(crate) fn positions(passes: &[PassView]) -> Positions {
-    let mut all = Positions::default();
-    for pass in passes.iter().filter(|pass| pass.is_of_first_client) {
+    by_client(passes).remove(&0).unwrap_or_default()
+}
+
+/// Where the passes for each client are.
+pub(crate) fn by_client(passes: &[PassView]) -> BTreeMap<usize, Positions> {
+    let mut clients: BTreeMap<usize, Positions> = BTreeMap::new();
+    for pass in passes {
         let Positions { files, instances } = pass.positions.lock().snapshot();
+        let all = clients.entry(pass.client).or_default();
         all.files.extend(files);
         all.instances.extend(instances);
     }
-    all
+    clients
 }
 
 #[cfg(test)]
@@ -56,7 +63,7 @@ mod tests {
             blocked: Arc::default(),
             is_first_scan_done: Arc::default(),
             host: host.to_owned(),
-            is_of_first_client: true,
+            client: 0,
         };
         let (passes, start) = ([pass("a"), pass("b")], Instant::now());
         let unscanned = Some("the first scan is not done".to_owned());

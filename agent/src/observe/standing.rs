@@ -1,6 +1,6 @@
 //! How far each file is: what readers saw, joined with what is acknowledged.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::files::FileView;
@@ -66,9 +66,9 @@ impl Standing {
     }
 }
 
-/// All files that are known, each once, ordered by group.
-pub(crate) fn standings(metrics: &Arc<Metrics>, positions: &Positions) -> Vec<Standing> {
-    let mut seen: HashMap<ContainerPath, FileView> = metrics.files.all().into_iter().collect();
+/// All files that are known, each once, ordered by group: how far the client of this number is, whose `positions` these are.
+pub(crate) fn standings(metrics: &Arc<Metrics>, client: usize, positions: &Positions) -> Vec<Standing> {
+    let mut seen = metrics.files.of(client);
     let labels_of = |key: &InstanceKey| {
         let entry = positions.instances.get(key);
         entry.and_then(|entry| entry.label_sets.last()).map(|set| set.labels.to_map()).unwrap_or_default()
@@ -111,22 +111,31 @@ pub(crate) fn standings(metrics: &Arc<Metrics>, positions: &Positions) -> Vec<St
     standings
 }
 
-/// Sets the gauges that say how far behind the files are.
-pub(crate) fn measure(metrics: &Arc<Metrics>, positions: &Positions, now_nanos: i64) {
-    let standings = standings(metrics, positions);
+/// Sets the gauges that say how far behind the files are: of the client that is furthest behind, and of all clients together what is read and not acknowledged.
+pub(crate) fn measure(metrics: &Arc<Metrics>, clients: &BTreeMap<usize, Positions>, now_nanos: i64) {
     let bytes = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let mut by_namespace: BTreeMap<&str, u64> = BTreeMap::new();
-    let of_bytes = || standings.iter().filter(|standing| standing.unit == Unit::Bytes);
-    for standing in of_bytes().filter(|standing| standing.size.is_some()) {
-        *by_namespace.entry(&standing.namespace).or_default() += standing.lag;
+    let mut by_namespace: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut oldest, mut unacked) = (0.0, 0);
+    for (client, positions) in clients {
+        let standings = standings(metrics, *client, positions);
+        let mut of_client: BTreeMap<&str, u64> = BTreeMap::new();
+        for standing in standings.iter().filter(|standing| standing.unit == Unit::Bytes) {
+            unacked += standing.read.unwrap_or_default().saturating_sub(standing.acknowledged);
+            if standing.size.is_some() {
+                *of_client.entry(&standing.namespace).or_default() += standing.lag;
+            }
+        }
+        for (namespace, lag) in of_client {
+            let most = by_namespace.entry(namespace.to_owned()).or_default();
+            *most = lag.max(*most);
+        }
+        oldest = standings.iter().filter_map(|standing| standing.lag_seconds(now_nanos)).fold(oldest, f64::max);
     }
     metrics.lag_bytes.clear();
     for (namespace, lag) in by_namespace {
-        metrics.lag_bytes.get_or_create(&Namespace { namespace: namespace.to_owned() }).set(bytes(lag));
+        metrics.lag_bytes.get_or_create(&Namespace { namespace }).set(bytes(lag));
     }
-    let ages = standings.iter().filter_map(|standing| standing.lag_seconds(now_nanos));
-    metrics.lag_seconds_max.set(ages.fold(0.0, f64::max));
-    let unacked = of_bytes().map(|standing| standing.read.unwrap_or_default().saturating_sub(standing.acknowledged)).sum();
+    metrics.lag_seconds_max.set(oldest);
     metrics.unacked_bytes.set(bytes(unacked));
 }
 
@@ -198,17 +207,38 @@ mod tests {
             waiting: 7,
             ..FileView::default()
         };
-        metrics.files.report("shop_a_u/c", 1, view("shop_a_u/c", 2));
-        metrics.files.report("shop_b_u/c", 1, FileView { last_error: Some("denied".to_owned()), ..view("shop_b_u/c", 9) });
+        metrics.files.report(0, "shop_a_u/c", 1, view("shop_a_u/c", 2));
+        metrics.files.report(0, "shop_b_u/c", 1, FileView { last_error: Some("denied".to_owned()), ..view("shop_b_u/c", 9) });
         let positions = Positions { files: vec![file_entry("shop_a_u/c", 60).into()], ..Positions::default() };
-        let found = standings(&metrics, &positions);
+        let found = standings(&metrics, 0, &positions);
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].acknowledged, found[0].lag, found[0].read, found[0].state()), (60, 47, Some(80), "reading"));
         assert_eq!(found[0].lag_seconds(2_000_000_005), Some(2.0));
-        measure(&metrics, &positions, 2_000_000_005);
+        measure(&metrics, &BTreeMap::from([(0, positions)]), 2_000_000_005);
         assert_eq!((metrics.lag_seconds_max.get(), metrics.unacked_bytes.get()), (2.0, 100));
         assert!(metrics.render().contains("tailwater_agent_lag_bytes{namespace=\"shop\"} 154"));
         assert_eq!((found[1].acknowledged, found[1].lag, found[1].state()), (0, 107, "failing"));
+    }
+
+    #[test]
+    fn the_client_that_is_furthest_behind_counts() {
+        let metrics = Metrics::new();
+        let view = |read| FileView {
+            path: "/nowhere/0.log".to_owned(),
+            namespace: "shop".to_owned(),
+            device: 1,
+            inode: 2,
+            read,
+            size: 100,
+            ..FileView::default()
+        };
+        let positions = |offset| Positions { files: vec![file_entry("shop_a_u/c", offset).into()], ..Positions::default() };
+        for (client, read) in [(0, 100), (1, 40)] {
+            metrics.files.report(client, "shop_a_u/c", 1, view(read));
+        }
+        measure(&metrics, &BTreeMap::from([(0, positions(100)), (1, positions(30))]), 3_000_000_005);
+        assert_eq!((metrics.lag_seconds_max.get(), metrics.unacked_bytes.get()), (3.0, 10));
+        assert!(metrics.render().contains("tailwater_agent_lag_bytes{namespace=\"shop\"} 70"));
     }
 
     #[test]
@@ -220,11 +250,11 @@ mod tests {
         let mut file = file_entry("journal-a", 60);
         (file.name, file.device, file.inode) = ("id1".to_owned(), 0, 0);
         let positions = Positions { files: vec![file.into()], ..Positions::default() };
-        let found = standings(&metrics, &positions);
+        let found = standings(&metrics, 0, &positions);
         let seen: Vec<_> = found.iter().map(|file| (file.name.as_str(), file.read, file.acknowledged, file.lag, file.state())).collect();
         assert_eq!(seen, [("id1", Some(90), 60, 41, "reading"), ("id2", Some(90), 80, 21, "failing")]);
         assert!(found.iter().all(|file| file.unit == Unit::Entries && file.path.is_some()));
-        measure(&metrics, &positions, 0);
+        measure(&metrics, &BTreeMap::from([(0, positions)]), 0);
         assert_eq!(metrics.unacked_bytes.get(), 0);
         assert!(!metrics.render().contains("tailwater_agent_lag_bytes{"));
     }

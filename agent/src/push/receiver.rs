@@ -143,7 +143,9 @@ pub(crate) struct Answer {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Receiver {
-    client: Arc<Renewed<Client>>,
+    http: Arc<Renewed<Client>>,
+    /// Which of the clients it is.
+    pub(crate) client: usize,
     pub(crate) url: Url,
     tokens: Option<Arc<TokenSource>>,
     pub(crate) config: Arc<ClientConfig>,
@@ -174,11 +176,11 @@ impl Receiver {
         }
         let labels = ClientLabels { host: labelled, tenant: config.tenant_id.clone().unwrap_or_default() };
         let gate = Arc::new(Gate::new(CONCURRENCY, config.backoff.min_period / 4));
-        Ok(Self { client: Arc::new(client), url, tokens, config, labels, prints: false, gate, limited: Arc::default() })
+        Ok(Self { http: Arc::new(client), client: 0, url, tokens, config, labels, prints: false, gate, limited: Arc::default() })
     }
 
     fn client(&self) -> Client {
-        self.client.get(Instant::now())
+        self.http.get(Instant::now())
     }
 
     /// Sends one request. An error means that no answer came.

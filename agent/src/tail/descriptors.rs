@@ -22,8 +22,7 @@ impl Running {
         let change = signed(now) - signed(before);
         if change != 0 {
             self.own_open_files += change;
-            let all = self.worker.open_files.fetch_add(change, Ordering::AcqRel) + change;
-            self.worker.metrics.open_files.set(all);
+            self.worker.metrics.open_files.inc_by(change);
         }
     }
 

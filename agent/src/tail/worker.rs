@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,8 @@ pub(crate) struct Worker {
     /// Lines of pods stamped before it are not read.
     pub(crate) not_before: Option<i64>,
     pub(crate) stop: Arc<AtomicBool>,
-    pub(crate) open_files: Arc<AtomicI64>,
+    /// For which of the clients it reads.
+    pub(crate) client: usize,
     /// Files this worker may hold open.
     pub(crate) max_open_files: usize,
     /// Bytes of deleted files that all workers hold, and how many they may be.
@@ -265,7 +266,7 @@ impl Running {
         let turn = container.turn(&mut context);
         self.share.read(context.counts.bytes - bytes_before, container.is_behind);
         container.note_backlog();
-        container.report(&worker.metrics.files, self.counts.lines - lines_before, &turn);
+        container.report((&worker.metrics.files, worker.client), self.counts.lines - lines_before, &turn);
         worker.outgoing.batch.touched(now);
         let is_reading_on = container.has_pending_bytes() && matches!(turn, Ok(Turn::Progress | Turn::BatchFull));
         self.reading_on = self.reading_on + usize::from(is_reading_on) - usize::from(container.is_reading_on);
@@ -401,7 +402,7 @@ impl Running {
             container.remembered.iter().for_each(|(file, _)| positions.vanished(*file, now));
             self.worker.all_containers.fetch_sub(1, Ordering::Relaxed);
             self.worker.enricher.end_reading(&container.source, now);
-            self.worker.metrics.files.forget(&container.path);
+            self.worker.metrics.files.forget(self.worker.client, &container.path);
         }
         self.containers = rest;
         self.reading_on = self.containers.iter().filter(|container| container.is_reading_on).count();
@@ -414,8 +415,10 @@ impl Running {
         self.counts.publish(&self.worker.metrics);
         self.worker.outgoing.send_at_end();
         self.close_batch(Instant::now());
+        self.publish_open_files(0);
         for container in self.containers.drain(..) {
             self.worker.enricher.end_reading(&container.source, Instant::now());
+            self.worker.metrics.files.forget(self.worker.client, &container.path);
             let (path, container) = container.into_handed();
             self.worker.handover.leave(path, container);
         }

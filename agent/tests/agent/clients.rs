@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::options::configured;
 use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact, faults};
-use crate::support::{Agent, Node, Numbers, Reaction, Recorder, label, numbered, wait_until};
+use crate::support::{Agent, Node, Numbers, Reaction, Recorder, label, numbered, samples, wait_until};
 
 /// `agent.yaml` with a further client, for a program whose first one is given by flag.
 fn with_second(node: &Node, url: &str, text: &str) -> PathBuf {
@@ -53,6 +53,42 @@ async fn several_receivers_get_the_same_lines_each_at_its_own_pace() {
     assert_eq!((first.last_headers().get("x-scope-orgid"), &second.last_headers()["x-scope-orgid"]), (None, &"other".parse().unwrap()));
     assert!(node.data().join("positions.json").exists() && node.data().join("client-second/positions.json").exists());
     agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// Series of files count every line once, and lag is that of whoever is furthest behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_of_the_client_that_is_furthest_behind() {
+    let (node, first, second) = (Node::new(), Recorder::start(true).await, Recorder::start(true).await);
+    let mut config = configured(&node, &first, &format!("- {{url: {}, name: second}}", second.url()));
+    config.more_clients[0].backoff = config.client.backoff;
+    config.listen = Some(([127, 0, 0, 1], 0).into());
+    second.behave(|_| Reaction::Refuse(503));
+    let mut container = node.container("app");
+    container.lines(0..100);
+    let agent = Agent::start(config).await;
+    first.wait_for(100).await;
+    let url = format!("http://{}/metrics", agent.handle.listen_address().unwrap());
+    let bytes = std::fs::metadata(container.live()).unwrap().len() as f64;
+    let path = container.live().display().to_string();
+    for lag in [bytes, 0.0] {
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let metrics = samples(&reqwest::get(&url).await.unwrap().text().await.unwrap());
+            let expected = [
+                ("tailwater_agent_lag_bytes{namespace=\"shop\"}".to_owned(), lag),
+                (format!("promtail_read_lines_total{{path=\"{path}\"}}"), 100.0),
+                ("tailwater_agent_open_files".to_owned(), 2.0),
+            ];
+            if expected.iter().all(|(name, value)| metrics.get(name) == Some(value)) {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "{expected:?} in {metrics:#?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        second.behave(|_| Reaction::Store);
+    }
+    second.wait_for(100).await;
     agent.stop().await;
 }
 
