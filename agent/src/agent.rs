@@ -299,6 +299,7 @@ impl Agent {
                     pods: plan.pods.clone(),
                     hostname: plan.hostname.clone(),
                     limits: Arc::clone(&plan.limits),
+                    docker_root: docker_root(&self.config),
                     old_offsets: plan.old_positions.offsets.clone(),
                     scanning,
                 };

@@ -5,7 +5,7 @@
 //! that reads it. Symlinks are followed where the operator named them; below a pattern made of pods' labels only into docker's own tree.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use crate::promtail::jobs::Job;
 use crate::promtail::kubernetes::KnownPods;
 use crate::promtail::targets::{Target, discovered, targets};
 use crate::relabel::Labels;
+use crate::tail::file::{OpenError, open_named};
 use crate::tail::fingerprint::{Fingerprint, Head};
 use crate::tail::stages::StageLimits;
 use crate::tail::worker::Command;
@@ -36,8 +37,6 @@ const CHANGE_QUEUE: usize = 4096;
 const MAX_WAIT: Duration = Duration::from_millis(200);
 /// At least this long between two scans.
 const MIN_PAUSE: Duration = Duration::from_millis(250);
-/// Docker writes its files here and the kubelet links to them.
-const DOCKER_ROOT: &str = "/var/lib/docker/containers";
 /// Between the parts of a key.
 const SEPARATOR: char = '\u{1f}';
 
@@ -47,6 +46,8 @@ pub(crate) struct TargetScanner {
     pub(crate) pods: HashMap<(usize, usize), Arc<RwLock<KnownPods>>>,
     pub(crate) hostname: String,
     pub(crate) limits: Arc<StageLimits>,
+    /// Docker writes its files here and the kubelet links to them.
+    pub(crate) docker_root: Option<PathBuf>,
     /// Promtail's own positions.
     pub(crate) old_offsets: BTreeMap<PathBuf, u64>,
     pub(crate) scanning: Scanning,
@@ -254,12 +255,25 @@ impl Running {
         if target.exclude.as_ref().is_some_and(|exclude| exclude.matches(path)) {
             return None;
         }
-        let is_link = path.symlink_metadata().ok()?.is_symlink();
+        let own = path.symlink_metadata().ok()?;
+        if !own.is_symlink() {
+            return Some(own).filter(Metadata::is_file);
+        }
         // A pod may write into its log directory; it must not make us read anything else.
-        if is_link && job.discovers_pods() && !path.canonicalize().ok()?.starts_with(DOCKER_ROOT) {
-            return None;
+        if job.discovers_pods() {
+            return self.open(job, path).ok()?.metadata().ok();
         }
         path.metadata().ok().filter(Metadata::is_file)
+    }
+
+    fn open(&self, job: &Job, path: &Path) -> Result<File, OpenError> {
+        open_named(path, job.discovers_pods(), self.scanner.docker_root.as_deref())
+    }
+
+    /// The head of a file that a job names.
+    fn head(&self, job: usize, path: &Path) -> Option<Head> {
+        let file = self.open(&self.scanner.jobs[job], path).ok()?;
+        Head::read(&file).ok()
     }
 
     /// Whether a compressed file is still left alone.
@@ -272,7 +286,7 @@ impl Running {
     /// The group other than `key` that reads a file.
     fn other_reader(&mut self, job: usize, key: &str, found: &Match) -> Option<ContainerPath> {
         let identity = (job, found.metadata.dev(), found.metadata.ino(), copy_of(key));
-        let head = || std::fs::File::open(&found.path).and_then(|file| Head::read(&file)).ok();
+        let head = || self.head(job, &found.path);
         match self.owners.get(&identity) {
             Some((owner, _)) if owner == key => None,
             Some((owner, fingerprint)) => {
@@ -326,8 +340,7 @@ impl Running {
         if is_settled {
             return;
         }
-        let head = std::fs::File::open(&found.path).and_then(|file| Head::read(&file));
-        if let Ok(head) = head {
+        if let Some(head) = self.head(job, &found.path) {
             self.owners.insert(identity, (key.to_owned(), Fingerprint::of(head.as_bytes())));
         }
     }

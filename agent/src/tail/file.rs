@@ -70,6 +70,18 @@ pub(crate) fn open_beneath(root: &Path, path: &Path) -> Result<File, OpenError> 
     }
 }
 
+/// Opens what a job names. Links of the operator are followed; those in a directory that a pod may write to (`is_of_pod`) only below `docker_root`.
+pub(crate) fn open_named(path: &Path, is_of_pod: bool, docker_root: Option<&Path>) -> Result<File, OpenError> {
+    if !path.symlink_metadata()?.is_symlink() {
+        return open_regular(path);
+    }
+    match (is_of_pod, docker_root) {
+        (false, _) => open_regular(&path.canonicalize()?),
+        (true, Some(root)) => open_beneath(root, &path.canonicalize()?),
+        (true, None) => Err(OpenError::Io(Errno::EXDEV.into())),
+    }
+}
+
 fn regular(opened: io::Result<File>) -> Result<File, OpenError> {
     let file = match opened {
         Err(error) if matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE)) => {

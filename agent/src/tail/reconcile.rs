@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 
 use super::container::{ContainerTail, FinishedFile, LateFile};
 use super::entrance::line_state;
-use super::file::{OpenError, TailFile, open_beneath, open_regular};
+use super::file::{OpenError, TailFile, open_beneath, open_named, open_regular};
 use super::fingerprint::{COVERED_MAX, Head};
 use super::handover::Handover;
 use super::lookback;
@@ -234,13 +234,15 @@ impl ContainerTail {
     /// Opens what was seen, if it still is that.
     pub(super) fn open(&self, seen: &SeenFile, context: &ReconcileContext<'_>) -> Result<File, OpenError> {
         let path = self.directory.join(&seen.text);
-        // Links that a target names were looked at by who found them; those of the pods' tree are never followed.
-        let is_of_pod = matches!(self.source, Source::Container { .. });
-        let path = if is_of_pod { path } else { path.canonicalize()? };
         let room = context.room.get().checked_sub(1).ok_or(OpenError::NoRoom)?;
-        // Files of the tree lie where they are listed, others behind a link of it.
-        let behind_link = context.docker_root.filter(|_| is_of_pod && Path::new(&seen.text).is_absolute());
-        let handle = behind_link.map_or_else(|| open_regular(&path), |root| open_beneath(root, &path))?;
+        let handle = match &self.source {
+            Source::Target(target) => open_named(&path, target.job.discovers_pods(), context.docker_root)?,
+            // Files of the tree lie where they are listed, others behind a link of it.
+            Source::Container { .. } => match context.docker_root.filter(|_| Path::new(&seen.text).is_absolute()) {
+                Some(root) => open_beneath(root, &path)?,
+                None => open_regular(&path)?,
+            },
+        };
         context.room.set(room);
         let metadata = handle.metadata()?;
         if (metadata.dev(), metadata.ino()) != (seen.device, seen.inode) {

@@ -140,3 +140,34 @@ async fn give_the_label_sets_of_the_chart(is_converted: bool) {
         seen.into_iter().map(|(labels, lines)| (labels, lines.into_iter().map(|(_, line)| line).collect())).collect();
     assert_eq!(seen, expected);
 }
+
+/// Links in a directory that a pod may write to lead into docker's own tree, which the operator may have elsewhere, or nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn links_of_pods_are_followed_into_dockers_own_tree_alone() {
+    let (node, recorder, api) = (Node::new(), Recorder::start(false).await, FakeApi::default());
+    let kubeconfig = kubeconfig(&node, api.start().await);
+    api.put(pod("shop", "debug", "u4", &json!({}), &json!([{"name": "c", "image": "i"}])));
+    let docker = node.pods().with_file_name("docker");
+    let behind = docker.join("containers/abc/abc-json.log");
+    std::fs::create_dir_all(behind.parent().unwrap()).unwrap();
+    let secret = node.pods().with_file_name("secret");
+    for (path, text) in [(&behind, "of the container"), (&secret, "of the node")] {
+        std::fs::write(path, format!("2026-11-21T09:00:00Z stdout F {text}\n")).unwrap();
+    }
+    let mut container = Container::new(node.pods().join("shop_debug_u4/c"));
+    let link = |target: &Path, name: &str| std::os::unix::fs::symlink(target, container.directory.join(name)).unwrap();
+    link(&secret, "1.log");
+    link(&behind, "2.log");
+    // Out of docker's tree again.
+    std::os::unix::fs::symlink(&secret, behind.with_file_name("link")).unwrap();
+    link(&behind.with_file_name("link"), "3.log");
+    let config = tailwater_agent::Config { docker_root: docker, ..chart(&node, &recorder, &kubeconfig, false) };
+    let agent = Agent::start(config).await;
+    recorder.wait_for(1).await;
+    container.line("plain");
+    recorder.wait_for(2).await;
+    let mut lines: Vec<String> = recorder.all().into_iter().map(|entry| entry.line).collect();
+    lines.sort();
+    assert_eq!(lines, ["of the container", "plain"]);
+    agent.stop().await;
+}
