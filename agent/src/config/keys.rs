@@ -145,7 +145,7 @@ const KEYS: &[Key] = &[
     },
     Key {
         path: "limits.max_record_bytes",
-        about: "Longest physical line",
+        about: "Longest physical line; pieces that are longer together are several lines",
         set: |config, text| size(text).and_then(at_least_1k).map(|value| config.max_record_bytes = value),
         get: |config| Some(config.max_record_bytes.to_string()),
     },
