@@ -74,15 +74,7 @@ impl DirectoryWatches {
         let kinds = EventKindMask::CREATE | EventKindMask::REMOVE | EventKindMask::MODIFY_NAME | EventKindMask::ACCESS_CLOSE;
         let config = Config::default().with_event_kinds(kinds).with_follow_symlinks(false);
         let handler = move |event: notify::Result<Event>| {
-            let is_lost = match event {
-                Ok(event) if event.need_rescan() => true,
-                Ok(event) => {
-                    let is_close = event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write));
-                    event.paths.into_iter().any(|path| changes.try_send(Change { path, is_close }).is_err())
-                }
-                Err(_) => true,
-            };
-            if is_lost {
+            if is_lost(event, &changes) {
                 flag.store(true, Ordering::Release);
             }
         };
@@ -140,6 +132,18 @@ impl DirectoryWatches {
     }
 }
 
+/// Sends what an event tells to `changes`. Returns whether anything was lost: here, or before it in the kernel's queue.
+fn is_lost(event: notify::Result<Event>, changes: &SyncSender<Change>) -> bool {
+    match event {
+        Ok(event) if event.need_rescan() => true,
+        Ok(event) => {
+            let is_close = event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write));
+            event.paths.into_iter().any(|path| changes.try_send(Change { path, is_close }).is_err())
+        }
+        Err(_) => true,
+    }
+}
+
 /// Who a directory is, if it is there, and when it changed last, if that is long enough ago.
 fn look(directory: &Path) -> (Option<Identity>, Option<i64>) {
     let Some(metadata) = directory.metadata().ok().filter(Metadata::is_dir) else { return (None, None) };
@@ -151,6 +155,7 @@ fn look(directory: &Path) -> (Option<Identity>, Option<i64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use notify::event::{CreateKind, Flag};
     use std::sync::mpsc::sync_channel;
     use std::time::Duration;
 
@@ -222,6 +227,18 @@ mod tests {
         watches.begin_round();
         watches.watch(&kept).unwrap();
         assert_eq!(watches.not_looked_at().collect::<Vec<_>>(), [&left]);
+    }
+
+    #[test]
+    fn what_the_kernel_lost_and_what_failed_asks_for_a_rescan_and_nothing_else_does() {
+        let (sender, changes) = sync_channel(10);
+        let created = || Event::new(EventKind::Create(CreateKind::File)).add_path(PathBuf::from("/pods/0.log"));
+        assert!(!is_lost(Ok(created()), &sender));
+        assert_eq!(changes.try_recv().unwrap(), Change { path: PathBuf::from("/pods/0.log"), is_close: false });
+        assert!(is_lost(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)), &sender));
+        assert!(is_lost(Ok(created().set_flag(Flag::Rescan)), &sender));
+        assert!(is_lost(Err(notify::Error::generic("on purpose")), &sender));
+        assert!(changes.try_recv().is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod fake_api;
+pub(crate) mod fronts;
 pub(crate) mod mounts;
 pub(crate) mod program;
 pub(crate) mod sequence;
@@ -48,10 +49,14 @@ pub(crate) enum Reaction {
     LoseAnswer,
     /// Stores, and answers only after a wait.
     StoreAndHang(Duration),
-    /// Stores what does not hold the text, and answers 400 with the number of the rest.
     /// Stores requests of at most so many bytes, and tells that limit to others.
     StoreUpTo(usize),
+    /// Stores what does not hold the text, and answers 400 with the number of the rest.
     StoreAllBut(&'static str),
+    /// Stores what is stamped so or earlier, and answers 400 with the number of the rest.
+    StoreUntil(i64),
+    /// Stores, and closes the connection after its answer.
+    StoreAndClose,
     /// Stores twice, as when somebody on the way repeats the request.
     StoreTwice,
     /// Stores nothing and answers with this status.
@@ -118,9 +123,14 @@ impl Recorder {
 
     /// As a receiver that is set back to a state before everything.
     pub(crate) fn forget(&self) {
+        self.keep(|_| false);
+    }
+
+    /// As a receiver that is set back to a state with these entries.
+    pub(crate) fn keep(&self, is_kept: impl Fn(&Entry) -> bool) {
         let mut recorded = self.recorded.lock();
-        recorded.entries.clear();
-        recorded.distinct.clear();
+        recorded.entries.retain(&is_kept);
+        recorded.distinct.retain(&is_kept);
     }
 
     pub(crate) fn pushes(&self) -> u64 {
@@ -178,8 +188,13 @@ pub(crate) fn label(labels: &str, name: &str) -> String {
 
 /// How many descriptors of this process lead to what has that name now.
 pub(crate) fn descriptors_of(path: &Path) -> usize {
-    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-    open.filter(|descriptor| std::fs::read_link(descriptor.path()).is_ok_and(|target| target == path)).count()
+    open_paths().filter(|open| open == path).count()
+}
+
+/// What the descriptors of this process lead to.
+pub(crate) fn open_paths() -> impl Iterator<Item = PathBuf> {
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok())
 }
 
 pub(crate) async fn wait_until(what: &str, mut is_so: impl FnMut() -> bool, state: impl Fn() -> String) {
@@ -226,8 +241,10 @@ async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes)
         Reaction::Store
         | Reaction::LoseAnswer
         | Reaction::StoreAndHang(_)
+        | Reaction::StoreAndClose
         | Reaction::StoreTwice
         | Reaction::StoreAllBut(_)
+        | Reaction::StoreUntil(_)
         | Reaction::StoreUpTo(_) => {}
     }
     if let Reaction::StoreUpTo(limit) = reaction
@@ -243,9 +260,14 @@ async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes)
         {
             return (StatusCode::BAD_REQUEST, "couldn't parse labels").into_response();
         }
-        if let Reaction::StoreAllBut(text) = reaction {
+        let is_refused = |entry: &Entry| match reaction {
+            Reaction::StoreAllBut(text) => entry.line.contains(text),
+            Reaction::StoreUntil(latest) => entry.timestamp > latest,
+            _ => false,
+        };
+        if matches!(reaction, Reaction::StoreAllBut(_) | Reaction::StoreUntil(_)) {
             let all = entries.len();
-            let good: Vec<Entry> = entries.into_iter().filter(|entry| !entry.line.contains(text)).collect();
+            let good: Vec<Entry> = entries.into_iter().filter(|entry| !is_refused(entry)).collect();
             let bad = all - good.len();
             recorded.distinct.extend(good.iter().cloned());
             recorded.entries.extend(good);
@@ -265,6 +287,9 @@ async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes)
     }
     if let Reaction::StoreAndHang(wait) = reaction {
         tokio::time::sleep(wait).await;
+    }
+    if reaction == Reaction::StoreAndClose {
+        return (StatusCode::NO_CONTENT, [("connection", "close")]).into_response();
     }
     if reaction == Reaction::LoseAnswer {
         // The handler's panic closes the connection without an answer.

@@ -6,14 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tailwater_agent::Config;
+use tailwater_agent::config::Unparsed;
 
+use super::pause;
 use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact};
-use crate::support::{Agent, Container, Node, Numbers, Reaction, Recorder, gzip, wait_until};
-
-async fn pause(millis: u64) {
-    tokio::time::sleep(Duration::from_millis(millis)).await;
-}
+use crate::support::{Agent, Container, Entry, Node, Numbers, Reaction, Recorder, gzip, label, wait_until};
 
 /// 29. The last line of a container has no newline: it comes once the end is known, not when patience ends.
 #[tokio::test(flavor = "multi_thread")]
@@ -280,87 +278,142 @@ async fn case_35_equal_lines_with_equal_stamps_stay_distinct_over_rotation_and_k
     assert!(recorder.all().len() > 1000);
 }
 
-/// 36. The clock steps: a second back, an hour back and forward again, a year ahead for one line.
+/// 36. The clock steps: a second back, an hour back for ten minutes and forward again, a year ahead for one line; the agent is started anew in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_36_clock_steps_lose_nothing_and_small_ones_are_carried() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
-    let mut container = node.container("app");
     let second = 1_000_000_000;
-    let mut expected: Vec<(i64, String)> = Vec::new();
-    let text = |nanos: i64| humantime::format_rfc3339_nanos(std::time::UNIX_EPOCH + Duration::from_nanos(nanos.unsigned_abs())).to_string();
+    let hour = 3600 * second;
     let start = 1_795_252_000 * second;
-    let mut line = |raw: i64, given: i64| {
-        let line = format!("line {}", expected.len());
-        expected.push((given, line.clone()));
-        container.raw(format!("{} stdout F {line}\n", text(raw)).as_bytes());
-        if expected.len() == 25 {
+    let last = start + 9 * second / 10;
+    // What the container's clock says, and the stamp that is sent.
+    let mut lines: Vec<(i64, i64)> = (0..10).map(|step| start + step * second / 10).map(|raw| (raw, raw)).collect();
+    // A second back: carried on, a nanosecond each, until the clock has caught up.
+    lines.extend((0..10).map(|step| (last - second + step * second / 10, last + step + 1)));
+    let as_they_are = (0..10)
+        .map(|step| last + second + step * second / 10)
+        // An hour back, for ten minutes: as it is, and forward again.
+        .chain((0..=60).map(|step| last - hour + step * 10 * second))
+        .chain((0..10).map(|step| start + (610 + step) * second))
+        // A year ahead for one line.
+        .chain([start + 8760 * hour])
+        .chain((0..10).map(|step| start + (630 + step) * second));
+    lines.extend(as_they_are.map(|raw| (raw, raw)));
+    // As receivers do, it refuses what is ahead of its own clock.
+    let ahead = start + hour;
+    recorder.behave(move |_| Reaction::StoreUntil(ahead));
+    let text = |nanos: i64| humantime::format_rfc3339_nanos(std::time::UNIX_EPOCH + Duration::from_nanos(nanos.unsigned_abs())).to_string();
+    let mut container = node.container("app");
+    let (mut expected, mut steps, mut refused) = (BTreeSet::new(), 0.0, 0.0);
+    for (number, (raw, given)) in lines.iter().enumerate() {
+        container.raw(format!("{} stdout F line {number}\n", text(*raw)).as_bytes());
+        if *given <= ahead {
+            expected.insert((*given, format!("line {number}")));
+        }
+        if number == 25 || number == 60 {
             container.rotate();
         }
-    };
-    for step in 0..10 {
-        line(start + step * second / 10, start + step * second / 10);
+        // Within every step, and at the end.
+        if number % 7 == 6 {
+            let agent = Agent::start(node.config(&recorder.url())).await;
+            let metrics = || agent.handle.metrics();
+            let is_settled = || metrics().lines_acknowledged + metrics().lines_dropped == 7;
+            wait_until("the lines settled", is_settled, || agent.handle.render_metrics()).await;
+            agent.assert_balanced();
+            steps += agent.metric("clock_steps_total");
+            refused += agent.metric("dropped_lines_total{reason=\"ingester_error\"}");
+            agent.stop().await;
+        }
     }
-    // A second back: carried on, a nanosecond each, until the clock has caught up.
-    let last = start + 9 * second / 10;
-    for step in 0..9 {
-        line(last - second + step * second / 10, last + step + 1);
-    }
-    line(last + second, last + second);
-    // An hour back: as it is, and forward again.
-    let hour = 3600 * second;
-    for step in 0..10 {
-        line(start - hour + step * 60 * second, start - hour + step * 60 * second);
-    }
-    for step in 0..10 {
-        line(start + (10 + step) * second, start + (10 + step) * second);
-    }
-    // A year ahead for one line.
-    line(start + 8760 * hour, start + 8760 * hour);
-    for step in 0..10 {
-        line(start + (30 + step) * second, start + (30 + step) * second);
-    }
+    let stored = || recorder.stored().into_iter().map(|entry| (entry.timestamp, entry.line)).collect::<BTreeSet<_>>();
+    assert_eq!(stored(), expected);
+    assert_eq!((steps, refused), (2.0, 1.0), "steps of the clock, and lines that were really ahead");
+    // All of it read again gives the same stamps.
+    let sent = recorder.all().len();
+    std::fs::remove_dir_all(node.data()).unwrap();
     let agent = Agent::start(node.config(&recorder.url())).await;
-    recorder.wait_for(expected.len()).await;
-    let mut stored: Vec<(i64, String)> = recorder.stored().into_iter().map(|entry| (entry.timestamp, entry.line)).collect();
-    stored.sort();
-    expected.sort();
-    assert_eq!(stored, expected);
+    wait_until("a full read", || recorder.all().len() == sent + expected.len(), || agent.handle.render_metrics()).await;
+    assert_eq!(stored(), expected);
     assert_eq!(agent.metric("clock_steps_total"), 2.0);
-    agent.assert_balanced();
     agent.stop().await;
 }
 
-/// 37. Records that are in no format, and two formats in one file.
+/// 37. Records that are in no format, each kind by itself, between good ones of two formats: with a line in pieces around it, and at the head of a file.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_37_malformed_records_are_kept_and_the_others_are_exact() {
-    let (node, recorder) = (Node::new(), Recorder::start(true).await);
-    let mut writer = Sequence::new(node.container("app"));
-    let junk: [&[u8]; 7] = [
-        b"2026-11-21T09:00:00Z stdout missing-tag",
+    let header = b"2026-11-21T09:00:00.000000001Z stdout F";
+    let mut junk: Vec<Vec<u8>> = [
+        &b"2026-11-21T09:00:00Z stdout missing-tag"[..],
         b"2026-11-21T09:00:00Z stdin F bad stream",
-        b"2026-11-21T09:0",
-        b"\x7fELF\x01\x02\xff\xfe",
+        b"2026-11-21T09:00:00Z STDOUT F bad stream",
         b"2026-99-99T99:99:99Z stdout F bad date",
+        b"1969-12-31T23:59:59Z stdout F before all time",
+        b"stdout F no time",
+        b"\x7fELF\x01\x02\xff\xfe",
+        b"\x1b[31mred\r",
         b"{\"not\": \"a docker record\"}",
         b"{\"log\": broken",
-    ];
-    for (number, bytes) in junk.iter().enumerate() {
-        writer.lines(10);
-        writer.container.raw(&[*bytes, b"\n"].concat());
-        let stamp = writer.container.stamp();
-        writer.container.raw(format!("{{\"log\":\"json {number}\\n\",\"stream\":\"stderr\",\"time\":\"{stamp}\"}}\n").as_bytes());
+        b"{\"log\":\"no stream\\n\",\"time\":\"2026-11-21T09:00:00Z\"}",
+        b"{\"log\":\"bad stream\\n\",\"stream\":\"stdin\",\"time\":\"2026-11-21T09:00:00Z\"}",
+        b"{\"log\":\"bad time\\n\",\"stream\":\"stdout\",\"time\":\"now\"}",
+        b"[1, 2]",
+    ]
+    .map(<[u8]>::to_vec)
+    .to_vec();
+    // A header cut anywhere before its tag, and all bytes there are.
+    junk.extend((1..header.len() - 1).map(|length| header[..length].to_vec()));
+    junk.push((1..=255).filter(|byte| *byte != b'\n').collect());
+    for is_kept in [true, false] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        let mut writer = Sequence::new(node.container("app"));
+        let mut headless = node.container("headless");
+        let mut expected = BTreeSet::new();
+        headless.raw(b"no record\n");
+        let first_seen = headless.live().metadata().unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+        expected.insert(("no record".to_owned(), i64::try_from(first_seen.as_nanos()).unwrap(), "stdout"));
+        for (number, bytes) in junk.iter().enumerate() {
+            // The last line before it is of one stream or the other.
+            writer.lines(5 - number % 2);
+            let stream = ["stderr", "stdout"][number % 2];
+            let last_stamp = 1_795_251_600_000_000_000 + i64::try_from(writer.container.nanos).unwrap();
+            expected.insert((String::from_utf8_lossy(bytes).into_owned(), last_stamp + 1, stream));
+            // One more of that stream, in two pieces.
+            let (record, line) = writer.next(1 - number % 2);
+            let stamp = record.split(' ').next().unwrap();
+            let (head, tail) = line.split_at(line.len() / 2);
+            writer.container.raw(format!("{stamp} {stream} P {head}\n").as_bytes());
+            writer.container.raw(&[bytes, &b"\n"[..]].concat());
+            writer.container.raw(format!("{stamp} {stream} F {tail}\n").as_bytes());
+            let (record, line) = writer.next(number % 2);
+            let stamp = record.split(' ').next().unwrap();
+            let stream = ["stdout", "stderr"][number % 2];
+            writer.container.raw(format!("{{\"log\":\"{line}\\n\",\"stream\":\"{stream}\",\"time\":\"{stamp}\"}}\n").as_bytes());
+        }
+        let mut config = node.config(&recorder.url());
+        config.unparsed = if is_kept { Unparsed::Keep } else { Unparsed::Drop };
+        let agent = Agent::start(config).await;
+        let all = junk.len() + 1;
+        recorder.wait_for(writer.total() + if is_kept { all } else { 0 }).await;
+        let errors = || agent.metric("parse_errors_total{format=\"cri\"}");
+        wait_until("all of them counted", || errors() == all as f64, || errors().to_string()).await;
+        let is_junk = |entry: &Entry| entry.metadata.contains(&("parse_error".to_owned(), "cri".to_owned()));
+        let seen: BTreeSet<_> =
+            recorder.stored().into_iter().filter(is_junk).map(|entry| (entry.line, entry.timestamp, entry.labels)).collect();
+        if is_kept {
+            assert_eq!(seen.len(), all);
+            for ((line, timestamp, labels), expected) in seen.iter().zip(&expected) {
+                assert_eq!((line.as_str(), *timestamp, label(labels, "stream").as_str()), (expected.0.as_str(), expected.1, expected.2));
+            }
+        } else {
+            assert!(seen.is_empty());
+            let dropped = || agent.metric("dropped_lines_total{reason=\"unparsed\"}");
+            wait_until("all of them dropped", || dropped() == all as f64, || agent.handle.render_metrics()).await;
+        }
+        recorder.keep(|entry| !is_junk(entry));
+        assert_exact(&recorder, &[&writer]);
+        agent.assert_balanced();
+        agent.stop().await;
     }
-    let agent = Agent::start(node.config(&recorder.url())).await;
-    recorder.wait_for(70 + 14).await;
-    let stored = recorder.stored();
-    let numbers = stored.iter().filter(|entry| entry.line.starts_with("app ")).count();
-    let json: Vec<&str> = stored.iter().filter(|entry| entry.line.starts_with("json ")).map(|entry| entry.line.trim_end()).collect();
-    assert_eq!((numbers, json.len(), stored.len()), (70, 7, 84));
-    let kept = stored.iter().filter(|entry| entry.metadata.contains(&("parse_error".to_owned(), "cri".to_owned()))).count();
-    assert_eq!(kept, 7);
-    assert_eq!(agent.metric("parse_errors_total{format=\"cri\"}") + agent.metric("parse_errors_total{format=\"docker\"}"), 7.0);
-    agent.assert_balanced();
-    agent.stop().await;
 }
 
 /// 38. Further tags, and an empty end.

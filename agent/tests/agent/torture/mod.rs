@@ -5,10 +5,17 @@
 //! makes of the pushes is tested in `tests/e2e`. Times are scaled down by configuration; nothing is asserted about the wall clock. Which case is which
 //! test, and which are missing, stands in `../../README.md`.
 
+use std::time::Duration;
+
 mod content;
+mod late;
 mod node;
 #[cfg(feature = "planted-faults")]
 mod planted;
 mod receiver;
 mod restart;
 mod rotation;
+
+async fn pause(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}

@@ -4,13 +4,10 @@
 
 use std::time::Duration;
 
+use super::pause;
 use crate::support::program::Program;
 use crate::support::sequence::{Sequence, faults};
 use crate::support::{Node, Reaction, Recorder, wait_until};
-
-async fn pause(millis: u64) {
-    tokio::time::sleep(Duration::from_millis(millis)).await;
-}
 
 /// As in case 17: killed while a push is not answered. Positions that move before the answer lose what was in it.
 async fn killed_before_the_answer(fault: Option<&str>) -> (Recorder, Sequence) {

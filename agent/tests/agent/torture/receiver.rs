@@ -1,6 +1,8 @@
 //! Cases 52 to 57: the receiver. Case 56, five hundred agents at once, is simulated in `push::gate`.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,26 +11,30 @@ use tailwater_agent::config::MetadataMode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::pause;
+use crate::support::fronts::{Authority, Door, TlsFront, pass_on};
 use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact, faults};
 use crate::support::{Agent, Node, Numbers, Reaction, Recorder, gzip, numbered, wait_until};
 
-async fn pause(millis: u64) {
-    tokio::time::sleep(Duration::from_millis(millis)).await;
-}
-
-/// 52. The receiver is down under load, within what the node keeps.
+/// 52. The receiver is down under load, within what the node keeps: first it is not there, then it says that it is not.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_52_an_outage_is_bridged_by_the_files_and_not_by_memory_or_disk() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
     let mut writer = Sequence::new(node.container("app"));
-    let program = Program::start(&node, &recorder.url());
+    let mut door = Door::open_to(recorder.address).await;
+    let program = Program::start(&node, &format!("http://{}/loki/api/v1/push", door.address));
     writer.lines(1000);
     recorder.wait_for(1000).await;
+    door.shut().await;
     recorder.behave(|_| Reaction::Refuse(503));
     let mut rotated = Vec::new();
     let mut resident = Vec::new();
     for round in 0..30 {
+        if round == 15 {
+            assert_eq!(recorder.count(), 1000);
+            door.open().await;
+        }
         writer.lines(5000);
         if round % 6 == 5 {
             rotated.push(writer.container.rotate());
@@ -41,6 +47,7 @@ async fn case_52_an_outage_is_bridged_by_the_files_and_not_by_memory_or_disk() {
         pause(60).await;
         resident.push(program.resident());
     }
+    wait_until("refusals", || recorder.pushes() > 1, || recorder.pushes().to_string()).await;
     let grown = resident[29].saturating_sub(resident[14]);
     assert!(grown < 8 << 20, "memory grew by {} KiB in the second half of the outage", grown >> 10);
     let on_disk: u64 = std::fs::read_dir(node.data()).unwrap().flatten().map(|entry| entry.metadata().unwrap().len()).sum();
@@ -119,21 +126,9 @@ async fn case_54_an_entry_too_large_for_the_receiver_is_sent_without_its_end() {
     agent.stop().await;
 }
 
-/// 54. Every answer that is no success, and no answer at all.
+/// 54. Every answer that is no success: what blocks, what is tried again, and what is sent in halves; nothing is dropped.
 #[tokio::test(flavor = "multi_thread")]
-async fn case_54_each_answer_has_its_consequence_and_only_named_entries_are_dropped() {
-    // 400 that names one bad entry: the others stand, it is counted.
-    let (node, recorder) = (Node::new(), Recorder::start(true).await);
-    recorder.behave(|_| Reaction::StoreAllBut("line 3"));
-    let mut container = node.container("app");
-    container.lines(0..10);
-    let agent = Agent::start(node.config(&recorder.url())).await;
-    recorder.wait_for(9).await;
-    wait_until("the count", || agent.handle.metrics().lines_dropped == 1, || format!("{:?}", agent.handle.metrics())).await;
-    assert_eq!(agent.metric("dropped_lines_total{reason=\"ingester_error\"}"), 1.0);
-    assert_eq!(agent.metric("balance_errors_total"), 0.0);
-    agent.stop().await;
-    // What blocks, what is tried again, and what is sent in halves: nothing is dropped.
+async fn case_54_answers_that_refuse_everything_for_a_while_drop_nothing() {
     type Behaviour = fn(u64) -> Reaction;
     let table: [(&str, Behaviour); 6] = [
         ("413", |number| if number <= 3 { Reaction::Refuse(413) } else { Reaction::Store }),
@@ -157,28 +152,169 @@ async fn case_54_each_answer_has_its_consequence_and_only_named_entries_are_drop
         agent.assert_balanced();
         agent.stop().await;
     }
-    // A receiver that speaks no TLS, and a name that does not exist: nothing is lost until there is a right one.
+}
+
+/// 54, 400 and 422: of requests with lines of two streams so many entries are counted as the answers name, and no others are missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_54_only_entries_that_an_answer_names_are_dropped_and_as_many_counted() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    recorder.behave(|_| Reaction::StoreAllBut("refused"));
+    let mut writer = Sequence::new(node.container("app"));
+    let mut other = Sequence::new(node.container("other"));
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    let mut refused = 0_u64;
+    for round in 0..12_u64 {
+        writer.lines(20);
+        for number in 0..round % 4 {
+            writer.container.write(["stdout", "stderr"][usize::from(number == 2)], "F", "refused");
+            refused += 1;
+        }
+        other.lines(5);
+        writer.lines(5);
+        if round % 5 == 4 {
+            writer.container.rotate();
+        }
+        recorder.wait_for(writer.total() + other.total()).await;
+    }
+    wait_until("the counts", || agent.handle.metrics().lines_dropped >= refused, || format!("{:?}", agent.handle.metrics())).await;
+    assert_exact(&recorder, &[&writer, &other]);
+    assert_eq!(agent.metric("dropped_lines_total{reason=\"ingester_error\"}"), refused as f64);
+    assert_eq!(agent.handle.metrics().lines_dropped, refused);
+    let told = format!("promtail_dropped_entries_total{{host=\"{}\",tenant=\"\",reason=\"ingester_error\"}} {refused}\n", recorder.address);
+    assert!(agent.handle.render_metrics().contains(&told), "{}", agent.handle.render_metrics());
+    assert_eq!(recorder.all().len(), recorder.count(), "nothing was sent twice for it");
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// 54, 401 for five minutes, here for two seconds: files are rotated and compressed meanwhile, and the agent is started anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_54_a_receiver_that_knows_nobody_for_a_while_gets_everything_afterwards() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
     let mut writer = Sequence::new(node.container("app"));
-    for wrong in [recorder.url().replace("http://", "https://"), "http://tailwater.invalid/loki/api/v1/push".to_owned()] {
-        writer.lines(50);
-        let mut config = node.config(&wrong);
-        config.metadata = MetadataMode::Standard;
-        config.shutdown_timeout = Duration::from_millis(100);
-        let agent = Agent::start(config).await;
-        wait_until(
-            "a failed attempt",
-            || agent.metric("push_requests_total{outcome=\"retried\"}") >= 2.0,
-            || agent.handle.render_metrics(),
-        )
-        .await;
-        assert_eq!((agent.handle.metrics().lines_dropped, recorder.count()), (0, 0));
-        agent.stop().await;
+    writer.lines(50);
+    let mut config = node.config(&recorder.url());
+    config.client.batchsize = 5_000;
+    config.shutdown_timeout = Duration::from_millis(100);
+    let mut agent = Agent::start(config.clone()).await;
+    recorder.wait_for(50).await;
+    recorder.behave(|_| Reaction::Refuse(401));
+    let mut rotated = Vec::new();
+    for round in 0..8 {
+        writer.lines(200);
+        rotated.push(writer.container.rotate());
+        pause(250).await;
+        if let [.., older, _] = rotated.as_slice() {
+            gzip(older);
+        }
+        let is_blocked = || agent.metric("blocked{status=\"401\"}") == 1.0;
+        wait_until("the block", is_blocked, || agent.handle.render_metrics()).await;
+        assert_eq!(agent.handle.metrics().lines_dropped, 0);
+        if round == 4 {
+            agent.stop().await;
+            agent = Agent::start(config.clone()).await;
+        }
     }
+    assert_eq!(recorder.count(), 50);
+    recorder.behave(|_| Reaction::Store);
+    recorder.wait_for(writer.total()).await;
+    assert_exact(&recorder, &[&writer]);
+    wait_until("the end of the block", || agent.metric("blocked{status=\"401\"}") == 0.0, || agent.handle.render_metrics()).await;
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// 54, TLS: a receiver that speaks none, or shows a certificate that does not prove what it is, gets nothing until it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_54_nothing_is_sent_to_a_receiver_whose_certificate_is_wrong_and_nothing_is_lost() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let (ours, others) = (Authority::new(), Authority::new());
+    let good = || ours.server("127.0.0.1", 2400);
+    let front = TlsFront::start(recorder.address, others.server("127.0.0.1", 2400)).await;
+    let ca_file = node.data().with_file_name("ca.pem");
+    std::fs::write(&ca_file, &ours.pem).unwrap();
+    let mut config = node.config(&format!("https://{}/loki/api/v1/push", front.address));
+    config.metadata = MetadataMode::Standard;
+    config.client.tls.ca_file = Some(ca_file);
+    let agent = Agent::start(config).await;
+    let mut writer = Sequence::new(node.container("app"));
+    let retried = || agent.metric("push_requests_total{outcome=\"retried\"}");
+    for (what, server) in [
+        ("of an unknown authority", others.server("127.0.0.1", 2400)),
+        ("out of date", ours.server("127.0.0.1", 2001)),
+        ("of another name", ours.server("receiver.example", 2400)),
+    ] {
+        front.show(server);
+        writer.lines(50);
+        let before = retried();
+        wait_until(what, || retried() >= before + 2.0, || agent.handle.render_metrics()).await;
+        assert_eq!((agent.handle.metrics().lines_dropped, recorder.pushes()), (0, 0), "{what}");
+    }
+    front.show(good());
+    recorder.wait_for(150).await;
+    assert_exact(&recorder, &[&writer]);
+    agent.assert_balanced();
+    agent.stop().await;
+    // No TLS at all, over a restart.
+    writer.lines(50);
+    let mut config = node.config(&recorder.url().replace("http://", "https://"));
+    config.metadata = MetadataMode::Standard;
+    config.shutdown_timeout = Duration::from_millis(100);
+    let agent = Agent::start(config).await;
+    let retried = || agent.metric("push_requests_total{outcome=\"retried\"}");
+    wait_until("failed attempts", || retried() >= 2.0, || agent.handle.render_metrics()).await;
+    assert_eq!((agent.handle.metrics().lines_dropped, recorder.count()), (0, 150));
+    agent.stop().await;
     let agent = Agent::start(node.config(&recorder.url())).await;
-    recorder.wait_for(100).await;
+    recorder.wait_for(200).await;
     assert_exact(&recorder, &[&writer]);
     agent.stop().await;
+}
+
+/// A command in a namespace of mounts in which hosts have only the names that a file gives them; none where that is not allowed.
+fn with_hosts(hosts: &Path) -> Option<Command> {
+    let order = hosts.with_file_name("nsswitch.conf");
+    std::fs::write(&order, "hosts: files\n").unwrap();
+    let in_namespace = |program: &str| {
+        let script = "mount --bind \"$1\" /etc/hosts && mount --bind \"$2\" /etc/nsswitch.conf && shift 2 && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["-U", "-r", "-m", "sh", "-c", script, "sh"]).arg(hosts).arg(&order).arg(program);
+        command
+    };
+    if !in_namespace("true").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: no namespaces of mounts here, so names cannot be taken away from one program");
+        return None;
+    }
+    Some(in_namespace(env!("CARGO_BIN_EXE_tailwater-agent")))
+}
+
+/// 54, names: one that does not exist for a while, at the start and again after it did.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_54_a_receiver_whose_name_is_gone_gets_everything_when_it_is_back() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let hosts = node.data().with_file_name("hosts");
+    std::fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
+    let Some(command) = with_hosts(&hosts) else { return };
+    // Whoever is connected already needs no name.
+    recorder.behave(|_| Reaction::StoreAndClose);
+    let url = recorder.url().replace("127.0.0.1", "receiver.test");
+    let mut writer = Sequence::new(node.container("app"));
+    let program = Program::start_by(command, &node, &url, &["--metadata", "standard"]);
+    let mut retried = 0.0;
+    for round in 0..2 {
+        let before = recorder.count();
+        writer.lines(100);
+        program.wait_for_metric("tailwater_agent_push_requests_total{outcome=\"retried\"}", |count| count >= retried + 2.0).await;
+        assert_eq!(recorder.count(), before, "{round}");
+        std::fs::write(&hosts, "127.0.0.1 localhost receiver.test\n").unwrap();
+        recorder.wait_for(writer.total()).await;
+        std::fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
+        retried = program.metrics().await["tailwater_agent_push_requests_total{outcome=\"retried\"}"];
+    }
+    assert_exact(&recorder, &[&writer]);
+    let metrics = program.metrics().await;
+    assert_eq!(metrics["tailwater_agent_dropped_lines_total{reason=\"ingester_error\"}"], 0.0);
+    assert_eq!(metrics["tailwater_agent_balance_errors_total"], 0.0);
 }
 
 /// What a front does with a connection, by its number.
@@ -250,11 +386,7 @@ async fn serve(mut client: TcpStream, upstream: SocketAddr, manner: Manner) {
         Manner::Closes => {
             client.read_exact(&mut buffer).await.ok();
         }
-        Manner::Passes => {
-            if let Ok(mut server) = TcpStream::connect(upstream).await {
-                tokio::io::copy_bidirectional(&mut client, &mut server).await.ok();
-            }
-        }
+        Manner::Passes => pass_on(client, upstream).await,
     }
 }
 

@@ -1,19 +1,17 @@
 //! Cases 17 to 28: restart and crash.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::pause;
 use crate::support::mounts::Mounted;
 use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact};
-use crate::support::{Agent, Node, Numbers, Reaction, Recorder, gzip, wait_until};
-
-async fn pause(millis: u64) {
-    tokio::time::sleep(Duration::from_millis(millis)).await;
-}
+use crate::support::{Agent, Container, Entry, Node, Numbers, Reaction, Recorder, gzip, wait_until};
 
 /// How often the program is killed; the contract's figure is 200, which takes minutes.
 pub(super) fn kills() -> u64 {
@@ -290,26 +288,49 @@ async fn case_22_a_full_and_a_read_only_file_system_do_not_stop_shipping() {
     drop(disk);
 }
 
-/// 23. SIGTERM under load while the receiver does not answer.
+/// 23. SIGTERM under load while the receiver takes half as long for an answer as the end may take: what it takes until then is acknowledged, and the rest,
+/// many times as much, is not waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_23_a_slow_receiver_does_not_hold_up_the_end() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
     let mut writer = Sequence::new(node.container("app"));
-    recorder.behave(|_| Reaction::Delay(Duration::from_secs(300)));
-    let program = Program::start(&node, &recorder.url());
-    for _ in 0..10 {
-        writer.lines(500);
-        pause(20).await;
-    }
+    let file = node.data().with_file_name("agent.yaml");
+    std::fs::write(&file, "clients: [{batchsize: 10KiB}]\n").unwrap();
+    let start = || Program::start_with(&node, &recorder.url(), &["--config", file.to_str().unwrap()]);
+    recorder.behave(|_| Reaction::Delay(Duration::from_secs(5)));
+    let program = start();
+    writer.lines(10_000);
     wait_until("a push", || recorder.pushes() > 0, || "none".to_owned()).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writing = {
+        let stop = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Acquire) {
+                writer.lines(20);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            writer
+        })
+    };
+    let before = recorder.pushes();
     let status = program.terminate().await;
     assert!(status.success(), "{status}");
-    assert_eq!(recorder.count(), 0, "it ended although nothing was answered");
+    // Two at a time, each half of the ten seconds there are, and those that were begun last.
+    let pushes = recorder.pushes() - before;
+    assert!(pushes <= 6, "{pushes} pushes after it was told to end");
+    stop.store(true, Ordering::Release);
+    let mut writer = writing.join().unwrap();
+    let taken = recorder.all().len();
+    assert!(taken > 0 && taken < writer.total() / 2, "{taken} lines of {} were sent before the end", writer.total());
     recorder.behave(|_| Reaction::Store);
     writer.lines(100);
-    let program = Program::start(&node, &recorder.url());
+    let program = start();
     recorder.wait_for(writer.total()).await;
     assert_exact(&recorder, &[&writer]);
+    let again = recorder.all().len() - writer.total();
+    assert!(again <= taken, "{again} lines were sent twice");
+    println!("{pushes} pushes and {taken} lines until the end, {again} of {} lines sent again", writer.total());
+    assert_eq!(program.metrics().await["tailwater_agent_balance_errors_total"], 0.0);
     assert!(program.terminate().await.success());
 }
 
@@ -471,53 +492,69 @@ async fn case_27_positions_of_another_release_are_a_full_re_read() {
     agent.stop().await;
 }
 
-/// 28. The receiver is set back to an older state; `rewind` brings back what the node still has.
+/// 28. The receiver is set back by an hour; `rewind --since 2h` brings back what the node still has.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_28_rewind_sends_again_what_is_still_there_and_counts_what_is_not() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
-    let mut writer = Sequence::new(node.container("app"));
+    let now = jiff::Timestamp::now();
+    let half_minutes_ago = |halves: i64| now - jiff::SignedDuration::from_secs(30 * halves);
+    let mut container = node.container("app");
+    // A line every half minute, each file so many minutes old, and the last the live one.
     let mut rotated = Vec::new();
-    for _ in 0..3 {
-        writer.lines(200);
-        rotated.push(writer.container.rotate());
+    let write = |container: &mut Container, minutes: std::ops::Range<i64>| {
+        for halves in (2 * minutes.start..2 * minutes.end).rev() {
+            container.raw(format!("{} stdout F {halves}\n", half_minutes_ago(halves)).as_bytes());
+        }
+    };
+    for minutes in [260..300, 200..250, 70..110, 40..70, 20..40] {
+        write(&mut container, minutes);
+        rotated.push(container.rotate());
     }
-    writer.lines(200);
+    write(&mut container, 1..20);
     let agent = Agent::start(node.config(&recorder.url())).await;
-    recorder.wait_for(800).await;
-    gzip(&rotated[1]);
+    let all = 2 * (40 + 50 + 40 + 30 + 20 + 19);
+    recorder.wait_for(all).await;
+    gzip(&rotated[3]);
     pause(700).await;
     agent.stop().await;
     let before = recorder.stored();
-    std::fs::remove_file(&rotated[0]).unwrap();
-    recorder.forget();
+    std::fs::remove_file(&rotated[4]).unwrap();
+    let backup = i64::try_from(half_minutes_ago(120).as_nanosecond()).unwrap();
+    recorder.keep(|entry| entry.timestamp < backup);
+    let kept = recorder.all().len();
     // Nothing of it comes by itself.
     let agent = Agent::start(node.config(&recorder.url())).await;
-    writer.lines(10);
-    recorder.wait_for(10).await;
+    write(&mut container, 0..1);
+    recorder.wait_for(kept + 2).await;
     agent.stop().await;
-    assert_eq!(recorder.count(), 10);
+    assert_eq!(recorder.all().len(), kept + 2);
     let output = Command::new(env!("CARGO_BIN_EXE_tailwater-agent"))
-        .args(["rewind", "--since", "100years", "--data-dir"])
+        .args(["rewind", "--since", "2h", "--data-dir"])
         .arg(node.data())
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     let agent = Agent::start(node.config(&recorder.url())).await;
-    recorder.wait_for(610).await;
+    // All but the file that is gone, of twenty minutes.
+    recorder.wait_for(all + 2 - 40).await;
     pause(500).await;
-    let stored = recorder.stored();
-    assert_eq!(stored.len(), 610, "what the node still has");
-    assert_eq!(before.iter().filter(|entry| stored.contains(entry)).count(), 600, "is the same as it was");
+    let halves_of = |entry: &Entry| entry.line.parse::<i64>().unwrap();
+    let expected: BTreeSet<Entry> = before.into_iter().filter(|entry| !(40..80).contains(&halves_of(entry))).collect();
+    let (of_before, new): (BTreeSet<Entry>, BTreeSet<Entry>) = recorder.stored().into_iter().partition(|entry| halves_of(entry) >= 2);
+    assert!(of_before == expected, "{} lines of {}", of_before.len(), expected.len());
+    assert_eq!(new.len(), 2);
+    let oldest_sent = recorder.all().iter().filter(|entry| halves_of(entry) >= 520).count();
+    assert_eq!(oldest_sent, 80, "a file from before the one before those two hours is left alone");
     assert_eq!(agent.metric("possible_loss_total{reason=\"rotated_away\"}"), 1.0, "and the file that is gone is counted");
     assert_eq!(agent.metric("balance_errors_total"), 0.0);
     agent.stop().await;
     // The request was for once.
     let sent = recorder.all().len();
     let agent = Agent::start(node.config(&recorder.url())).await;
-    writer.lines(10);
-    recorder.wait_for(620).await;
-    assert_eq!(recorder.all().len(), sent + 10);
+    container.line("1");
+    wait_until("the next line", || recorder.all().len() > sent, String::new).await;
     agent.stop().await;
+    assert_eq!(recorder.all().len(), sent + 1);
 }
 
 /// 70. Promtail's positions.yaml on the day of migration: nothing is sent again, nothing is left out, and it is taken over once.
