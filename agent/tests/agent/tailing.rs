@@ -1,9 +1,10 @@
 //! The agent on a tree that changes as a kubelet changes it: every line once, in order, with its labels.
 
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::support::{Agent, Container, Node, Reaction, Recorder, gzip, label, numbered, wait_until};
+use crate::support::{Agent, Container, Node, Reaction, Recorder, gzip, label, numbered, open_paths, wait_until};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tailwater_agent::config::Timing;
@@ -299,6 +300,51 @@ async fn a_deleted_pod_is_read_to_its_end_and_its_files_are_let_go() {
     let is_let_go = || agent.handle.render_metrics().contains("tailwater_agent_open_files 0\n");
     wait_until("closed files", is_let_go, || agent.handle.render_metrics()).await;
     assert_eq!(agent.handle.metrics().possible_losses, 0);
+    agent.stop().await;
+}
+
+/// A file with two names that rotation gives, and one with a further name outside the tree, which it keeps when its pod is deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_two_names_is_read_once_and_ends_with_its_name_in_the_tree() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let (mut twice, mut kept) = (node.container("twice"), node.container("kept"));
+    let link = |container: &Container, to: &Path| std::fs::hard_link(container.live(), to).unwrap();
+    let (second_name, outside) = (twice.directory.join("0.log.20261121-000001"), node.data().with_file_name("outside"));
+    twice.lines(0..10);
+    kept.lines(0..10);
+    link(&twice, &second_name);
+    link(&kept, &outside);
+    let mut config = node.config(&recorder.url());
+    config.timing.partial_idle = Duration::from_secs(3600);
+    let agent = Agent::start(config).await;
+    recorder.wait_for(20).await;
+    twice.lines(10..20);
+    kept.lines(10..20);
+    recorder.wait_for(40).await;
+    // Rotated in earnest one name follows the other.
+    std::fs::remove_file(&second_name).unwrap();
+    twice.rotate();
+    link(&twice, &second_name.with_extension("20261121-000009"));
+    twice.lines(20..30);
+    kept.write("stdout", "P", "without its end");
+    recorder.wait_for(50).await;
+    kept.file = None;
+    std::fs::remove_dir_all(&kept.directory).unwrap();
+    recorder.wait_for(51).await;
+    let is_open = || open_paths().any(|path| path.starts_with(&kept.directory));
+    wait_until("the file closed", || !is_open(), || agent.metric("open_files").to_string()).await;
+    let lines = recorder.lines();
+    assert_eq!((&lines["twice/stdout"], &lines["kept/stdout"][..20]), (&numbered(0..30), &numbered(0..20)[..]));
+    assert_eq!(lines["kept/stdout"][20], "without its end");
+    assert_eq!(recorder.all().len(), 51, "each line was sent once");
+    agent.assert_balanced();
+    agent.stop().await;
+    // Neither name is another file to the next agent.
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    twice.lines(30..40);
+    recorder.wait_for(61).await;
+    assert_eq!(recorder.all().len(), 61);
+    agent.assert_balanced();
     agent.stop().await;
 }
 

@@ -143,8 +143,13 @@ impl Recorder {
         recorded.pushes - recorded.answered
     }
 
+    /// Of every push.
+    pub(crate) fn headers(&self) -> Vec<HeaderMap> {
+        self.recorded.lock().headers.clone()
+    }
+
     pub(crate) fn last_headers(&self) -> HeaderMap {
-        self.recorded.lock().headers.last().cloned().unwrap_or_default()
+        self.headers().pop().unwrap_or_default()
     }
 
     /// Lines by stream in the order of their stamps, one of identical entries.
