@@ -1,6 +1,7 @@
 //! The real program killed with -9 at random moments, and stopped in the middle: every line is stored once, byte for byte the same when sent again.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -142,6 +143,10 @@ async fn a_clean_stop_commits_what_was_acknowledged_and_the_next_start_sends_not
         container.lines(part * 100 + 80..part * 100 + 100);
         recorder.wait_for(part * 100 + 100).await;
         agent.stop().await;
+    }
+    for name in ["positions.json", "positions.json.1"] {
+        let mode = std::fs::metadata(node.data().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name} is its owner's alone");
     }
     assert_eq!(recorder.all().len(), 500);
     assert_eq!(recorder.lines()["app/stdout"], numbered(0..500));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::sequence::{Sequence, assert_exact};
 use crate::support::{Agent, Node, Recorder, wait_until};
+use tailwater_agent::config::Timing;
 
 /// Whether a count stands still while scans pass over directories; `before` is what both were when it last moved.
 fn stands_still(count: f64, scans: f64, before: &mut (f64, f64)) -> bool {
@@ -14,17 +15,23 @@ fn stands_still(count: f64, scans: f64, before: &mut (f64, f64)) -> bool {
     scans - before.1 >= 10.0 * 21.0
 }
 
-/// Directories in which nothing changed are passed over; what changes in one of them later is found.
-#[tokio::test(flavor = "multi_thread")]
-async fn scans_pass_over_directories_in_which_nothing_changed() {
+/// An agent that sent the two lines of each of twenty files.
+async fn twenty_files(adjust: impl FnOnce(&mut Timing)) -> (Node, Recorder, Vec<Sequence>, Agent) {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
     let mut writers: Vec<Sequence> = (0..20).map(|number| Sequence::new(node.container(&format!("c{number}")))).collect();
     writers.iter_mut().for_each(|writer| writer.lines(2));
     let mut config = node.config(&recorder.url());
     config.timing.scan_interval = Duration::from_millis(100);
+    adjust(&mut config.timing);
     let agent = Agent::start(config).await;
     recorder.wait_for(40).await;
+    (node, recorder, writers, agent)
+}
 
+/// Directories in which nothing changed are passed over; what changes in one of them later is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn scans_pass_over_directories_in_which_nothing_changed() {
+    let (node, recorder, mut writers, agent) = twenty_files(|_| ()).await;
     let mut before = (0.0, 0.0);
     let count = |what: &str| agent.metric(&format!("directories_{what}_total"));
     let is_quiet = || stands_still(count("listed"), count("unchanged"), &mut before);
@@ -44,16 +51,8 @@ async fn scans_pass_over_directories_in_which_nothing_changed() {
 /// Files of which nothing is read are looked at at the pace that is for them.
 #[tokio::test(flavor = "multi_thread")]
 async fn quiet_files_are_looked_at_less_often_and_at_once_when_they_are_rotated() {
-    let (node, recorder) = (Node::new(), Recorder::start(true).await);
-    let mut writers: Vec<Sequence> = (0..20).map(|number| Sequence::new(node.container(&format!("c{number}")))).collect();
-    writers.iter_mut().for_each(|writer| writer.lines(2));
-    let mut config = node.config(&recorder.url());
-    config.timing.scan_interval = Duration::from_millis(100);
-    config.timing.quiet_after = Duration::from_secs(1);
-    config.timing.poll_quiet = Duration::from_secs(3600);
-    let agent = Agent::start(config).await;
-    recorder.wait_for(40).await;
-
+    let quiet = |timing: &mut Timing| (timing.quiet_after, timing.poll_quiet) = (Duration::from_secs(1), Duration::from_secs(3600));
+    let (_node, recorder, mut writers, agent) = twenty_files(quiet).await;
     let mut before = (0.0, 0.0);
     let is_quiet = || stands_still(agent.metric("looks_total"), agent.metric("directories_unchanged_total"), &mut before);
     wait_until("ten scans without a look", is_quiet, || agent.handle.render_metrics()).await;

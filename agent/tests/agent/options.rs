@@ -169,7 +169,7 @@ pub(crate) fn pod() -> Value {
     json!({
         "kind": "Pod", "apiVersion": "v1",
         "metadata": {
-            "namespace": "shop", "name": "web-1", "uid": "uid-1", "labels": {"app": "storefront"},
+            "namespace": "shop", "name": "web-1", "uid": "uid-1", "labels": {"app": "storefront", "app.kubernetes.io/part-of": "shop", "other": "x"},
             "annotations": {"example.com/team": "blue", "example.com/other": "x"},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-6d4cf56db8", "uid": "r", "controller": true}]
         },
@@ -181,7 +181,7 @@ pub(crate) fn pod() -> Value {
 }
 
 const ALL_METADATA: &str = "metadata: [standard, image, image_digest, node_ip, pod_ip, owner_kind, owner_name, qos, filename]\n\
-    labels: {pod_annotations: [example.com/team, example.com/none]}\nmetadata_wait: 60s\n";
+    labels: {pod_annotations: [example.com/team, example.com/none], pod_labels: [app, app.kubernetes.io/part-of, none]}\nmetadata_wait: 60s\n";
 
 /// With that, and an API to ask.
 async fn with_all_metadata(node: &Node, recorder: &Recorder, api: &FakeApi, more: &str) -> Config {
@@ -198,6 +198,8 @@ fn assert_has_all_metadata(recorder: &Recorder, node: &Node) {
         ("image", "shop/web:1"),
         ("image_digest", "sha256:abc"),
         ("k8s_annotation_example_com_team", "blue"),
+        ("k8s_label_app", "storefront"),
+        ("k8s_label_app_kubernetes_io_part_of", "shop"),
         ("namespace_uid", "ns-uid-1"),
         ("node_ip", "10.0.0.1"),
         ("owner_kind", "Deployment"),
@@ -222,6 +224,38 @@ async fn metadata_is_added_by_name() {
     recorder.wait_for(1).await;
     assert_has_all_metadata(&recorder, &node);
     agent.stop().await;
+}
+
+/// Of what pods ask for only that is done which the operator lets them ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn annotations_that_are_not_allowed_have_no_effect() {
+    for (allowed, read, tenant) in [
+        ("all", vec!["of a tenant"], Some("team-a")),
+        ("none", vec!["excluded", "of a tenant"], None),
+        ("[tailwater.io/tenant]", vec!["excluded", "of a tenant"], Some("team-a")),
+        ("[tailwater.io/exclude, fluentbit.io/exclude]", vec!["of a tenant"], None),
+    ] {
+        let (node, recorder, api) = (Node::new(), Recorder::start(true).await, FakeApi::default());
+        let path = kubeconfig(&node, api.start().await);
+        let text = format!("annotations: {{allow: {allowed}}}\nkubeconfig: {}\nmetadata_wait: 60s\n", path.display());
+        for (name, annotations, line) in [
+            ("excluded", json!({"tailwater.io/exclude": "true"}), "excluded"),
+            ("tenant", json!({"tailwater.io/tenant": "team-a", "fluentbit.io/exclude-other": "true"}), "of a tenant"),
+        ] {
+            let mut pod = pod();
+            let uid = format!("uid-{name}");
+            (pod["metadata"]["name"], pod["metadata"]["uid"], pod["metadata"]["annotations"]) = (json!(name), json!(uid), annotations);
+            api.put(pod);
+            Container::new(node.pods().join(format!("shop_{name}_{uid}/app"))).line(line);
+        }
+        let agent = Agent::start(configured(&node, &recorder, &text)).await;
+        let excluded = || agent.metric("dropped_lines_total{reason=\"excluded\"}") as usize;
+        wait_until("both lines settled", || recorder.count() + excluded() == 2, || agent.handle.render_metrics()).await;
+        assert_eq!(lines(&recorder), read, "{allowed}");
+        let tenants = recorder.headers().iter().filter_map(|headers| headers.get("x-scope-orgid").cloned()).collect::<Vec<_>>();
+        assert_eq!(tenants, tenant.into_iter().collect::<Vec<_>>(), "{allowed}");
+        agent.stop().await;
+    }
 }
 
 /// What a kubelet answers, and what it is asked with.

@@ -247,7 +247,7 @@ async fn case_35_equal_lines_with_equal_stamps_stay_distinct_over_rotation_and_k
     let record = b"2026-11-21T09:00:00.000000001Z stdout F same\n";
     let mut rotated = Vec::new();
     // 1,000 of them: at each line.
-    let kills = usize::try_from(super::restart::kills()).unwrap().clamp(20, 1000);
+    let kills = usize::try_from(super::restart::kills()).unwrap().clamp(50, 1000);
     let lines = 1000 / kills;
     for part in 0..kills {
         for _ in 0..lines {

@@ -12,12 +12,13 @@ use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact, faults, faults_of};
 use crate::support::{Agent, Container, Node, Reaction, Recorder, descriptors_of, gzip, wait_until};
 
-/// 1. Rename and reopen under load, many times.
+/// 1. Rename and reopen at a mebibyte while as much as the disk takes is written, many times.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_01_twenty_rotations_under_load() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
     let agent = Agent::start(node.config(&recorder.url())).await;
     let mut writer = Sequence::new(node.container("app"));
+    writer.payload = 1000;
     let writer = tokio::task::spawn_blocking(move || {
         for _ in 0..20 {
             writer.lines(1000);
@@ -183,16 +184,18 @@ async fn case_06_a_growing_temporary_file_is_never_read() {
     agent.stop().await;
 }
 
-/// 7. Rotated away while the receiver is down and the agent holds the descriptors; then with too little room to hold them.
+/// 7. Rotated away while the receiver is down and the agent holds the descriptors; then with too little room to hold them, and for too short a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_07_deleted_files_are_held_until_they_are_read_within_the_limit() {
-    for is_enough in [true, false] {
+    const HOUR: Duration = Duration::from_secs(3600);
+    for (bytes, age) in [(1 << 30, HOUR), (300_000, HOUR), (1 << 30, Duration::from_millis(300))] {
+        let is_enough = (bytes, age) == (1 << 30, HOUR);
         let (node, recorder) = (Node::new(), Recorder::start(true).await);
         recorder.behave(|_| Reaction::Refuse(503));
         let mut config = node.config(&recorder.url());
         config.client.batchsize = 20_000;
         config.readers = 1;
-        config.deleted_hold_bytes = if is_enough { 1 << 30 } else { 300_000 };
+        (config.deleted_hold_bytes, config.timing.deleted_hold) = (bytes, age);
         let agent = Agent::start(config).await;
         let mut writer = Sequence::new(node.container("app"));
         for _ in 0..6 {
