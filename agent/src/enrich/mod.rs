@@ -112,16 +112,22 @@ impl Enricher {
         Some(self.label_set(question, facts.as_ref()))
     }
 
-    /// The label set of an instance of which everything is known.
+    /// The label set of an instance of which everything is known, or of which nobody tells more than its path.
     pub(crate) fn known(&self, question: InstanceQuestion<'_>) -> Option<LabelSet> {
-        let facts = self.cache.as_ref()?.read().facts(question.pod, question.container, question.number);
+        let Some(cache) = &self.cache else { return Some(self.label_set(question, None)) };
+        let facts = cache.read().facts(question.pod, question.container, question.number);
         let facts = facts.filter(PodFacts::is_complete)?;
         Some(self.label_set(question, Some(&facts)))
     }
 
-    /// Changes whenever what is known of a pod or its namespace does; 0 if nothing is.
+    /// Changes whenever what is known of a pod or its namespace does; 0 if nothing is that may be told yet.
     pub(crate) fn version(&self, pod: &PodDirectory) -> u64 {
-        self.cache.as_ref().map_or(0, |cache| cache.read().version(pod))
+        self.cache.as_ref().map_or_else(|| self.version_of_paths(), |cache| cache.read().version(pod))
+    }
+
+    /// The version of what paths alone say; 0 if somebody tells more.
+    pub(crate) fn version_of_paths(&self) -> u64 {
+        u64::from(self.cache.is_none())
     }
 
     /// Whether the API says that an instance has ended.

@@ -103,7 +103,8 @@ impl ContainerTail {
         outlet.limit_streams(context.streams);
         outlet.is_resumed = is_resumed;
         self.outlets.insert(instance, Box::new(outlet));
-        self.followed = 0;
+        // Recorded labels may be of another configuration; what was decided from the path a moment ago is as it is to be.
+        self.followed = if is_resumed { 0 } else { context.enricher.version_of_paths() };
         true
     }
 }

@@ -1,4 +1,4 @@
-//! Labels that change while an instance is read: late metadata, edits of labels, wishes of pods and namespaces.
+//! Labels that change while an instance is read: late metadata, edits of labels, wishes of pods and namespaces, another configuration than before.
 //!
 //! A new label set holds from where the reader stands, behind everything put into a batch, in earlier processes too; its place is on disk before the first push that uses it, so a
 //! replay of any offset has the labels of its first sending. Nothing changes while pieces of a line are pending; blocks of stages end.
@@ -19,7 +19,7 @@ use crate::positions::table::{CutKind, InstanceEntry, InstanceKey, LabelSet};
 const MAX_SETS: usize = 64;
 
 impl ContainerTail {
-    /// Takes over what the Kubernetes API says now of the instance being read.
+    /// Takes over what the Kubernetes API and the configuration say now of the instance being read.
     pub(super) fn follow_labels(&mut self, context: &mut ReadContext<'_>) {
         let Source::Container { pod, container } = &self.source else { return };
         let version = context.enricher.version(pod);

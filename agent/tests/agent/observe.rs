@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::program::Program;
-use crate::support::{Agent, Node, Reaction, Recorder, descriptors_of, numbered, wait_until};
+use crate::support::{Agent, Node, Reaction, Recorder, descriptors_of, label, numbered, wait_until};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tailwater_agent::reload;
 use tokio_util::sync::CancellationToken;
@@ -290,6 +291,75 @@ async fn a_reload_keeps_files_that_are_deleted_and_not_read_yet() {
         assert_eq!((&lines["kept/stdout"], &lines["gone/stdout"]), (&numbered(0..160), &numbered(0..150)));
         stop.cancel();
         running.await.unwrap().unwrap();
+    }
+}
+
+/// What the label `team` of the lines is, in their order.
+fn teams(recorder: &Recorder) -> Vec<String> {
+    let mut teams: Vec<_> = recorder.stored().into_iter().map(|entry| (entry.timestamp, label(&entry.labels, "team"))).collect();
+    teams.sort();
+    teams.into_iter().map(|(_, team)| team).collect()
+}
+
+/// By a signal whether or not it may be asked for; by a request, and because the file is another, if so. A wrong one is taken on neither way.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_takes_a_new_configuration_by_signal_by_request_and_by_itself() {
+    const TAKEN: &str = "promtail_config_reload_success_total";
+    const REFUSED: &str = "promtail_config_reload_fail_total";
+    for is_allowed in [false, true] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        let file = node.data().with_file_name("agent.yaml");
+        let write = |team: &str| {
+            std::fs::write(&file, format!("enable_reload: {is_allowed}\nlabels: {{external: {{team: {team}}}}}\n")).unwrap();
+        };
+        let mut container = node.container("app");
+        // A change takes effect at a line that is written after it, or soon after that.
+        let mut written = 0;
+        let mut more = async |team: &str| {
+            let and_more = || {
+                container.lines(written..written + 1);
+                written += 1;
+                teams(&recorder).last().is_some_and(|last| last == team)
+            };
+            wait_until(team, and_more, String::new).await;
+            recorder.wait_for(written).await;
+        };
+        write("first");
+        let program = Program::start_with(&node, &recorder.url(), &["--config", file.to_str().unwrap()]);
+        more("first").await;
+        write("second");
+        if is_allowed {
+            assert_eq!(program.post("/reload").await, (200, "the new configuration is taken\n".to_owned()));
+            more("second").await;
+            write("third");
+            program.wait_for_metric(TAKEN, |count| count >= 2.0).await;
+        } else {
+            assert_eq!(program.post("/reload").await.0, 403);
+            more("first").await;
+            program.signal(Signal::SIGHUP);
+            program.wait_for_metric(TAKEN, |count| count == 1.0).await;
+            more("second").await;
+            write("third");
+            program.signal(Signal::SIGHUP);
+            program.wait_for_metric(TAKEN, |count| count == 2.0).await;
+        }
+        more("third").await;
+        std::fs::write(&file, "labels: {external: {team: wrong}}\nscrape: 1\n").unwrap();
+        if is_allowed {
+            let (status, text) = program.post("/reload").await;
+            assert!(status == 500 && text.contains("the old configuration stays") && text.contains("`scrape`"), "{status}: {text}");
+        } else {
+            program.signal(Signal::SIGHUP);
+        }
+        program.wait_for_metric(REFUSED, |count| count >= 1.0).await;
+        more("third").await;
+        assert_eq!(recorder.lines()["app/stdout"], numbered(0..recorder.count()));
+        let teams = teams(&recorder);
+        let changes: Vec<_> = teams.windows(2).filter(|pair| pair[0] != pair[1]).map(|pair| pair[1].as_str()).collect();
+        assert_eq!(changes, ["second", "third"], "each change once");
+        assert_eq!(recorder.all().len(), recorder.count(), "nothing was sent twice");
+        assert_eq!(program.metrics().await["tailwater_agent_balance_errors_total"], 0.0);
+        assert!(program.terminate().await.success());
     }
 }
 

@@ -151,6 +151,13 @@ impl Program {
         reqwest::get(format!("http://{}{path}", self.address)).await.ok().map(|answer| answer.status().as_u16())
     }
 
+    /// What it answers to a POST.
+    pub(crate) async fn post(&self, path: &str) -> (u16, String) {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let answer = reqwest::Client::new().post(format!("http://{}{path}", self.address)).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
     /// Ticks of the processor it used, user and system.
     pub(crate) fn processor_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
