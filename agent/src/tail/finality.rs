@@ -2,7 +2,7 @@
 //!
 //! A rotated file is final when its writer was seen to close it, when the kernel says that it has no writer, when its name is gone or a compressed copy
 //! of it is there; or, if none of that can be known, when it stood still for the grace of a rotation while its successor has data. The same holds for the
-//! live file once the API says that its container has ended, or the container's directory is gone, since nothing comes after it.
+//! live file once the API says that its container has ended, since nothing comes after it; and, but for standing still, once its directory is gone.
 
 use std::io;
 use std::time::Duration;
@@ -80,9 +80,9 @@ impl ContainerTail {
 
     fn is_front_final(&mut self, context: &ReadContext<'_>) -> bool {
         let successor_has_data = self.files.get_mut(1).is_some_and(|next| next.look(context.now).is_ok() && next.size > 0);
-        // Its directory may be gone while the file has another name elsewhere.
-        let has_ended = self.has_ended || (self.is_gone && matches!(self.source, Source::Container { .. }));
-        let may_be_over = self.files.len() > 1 || has_ended;
+        // Its directory may be gone for good, the file having another name elsewhere, or for a while: then it has a writer.
+        let is_gone = self.is_gone && matches!(self.source, Source::Container { .. });
+        let may_be_over = self.files.len() > 1 || self.has_ended || is_gone;
         let Some(front) = self.files.front_mut() else { return false };
         if front.is_complete() {
             return true;
@@ -92,7 +92,7 @@ impl ContainerTail {
         }
         let is_unlinked = front.links == 0 && front.watched_unchanged_for(context.now) >= UNLINKED_GRACE.min(context.timing.rotate_grace);
         let is_closed = may_be_over && front.is_closed();
-        let is_old = (successor_has_data || has_ended) && front.unchanged_for(context.now) >= context.timing.rotate_grace;
+        let is_old = (successor_has_data || self.has_ended) && front.unchanged_for(context.now) >= context.timing.rotate_grace;
         if is_unlinked || is_closed || is_old || front.has_compressed_copy {
             return true;
         }

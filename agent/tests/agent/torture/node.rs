@@ -251,15 +251,15 @@ async fn case_61_a_line_in_any_of_a_thousand_quiet_files_is_sent_within_two_roun
     }
     let mut config = node.config(&recorder.url());
     // All are quiet soon, and then looked at at the pace that is for quiet files: how long a round takes.
-    config.timing.quiet_after = Duration::from_secs(1);
+    config.timing.quiet_after = Duration::from_millis(500);
     assert!(config.timing.poll_quiet <= Duration::from_secs(1));
     let agent = Agent::start(config).await;
     recorder.wait_for(FILES).await;
     let looks = || agent.metric("looks_total");
     let mut most = 0.0_f64;
-    for (round, number) in [0, 17, 333, 512, 998, 999].into_iter().enumerate() {
+    for (round, number) in [0, 17, 512, 999].into_iter().enumerate() {
         // The files that were busy a moment ago are quiet again.
-        pause(1200).await;
+        pause(700).await;
         let before = looks();
         // It stays open, so that no watch tells.
         writers[number].container.reopen();
@@ -269,14 +269,14 @@ async fn case_61_a_line_in_any_of_a_thousand_quiet_files_is_sent_within_two_roun
         writers[number].container.file = None;
     }
     println!("{most} looks at most until a line was there");
-    assert!(most <= 2.2 * FILES as f64, "{most} looks until a line was there");
+    assert!(most <= 2.0 * FILES as f64, "{most} looks until a line was there");
     // All of them at once.
     for writer in &mut writers {
         writer.container.reopen();
         writer.lines(1);
         writer.container.file = None;
     }
-    recorder.wait_for(2 * FILES + 6).await;
+    recorder.wait_for(2 * FILES + 4).await;
     assert_exact(&recorder, &writers.iter().collect::<Vec<_>>());
     agent.assert_balanced();
     agent.stop().await;
@@ -390,13 +390,13 @@ async fn case_64_an_unreadable_file_delays_only_itself() {
 /// 64. A disk that fails, and a network file system that forgot the file: told so by every read of one file for a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_64_errors_of_one_files_disk_delay_only_that_file() {
-    for error in ["EIO", "ESTALE"] {
+    for (error, times) in [("EIO", 2), ("ESTALE", 1)] {
         let (node, recorder) = (Node::new(), Recorder::start(true).await);
         let mut failing = Sequence::new(node.container("failing"));
         let mut sound = Sequence::new(node.container("sound"));
         failing.lines(50);
         sound.lines(50);
-        let injected = format!("inject=pread64:error={error}:when=1..2");
+        let injected = format!("inject=pread64:error={error}:when=1..{times}");
         let live = failing.container.live();
         // The program is the child, the tracer its grandchild.
         let traced = |program: &str| {
@@ -412,7 +412,7 @@ async fn case_64_errors_of_one_files_disk_delay_only_that_file() {
         recorder.wait_for(50).await;
         sound.lines(50);
         recorder.wait_for(100).await;
-        program.wait_for_metric("tailwater_agent_read_errors_total", |count| count >= 2.0).await;
+        program.wait_for_metric("tailwater_agent_read_errors_total", |count| count >= f64::from(times)).await;
         recorder.wait_for(150).await;
         failing.lines(10);
         recorder.wait_for(160).await;
@@ -458,6 +458,36 @@ async fn case_65_links_pipes_devices_and_directories_are_neither_read_nor_block(
     )
     .await;
     assert_eq!(agent.metric("balance_errors_total"), 0.0);
+    agent.stop().await;
+}
+
+/// 66. A tree that is away for a while, as when it is mounted anew: whoever has his file open goes on writing, and nothing begins anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_66_a_tree_that_is_away_for_a_while_goes_on_where_it_was() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let away = node.pods().with_file_name("away");
+    let mut writers = ["first", "second"].map(|name| Sequence::new(node.container(name)));
+    writers.iter_mut().for_each(|writer| writer.lines(10));
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    recorder.wait_for(20).await;
+    for round in 1..=3 {
+        std::fs::rename(node.pods(), &away).unwrap();
+        writers.iter_mut().for_each(|writer| writer.lines(5));
+        // Lines in pieces, and quiet for longer than a rotation may take.
+        let (record, line) = writers[0].next(0);
+        let (stamp, _) = record.split_once(' ').unwrap();
+        writers[0].container.raw(format!("{stamp} stdout P {}\n", &line[..20]).as_bytes());
+        recorder.wait_for(round * 21 + 20 - 11).await;
+        pause(1500).await;
+        std::fs::rename(&away, node.pods()).unwrap();
+        writers[0].container.raw(format!("{stamp} stdout F {}\n", &line[20..]).as_bytes());
+        writers.iter_mut().for_each(|writer| writer.lines(5));
+        recorder.wait_for(round * 21 + 20).await;
+    }
+    assert_exact(&recorder, &writers.each_ref());
+    assert_eq!(recorder.all().len(), recorder.count(), "nothing was sent twice");
+    assert_eq!(agent.metric("late_growth_total"), 0.0);
+    agent.assert_balanced();
     agent.stop().await;
 }
 
