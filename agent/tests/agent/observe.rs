@@ -85,6 +85,7 @@ async fn an_unreachable_receiver_shows_as_lag() {
     let mut container = node.container("app");
     container.lines(0..3);
     let mut config = node.config(&recorder.url());
+    config.shutdown_timeout = Duration::from_millis(100);
     config.listen = Some(([127, 0, 0, 1], 0).into());
     let agent = Agent::start(config).await;
     let address = agent.handle.listen_address().unwrap();

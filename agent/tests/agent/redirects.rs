@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -60,7 +61,9 @@ async fn what_leads_elsewhere_has_taken_nothing() {
         answered.store(status, Ordering::SeqCst);
         let mut writer = Sequence::new(node.container("app"));
         writer.lines(20);
-        let agent = Agent::start(node.config(&format!("http://{address}/loki/api/v1/push"))).await;
+        let mut config = node.config(&format!("http://{address}/loki/api/v1/push"));
+        config.shutdown_timeout = Duration::from_millis(100);
+        let agent = Agent::start(config).await;
         let is_blocked = || agent.metric(&format!("blocked{{status=\"{status}\"}}")) == 1.0;
         wait_until("the block", is_blocked, || agent.handle.render_metrics()).await;
         assert_eq!((recorder.pushes(), agent.handle.metrics().lines_acknowledged), (0, 0), "{status} to {location}");
