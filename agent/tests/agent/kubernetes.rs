@@ -1,11 +1,11 @@
-//! Labels and metadata from the Kubernetes API, which is a fake one here, watched through a kubeconfig: cases 42 to 51 of the contract.
+//! Labels and metadata from the Kubernetes API, which is a fake one here, watched through a kubeconfig: cases 43 to 47, 50 and 51 of the contract.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::support::fake_api::FakeApi;
 use crate::support::program::Program;
-use crate::support::{Agent, Container, Node, Numbers, Reaction, Recorder, kubeconfig, label, numbered, open_paths, wait_until};
+use crate::support::{Agent, Container, Node, Numbers, Reaction, Recorder, kubeconfig, label, numbered, wait_until};
 use serde_json::{Value, json};
 use tailwater_agent::Config;
 
@@ -34,7 +34,7 @@ pub(crate) fn container_of(node: &Node, pod: &str, uid: &str) -> Container {
 }
 
 /// Every line's value of a label.
-fn label_by_line(recorder: &Recorder, name: &str) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn label_by_line(recorder: &Recorder, name: &str) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for entry in recorder.stored() {
         found.entry(entry.line.clone()).or_default().push(label(&entry.labels, name));
@@ -56,47 +56,6 @@ async fn labels_and_metadata_come_from_the_api_by_a_watch_of_this_node() {
     let metadata: Vec<_> = entry.metadata.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(metadata, ["container_id=containerd://uid-1", "namespace_uid=ns-uid-1", "pod_uid=uid-1", "restart=0"]);
     assert!(api.queries().iter().any(|query| query.get("fieldSelector").is_some_and(|selector| selector == "spec.nodeName=node-a")));
-    agent.stop().await;
-}
-
-/// Case 42: a line, an exit, and the directory gone soon after; of two in three the API tells in time.
-#[tokio::test(flavor = "multi_thread")]
-async fn pods_that_live_for_a_moment_lose_nothing() {
-    const PODS: usize = 1000;
-    let (node, recorder, api, config) = scene(Duration::from_secs(5)).await;
-    let agent = Agent::start(config).await;
-    wait_until("watches", || api.is_watched(), String::new).await;
-    let mut directories = Vec::new();
-    for number in 0..PODS {
-        let (name, uid) = (format!("job-{number}"), format!("uid-{number}"));
-        let labels = json!({"app": format!("told-{number}")});
-        if number % 3 == 0 {
-            api.put(pod(&name, &uid, labels.clone()));
-        }
-        container_of(&node, &name, &uid).line(&format!("line of {number}"));
-        directories.push(node.pods().join(format!("shop_{name}_{uid}")));
-        if number % 3 == 1 {
-            api.put(pod(&name, &uid, labels));
-        }
-        if number % 3 < 2 {
-            api.delete(&uid);
-        }
-    }
-    // Those of which the API told have come, and the others are open: from here on their names may go.
-    let are_open = || {
-        let open: BTreeSet<_> = open_paths().collect();
-        (2..PODS).step_by(3).all(|number| open.contains(&directories[number].join("app/0.log")))
-    };
-    let is_seen = || recorder.count() >= PODS * 2 / 3 && are_open();
-    wait_until("all pods seen", is_seen, || format!("{} lines, {} files", recorder.count(), agent.metric("open_files"))).await;
-    directories.iter().for_each(|directory| std::fs::remove_dir_all(directory).unwrap());
-    recorder.wait_for(PODS).await;
-    let apps = label_by_line(&recorder, "app");
-    for number in 0..PODS {
-        let expected = if number % 3 == 2 { "job".to_owned() } else { format!("told-{number}") };
-        assert_eq!(apps[&format!("line of {number}")], [expected], "each line once, as well labelled as could be");
-    }
-    assert_eq!(agent.handle.metrics().possible_losses, 0);
     agent.stop().await;
 }
 
@@ -319,8 +278,11 @@ async fn pods_of_one_name_are_never_mixed() {
 async fn a_watch_that_breaks_is_taken_up_without_storms() {
     let (node, recorder, api, config) = scene(Duration::from_secs(60)).await;
     let agent = Agent::start(config).await;
+    wait_until("watches", || api.is_watched(), String::new).await;
     let mut lines = 0;
-    for (round, trouble) in ["drop", "compact", "429", "500", "drop"].iter().enumerate() {
+    let mut listed = Vec::new();
+    for (round, trouble) in ["drop", "compact", "429", "500", "drop", "drop", "drop"].iter().enumerate() {
+        let before = api.lists();
         let (name, uid) = (format!("web-{round}"), format!("uid-{round}"));
         match *trouble {
             "drop" => api.drop_watches(),
@@ -335,12 +297,18 @@ async fn a_watch_that_breaks_is_taken_up_without_storms() {
         container_of(&node, &name, &uid).lines(lines..lines + 5);
         lines += 5;
         recorder.wait_for(lines).await;
+        wait_until("watches again", || api.is_watched(), String::new).await;
+        listed.push((*trouble, api.lists() - before));
     }
     let apps = label_by_line(&recorder, "app");
     for number in 0..lines {
         assert_eq!(apps[&format!("line {number}")], [format!("app-{}", number / 5)]);
     }
-    assert!(api.lists() <= 14, "{} lists", api.lists());
+    // Of pods and of namespaces, and none where the version that is known will do.
+    let most = |trouble: &str| if trouble == "drop" { 0 } else { 2 };
+    assert!(listed.iter().all(|(trouble, lists)| *lists <= most(trouble)), "{listed:?}");
+    assert_eq!(recorder.all().len(), lines, "each line once");
+    agent.assert_balanced();
     agent.stop().await;
 }
 
@@ -400,58 +368,6 @@ async fn an_end_that_the_api_tells_makes_the_last_file_final_soon() {
     recorder.wait_for(6).await;
     wait_until("balance", || agent.metric("late_growth_total") == 1.0, || agent.handle.render_metrics()).await;
     agent.assert_balanced();
-    agent.stop().await;
-}
-
-/// Case 48.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_containers_come_and_go_at_once() {
-    const PODS: usize = 250;
-    let (node, recorder, api, config) = scene(Duration::from_secs(60)).await;
-    let agent = Agent::start(config).await;
-    for number in 0..PODS {
-        let mut many = pod(&format!("web-{number}"), &format!("uid-{number}"), json!({"app": "web"}));
-        let status = |name: &str| json!({"name": name, "image": "i", "imageID": "", "ready": true, "restartCount": 0, "containerID": "containerd://x"});
-        many["status"]["containerStatuses"] = json!([status("a"), status("b"), status("c"), status("d")]);
-        api.put(many);
-        for name in ["a", "b", "c", "d"] {
-            Container::new(node.pods().join(format!("shop_web-{number}_uid-{number}/{name}"))).line(&format!("{name} of {number}"));
-        }
-    }
-    recorder.wait_for(4 * PODS).await;
-    assert_eq!(recorder.all().len(), 4 * PODS, "each line once");
-    for number in 0..PODS {
-        api.delete(&format!("uid-{number}"));
-        std::fs::remove_dir_all(node.pods().join(format!("shop_web-{number}_uid-{number}"))).unwrap();
-    }
-    let open = || {
-        let metrics = agent.handle.render_metrics();
-        metrics.lines().find_map(|line| line.strip_prefix("tailwater_agent_open_files ").map(str::to_owned)).unwrap()
-    };
-    wait_until("closed files", || open() == "0", open).await;
-    assert_eq!(agent.handle.metrics().possible_losses, 0);
-    agent.stop().await;
-}
-
-/// Case 49: a crash loop, of which the kubelet keeps the last two instances.
-#[tokio::test(flavor = "multi_thread")]
-async fn every_instance_of_a_crash_loop_is_read_once() {
-    const RESTARTS: usize = 200;
-    let (node, recorder, _api, config) = scene(Duration::ZERO).await;
-    let agent = Agent::start(config).await;
-    let mut container = node.container("app");
-    for number in 0..RESTARTS {
-        container.lines(number * 2..number * 2 + 2);
-        container.restart();
-        if number >= 2 {
-            wait_until("earlier lines", || recorder.count() >= (number - 1) * 2, String::new).await;
-            std::fs::remove_file(container.directory.join(format!("{}.log", number - 2))).unwrap();
-        }
-    }
-    recorder.wait_for(2 * RESTARTS).await;
-    assert_eq!(recorder.lines()["app/stdout"], numbered(0..2 * RESTARTS));
-    assert_eq!(recorder.all().len(), 2 * RESTARTS);
-    assert_eq!(agent.handle.metrics().possible_losses, 0);
     agent.stop().await;
 }
 
@@ -567,7 +483,7 @@ async fn names_of_any_length_and_values_of_any_text_arrive() {
     let (node, recorder, api, config) = scene(Duration::from_secs(30)).await;
     let (namespace, container_name, uid) = ("n".repeat(63), "c".repeat(63), "0f0e0d0c-0b0a-4900-8807-060504030201");
     let name = "p".repeat(255 - 63 - uid.len() - 2);
-    let value = "quote \" backslash \\ tab \t é 日本";
+    let value = "quote \" backslash \\ tab \t brace } comma , é 日本";
     let mut long = pod(&name, uid, json!({"app": value}));
     long["metadata"]["namespace"] = json!(namespace);
     long["status"]["containerStatuses"][0]["name"] = json!(container_name);
@@ -577,7 +493,20 @@ async fn names_of_any_length_and_values_of_any_text_arrive() {
     let agent = Agent::start(config).await;
     recorder.wait_for(1).await;
     let labels = recorder.all().remove(0).labels;
-    assert_eq!((label(&labels, "namespace"), label(&labels, "pod"), label(&labels, "container")), (namespace, name, container_name));
-    assert!(labels.contains("app=\"quote \\\" backslash \\\\ tab \\t é 日本\""), "{labels}");
+    assert!(labels.contains("app=\"quote \\\" backslash \\\\ tab \\t brace } comma , é 日本\""), "{labels}");
+    // As a receiver reads it.
+    let read: BTreeMap<String, String> =
+        tailwater_logql::parse_selector(&labels).unwrap().matchers.into_iter().map(|matcher| (matcher.name, matcher.value)).collect();
+    let job = format!("{namespace}/{value}");
+    let expected = [
+        ("app", value),
+        ("container", &container_name),
+        ("job", &job),
+        ("namespace", &namespace),
+        ("node_name", "node-a"),
+        ("pod", &name),
+        ("stream", "stdout"),
+    ];
+    assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     agent.stop().await;
 }

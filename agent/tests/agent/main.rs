@@ -21,6 +21,7 @@ mod promtail;
 mod redirects;
 mod scrape;
 mod selection;
+mod short_lived;
 mod stages;
 mod start;
 mod support;

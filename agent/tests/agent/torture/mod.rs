@@ -12,9 +12,11 @@ mod late;
 mod node;
 #[cfg(feature = "planted-faults")]
 mod planted;
+mod positions;
 mod receiver;
 mod restart;
 mod rotation;
+mod stamps;
 
 async fn pause(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;

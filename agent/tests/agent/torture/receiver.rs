@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tailwater_agent::config::MetadataMode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -64,7 +65,12 @@ async fn case_52_an_outage_is_bridged_by_the_files_and_not_by_memory_or_disk() {
 async fn case_53_a_limited_tenant_waits_and_another_does_not() {
     let (node, limited, free) = (Node::new(), Recorder::start(true).await, Recorder::start(true).await);
     let mut writer = Sequence::new(node.container("app"));
-    limited.behave(|number| if number % 2 == 0 { Reaction::Limit(1) } else { Reaction::Refuse(429) });
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let asked_at = Arc::clone(&asked);
+    limited.behave(move |number| {
+        asked_at.lock().push(Instant::now());
+        if number % 2 == 0 { Reaction::Limit(1) } else { Reaction::Refuse(429) }
+    });
     let yaml = node.data().with_file_name("promtail.yaml");
     let client = |name: &str, recorder: &Recorder| {
         format!(
@@ -90,7 +96,10 @@ async fn case_53_a_limited_tenant_waits_and_another_does_not() {
         free.wait_for(writer.total()).await;
     }
     assert_eq!(limited.count(), 0, "all of the free tenant's lines are there and none of the other's");
-    assert!(limited.pushes() > 0);
+    wait_until("two waits", || asked.lock().len() >= 5, || asked.lock().len().to_string()).await;
+    // It may wait for longer, never for less than was asked.
+    let waits: Vec<Duration> = asked.lock().windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits.iter().skip(1).step_by(2).all(|wait| *wait >= Duration::from_secs(1)), "{waits:?}");
     limited.behave(|_| Reaction::Store);
     limited.wait_for(writer.total()).await;
     assert_exact(&free, &[&writer]);
