@@ -47,6 +47,7 @@ impl Collector for StoreFigures {
             ("tailwater_compaction_failures", "Compactions that failed; they are tried again", read(&counters.failures)),
             ("tailwater_compaction_raw_bytes", "Bytes of lines that were compacted", read(&counters.raw_bytes)),
             ("tailwater_compaction_written_bytes", "Bytes of data files written", read(&counters.written_bytes)),
+            ("tailwater_compaction_whole_pages", "Pages of lines that merges took over as they were stored", read(&counters.whole_pages)),
             ("tailwater_compaction_erased_rows", "Entries erased by retention and delete requests", read(&counters.erased_rows)),
             ("tailwater_store_read_bytes", "Bytes read from the store for queries, footers and indexes", self.catalog.read_bytes()),
             ("tailwater_index_pages_asked", "Pages that text indexes were asked about", index.pages_asked()),

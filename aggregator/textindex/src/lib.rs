@@ -3,6 +3,7 @@
 //! ```text
 //! lines ──GranuleBuilder──→ GranulePlanes ──IndexBuilder──→ EncodedIndex        (writer)
 //! Probe ──IndexHeader::blocks_for──→ blocks ──IndexHeader::probe──→ GranuleSet  (reader)
+//! all blocks ──IndexHeader::planes──→ GranulePlanes                             (writer of a file that takes pages over)
 //!
 //! encoded: prefix 16 B     magic, version, header length, CRC-32C of these
 //!          parameters      multiplier, fill limits, number of granules, length of the whole
@@ -24,6 +25,7 @@ mod bitmap;
 mod block;
 mod encode;
 mod error;
+mod extract;
 mod fill;
 mod gram;
 mod granule;

@@ -21,6 +21,11 @@ impl IndexParameters {
         IndexParameters { multiplier: MULTIPLIER, limits }
     }
 
+    /// Whether planes of these parameters become those of `other` when they are folded on.
+    pub(crate) fn is_continued_by(&self, other: &IndexParameters) -> bool {
+        self.multiplier == other.multiplier && self.limits.text <= other.limits.text && self.limits.id <= other.limits.id
+    }
+
     /// The number of a gram's bit in the plane at full size: the top 20 bits of `value × multiplier` modulo 2^64 for
     /// ids, its top 17 bits modulo 2^61 for text. One shift serves both.
     pub(crate) fn place(&self, gram: Gram) -> u32 {

@@ -64,6 +64,25 @@ impl Slices {
     }
 }
 
+/// The planes of which a strip was made; behind fewer than eight stand empty ones.
+pub(crate) fn planes_of(strip: &[u8]) -> [Vec<u64>; 8] {
+    let (words, _) = strip.as_chunks::<64>();
+    let mut planes: [Vec<u64>; 8] = std::array::from_fn(|_| Vec::with_capacity(words.len()));
+    for word in words {
+        let (turned, _) = word.as_chunks::<8>();
+        let mut eight = [[0; 8]; 8];
+        for (byte, of_planes) in turned.iter().enumerate() {
+            for (plane, bits) in eight.iter_mut().zip(transposed(*of_planes)) {
+                plane[byte] = bits;
+            }
+        }
+        for (plane, bytes) in planes.iter_mut().zip(eight) {
+            plane.push(u64::from_le_bytes(bytes));
+        }
+    }
+    planes
+}
+
 /// Bit j of byte i becomes bit i of byte j.
 fn transposed(bytes: [u8; 8]) -> [u8; 8] {
     let mut bits = u64::from_le_bytes(bytes);
@@ -90,6 +109,10 @@ mod tests {
             slices.write_rows(50..128, &mut rows);
             let row_bytes = planes.len().div_ceil(8);
             prop_assert_eq!(rows.len(), 128 * row_bytes);
+            for (strip, eight) in planes.chunks(8).enumerate() {
+                let back = planes_of(&rows.iter().skip(strip).step_by(row_bytes).copied().collect::<Vec<u8>>());
+                prop_assert_eq!(&back[..eight.len()], eight);
+            }
             for bit in 0..128 {
                 for column in 0..row_bytes * 8 {
                     let expected = planes.get(column).is_some_and(|plane| plane[bit / 64] >> (bit % 64) & 1 == 1);

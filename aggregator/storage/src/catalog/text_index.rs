@@ -1,10 +1,13 @@
-//! Asking a file's text index. Damage, an unknown version or a missing block mean "maybe", never an error.
+//! Asking a file's text index, and taking planes out of it. Damage, an unknown version or a missing block mean "maybe", never an error.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use tailwater_textindex::{BlockId, GranuleSet, IndexHeader, PREFIX_LENGTH, Probe};
+use tailwater_textindex::{
+    BlockError, BlockId, GranulePlanes, GranuleSet, HeaderError, IndexHeader, IndexParameters, PREFIX_LENGTH, Probe,
+};
 
 use crate::catalog::Catalog;
 use crate::catalog::cache::{FoundIndex, OpenIndex};
@@ -97,27 +100,61 @@ impl Catalog {
                 IndexHeader::parse(&bytes)
             }
             Ok(needed) => {
-                tracing::warn!(key = %file.key, needed, "the header of a text index is longer than the index; searching without it");
+                tracing::warn!(key = %file.key, needed, "the header of a text index is longer than the index; going on without it");
                 self.index_counters.damaged();
                 return Ok(None);
             }
             Err(error) => Err(error),
         };
+        Ok(self.usable(file, header).map(Arc::new))
+    }
+
+    fn usable(&self, file: &OpenFile, header: Result<IndexHeader, HeaderError>) -> Option<OpenIndex> {
         match header {
             Ok(header) => {
                 let index = OpenIndex::new(header, file);
                 if index.is_none() {
-                    tracing::warn!(key = %file.key, "a text index is not of the pages of its file; searching without it");
+                    tracing::warn!(key = %file.key, "a text index is not of the pages of its file; going on without it");
                     self.index_counters.damaged();
                 }
-                Ok(index.map(Arc::new))
+                index
             }
             Err(error) => {
-                tracing::warn!(key = %file.key, %error, "a text index cannot be used; searching without it");
+                tracing::warn!(key = %file.key, %error, "a text index cannot be used; going on without it");
                 self.index_counters.damaged();
-                Ok(None)
+                None
             }
         }
+    }
+
+    /// The planes of some pages, given by row group and page, as an index of `parameters` has them; without those that must be made anew.
+    /// Reads the whole index and keeps none of it.
+    pub(crate) async fn planes(
+        &self,
+        file: &OpenFile,
+        pages: Vec<(usize, usize)>,
+        parameters: &IndexParameters,
+    ) -> Result<HashMap<(usize, usize), GranulePlanes>, ReadError> {
+        if pages.is_empty() || file.footer.index.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let bytes = self.store.ranges(&file.key, std::slice::from_ref(&file.footer.index)).await?.pop().unwrap_or_default();
+        self.read_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let Some(OpenIndex { header, first_granules }) = self.usable(file, IndexHeader::parse(&bytes)) else { return Ok(HashMap::new()) };
+        let granule = |(row_group, page): (usize, usize)| first_granules[row_group] + page as u32;
+        let mut wanted = GranuleSet::none(header.granules().len() as u32);
+        pages.iter().for_each(|page| wanted.insert(granule(*page)));
+        let mut planes = header.planes(&wanted, parameters, |block| {
+            let place = header.block_range(block);
+            let stored = bytes.get(place.start as usize..place.end as usize)?;
+            header.open_block(block, stored).inspect_err(|error| self.block_is_damaged(file, error)).ok()
+        });
+        Ok(pages.into_iter().filter_map(|page| Some((page, planes.remove(&granule(page))?))).collect())
+    }
+
+    fn block_is_damaged(&self, file: &OpenFile, error: &BlockError) {
+        tracing::warn!(key = %file.key, %error, "a block of a text index is damaged; going on without it");
+        self.index_counters.damaged();
     }
 
     /// The rows of some blocks, of those that are intact.
@@ -152,10 +189,7 @@ impl Catalog {
                     self.caches.keep_block(key, block, rows.clone());
                     blocks.insert(block, rows);
                 }
-                Err(error) => {
-                    tracing::warn!(key = %file.key, %error, "a block of a text index is damaged; searching without it");
-                    self.index_counters.damaged();
-                }
+                Err(error) => self.block_is_damaged(file, &error),
             }
         }
         Ok(blocks)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tailwater_textindex::{FillLimit, FillLimits};
+use tailwater_textindex::{FillLimit, FillLimits, IndexParameters};
 
 use crate::catalog::{Catalog, Part};
 use crate::compact::eraser::RetentionCounters;
@@ -17,6 +17,7 @@ use crate::compact::output::FileSpec;
 use crate::compact::plan::{self, CompactionOptions, FoldPlan, MergePlan};
 use crate::compact::source::Source;
 use crate::compact::streams::{Streams, merge_streams};
+use crate::compact::whole_pages::{PlanesOfPages, planes_of_whole_pages};
 use crate::compact::writer::DayFiles;
 use crate::entry::{StreamId, TenantId};
 use crate::error::ReadError;
@@ -52,6 +53,8 @@ pub struct CompactionCounters {
     pub written_bytes: AtomicU64,
     pub duplicates: AtomicU64,
     pub erased_rows: AtomicU64,
+    /// Pages that merges took over as they were stored.
+    pub whole_pages: AtomicU64,
 }
 
 /// A piece of work that was done.
@@ -65,6 +68,9 @@ pub struct Work {
     pub written_bytes: u64,
     pub duplicates: u64,
 }
+
+/// zstd level of files that are not final.
+const FIRST_LEVEL: i32 = 1;
 
 /// How full the planes of ids may be in final files.
 const FINAL_ID_FILL: f64 = 0.88;
@@ -163,7 +169,8 @@ impl Compactor {
         let mut sources = Vec::new();
         for file in &plan.inputs {
             let parts = self.catalog.data_file(tenant, file.clone()).await?;
-            sources.push((Source::new(self.catalog.clone(), parts.to_vec(), read_ahead), None));
+            let planes = self.planes_of_whole_pages(&parts).await?;
+            sources.push((Source::new(self.catalog.clone(), parts.to_vec(), read_ahead).with_whole_pages(planes), None));
         }
         let arrived = plan.inputs.iter().map(|file| file.arrived).min().unwrap_or_default();
         let (add, left_out, _) = self.write(tenant, sources, 2, arrived, erasure).await?;
@@ -172,6 +179,14 @@ impl Compactor {
         let replacement = FileReplacement { remove, reason: RetireReason::Compacted, add, relied_on: Vec::new() };
         self.catalog.commit(tenant, |_| Ok(Change::ReplaceFiles(replacement.clone()))).await?;
         Ok(work)
+    }
+
+    /// Where final files are compressed as the files that become them, pages may go over as they are.
+    async fn planes_of_whole_pages(&self, parts: &[Arc<Part>]) -> Result<PlanesOfPages, ReadError> {
+        if self.options.final_level != FIRST_LEVEL {
+            return Ok(PlanesOfPages::new());
+        }
+        planes_of_whole_pages(&self.catalog, parts, &IndexParameters::new(fill_limits(2))).await
     }
 
     /// Live files that may hold entries of the segments to fold.
@@ -218,7 +233,7 @@ impl Compactor {
             tenant: tenant.clone(),
             day: Day::of(0),
             level,
-            zstd_level: if level > 1 { self.options.final_level } else { 1 },
+            zstd_level: if level > 1 { self.options.final_level } else { FIRST_LEVEL },
             fill: Some(fill_limits(level)),
             arrived,
             created: (self.clock)(),
@@ -229,7 +244,9 @@ impl Compactor {
             Ok(left_out) => {
                 self.counters.erased_rows.fetch_add(files.erased, Ordering::Relaxed);
                 let relied_on = left_out.relied_on.iter().filter_map(|source| sources[*source].1).collect();
-                Ok((files.finish().await?, left_out, relied_on))
+                let written = files.finish().await?;
+                self.counters.whole_pages.fetch_add(written.whole_pages, Ordering::Relaxed);
+                Ok((written.files, left_out, relied_on))
             }
             Err(error) => {
                 files.abort().await;

@@ -24,6 +24,7 @@ mod retention;
 pub(crate) mod run;
 pub(crate) mod source;
 pub(crate) mod streams;
+pub(crate) mod whole_pages;
 mod writer;
 
 pub use budget::over_budget;

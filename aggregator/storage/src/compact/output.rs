@@ -3,17 +3,19 @@
 //! Memory is one row group, compressed, and the text index so far.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use tailwater_textindex::{FillLimits, GranuleBuilder, GranuleLocation, IndexBuilder, IndexParameters, Lines};
 
 use crate::compact::run::Run;
+use crate::compact::whole_pages::WholePage;
 use crate::entry::{StreamId, TenantId};
 use crate::file::parts;
 use crate::file::schema::FileKind;
 use crate::file::stream_table_builder::StreamTableBuilder;
-use crate::file::write::{FileEnd, FileWriter, LINE_PAGE_BYTES, PageRows, ROW_GROUP_BYTES};
+use crate::file::write::{FileEnd, FileWriter, LINE_PAGE_BYTES, PageRows, ROW_GROUP_BYTES, StoredPageRows};
 use crate::manifest::{DataFile, FileId, FilePart};
 use crate::pairs::Pairs;
 use crate::store::Day;
@@ -47,6 +49,8 @@ pub(crate) struct FileBuilder {
     rows: u64,
     raw_bytes: u64,
     stamps: Option<(i64, i64)>,
+    /// Pages that went over as they were stored.
+    whole_pages: u64,
 }
 
 /// The text index so far.
@@ -112,6 +116,8 @@ pub(crate) struct FinishedFile {
     pub(crate) file: DataFile,
     /// What was not drained before.
     pub(crate) rest: Bytes,
+    /// Pages that went over as they were stored.
+    pub(crate) whole_pages: u64,
 }
 
 impl FileBuilder {
@@ -126,6 +132,7 @@ impl FileBuilder {
             rows: 0,
             raw_bytes: 0,
             stamps: None,
+            whole_pages: 0,
         })
     }
 
@@ -150,6 +157,9 @@ impl FileBuilder {
 
     /// Takes rows of the stream begun last.
     pub(crate) fn take(&mut self, run: &Run, start: usize, length: usize) -> Result<(), ParquetError> {
+        if let Some(page) = run.whole.as_ref().filter(|_| length == run.rows()) {
+            return self.take_whole(run, page);
+        }
         let offsets = &run.lines.offsets;
         let mut numbers: HashMap<u32, u32> = HashMap::new();
         let mut at = start;
@@ -184,8 +194,15 @@ impl FileBuilder {
         page.text.extend_from_slice(&run.lines.text[offsets[0] as usize..offsets[offsets.len() - 1] as usize]);
         page.offsets.extend(offsets[1..].iter().map(|offset| offset + shift));
         page.timestamps.extend_from_slice(&run.timestamps[start..end]);
+        group.raw_bytes += (offsets[offsets.len() - 1] - offsets[0]) as usize;
+        self.count(run, start..end, numbers);
+    }
+
+    /// Notes the rows' metadata in the page, and the rows in the stream table.
+    fn count(&mut self, run: &Run, rows: Range<usize>, numbers: &mut HashMap<u32, u32>) {
+        let (page, group) = (&mut self.page, &mut self.group);
         let mut last: Option<(u32, u32)> = None;
-        for row in start..end {
+        for row in rows {
             let set = run.metadata.of[row];
             let number = match last {
                 Some((same, number)) if same == set => number,
@@ -196,22 +213,47 @@ impl FileBuilder {
             let bytes = (run.lines.offsets[row + 1] - run.lines.offsets[row]) as u64;
             group.streams.count(number, run.timestamps[row], bytes);
         }
-        group.raw_bytes += (offsets[offsets.len() - 1] - offsets[0]) as usize;
+    }
+
+    /// Takes a page over as it is stored; the rows before it make a page that may be smaller than others.
+    fn take_whole(&mut self, run: &Run, whole: &WholePage) -> Result<(), ParquetError> {
+        let offsets = &run.lines.offsets;
+        let text_bytes = (offsets[run.rows()] - offsets[0]) as usize;
+        if self.group.streams.rows() > 0 && self.group.raw_bytes + text_bytes > ROW_GROUP_BYTES {
+            self.end_row_group()?;
+        } else {
+            self.close_page()?;
+        }
+        self.group.raw_bytes += text_bytes;
+        self.count(run, 0..run.rows(), &mut HashMap::new());
+        let location = self.location(run.rows());
+        if let Some(index) = &mut self.index {
+            index.index.push(location, whole.planes.clone());
+        }
+        let rows = StoredPageRows { timestamps: &run.timestamps, metadata_of: &self.page.metadata_of, lines: &whole.lines, text_bytes };
+        self.file.stored_page(rows, &self.group.sets)?;
+        self.page.metadata_of.clear();
+        self.whole_pages += 1;
+        Ok(())
+    }
+
+    /// Of the page that comes next, whose rows are the last that were counted.
+    fn location(&self, rows: usize) -> GranuleLocation {
+        GranuleLocation {
+            row_group: self.file.row_groups() as u32,
+            page: self.file.open_pages() as u32,
+            first_row: (self.group.streams.rows() - rows) as u32,
+            rows: rows as u32,
+        }
     }
 
     fn close_page(&mut self) -> Result<(), ParquetError> {
-        let page = &mut self.page;
-        let rows = page.timestamps.len();
+        let rows = self.page.timestamps.len();
         if rows == 0 {
             return Ok(());
         }
-        let group = &self.group;
-        let location = GranuleLocation {
-            row_group: self.file.row_groups() as u32,
-            page: self.file.open_pages() as u32,
-            first_row: (group.streams.rows() - rows) as u32,
-            rows: rows as u32,
-        };
+        let location = self.location(rows);
+        let (page, group) = (&mut self.page, &self.group);
         if let Some(index) = &mut self.index {
             index.push(location, page, &group.sets)?;
         }
@@ -269,7 +311,7 @@ impl FileBuilder {
         ];
         let row_groups = self.file.row_groups() as u32;
         let FileEnd { bytes, size, index, streams, footer_length } = self.file.finish(index, keys)?;
-        let part = |range: std::ops::Range<u64>| FilePart { offset: range.start, length: range.end - range.start };
+        let part = |range: Range<u64>| FilePart { offset: range.start, length: range.end - range.start };
         let (min_timestamp, max_timestamp) = self.stamps.unwrap_or_default();
         let file = DataFile {
             id: self.id,
@@ -288,6 +330,6 @@ impl FileBuilder {
             arrived: self.spec.arrived,
             as_of: self.spec.as_of,
         };
-        Ok(FinishedFile { file, rest: bytes })
+        Ok(FinishedFile { file, rest: bytes, whole_pages: self.whole_pages })
     }
 }

@@ -165,7 +165,7 @@ impl Set<'_> {
         let erasure = Arc::new(NothingErased { as_of: 0 });
         let mut files = DayFiles::new(self.catalog.store().clone(), spec, FILE_BYTES, erasure);
         match merge_streams(&mut self.sources(&set), &Streams::all(), &mut files).await {
-            Ok(_) => files.finish().await,
+            Ok(_) => files.finish().await.map(|written| written.files),
             Err(error) => {
                 files.abort().await;
                 Err(error)

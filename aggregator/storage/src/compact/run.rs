@@ -1,7 +1,10 @@
 //! Rows of one stream on their way through a merge: slices of decoded pages, never copied before they are written.
 
+use std::sync::Arc;
+
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 
+use crate::compact::whole_pages::WholePage;
 use crate::file::columns::{LinePage, MetadataColumn};
 use crate::pairs::Pairs;
 
@@ -11,6 +14,8 @@ pub(crate) struct Run {
     pub(crate) timestamps: ScalarBuffer<i64>,
     pub(crate) lines: LinePage,
     pub(crate) metadata: MetadataColumn,
+    /// The page as it is stored, if these are all its rows and it may go over as it is.
+    pub(crate) whole: Option<Arc<WholePage>>,
 }
 
 impl Run {
@@ -25,6 +30,7 @@ impl Run {
             timestamps: self.timestamps.slice(start, length),
             lines: LinePage { offsets: OffsetBuffer::new(offsets), text: self.lines.text.clone() },
             metadata: MetadataColumn { of: self.metadata.of.slice(start, length), sets: self.metadata.sets.clone() },
+            whole: self.whole.clone().filter(|_| length == self.rows()),
         }
     }
 

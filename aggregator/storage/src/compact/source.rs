@@ -14,6 +14,7 @@ use crate::file::columns::Wanted;
 use crate::file::pages::Pages;
 
 use crate::compact::run::Run;
+use crate::compact::whole_pages::{PlanesOfPages, WholePage};
 
 const WANTED: Wanted = Wanted { timestamps: true, lines: true, metadata: true, line_hashes: false };
 
@@ -35,6 +36,8 @@ pub(crate) struct Source {
     parts: Vec<Arc<Part>>,
     keeps_pages: bool,
     read_ahead: u64,
+    /// Of pages that are offered whole and have not been read yet.
+    planes: PlanesOfPages,
     decoded: HashMap<(usize, usize), Run>,
     /// Of which part, and up to which page.
     fetched: Option<(usize, Range<usize>, Arc<Pages>)>,
@@ -44,7 +47,13 @@ impl Source {
     /// `parts` of one object, in their order. `read_ahead`: bytes to fetch at once.
     pub(crate) fn new(catalog: Arc<Catalog>, parts: Vec<Arc<Part>>, read_ahead: u64) -> Self {
         let keeps_pages = parts.first().is_some_and(|part| part.file().is_segment());
-        Self { catalog, parts, keeps_pages, read_ahead, decoded: HashMap::new(), fetched: None }
+        Self { catalog, parts, keeps_pages, read_ahead, planes: PlanesOfPages::new(), decoded: HashMap::new(), fetched: None }
+    }
+
+    /// Offers some pages also as they are stored.
+    pub(crate) fn with_whole_pages(mut self, planes: PlanesOfPages) -> Self {
+        self.planes = planes;
+        self
     }
 
     pub(crate) fn parts(&self) -> &[Arc<Part>] {
@@ -89,10 +98,15 @@ impl Source {
         let pages = self.fetched(part, page).await?;
         let key = self.parts[part].key();
         let damaged = |error| ReadError::file(key, error);
+        let whole = match self.planes.remove(&(part, page)) {
+            Some(planes) => pages.stored_lines(page).map_err(damaged)?.map(|lines| Arc::new(WholePage { lines, planes })),
+            None => None,
+        };
         let run = Run {
             timestamps: pages.timestamps(page).map_err(damaged)?,
             lines: pages.lines(page).map_err(damaged)?,
             metadata: pages.metadata(page).map_err(damaged)?,
+            whole,
         };
         if !self.keeps_pages {
             self.decoded.clear();

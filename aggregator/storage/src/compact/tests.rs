@@ -1,6 +1,7 @@
 //! Every entry once and in order, whatever was folded and merged when; harmless races; bounded reads.
 
 pub(in crate::compact) mod erasing;
+mod whole_pages;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -90,7 +91,10 @@ impl World {
 
     /// Stores a segment; `is_own`: by the process whose catalog this is.
     async fn flush(&mut self, writer: &str, is_own: bool, entries: &[Entry]) {
-        let rows = SegmentRows::from_pushes(&[push(entries)]);
+        self.store(writer, is_own, SegmentRows::from_pushes(&[push(entries)])).await;
+    }
+
+    async fn store(&mut self, writer: &str, is_own: bool, rows: SegmentRows) {
         if rows.rows() == 0 {
             return;
         }
@@ -434,13 +438,7 @@ async fn pages_and_row_groups_are_cut_by_their_bytes() {
         let length = if row == 40 { 3 << 20 } else { 100_000 };
         stream.push(row * SECOND, &"x".repeat(length), handle);
     }
-    let rows = SegmentRows::from_pushes(&[PushBatch { tenant: tenant(), streams: vec![stream] }]);
-    let name = SegmentName { writer: "W".into(), sequence: 0, flushed: 1 };
-    let (bytes, footer) = encode(&name, &rows).expect("encodes");
-    let size = bytes.len() as u64;
-    world.store.create(&paths::segment("W", 0), bytes, Duration::from_secs(1)).await.expect("stores");
-    world.catalog.publish(&name, size, footer, rows);
-    world.next.insert("W".into(), 1);
+    world.store("W", true, SegmentRows::from_pushes(&[PushBatch { tenant: tenant(), streams: vec![stream] }])).await;
     world.compact(&CompactionOptions::default()).await;
     let (rows, snapshot) = seen(&world.catalog).await;
     assert_eq!(rows.len(), 80);

@@ -25,12 +25,20 @@ pub(crate) struct DayFiles {
     /// Bytes of lines after which a file is closed.
     file_bytes: u64,
     open: BTreeMap<Day, OpenFile>,
-    finished: Vec<DataFile>,
+    finished: Written,
     stream: Option<(StreamId, Pairs)>,
     erasure: Arc<dyn Erasure>,
     erased_of_stream: StreamErasure,
     /// Rows left out because they were deleted or past their retention.
     pub(crate) erased: u64,
+}
+
+/// Files that are complete.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) files: Vec<DataFile>,
+    /// Pages in them that went over as they were stored.
+    pub(crate) whole_pages: u64,
 }
 
 struct OpenFile {
@@ -49,7 +57,7 @@ impl DayFiles {
             spec,
             file_bytes,
             open: BTreeMap::new(),
-            finished: Vec::new(),
+            finished: Written::default(),
             stream: None,
             erasure,
             erased_of_stream: StreamErasure::default(),
@@ -79,15 +87,15 @@ impl DayFiles {
         if file.builder.raw_bytes() >= self.file_bytes
             && let Some(full) = self.open.remove(&day)
         {
-            self.finished.push(full.finish(&self.store).await?);
+            full.finish(&self.store, &mut self.finished).await?;
         }
         Ok(())
     }
 
     /// Completes every file.
-    pub(crate) async fn finish(mut self) -> Result<Vec<DataFile>, CompactError> {
+    pub(crate) async fn finish(mut self) -> Result<Written, CompactError> {
         for (_, file) in std::mem::take(&mut self.open) {
-            self.finished.push(file.finish(&self.store).await?);
+            file.finish(&self.store, &mut self.finished).await?;
         }
         Ok(self.finished)
     }
@@ -110,7 +118,7 @@ impl OpenFile {
         Ok(self.upload.as_mut().expect("it was begun"))
     }
 
-    async fn finish(mut self, store: &Store) -> Result<DataFile, CompactError> {
+    async fn finish(mut self, store: &Store, written: &mut Written) -> Result<(), CompactError> {
         let key = self.builder.key();
         // The last row group is not held beside the index.
         if let Some(upload) = &mut self.upload {
@@ -130,7 +138,9 @@ impl OpenFile {
                 }
             }
         }
-        Ok(finished.file)
+        written.files.push(finished.file);
+        written.whole_pages += finished.whole_pages;
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 
+use crate::file::decode::StoredLines;
 use crate::file::schema::{FileKind, Leaf};
 
 /// Bytes that are not worth two frames.
@@ -80,6 +81,18 @@ pub(crate) struct Dictionary<'a> {
     pub(crate) values: usize,
 }
 
+/// A data page with its header, as it will be stored.
+struct FinishedPage {
+    stored: Bytes,
+    checksum: u32,
+    /// Bytes of header and body, decompressed.
+    uncompressed: usize,
+    rows: usize,
+    values: usize,
+    encoding: Encoding,
+    bounds: Option<(i64, i64)>,
+}
+
 struct DataPage {
     rows: usize,
     stored: usize,
@@ -141,7 +154,28 @@ impl ChunkWriter {
             statistics: None,
         };
         let (stored, uncompressed) = serialise(page, body.len())?;
-        self.checksums.push(crc32c::crc32c(&stored));
+        let checksum = crc32c::crc32c(&stored);
+        self.add(FinishedPage { stored, checksum, uncompressed, rows, values, encoding, bounds });
+        Ok(())
+    }
+
+    /// Adds a page of lines that is stored in another file of this kind.
+    pub(crate) fn stored_page(&mut self, rows: usize, lines: &StoredLines) {
+        self.add(FinishedPage {
+            // A slice would hold all that was read with it.
+            stored: Bytes::copy_from_slice(&lines.bytes),
+            checksum: lines.crc,
+            uncompressed: lines.uncompressed,
+            rows,
+            values: rows,
+            encoding: Encoding::DELTA_LENGTH_BYTE_ARRAY,
+            bounds: None,
+        });
+    }
+
+    fn add(&mut self, page: FinishedPage) {
+        let FinishedPage { stored, checksum, uncompressed, rows, values, encoding, bounds } = page;
+        self.checksums.push(checksum);
         self.pages.push(DataPage { rows, stored: stored.len(), bounds, text: None });
         self.stored.push(stored);
         self.uncompressed += uncompressed;
@@ -151,7 +185,6 @@ impl ChunkWriter {
             Some((_, count)) => *count += 1,
             None => self.encodings.push((encoding, 1)),
         }
-        Ok(())
     }
 
     /// Notes how many bytes the values of the last page are without their lengths.

@@ -24,6 +24,16 @@ pub(crate) struct PageBytes {
     pub(crate) crc: u32,
 }
 
+/// A page of lines as it is stored.
+#[derive(Debug)]
+pub(crate) struct StoredLines {
+    /// With its header.
+    pub(crate) bytes: Bytes,
+    pub(crate) crc: u32,
+    /// Bytes of header and lines, decompressed.
+    pub(crate) uncompressed: usize,
+}
+
 fn damaged(leaf: Leaf, reason: impl ToString) -> FileError {
     FileError::Damaged { part: "column", reason: format!("`{}`: {}", leaf.name(), reason.to_string()) }
 }
@@ -76,6 +86,14 @@ impl PageBytes {
         let (offsets, text) = delta::decode_byte_arrays(&plain, rows).map_err(|error| damaged(self.leaf, error))?;
         let text_at = plain.len() - text.len();
         Ok(LinePage { offsets: OffsetBuffer::new(offsets.into()), text: Buffer::from_vec(plain).slice(text_at) })
+    }
+
+    /// The page as it is stored, sum and header checked.
+    pub(crate) fn stored_lines(&self, rows: usize) -> Result<StoredLines, FileError> {
+        let page = self.check(Some(rows))?;
+        page.expect(Encoding::DELTA_LENGTH_BYTE_ARRAY)?;
+        let header = self.bytes.len() - page.body.len();
+        Ok(StoredLines { bytes: self.bytes.clone(), crc: self.crc, uncompressed: header + page.header.uncompressed })
     }
 
     /// Lengths of the lines alone; decompresses no more of the page than holds them.

@@ -15,7 +15,7 @@
 
 mod chunk;
 pub mod columns;
-mod decode;
+pub(crate) mod decode;
 mod delta;
 mod hybrid;
 mod label_columns;

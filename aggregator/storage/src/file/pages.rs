@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::error::FileError;
 use crate::file::columns::{LinePage, MetadataColumn, Wanted};
-use crate::file::decode::{MetadataPages, PageBytes, StringDictionary};
+use crate::file::decode::{MetadataPages, PageBytes, StoredLines, StringDictionary};
 use crate::file::read::{FileFooter, leaves};
 use crate::file::rows::RowGroupRows;
 use crate::file::schema::Leaf;
@@ -137,6 +137,14 @@ impl Pages {
         match self {
             Self::Stored(stored) => stored.page(Leaf::Line, page).lines(stored.rows(page)),
             Self::Recent(rows) => Ok(recent_lines(rows, page)),
+        }
+    }
+
+    /// A page of lines as it is stored; `None` if it is in memory alone.
+    pub(crate) fn stored_lines(&self, page: usize) -> Result<Option<StoredLines>, FileError> {
+        match self {
+            Self::Stored(stored) => stored.page(Leaf::Line, page).stored_lines(stored.rows(page)).map(Some),
+            Self::Recent(_) => Ok(None),
         }
     }
 

@@ -15,6 +15,7 @@ use parquet::file::writer::SerializedFileWriter;
 use tailwater_textindex::EncodedIndex;
 
 use crate::file::chunk::{ChunkWriter, EncodedChunk, PageBody, PageCompressor};
+use crate::file::decode::StoredLines;
 use crate::file::delta;
 use crate::file::label_columns::LabelColumns;
 use crate::file::metadata_columns::MetadataColumns;
@@ -42,6 +43,17 @@ pub struct PageRows<'a> {
     pub metadata_of: &'a [u32],
     /// Of segments; empty in data files.
     pub line_hashes: &'a [u64],
+}
+
+/// The rows of a page whose lines are stored in another file already.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoredPageRows<'a> {
+    pub(crate) timestamps: &'a [i64],
+    /// Indices into the sets of the row group.
+    pub(crate) metadata_of: &'a [u32],
+    pub(crate) lines: &'a StoredLines,
+    /// Bytes of the lines alone, decompressed.
+    pub(crate) text_bytes: usize,
 }
 
 /// Cuts rows into pages: each as many rows as fit, at least one.
@@ -98,25 +110,42 @@ impl OpenRowGroup {
 
     fn page(&mut self, compressor: &mut PageCompressor, rows: PageRows<'_>, sets: &[Pairs]) -> Result<()> {
         let count = rows.timestamps.len();
-        self.body.clear();
-        delta::encode(rows.timestamps, &mut self.body);
-        let bounds = rows.timestamps.iter().copied().min().zip(rows.timestamps.iter().copied().max());
-        self.timestamps.page(compressor, (count, count), Encoding::DELTA_BINARY_PACKED, &self.body, bounds)?;
-        self.metadata.page(compressor, rows.metadata_of, sets)?;
-        self.body.clear();
         let text = &rows.text[rows.offsets[0] as usize..rows.offsets[count] as usize];
+        self.begin_page(compressor, rows.timestamps, rows.metadata_of, sets)?;
+        self.body.clear();
         delta::encode_byte_arrays(rows.offsets, text, &mut self.body);
         let body = PageBody { bytes: &self.body, first: self.body.len() - text.len() };
         self.lines.page(compressor, (count, count), Encoding::DELTA_LENGTH_BYTE_ARRAY, body, None)?;
-        self.lines.note_text(text.len());
         if let Some(hashes) = &mut self.line_hashes {
             self.body.clear();
             self.body.extend(rows.line_hashes.iter().flat_map(|hash| hash.to_le_bytes()));
             hashes.page(compressor, (count, count), Encoding::PLAIN, &self.body, None)?;
         }
-        self.page_rows.push(count);
-        self.tally.page(rows.timestamps, text.len());
+        self.end_page(rows.timestamps, text.len());
         Ok(())
+    }
+
+    fn stored_page(&mut self, compressor: &mut PageCompressor, rows: StoredPageRows<'_>, sets: &[Pairs]) -> Result<()> {
+        self.begin_page(compressor, rows.timestamps, rows.metadata_of, sets)?;
+        self.lines.stored_page(rows.timestamps.len(), rows.lines);
+        self.end_page(rows.timestamps, rows.text_bytes);
+        Ok(())
+    }
+
+    /// Stamps and metadata.
+    fn begin_page(&mut self, compressor: &mut PageCompressor, timestamps: &[i64], metadata_of: &[u32], sets: &[Pairs]) -> Result<()> {
+        let count = timestamps.len();
+        self.body.clear();
+        delta::encode(timestamps, &mut self.body);
+        let bounds = timestamps.iter().copied().min().zip(timestamps.iter().copied().max());
+        self.timestamps.page(compressor, (count, count), Encoding::DELTA_BINARY_PACKED, &self.body, bounds)?;
+        self.metadata.page(compressor, metadata_of, sets)
+    }
+
+    fn end_page(&mut self, timestamps: &[i64], text_bytes: usize) {
+        self.lines.note_text(text_bytes);
+        self.page_rows.push(timestamps.len());
+        self.tally.page(timestamps, text_bytes);
     }
 }
 
@@ -152,6 +181,11 @@ impl FileWriter {
     /// Adds a page to the open row group. `sets`: the row group's metadata sets so far.
     pub fn page(&mut self, rows: PageRows<'_>, sets: &[Pairs]) -> Result<()> {
         self.open.page(&mut self.compressor, rows, sets)
+    }
+
+    /// The same of a page whose lines are stored already.
+    pub(crate) fn stored_page(&mut self, rows: StoredPageRows<'_>, sets: &[Pairs]) -> Result<()> {
+        self.open.stored_page(&mut self.compressor, rows, sets)
     }
 
     /// Pages of the open row group.

@@ -7,8 +7,8 @@ pub(crate) mod generated;
 use std::collections::HashMap;
 
 use tailwater_textindex::{
-    BlockId, EncodedIndex, GranuleBuilder, GranuleLocation, GranuleSet, IndexBuilder, IndexHeader, IndexParameters, Lines, Probe,
-    ProbeOutcome,
+    BlockId, EncodedIndex, GranuleBuilder, GranuleLocation, GranulePlanes, GranuleSet, IndexBuilder, IndexHeader, IndexParameters, Lines,
+    Probe, ProbeOutcome,
 };
 
 /// The lines of a granule, and its metadata values.
@@ -18,19 +18,24 @@ pub(crate) struct Granule {
     pub(crate) values: Vec<Vec<u8>>,
 }
 
+impl Granule {
+    pub(crate) fn planes(&self, builder: &mut GranuleBuilder) -> GranulePlanes {
+        let mut offsets = vec![0];
+        let mut text = Vec::new();
+        for line in &self.lines {
+            text.extend_from_slice(line);
+            offsets.push(text.len() as i32);
+        }
+        builder.planes(Lines { offsets: &offsets, text: &text }, self.values.iter().map(Vec::as_slice)).expect("offsets of rows")
+    }
+}
+
 pub(crate) fn build(granules: &[Granule]) -> EncodedIndex {
     let parameters = IndexParameters::default();
     let (mut builder, mut index) = (GranuleBuilder::new(parameters), IndexBuilder::new(parameters));
     for (granule, page) in granules.iter().zip(0..) {
-        let mut offsets = vec![0];
-        let mut text = Vec::new();
-        for line in &granule.lines {
-            text.extend_from_slice(line);
-            offsets.push(text.len() as i32);
-        }
-        let planes =
-            builder.planes(Lines { offsets: &offsets, text: &text }, granule.values.iter().map(Vec::as_slice)).expect("offsets of rows");
-        index.push(GranuleLocation { row_group: 0, page, first_row: 0, rows: granule.lines.len() as u32 }, planes);
+        let location = GranuleLocation { row_group: 0, page, first_row: 0, rows: granule.lines.len() as u32 };
+        index.push(location, granule.planes(&mut builder));
     }
     index.finish()
 }
