@@ -1,5 +1,6 @@
 //! The thread of background work: one piece at a time, tenant by tenant, the most urgent first; new segments are folded also while files are merged.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -236,8 +237,7 @@ impl Worker {
 
     async fn fold(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>) -> Result<bool, CompactError> {
         let work = self.compactor.fold(tenant, erasure, false).await?;
-        work.iter().for_each(|work| self.compacted(tenant, work));
-        Ok(work.is_some())
+        Ok(self.told(tenant, work))
     }
 
     /// Merges files of a tenant. That takes seconds, in which the rows of new segments would pile up in memory: they are folded meanwhile.
@@ -254,26 +254,26 @@ impl Worker {
         for (piece, outcome) in folds {
             self.troubles.note(piece, outcome);
         }
-        let work = work?;
-        work.iter().for_each(|work| self.compacted(tenant, work));
-        Ok(work.is_some())
+        Ok(self.told(tenant, work?))
     }
 
-    /// Folds what is due, until something else has ended or a fold fails: then it has to wait.
+    /// Folds what is due, until something else has ended or a fold fails: then it has to wait. The last outcome of each.
     async fn fold_until(
         &self,
         ended: &CancellationToken,
         tenants: Vec<(Arc<dyn Erasure>, TenantId)>,
-    ) -> Vec<(Piece, Result<bool, CompactError>)> {
-        let mut outcomes = Vec::new();
+    ) -> HashMap<Piece, Result<bool, CompactError>> {
+        let mut outcomes = HashMap::new();
         while ended.run_until_cancelled(tokio::time::sleep(TICK)).await.is_some() {
             for (erasure, tenant) in &tenants {
                 let piece = Piece::Fold(tenant.clone());
                 if self.troubles.waits(&piece) || !self.owns(&piece) {
                     continue;
                 }
-                outcomes.push((piece, self.fold(tenant, erasure.clone()).await));
-                if outcomes.last().is_some_and(|(_, outcome)| outcome.is_err()) {
+                let outcome = self.fold(tenant, erasure.clone()).await;
+                let has_failed = outcome.is_err();
+                outcomes.insert(piece, outcome);
+                if has_failed {
                     return outcomes;
                 }
             }
@@ -281,12 +281,15 @@ impl Worker {
         outcomes
     }
 
-    fn compacted(&self, tenant: &TenantId, work: &Work) {
+    /// Whether there was work, which is told.
+    fn told(&self, tenant: &TenantId, work: Option<Work>) -> bool {
+        let Some(work) = work else { return false };
         tracing::debug!(
             %tenant, level = work.level, inputs = work.inputs, files = work.files, raw_bytes = work.raw_bytes,
             written_bytes = work.written_bytes, duplicates = work.duplicates,
             pending_bytes = self.compactor.pending_bytes(tenant), "compacted"
         );
+        true
     }
 
     async fn clean(&self) -> Result<(), CleanError> {

@@ -15,8 +15,8 @@ use crate::pairs::Pairs;
 
 /// Where merged rows go.
 pub(crate) trait Sink {
-    /// The rows that follow are of this stream.
-    fn begin_stream(&mut self, id: StreamId, labels: &Pairs);
+    /// The rows that follow are of this stream. `bytes`: of its lines in all inputs, repeated ones included.
+    fn begin_stream(&mut self, id: StreamId, labels: &Pairs, bytes: u64);
 
     /// Takes some rows of a run.
     fn append(&mut self, run: &Run, start: usize, length: usize) -> impl Future<Output = Result<(), CompactError>> + Send;

@@ -247,7 +247,8 @@ impl FileBuilder {
         }
     }
 
-    fn close_page(&mut self) -> Result<(), ParquetError> {
+    /// Ends the page; the rows that follow begin another.
+    pub(crate) fn close_page(&mut self) -> Result<(), ParquetError> {
         let rows = self.page.timestamps.len();
         if rows == 0 {
             return Ok(());

@@ -188,7 +188,7 @@ fn split(set: Vec<Opened>, left_out: &LeftOut) -> (Vec<Opened>, Vec<(Opened, u64
 struct Uncollected;
 
 impl Sink for Uncollected {
-    fn begin_stream(&mut self, _id: StreamId, _labels: &Pairs) {}
+    fn begin_stream(&mut self, _id: StreamId, _labels: &Pairs, _bytes: u64) {}
 
     async fn append(&mut self, _run: &Run, _start: usize, _length: usize) -> Result<(), CompactError> {
         Ok(())

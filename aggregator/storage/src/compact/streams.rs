@@ -34,8 +34,8 @@ pub(crate) async fn merge_streams(
     sink: &mut impl Sink,
 ) -> Result<LeftOut, CompactError> {
     let mut left_out = LeftOut::default();
-    for ((_, _, _, id), (labels, first, last)) in streams_of(sources, which) {
-        sink.begin_stream(id, &labels);
+    for ((_, _, _, id), Extent { labels, first, last, bytes }) in streams_of(sources, which) {
+        sink.begin_stream(id, &labels, bytes);
         let (mut inputs, mut places) = (Vec::new(), Vec::new());
         for (place, (source, witness)) in sources.iter_mut().enumerate() {
             let stretches = source.stretches(id, first, last);
@@ -55,17 +55,27 @@ pub(crate) async fn merge_streams(
     Ok(left_out)
 }
 
-/// The wanted streams of the sources that give rows, in their order, with labels and the interval of their stamps.
-fn streams_of(sources: &[(Source, Option<FileId>)], which: &Streams<'_>) -> BTreeMap<StreamKey, (Pairs, i64, i64)> {
-    let mut streams: BTreeMap<StreamKey, (Pairs, i64, i64)> = BTreeMap::new();
+/// What the sources have of a stream.
+struct Extent {
+    labels: Pairs,
+    first: i64,
+    last: i64,
+    bytes: u64,
+}
+
+/// The wanted streams of the sources that give rows, in their order.
+fn streams_of(sources: &[(Source, Option<FileId>)], which: &Streams<'_>) -> BTreeMap<StreamKey, Extent> {
+    let mut streams: BTreeMap<StreamKey, Extent> = BTreeMap::new();
     for (source, _) in sources.iter().filter(|(_, witness)| witness.is_none()) {
         for span in source.parts().iter().flat_map(|part| &part.table().streams) {
             let (first, last) = (span.min_timestamp.max(which.first), span.max_timestamp.min(which.last));
             if first > last || !(which.wanted)(&span.labels) {
                 continue;
             }
-            let known = streams.entry(stream_key(span.id, &span.labels)).or_insert_with(|| (span.labels.clone(), first, last));
-            (known.1, known.2) = (known.1.min(first), known.2.max(last));
+            let nothing = || Extent { labels: span.labels.clone(), first, last, bytes: 0 };
+            let known = streams.entry(stream_key(span.id, &span.labels)).or_insert_with(nothing);
+            (known.first, known.last) = (known.first.min(first), known.last.max(last));
+            known.bytes += span.bytes;
         }
     }
     streams

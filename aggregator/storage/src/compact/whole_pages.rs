@@ -4,6 +4,7 @@
 //! text index stay the same. In files of large streams these are a third of the pages and more.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tailwater_textindex::{GranulePlanes, IndexParameters};
@@ -15,6 +16,12 @@ use crate::file::write::LINE_PAGE_BYTES;
 
 /// Bytes of text below which a page is rather filled up with what follows.
 const LEAST_TEXT: u64 = LINE_PAGE_BYTES as u64 / 2;
+
+/// Each time that whole pages begin, the page before them may end early; fewer are not worth it.
+const FEWEST: usize = 3;
+
+/// A stream of so many bytes begins a page of its own, so that the pages of its next merge are whole.
+pub(crate) const LARGE_STREAM: u64 = 4 * LINE_PAGE_BYTES as u64;
 
 /// A page of lines as it is stored, and its planes.
 #[derive(Debug)]
@@ -33,16 +40,19 @@ pub(crate) async fn planes_of_whole_pages(
     parameters: &IndexParameters,
 ) -> Result<PlanesOfPages, ReadError> {
     let Some(file) = parts.first().map(|part| part.file()) else { return Ok(PlanesOfPages::new()) };
-    let of_part = |(number, part): (usize, &Arc<Part>)| {
-        let pages = (0..part.pages().len()).filter(|page| is_of_one_stream(part, *page));
-        pages.map(|page| (number, page)).collect::<Vec<_>>()
-    };
+    let of_part = |(number, part): (usize, &Arc<Part>)| whole_pages(part).into_iter().map(|page| (number, page)).collect::<Vec<_>>();
     catalog.planes(file, parts.iter().enumerate().flat_map(of_part).collect(), parameters).await
 }
 
-fn is_of_one_stream(part: &Part, page: usize) -> bool {
-    let rows = part.pages().rows(page);
-    let streams = &part.table().streams;
-    let first = &streams[streams.partition_point(|span| span.rows.end <= rows.start)];
-    rows.end <= first.rows.end && part.pages().text_bytes(page) >= LEAST_TEXT
+/// The pages that hold rows of one stream alone, where a stream has several.
+fn whole_pages(part: &Part) -> Vec<usize> {
+    let pages = part.pages();
+    let of_stream = |rows: &Range<usize>| -> Vec<usize> {
+        let is_whole = |page: &usize| {
+            let of_page = pages.rows(*page);
+            rows.start <= of_page.start && of_page.end <= rows.end && pages.text_bytes(*page) >= LEAST_TEXT
+        };
+        pages.holding(rows).filter(is_whole).collect()
+    };
+    part.table().streams.iter().map(|span| of_stream(&span.rows)).filter(|whole| whole.len() >= FEWEST).flatten().collect()
 }

@@ -10,6 +10,7 @@ use crate::compact::error::CompactError;
 use crate::compact::merge::Sink;
 use crate::compact::output::{FileBuilder, FileSpec};
 use crate::compact::run::Run;
+use crate::compact::whole_pages::LARGE_STREAM;
 use crate::entry::StreamId;
 use crate::manifest::DataFile;
 use crate::pairs::Pairs;
@@ -26,7 +27,7 @@ pub(crate) struct DayFiles {
     file_bytes: u64,
     open: BTreeMap<Day, OpenFile>,
     finished: Written,
-    stream: Option<(StreamId, Pairs)>,
+    stream: Option<OpenStream>,
     erasure: Arc<dyn Erasure>,
     erased_of_stream: StreamErasure,
     /// Rows left out because they were deleted or past their retention.
@@ -39,6 +40,13 @@ pub(crate) struct Written {
     pub(crate) files: Vec<DataFile>,
     /// Pages in them that went over as they were stored.
     pub(crate) whole_pages: u64,
+}
+
+/// The stream whose rows come now.
+struct OpenStream {
+    id: StreamId,
+    labels: Pairs,
+    is_large: bool,
 }
 
 struct OpenFile {
@@ -74,8 +82,11 @@ impl DayFiles {
             }
         };
         if !file.knows_stream {
-            let (id, labels) = self.stream.as_ref().expect("a stream was begun");
-            file.builder.begin_stream(*id, labels);
+            let stream = self.stream.as_ref().expect("a stream was begun");
+            if stream.is_large {
+                file.builder.close_page()?;
+            }
+            file.builder.begin_stream(stream.id, &stream.labels);
             file.knows_stream = true;
         }
         file.builder.take(run, start, length)?;
@@ -145,8 +156,8 @@ impl OpenFile {
 }
 
 impl Sink for DayFiles {
-    fn begin_stream(&mut self, id: StreamId, labels: &Pairs) {
-        self.stream = Some((id, labels.clone()));
+    fn begin_stream(&mut self, id: StreamId, labels: &Pairs, bytes: u64) {
+        self.stream = Some(OpenStream { id, labels: labels.clone(), is_large: bytes >= LARGE_STREAM });
         self.erased_of_stream = self.erasure.of_stream(labels);
         self.open.values_mut().for_each(|file| file.knows_stream = false);
     }

@@ -222,7 +222,7 @@ impl Selected<'_> {
 }
 
 impl Sink for Selected<'_> {
-    fn begin_stream(&mut self, id: StreamId, labels: &Pairs) {
+    fn begin_stream(&mut self, id: StreamId, labels: &Pairs, _bytes: u64) {
         self.of_stream = self.erasure.of_stream(labels);
         self.stream = Some((id, labels.clone()));
         self.is_begun = false;
