@@ -6,7 +6,7 @@
 use std::fs::{self, DirEntry, FileType};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -31,11 +31,19 @@ pub(crate) struct SeenFile {
     pub(crate) is_interim: bool,
 }
 
+/// A container's directory, before a look at what it holds.
+#[derive(Debug, Clone)]
+pub(crate) struct SeenContainer {
+    pub(crate) path: ContainerPath,
+    pub(crate) directory: Arc<Path>,
+    pub(crate) source: Source,
+}
+
 /// What a container's directory holds.
 #[derive(Debug, Clone)]
 pub(crate) struct ContainerListing {
     pub(crate) path: ContainerPath,
-    pub(crate) directory: PathBuf,
+    pub(crate) directory: Arc<Path>,
     pub(crate) source: Source,
     pub(crate) files: Vec<SeenFile>,
     /// The directory itself is not there any more.
@@ -46,7 +54,7 @@ pub(crate) struct ContainerListing {
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     /// A container of the tree of pod logs.
-    Container { pod: PodDirectory, container: String },
+    Container { pod: Arc<PodDirectory>, container: Arc<str> },
     /// A file that a job of a `promtail.yaml` names.
     Target(Arc<FileTarget>),
 }
@@ -55,6 +63,10 @@ pub(crate) enum Source {
 pub(crate) type Identities = Vec<(String, u64, u64)>;
 
 impl ContainerListing {
+    pub(crate) fn container(&self) -> SeenContainer {
+        SeenContainer { path: ContainerPath::clone(&self.path), directory: Arc::clone(&self.directory), source: self.source.clone() }
+    }
+
     pub(crate) fn identities(&self) -> Identities {
         let mut identities: Identities = self.files.iter().map(|file| (file.text.clone(), file.device, file.inode)).collect();
         identities.sort();
@@ -83,13 +95,30 @@ impl Ignored {
 /// A pod's directory that splits into its three parts.
 #[derive(Debug, Clone)]
 pub(crate) struct SeenPod {
-    pub(crate) directory: PathBuf,
+    pub(crate) directory: Arc<Path>,
     pub(crate) name: String,
-    pub(crate) pod: PodDirectory,
+    pub(crate) pod: Arc<PodDirectory>,
 }
 
-/// The pod directories below `root`.
-pub(crate) fn pods(root: &Path, ignored: &mut Ignored) -> io::Result<Vec<SeenPod>> {
+impl SeenPod {
+    /// The directory of this name below `root`, if it is a pod's.
+    pub(crate) fn below(root: &Path, name: &str) -> Option<Self> {
+        let pod = Arc::new(PodDirectory::parse(name)?);
+        Some(Self { directory: root.join(name).into(), name: name.to_owned(), pod })
+    }
+
+    /// Its container of this name.
+    pub(crate) fn container(&self, name: &str) -> SeenContainer {
+        SeenContainer {
+            path: format!("{}/{name}", self.name).into(),
+            directory: self.directory.join(name).into(),
+            source: Source::Container { pod: Arc::clone(&self.pod), container: name.into() },
+        }
+    }
+}
+
+/// The names of the pod directories below `root`.
+pub(crate) fn pods(root: &Path, ignored: &mut Ignored) -> io::Result<Vec<String>> {
     let mut pods = Vec::new();
     for (entry, kind) in entries(root)? {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -97,7 +126,7 @@ pub(crate) fn pods(root: &Path, ignored: &mut Ignored) -> io::Result<Vec<SeenPod
             ignored.symlinks += 1;
         } else if kind.is_dir() {
             match PodDirectory::parse(&name) {
-                Some(pod) => pods.push(SeenPod { directory: entry.path(), name, pod }),
+                Some(_) => pods.push(name),
                 None => ignored.bad_pod_names += 1,
             }
         }
@@ -105,34 +134,23 @@ pub(crate) fn pods(root: &Path, ignored: &mut Ignored) -> io::Result<Vec<SeenPod
     Ok(pods)
 }
 
-/// The container directories of `pod`, with their names.
-pub(crate) fn containers(pod: &SeenPod, ignored: &mut Ignored) -> io::Result<Vec<(PathBuf, String)>> {
+/// The names of the container directories of `pod`.
+pub(crate) fn containers(pod: &SeenPod, ignored: &mut Ignored) -> io::Result<Vec<String>> {
     let mut containers = Vec::new();
     for (entry, kind) in entries(&pod.directory)? {
         if kind.is_symlink() {
             ignored.symlinks += 1;
         } else if kind.is_dir() {
-            containers.push((entry.path(), entry.file_name().to_string_lossy().into_owned()));
+            containers.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
     Ok(containers)
 }
 
-/// The files of the container directory `directory` of `pod`; links are followed below `docker_root` alone.
-pub(crate) fn container(
-    pod: &SeenPod,
-    directory: PathBuf,
-    container: String,
-    docker_root: Option<&Path>,
-    ignored: &mut Ignored,
-) -> io::Result<ContainerListing> {
-    let mut listing = ContainerListing {
-        path: format!("{}/{container}", pod.name),
-        source: Source::Container { pod: pod.pod.clone(), container },
-        files: Vec::new(),
-        is_gone: false,
-        directory,
-    };
+/// The files of a container's directory; links are followed below `docker_root` alone.
+pub(crate) fn container(container: &SeenContainer, docker_root: Option<&Path>, ignored: &mut Ignored) -> io::Result<ContainerListing> {
+    let SeenContainer { path, directory, source } = container.clone();
+    let mut listing = ContainerListing { path, directory, source, files: Vec::new(), is_gone: false };
     // A symlink in its place is not followed.
     let is_directory = fs::symlink_metadata(&listing.directory).is_ok_and(|metadata| metadata.is_dir());
     if !is_directory {
@@ -177,14 +195,12 @@ fn interim(entry: &DirEntry, text: String, name: LogFileName) -> Option<SeenFile
 }
 
 /// Lists the directory of a container once more; a listing made while nothing was renamed is seen twice in a row.
-pub(crate) fn again(source: &Source, path: &str, directory: &Path, docker_root: Option<&Path>) -> io::Result<ContainerListing> {
+pub(crate) fn again(seen: &SeenContainer, docker_root: Option<&Path>) -> io::Result<ContainerListing> {
     const TRIES: usize = 20;
-    let (Source::Container { pod, container: name }, Some((pod_name, _))) = (source, path.rsplit_once('/')) else {
+    if matches!(seen.source, Source::Target(_)) {
         return Err(io::Error::from(io::ErrorKind::Unsupported));
-    };
-    let pod_directory = directory.parent().unwrap_or(directory).to_owned();
-    let seen = SeenPod { directory: pod_directory, name: pod_name.to_owned(), pod: pod.clone() };
-    let list = || container(&seen, directory.to_owned(), name.clone(), docker_root, &mut Ignored::default());
+    }
+    let list = || container(seen, docker_root, &mut Ignored::default());
     let mut listing = list()?;
     for _ in 0..TRIES {
         let next = list()?;
@@ -239,11 +255,11 @@ mod tests {
         let mut ignored = Ignored::default();
         let pods = pods(root.path(), &mut ignored).unwrap();
         assert_eq!(pods.len(), 1);
-        let mut containers = containers(&pods[0], &mut ignored).unwrap();
+        let pod = SeenPod::below(root.path(), &pods[0]).unwrap();
+        let mut containers = containers(&pod, &mut ignored).unwrap();
         assert_eq!(containers.len(), 1);
-        let (path, name) = containers.remove(0);
-        let listing = container(&pods[0], path, name, None, &mut ignored).unwrap();
-        assert_eq!(listing.path, "ns_pod_uid/app");
+        let listing = container(&pod.container(&containers.remove(0)), None, &mut ignored).unwrap();
+        assert_eq!(&*listing.path, "ns_pod_uid/app");
         let mut files: Vec<_> = listing.files.iter().map(|file| (file.text.as_str(), file.is_interim)).collect();
         files.sort_unstable();
         assert_eq!(files, [("0.log", false), ("0.log.tmp", true)]);
@@ -252,9 +268,8 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_gone_is_an_empty_listing() {
-        let pod =
-            SeenPod { directory: PathBuf::from("/nowhere/a_b_c"), name: "a_b_c".to_owned(), pod: PodDirectory::parse("a_b_c").unwrap() };
-        let listing = container(&pod, pod.directory.join("x"), "x".to_owned(), None, &mut Ignored::default()).unwrap();
+        let pod = SeenPod::below(Path::new("/nowhere"), "a_b_c").unwrap();
+        let listing = container(&pod.container("x"), None, &mut Ignored::default()).unwrap();
         assert!(listing.is_gone && listing.files.is_empty());
     }
 }

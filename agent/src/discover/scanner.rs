@@ -7,6 +7,7 @@
 //! start, after lost events and every few minutes a scan lists them all, whatever times of change say.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::listing::{self, ContainerListing, Identities, Ignored, SeenPod, Source};
+use super::listing::{self, ContainerListing, Identities, Ignored, SeenContainer, SeenPod, Source};
 use super::paths::{LogFileName, PodDirectory};
 use super::pod_news::PodNews;
 use super::scanning::{Fate, Scanning};
@@ -55,12 +56,12 @@ struct Running {
     watches: Option<DirectoryWatches>,
     changes: Receiver<Change>,
     /// Directories of containers that were told to workers.
-    known: BTreeMap<ContainerPath, (Arc<SeenPod>, String)>,
+    known: BTreeMap<ContainerPath, SeenContainer>,
     /// Names and identities last told of each container.
     told: HashMap<ContainerPath, Identities>,
     sizes: ToldSizes,
     /// Docker's directories, and which container's directory has the link to each.
-    links: HashMap<PathBuf, PathBuf>,
+    links: HashMap<Arc<Path>, Arc<Path>>,
     /// Directories of pods of which labels decide whether they are read, and since when those are awaited.
     undecided: HashMap<String, Instant>,
     next_scan: Instant,
@@ -140,11 +141,12 @@ impl Running {
         }
         self.watches.iter_mut().for_each(DirectoryWatches::begin_round);
         // Without the tree there is nothing that would say when it comes again.
-        let mut is_watching = self.watch(&self.scanner.root.clone()).is_some() && self.scanner.root.is_dir();
+        let mut is_watching = self.watch(&Arc::from(&*self.scanner.root)).is_some() && self.scanner.root.is_dir();
         match listing::pods(&self.scanner.root, &mut findings.ignored) {
             Ok(pods) => {
-                for pod in pods {
-                    is_watching &= self.look_at_pod(&Arc::new(pod), &mut findings);
+                for name in pods {
+                    let pod = SeenPod::below(&self.scanner.root, &name);
+                    is_watching &= pod.is_none_or(|pod| self.look_at_pod(&pod, &mut findings));
                 }
             }
             Err(error) => self.unreadable(&self.scanner.root.clone(), &error, &mut findings.ignored),
@@ -182,7 +184,7 @@ impl Running {
         if !selection.asks_for_labels() {
             return selection.takes(&pod.pod, container, PodLabels::Unknown) == Some(true);
         }
-        if self.known.contains_key(&format!("{}/{container}", pod.name)) {
+        if self.known.contains_key(&*format!("{}/{container}", pod.name)) {
             return true;
         }
         let cache = self.scanner.pods.as_ref().map(|cache| cache.read());
@@ -197,27 +199,27 @@ impl Running {
     }
 
     /// Looks at a pod's containers and tells their workers. Returns whether all directories are watched.
-    fn look_at_pod(&mut self, pod: &Arc<SeenPod>, findings: &mut Findings) -> bool {
+    fn look_at_pod(&mut self, pod: &SeenPod, findings: &mut Findings) -> bool {
         self.beat.renew();
         let standing = self.watch(&pod.directory);
         let mut is_watching = standing.is_some();
         let is_as_listed = findings.passes_over && standing == Some(Standing::AsListed);
         let (containers, mut is_settled) = if is_as_listed { (self.known_containers(pod), true) } else { self.list_pod(pod, findings) };
-        for (directory, container) in containers {
-            if !self.takes(pod, &container) {
+        for container in containers {
+            let Source::Container { container: name, .. } = &container.source else { continue };
+            if !self.takes(pod, name) {
                 // What labels leave out now they may take later.
                 is_settled &= !self.scanner.selection.asks_for_labels();
                 continue;
             }
-            let standing = self.watch(&directory);
+            let standing = self.watch(&container.directory);
             is_watching &= standing.is_some();
-            let path = format!("{}/{container}", pod.name);
-            if findings.passes_over && standing == Some(Standing::AsListed) && self.is_as_told(&path, &directory) {
+            if findings.passes_over && standing == Some(Standing::AsListed) && self.is_as_told(&container) {
                 self.scanner.scanning.metrics.directories_unchanged.inc();
-                findings.seen.insert(path);
+                findings.seen.insert(container.path);
             } else {
-                self.list_container(pod, directory, container, findings);
-                is_settled &= findings.seen.contains(&path);
+                self.list_container(&container, findings);
+                is_settled &= findings.seen.contains(&container.path);
             }
         }
         if is_settled {
@@ -226,8 +228,8 @@ impl Running {
         is_watching
     }
 
-    /// The directories of a pod's containers, with their names, and whether nothing else is in the pod's directory.
-    fn list_pod(&mut self, pod: &SeenPod, findings: &mut Findings) -> (Vec<(PathBuf, String)>, bool) {
+    /// A pod's containers, and whether nothing else is in the pod's directory.
+    fn list_pod(&mut self, pod: &SeenPod, findings: &mut Findings) -> (Vec<SeenContainer>, bool) {
         self.scanner.scanning.metrics.directories_listed.inc();
         let mut ignored = Ignored::default();
         let containers = listing::containers(pod, &mut ignored).unwrap_or_else(|error| {
@@ -235,19 +237,26 @@ impl Running {
             Vec::new()
         });
         findings.ignored.add(ignored);
-        (containers, ignored == Ignored::default())
+        (containers.iter().map(|name| self.seen_container(pod, name)).collect(), ignored == Ignored::default())
     }
 
-    /// The directories of a pod's containers that are read, if it is as it was when it was listed.
-    fn known_containers(&self, pod: &SeenPod) -> Vec<(PathBuf, String)> {
+    /// A container as it was told, if it was: what others keep of it is one text.
+    fn seen_container(&self, pod: &SeenPod, name: &str) -> SeenContainer {
+        let container = pod.container(name);
+        self.known.get(&container.path).cloned().unwrap_or(container)
+    }
+
+    /// A pod's containers that are read, if it is as it was when it was listed.
+    fn known_containers(&self, pod: &SeenPod) -> Vec<SeenContainer> {
         self.scanner.scanning.metrics.directories_unchanged.inc();
         let prefix = format!("{}/", pod.name);
-        let known = self.known.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
-        known.map(|(_, (_, container))| (pod.directory.join(container), container.clone())).collect()
+        let known =
+            self.known.range::<str, _>((Bound::Included(&*prefix), Bound::Unbounded)).take_while(|(path, _)| path.starts_with(&prefix));
+        known.map(|(_, container)| container.clone()).collect()
     }
 
     /// Whether a container has one file, which is what its reader was told.
-    fn is_as_told(&self, path: &str, directory: &Path) -> bool {
+    fn is_as_told(&self, SeenContainer { path, directory, .. }: &SeenContainer) -> bool {
         let Some([(name, device, inode)]) = self.told.get(path).map(Vec::as_slice) else { return false };
         let is_same = directory
             .join(name)
@@ -256,66 +265,52 @@ impl Running {
         is_same && !self.scanner.scanning.handover.is_asked(path)
     }
 
-    fn list_container(&mut self, pod: &Arc<SeenPod>, directory: PathBuf, container: String, findings: &mut Findings) {
-        let name = container.clone();
+    fn list_container(&mut self, container: &SeenContainer, findings: &mut Findings) {
         self.scanner.scanning.metrics.directories_listed.inc();
         let mut ignored = Ignored::default();
-        match self.settled_listing(pod, &directory, &container, &mut ignored) {
+        match self.settled_listing(container, &mut ignored) {
             Ok((listing, is_new)) => {
                 let has_links = self.watch_behind_links(&listing);
                 let is_asked = self.scanner.scanning.handover.take_ask(&listing.path);
                 let is_news = self.sizes.have_changed(&listing) || is_new || is_asked;
                 if !listing.is_gone {
                     findings.seen.insert(listing.path.clone());
-                    self.known.insert(listing.path.clone(), (Arc::clone(pod), name));
+                    self.known.insert(listing.path.clone(), container.clone());
                 }
                 if !has_links && ignored == Ignored::default() {
-                    self.watches.iter_mut().for_each(|watches| watches.listed(&directory));
+                    self.watches.iter_mut().for_each(|watches| watches.listed(&container.directory));
                 }
                 if is_news {
                     self.tell(listing);
                 }
             }
-            Err(error) => self.unreadable(&directory, &error, &mut ignored),
+            Err(error) => self.unreadable(&container.directory, &error, &mut ignored),
         }
         findings.ignored.add(ignored);
     }
 
     /// Docker rotates its files itself, in a directory of its own. Returns whether there is one.
     fn watch_behind_links(&mut self, listing: &ContainerListing) -> bool {
-        let behind = |text: &String| Path::new(text).parent().filter(|parent| parent.is_absolute()).map(Path::to_owned);
+        let behind = |text: &String| Path::new(text).parent().filter(|parent| parent.is_absolute()).map(Arc::<Path>::from);
         let Some(directory) = listing.files.iter().find_map(|file| behind(&file.text)) else { return false };
         // Where it cannot be watched, scans find what changed.
         self.watch(&directory);
-        self.links.insert(directory, listing.directory.clone());
+        self.links.insert(directory, Arc::clone(&listing.directory));
         true
     }
 
     /// A listing made while nothing was renamed: a file may be missed that is renamed while its directory is read, and then a newer one be
     /// taken for the oldest. So a listing that says anything new must be seen twice in a row. Returns whether it does.
-    fn settled_listing(
-        &mut self,
-        pod: &SeenPod,
-        directory: &Path,
-        container: &str,
-        ignored: &mut Ignored,
-    ) -> std::io::Result<(ContainerListing, bool)> {
+    fn settled_listing(&mut self, container: &SeenContainer, ignored: &mut Ignored) -> std::io::Result<(ContainerListing, bool)> {
         const TRIES: usize = 20;
-        let path = format!("{}/{container}", pod.name);
-        let mut before = self.told.get(&path).cloned().unwrap_or_default();
+        let mut before = self.told.get(&container.path).cloned().unwrap_or_default();
         for attempt in 1.. {
             let mut ignored_here = Ignored::default();
-            let listing = listing::container(
-                pod,
-                directory.to_owned(),
-                container.to_owned(),
-                self.scanner.docker_root.as_deref(),
-                &mut ignored_here,
-            )?;
+            let listing = listing::container(container, self.scanner.docker_root.as_deref(), &mut ignored_here)?;
             let now = listing.identities();
             if now == before || attempt == TRIES {
                 ignored.add(ignored_here);
-                self.told.insert(path, now);
+                self.told.insert(ContainerPath::clone(&container.path), now);
                 return Ok((listing, attempt > 1));
             }
             before = now;
@@ -332,16 +327,13 @@ impl Running {
     fn tell_gone(&mut self, seen: &BTreeSet<ContainerPath>) {
         let gone: Vec<_> = self.known.keys().filter(|path| !seen.contains(*path)).cloned().collect();
         for path in gone {
-            let Some((pod, container)) = self.known.remove(&path) else { continue };
-            let directory = pod.directory.join(&container);
+            let Some(container) = self.known.remove(&path) else { continue };
             self.told.remove(&path);
             self.sizes.forget(&path);
             // It may have come back, or be unreadable for now: the listing says.
-            if let Ok(listing) =
-                listing::container(&pod, directory, container.clone(), self.scanner.docker_root.as_deref(), &mut Ignored::default())
-            {
+            if let Ok(listing) = listing::container(&container, self.scanner.docker_root.as_deref(), &mut Ignored::default()) {
                 if !listing.is_gone {
-                    self.known.insert(path, (pod, container));
+                    self.known.insert(path, container);
                 }
                 self.tell(listing);
             }
@@ -368,7 +360,7 @@ impl Running {
     /// The pod or container directory in which `path` changed something; the root asks for a scan.
     fn directory_to_list(&mut self, path: &Path) -> Option<PathBuf> {
         if let Some(directory) = path.parent().and_then(|parent| self.links.get(parent)) {
-            return Some(directory.clone());
+            return Some(directory.to_path_buf());
         }
         let below = path.strip_prefix(&self.scanner.root).ok()?;
         match below.components().count() {
@@ -390,22 +382,21 @@ impl Running {
             watches.forget(directory);
         }
         let Some((name, rest)) = names.split_first() else { return };
-        let Some(parsed) = PodDirectory::parse(name) else { return };
-        let pod = Arc::new(SeenPod { directory: self.scanner.root.join(name), name: name.clone(), pod: parsed });
+        let Some(pod) = SeenPod::below(&self.scanner.root, name) else { return };
         match rest.first() {
             None if is_directory => {
                 self.look_at_pod(&pod, findings);
             }
             None => self.next_scan = Instant::now(),
-            Some(container) if !self.takes(&pod, container) => {}
-            Some(container) => {
-                let path = format!("{}/{container}", pod.name);
+            Some(name) if !self.takes(&pod, name) => {}
+            Some(name) => {
+                let container = self.seen_container(&pod, name);
                 if is_directory {
-                    self.watch(directory);
-                } else if self.known.remove(&path).is_none() {
+                    self.watch(&container.directory);
+                } else if self.known.remove(&container.path).is_none() {
                     return;
                 }
-                self.list_container(&pod, directory.to_owned(), container.clone(), findings);
+                self.list_container(&container, findings);
             }
         }
     }
@@ -416,7 +407,7 @@ impl Running {
         let container = path.parent().and_then(|parent| parent.strip_prefix(&self.scanner.root).ok());
         let (Some(container), true) = (container, is_log) else { return };
         if let Ok(metadata) = path.symlink_metadata() {
-            let container = container.to_string_lossy().into_owned();
+            let container = ContainerPath::from(container.to_string_lossy());
             let worker = worker_of(&container, self.scanner.scanning.workers.len());
             let closed = Command::Closed { container, device: metadata.dev(), inode: metadata.ino(), size: metadata.len() };
             self.scanner.scanning.workers[worker].send(closed);
@@ -424,8 +415,8 @@ impl Running {
     }
 
     /// Watches a directory; `None` if that cannot be done.
-    fn watch(&mut self, directory: &Path) -> Option<Standing> {
-        match self.watches.as_mut()?.watch(directory) {
+    fn watch(&mut self, directory: &Arc<Path>) -> Option<Standing> {
+        match self.watches.as_mut()?.watch(Arc::clone(directory)) {
             Ok(standing) => Some(standing),
             // Gone already.
             Err(_) if !directory.exists() => Some(Standing::Changed),
@@ -438,7 +429,7 @@ impl Running {
 
     fn forget_gone_watches(&mut self) {
         let Some(watches) = &mut self.watches else { return };
-        let gone: HashSet<PathBuf> = watches.not_looked_at().filter(|path| !path.is_dir()).cloned().collect();
+        let gone: HashSet<Arc<Path>> = watches.not_looked_at().filter(|path| !path.is_dir()).cloned().collect();
         gone.iter().for_each(|path| watches.forget(path));
         self.links.retain(|directory, _| !gone.contains(directory));
     }
@@ -446,10 +437,10 @@ impl Running {
     /// After the first scan: containers that are gone and of which a reload handed over open files.
     fn tell_handed(&mut self, seen: &mut BTreeSet<ContainerPath>) {
         let handover = self.scanner.scanning.handover.clone();
-        for (path, directory, source) in handover.unlisted(|path| seen.contains(path)) {
+        for SeenContainer { path, directory, source } in handover.unlisted(|path| seen.contains(path)) {
             match &source {
                 Source::Container { pod, container } if self.may_take(pod, container) => {
-                    seen.insert(path.clone());
+                    seen.insert(ContainerPath::clone(&path));
                     self.tell(ContainerListing { path, directory, source, files: Vec::new(), is_gone: true });
                 }
                 // Another kind of configuration, or one that leaves the container out.

@@ -47,7 +47,11 @@ impl Scanning {
                 positions.vanished(file, Instant::now());
                 if fate == Fate::Gone && !entry.progress.is_finished {
                     self.metrics.possible_loss(PossibleLoss::RotatedAway);
-                    tracing::warn!(container, file = entry.name, "a log file that was not known as finished is gone; lines may be missing");
+                    tracing::warn!(
+                        container = &*container,
+                        file = entry.name,
+                        "a log file that was not known as finished is gone; lines may be missing"
+                    );
                 }
             }
         }
@@ -90,6 +94,6 @@ mod tests {
         assert_eq!(scanning.metrics.possible_losses(), 1);
         let mut positions = scanning.positions.lock();
         positions.forget_vanished(Instant::now() + Duration::from_secs(1));
-        assert_eq!(Vec::from_iter(positions.containers()), ["journal", "renamed", "seen"]);
+        assert_eq!(positions.containers().iter().map(|container| &**container).collect::<Vec<_>>(), ["journal", "renamed", "seen"]);
     }
 }

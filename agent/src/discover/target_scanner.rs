@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
-use super::listing::{ContainerListing, Identities, SeenFile, Source};
+use super::listing::{ContainerListing, Identities, SeenContainer, SeenFile, Source};
 use super::paths::{FileRole, LogFileName};
 use super::scanner::worker_of;
 use super::scanning::{Fate, Scanning};
@@ -57,7 +57,7 @@ pub(crate) struct TargetScanner {
 struct Told {
     identities: Identities,
     target: Arc<FileTarget>,
-    directory: PathBuf,
+    directory: Arc<Path>,
 }
 
 /// Job, device, inode, and which of those that read the same file in that job.
@@ -284,7 +284,7 @@ impl Running {
     }
 
     /// The group other than `key` that reads a file.
-    fn other_reader(&mut self, job: usize, key: &str, found: &Match) -> Option<ContainerPath> {
+    fn other_reader(&mut self, job: usize, key: &ContainerPath, found: &Match) -> Option<ContainerPath> {
         let identity = (job, found.metadata.dev(), found.metadata.ino(), copy_of(key));
         let head = || self.head(job, &found.path);
         match self.owners.get(&identity) {
@@ -301,8 +301,15 @@ impl Running {
         }
     }
 
-    fn list_file(&mut self, (index, job): (usize, &Arc<Job>), target: &Target, key: &str, found: &Match, named: &HashSet<PathBuf>) {
-        let Some(directory) = found.path.parent().map(Path::to_owned) else { return };
+    fn list_file(
+        &mut self,
+        (index, job): (usize, &Arc<Job>),
+        target: &Target,
+        key: &ContainerPath,
+        found: &Match,
+        named: &HashSet<PathBuf>,
+    ) {
+        let Some(directory) = found.path.parent().map(Arc::<Path>::from) else { return };
         let mut files = files_of(&found.path, &found.metadata);
         // One that the patterns name is a group of its own, unless this one read it before.
         files.retain(|file| {
@@ -324,16 +331,23 @@ impl Running {
         };
         self.note_owner(index, key, found);
         let is_known = self.told.get(key).is_some_and(|told| told.identities == identities);
-        self.told.insert(key.to_owned(), Told { identities, target: Arc::clone(&file_target), directory: directory.clone() });
+        self.told
+            .insert(ContainerPath::clone(key), Told { identities, target: Arc::clone(&file_target), directory: Arc::clone(&directory) });
         // Without news the tail still looks at sizes of finished files now and then.
         let has_former = files.len() > 1;
         if is_known && !has_former && !self.scanner.scanning.handover.take_ask(key) {
             return;
         }
-        self.tell(ContainerListing { path: key.to_owned(), directory, source: Source::Target(file_target), files, is_gone: false });
+        self.tell(ContainerListing {
+            path: ContainerPath::clone(key),
+            directory,
+            source: Source::Target(file_target),
+            files,
+            is_gone: false,
+        });
     }
 
-    fn note_owner(&mut self, job: usize, key: &str, found: &Match) {
+    fn note_owner(&mut self, job: usize, key: &ContainerPath, found: &Match) {
         let identity = (job, found.metadata.dev(), found.metadata.ino(), copy_of(key));
         let is_settled =
             self.owners.get(&identity).is_some_and(|(owner, head)| owner == key && head.length == crate::tail::fingerprint::COVERED_MAX);
@@ -341,7 +355,7 @@ impl Running {
             return;
         }
         if let Some(head) = self.head(job, &found.path) {
-            self.owners.insert(identity, (key.to_owned(), Fingerprint::of(head.as_bytes())));
+            self.owners.insert(identity, (ContainerPath::clone(key), Fingerprint::of(head.as_bytes())));
         }
     }
 
@@ -366,7 +380,7 @@ impl Running {
     fn tell_handed(&self, seen: &HashSet<ContainerPath>) -> HashSet<ContainerPath> {
         let handover = &self.scanner.scanning.handover;
         let mut handed = HashSet::new();
-        for (path, directory, source) in handover.unlisted(|path| seen.contains(path)) {
+        for SeenContainer { path, directory, source } in handover.unlisted(|path| seen.contains(path)) {
             let job = self.scanner.jobs.iter().find(|job| path.split(SEPARATOR).next() == Some(&job.name));
             match (source, job) {
                 (Source::Target(target), Some(job)) => {
@@ -430,7 +444,7 @@ fn key_of(job: &Job, path: &Path, copy: usize) -> ContainerPath {
     if copy > 1 {
         key.push_str(&format!("{SEPARATOR}{copy}"));
     }
-    key
+    key.into()
 }
 
 /// Under which name a group began to read.

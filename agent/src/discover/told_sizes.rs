@@ -40,7 +40,8 @@ impl ToldSizes {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::path::Path;
+    use std::sync::Arc;
     use std::time::SystemTime;
 
     use super::*;
@@ -59,9 +60,9 @@ mod tests {
             is_interim: false,
         };
         ContainerListing {
-            path: "n_p_u/c".to_owned(),
-            directory: PathBuf::from("/pods/n_p_u/c"),
-            source: Source::Container { pod: PodDirectory::parse("n_p_u").unwrap(), container: "c".to_owned() },
+            path: "n_p_u/c".into(),
+            directory: Path::new("/pods/n_p_u/c").into(),
+            source: Source::Container { pod: Arc::new(PodDirectory::parse("n_p_u").unwrap()), container: "c".into() },
             files: sizes.iter().enumerate().map(file).collect(),
             is_gone: false,
         }

@@ -61,7 +61,8 @@ struct Watched {
 #[derive(Debug)]
 pub(crate) struct DirectoryWatches {
     watcher: RecommendedWatcher,
-    watched: HashMap<PathBuf, Watched>,
+    /// By paths that others keep as well: there may be ten thousand.
+    watched: HashMap<Arc<Path>, Watched>,
     must_rescan: Arc<AtomicBool>,
     round: u32,
 }
@@ -83,7 +84,8 @@ impl DirectoryWatches {
     }
 
     /// Watches a directory, unless it is watched. A new one must be listed once more.
-    pub(crate) fn watch(&mut self, directory: &Path) -> notify::Result<Standing> {
+    pub(crate) fn watch<P: AsRef<Path> + Into<Arc<Path>>>(&mut self, path: P) -> notify::Result<Standing> {
+        let directory = path.as_ref();
         // Looked at before the watch: should another directory come in between, it is watched again.
         let (identity, changed) = look(directory);
         let round = self.round;
@@ -97,7 +99,7 @@ impl DirectoryWatches {
             None => {}
         }
         self.watcher.watch(directory, RecursiveMode::NonRecursive)?;
-        self.watched.insert(directory.to_owned(), Watched { identity: identity.unwrap_or((0, 0, None)), changed, is_listed: false, round });
+        self.watched.insert(path.into(), Watched { identity: identity.unwrap_or((0, 0, None)), changed, is_listed: false, round });
         Ok(Standing::New)
     }
 
@@ -122,7 +124,7 @@ impl DirectoryWatches {
     }
 
     /// Directories that were not looked at in this round.
-    pub(crate) fn not_looked_at(&self) -> impl Iterator<Item = &PathBuf> {
+    pub(crate) fn not_looked_at(&self) -> impl Iterator<Item = &Arc<Path>> {
         self.watched.iter().filter(|(_, watched)| watched.round != self.round).map(|(path, _)| path)
     }
 
@@ -182,7 +184,7 @@ mod tests {
         let mut watches = DirectoryWatches::new(sync_channel(1000).0).unwrap();
         for _ in 0..10 {
             std::fs::create_dir(&directory).unwrap();
-            assert_eq!(watches.watch(&directory).unwrap(), Standing::New);
+            assert_eq!(watches.watch(directory.as_path()).unwrap(), Standing::New);
             std::fs::remove_dir(&directory).unwrap();
             // Births are told to a tick of the kernel's clock.
             std::thread::sleep(Duration::from_millis(10));
@@ -222,11 +224,11 @@ mod tests {
         let [kept, left] = ["kept", "left"].map(|name| parent.path().join(name));
         for directory in [&kept, &left] {
             std::fs::create_dir(directory).unwrap();
-            watches.watch(directory).unwrap();
+            watches.watch(directory.as_path()).unwrap();
         }
         watches.begin_round();
-        watches.watch(&kept).unwrap();
-        assert_eq!(watches.not_looked_at().collect::<Vec<_>>(), [&left]);
+        watches.watch(kept.as_path()).unwrap();
+        assert_eq!(watches.not_looked_at().map(|path| &**path).collect::<Vec<_>>(), [&left]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::finding::Finding;
 use crate::causes::with_causes;
 use crate::config::Config;
-use crate::discover::listing::{self, Ignored};
+use crate::discover::listing::{self, Ignored, SeenPod};
 use crate::journal::readable_files;
 use crate::positions::lock::{DataDirLock, LockError};
 use crate::promtail::ScrapeConfigs;
@@ -76,17 +76,18 @@ impl Findings {
         };
         self.directories += 1 + pods.len() as u64;
         let mut unreadable = None;
-        for pod in &pods {
-            for (directory, container) in listing::containers(pod, &mut ignored).unwrap_or_default() {
+        for pod in pods.iter().filter_map(|name| SeenPod::below(root, name)) {
+            for name in listing::containers(&pod, &mut ignored).unwrap_or_default() {
                 self.directories += 1;
-                match listing::container(pod, directory.clone(), container, docker_root, &mut ignored) {
+                let container = pod.container(&name);
+                match listing::container(&container, docker_root, &mut ignored) {
                     Ok(listing) => {
                         for file in listing.files {
                             self.files += 1;
-                            unreadable = self.try_open(&directory.join(&file.text)).or(unreadable);
+                            unreadable = self.try_open(&container.directory.join(&file.text)).or(unreadable);
                         }
                     }
-                    Err(error) => unreadable = Some((directory, error.to_string())),
+                    Err(error) => unreadable = Some((container.directory.to_path_buf(), error.to_string())),
                 }
             }
         }

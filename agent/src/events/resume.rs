@@ -48,7 +48,7 @@ impl ResumePoint {
     /// As it stands in the positions.
     pub(super) fn entry(&self) -> FileEntry {
         FileEntry {
-            instance: InstanceKey { container: CONTAINER.to_owned(), number: 0 },
+            instance: InstanceKey { container: CONTAINER.into(), number: 0 },
             name: self.text(),
             device: 0,
             inode: 0,

@@ -12,7 +12,7 @@ use crate::observe::journals::JournalView;
 use crate::parse::cri::OutputStream;
 use crate::parse::time::StampReader;
 use crate::positions::keeper::SharedPositions;
-use crate::positions::table::{CutKind, FileEntry, FileId, InstanceKey, LineCut, Progress, StageProgress};
+use crate::positions::table::{ContainerPath, CutKind, FileEntry, FileId, InstanceKey, LineCut, Progress, StageProgress};
 use crate::tail::balance::{FileBalance, Meter};
 use crate::tail::fingerprint::Fingerprint;
 use crate::tail::outlet::Outlet;
@@ -73,7 +73,7 @@ impl OpenJournal {
     }
 
     /// Ends blocks where the file stands, which no byte decides: recorded before anything that rests on it is sent.
-    pub(super) fn flush(&mut self, container: &str, keys: Vec<u64>, context: &mut SourceContext<'_>) {
+    pub(super) fn flush(&mut self, container: &ContainerPath, keys: Vec<u64>, context: &mut SourceContext<'_>) {
         for key in keys {
             let kind = CutKind::Flush { key };
             let offset = self.next;
@@ -85,14 +85,14 @@ impl OpenJournal {
     }
 
     /// Records the times of reading that stages took.
-    pub(super) fn record_clock(&mut self, container: &str, batch: &mut BatchBuilder, positions: &SharedPositions) {
+    pub(super) fn record_clock(&mut self, container: &ContainerPath, batch: &mut BatchBuilder, positions: &SharedPositions) {
         for (_, offset, stamp) in self.state.take_clock_decisions() {
             let kind = CutKind::Clock { stamp, until: self.next };
             self.decide(container, LineCut { offset, stream: OutputStream::Stdout, kind }, batch, positions);
         }
     }
 
-    fn decide(&self, container: &str, cut: LineCut, batch: &mut BatchBuilder, positions: &SharedPositions) {
+    fn decide(&self, container: &ContainerPath, cut: LineCut, batch: &mut BatchBuilder, positions: &SharedPositions) {
         let entry = self.entry(container, self.start.clone());
         batch.rest_on(positions.lock().decide_cut(self.id, cut, entry));
     }
@@ -125,9 +125,9 @@ impl OpenJournal {
         progress
     }
 
-    pub(super) fn entry(&self, container: &str, progress: Progress) -> FileEntry {
+    pub(super) fn entry(&self, container: &ContainerPath, progress: Progress) -> FileEntry {
         FileEntry {
-            instance: InstanceKey { container: container.to_owned(), number: 0 },
+            instance: InstanceKey { container: ContainerPath::clone(container), number: 0 },
             name: self.name(),
             device: 0,
             inode: 0,

@@ -87,7 +87,9 @@ impl JournalSource {
     ) -> Self {
         let container = journals::group(&job.name);
         let known = positions.lock().files_of(&container);
-        let remembered = known.into_iter().filter_map(|(id, entry)| Some((u128::from_str_radix(&entry.name, 16).ok()?, (id, entry))));
+        let remembered = known
+            .into_iter()
+            .filter_map(|(id, entry)| Some((u128::from_str_radix(&entry.name, 16).ok()?, (id, Arc::unwrap_or_clone(entry)))));
         let oldest = SystemTime::now().checked_sub(config.max_age).map_or(0, clock::nanoseconds);
         Self {
             directories: directory::directories(config.path.as_deref()),
@@ -213,7 +215,7 @@ impl JournalSource {
         let known = self.remembered.remove(&file_id);
         if let Some((id, entry)) = known.as_ref().filter(|(_, entry)| entry.progress.is_finished && file.is_archived()) {
             self.settled.insert(file_id, Settled { id: *id, mark: None });
-            tracing::debug!(path = %listed.path.display(), container = entry.instance.container, "journal file was read before");
+            tracing::debug!(path = %listed.path.display(), container = &*entry.instance.container, "journal file was read before");
             return;
         }
         if known.is_none() && file.is_archived() && file.tail_realtime() < self.cutoff {

@@ -78,11 +78,11 @@ pub(crate) async fn watch(metrics: Arc<Metrics>, stop: CancellationToken) {
     let mut rates = Rates::default();
     loop {
         let least = rates.look(metrics.files.all(), Instant::now());
-        let (path, seconds) = least.unwrap_or_else(|| (ContainerPath::new(), f64::INFINITY));
+        let (path, seconds) = least.unwrap_or_else(|| (ContainerPath::default(), f64::INFINITY));
         metrics.buffer_seconds_min.set(seconds);
         if rates.warns(&path, seconds) {
             tracing::warn!(
-                container = path,
+                container = &*path,
                 seconds = seconds.round(),
                 "the node keeps what this container writes for less than ten minutes; an outage of the receiver that lasts longer loses lines"
             );
@@ -97,9 +97,10 @@ pub(crate) async fn watch(metrics: Arc<Metrics>, stop: CancellationToken) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::files::LivePath;
 
     fn view(inode: u64, size: u64) -> FileView {
-        FileView { path: "/nowhere/0.log".to_owned(), name: "0.log".to_owned(), inode, size, ..FileView::default() }
+        FileView { path: LivePath::Named("/nowhere/0.log".to_owned()), name: "0.log".to_owned(), inode, size, ..FileView::default() }
     }
 
     #[test]
@@ -107,15 +108,15 @@ mod tests {
         let start = Instant::now();
         let mut rates = Rates::default();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let views = |slow: u64, inode: u64, fast: u64| vec![("slow".to_owned(), view(1, slow)), ("fast".to_owned(), view(inode, fast))];
+        let views = |slow: u64, inode: u64, fast: u64| vec![("slow".into(), view(1, slow)), ("fast".into(), view(inode, fast))];
         assert_eq!(rates.look(views(0, 2, 0), at(0)).unwrap().1, f64::INFINITY);
-        let mut least = ("".to_owned(), 0.0);
+        let mut least = (ContainerPath::default(), 0.0);
         for step in 1..40 {
             // 100 kB/s; every tenth look the file was rotated.
             let (inode, size) = (2 + step / 10, step % 10 * 1_000_000);
             least = rates.look(views(step * 10, inode, size), at(step * 10)).unwrap();
         }
-        assert_eq!(least.0, "fast");
+        assert_eq!(&*least.0, "fast");
         let expected = (MAX_FILE_BYTES * FILES_KEPT) as f64 / 100_000.0;
         assert!((expected * 0.5..expected * 2.0).contains(&least.1), "{least:?}, expected about {expected}");
         assert!(rates.warns("fast", least.1) && !rates.warns("fast", least.1));

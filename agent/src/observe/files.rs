@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -12,11 +14,33 @@ use crate::positions::table::ContainerPath;
 /// Files with series of their own; beyond it they are added up by namespace.
 const MAX_PATH_SERIES: usize = 2000;
 
+/// Where a live file is, also while an older one is being read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LivePath {
+    /// That of an instance of a container, in the container's directory.
+    Instance(Arc<Path>, u32),
+    Named(String),
+}
+
+impl Default for LivePath {
+    fn default() -> Self {
+        Self::Named(String::new())
+    }
+}
+
+impl LivePath {
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Instance(directory, number) => directory.join(format!("{number}.log")).to_string_lossy().into_owned(),
+            Self::Named(path) => path.clone(),
+        }
+    }
+}
+
 /// The file being read, and what waits behind it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct FileView {
-    /// Of the live file, also while an older one is being read.
-    pub(crate) path: String,
+    pub(crate) path: LivePath,
     /// The file being read by its name.
     pub(crate) name: String,
     pub(crate) namespace: String,
@@ -40,11 +64,21 @@ impl FileView {
 
     /// Its size now, where it still has its name; what a reader saw otherwise.
     pub(crate) fn size_now(&self) -> u64 {
-        let path = std::path::Path::new(&self.path).with_file_name(&self.name);
+        let path = match &self.path {
+            LivePath::Instance(directory, _) => directory.join(&self.name),
+            LivePath::Named(path) => Path::new(path).with_file_name(&self.name),
+        };
         let metadata = fs::symlink_metadata(path).ok();
         let is_it = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode);
         metadata.filter(is_it).map_or(self.size, |metadata| metadata.len())
     }
+}
+
+/// A group as its series tell of it.
+struct Shown<'a> {
+    view: &'a FileView,
+    size: u64,
+    label: String,
 }
 
 /// All groups that are being read, for each client by itself.
@@ -53,7 +87,7 @@ pub(crate) struct FileBoard(Mutex<Vec<BTreeMap<ContainerPath, FileView>>>);
 
 impl FileBoard {
     /// Replaces what is known of `group` as it is read for the client of this number; `lines` are those read since.
-    pub(crate) fn report(&self, client: usize, group: &str, lines: u64, view: FileView) {
+    pub(crate) fn report(&self, client: usize, group: &ContainerPath, lines: u64, view: FileView) {
         let mut clients = self.0.lock();
         if clients.len() <= client {
             clients.resize_with(client + 1, BTreeMap::new);
@@ -61,7 +95,7 @@ impl FileBoard {
         let files = &mut clients[client];
         match files.get_mut(group) {
             Some(known) => *known = FileView { lines: known.lines + lines, ..view },
-            None => drop(files.insert(group.to_owned(), FileView { lines, ..view })),
+            None => drop(files.insert(ContainerPath::clone(group), FileView { lines, ..view })),
         }
     }
 
@@ -93,19 +127,21 @@ impl FileBoard {
     /// Appends Promtail's series of files.
     pub(crate) fn render(&self, out: &mut String) {
         let files = self.all();
-        let views: Vec<(&FileView, u64)> = files.iter().map(|(_, view)| (view, view.size_now())).collect();
-        let mut family = |name: &str, kind: &str, help: &str, value: fn(&(&FileView, u64)) -> u64| {
+        let is_by_path = files.len() <= MAX_PATH_SERIES;
+        let label = |view: &FileView| if is_by_path { view.path.text() } else { view.namespace.clone() };
+        let views: Vec<Shown<'_>> = files.iter().map(|(_, view)| Shown { view, size: view.size_now(), label: label(view) }).collect();
+        let mut family = |name: &str, kind: &str, help: &str, value: fn(&Shown<'_>) -> u64| {
             out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
-            let mut by_label: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-            for view in &views {
-                let label = if views.len() > MAX_PATH_SERIES { ("namespace", &*view.0.namespace) } else { ("path", &*view.0.path) };
-                *by_label.entry(label).or_default() += value(view);
+            let mut by_label: BTreeMap<&str, u64> = BTreeMap::new();
+            for shown in &views {
+                *by_label.entry(&shown.label).or_default() += value(shown);
             }
-            by_label.into_iter().for_each(|(label, value)| sample(out, name, &[label], value));
+            let label_name = if is_by_path { "path" } else { "namespace" };
+            by_label.into_iter().for_each(|(label, value)| sample(out, name, &[(label_name, label)], value));
         };
-        family("promtail_read_lines_total", "counter", "Lines read", |(view, _)| view.lines);
-        family("promtail_read_bytes_total", "gauge", "Bytes read", |(view, _)| view.read);
-        family("promtail_file_bytes_total", "gauge", "Bytes of the file", |(_, size)| *size);
+        family("promtail_read_lines_total", "counter", "Lines read", |shown| shown.view.lines);
+        family("promtail_read_bytes_total", "gauge", "Bytes read", |shown| shown.view.read);
+        family("promtail_file_bytes_total", "gauge", "Bytes of the file", |shown| shown.size);
         out.push_str("# HELP promtail_files_active_total Files being read\n# TYPE promtail_files_active_total gauge\n");
         sample(out, "promtail_files_active_total", &[], files.len());
     }
@@ -116,14 +152,21 @@ mod tests {
     use super::*;
 
     fn view(path: &str, read: u64) -> FileView {
-        FileView { path: path.to_owned(), name: "0.log".to_owned(), namespace: "shop".to_owned(), read, size: 9, ..FileView::default() }
+        FileView {
+            path: LivePath::Named(path.to_owned()),
+            name: "0.log".to_owned(),
+            namespace: "shop".to_owned(),
+            read,
+            size: 9,
+            ..FileView::default()
+        }
     }
 
     #[test]
     fn lines_add_up_and_series_vanish_with_the_group() {
         let board = FileBoard::default();
-        board.report(0, "c", 2, view("/p/0.log", 4));
-        board.report(0, "c", 3, view("/p/0.log", 9));
+        board.report(0, &"c".into(), 2, view("/p/0.log", 4));
+        board.report(0, &"c".into(), 3, view("/p/0.log", 9));
         let mut text = String::new();
         board.render(&mut text);
         for line in ["promtail_read_lines_total{path=\"/p/0.log\"} 5", "promtail_read_bytes_total{path=\"/p/0.log\"} 9"] {
@@ -138,8 +181,8 @@ mod tests {
     #[test]
     fn what_several_clients_read_is_one_series_of_the_slowest() {
         let board = FileBoard::default();
-        board.report(1, "c", 1, view("/p/0.log", 2));
-        board.report(0, "c", 5, view("/p/0.log", 9));
+        board.report(1, &"c".into(), 1, view("/p/0.log", 2));
+        board.report(0, &"c".into(), 5, view("/p/0.log", 9));
         let mut text = String::new();
         board.render(&mut text);
         for line in
@@ -155,7 +198,7 @@ mod tests {
     fn very_many_files_are_added_up_by_namespace() {
         let board = FileBoard::default();
         for number in 0..=MAX_PATH_SERIES {
-            board.report(0, &number.to_string(), 1, view(&format!("/p/{number}/0.log"), 2));
+            board.report(0, &number.to_string().into(), 1, view(&format!("/p/{number}/0.log"), 2));
         }
         let mut text = String::new();
         board.render(&mut text);

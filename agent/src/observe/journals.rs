@@ -10,7 +10,7 @@ const PREFIX: &str = "journal-";
 
 /// As which the positions know the journal files of a job.
 pub(crate) fn group(job: &str) -> ContainerPath {
-    format!("{PREFIX}{job}")
+    format!("{PREFIX}{job}").into()
 }
 
 /// Whether the positions mean journal files by it: containers have a `/` in their names, other targets a mark between job and path.
@@ -40,12 +40,12 @@ pub(crate) struct JournalBoard(Mutex<BTreeMap<(ContainerPath, String), JournalVi
 impl JournalBoard {
     /// Replaces what is known of a file.
     pub(crate) fn report(&self, group: &str, id: &str, view: JournalView) {
-        self.0.lock().insert((group.to_owned(), id.to_owned()), view);
+        self.0.lock().insert((group.into(), id.to_owned()), view);
     }
 
     /// Nothing more of it is read.
     pub(crate) fn forget(&self, group: &str, id: &str) {
-        self.0.lock().remove(&(group.to_owned(), id.to_owned()));
+        self.0.lock().remove(&(group.into(), id.to_owned()));
     }
 
     pub(crate) fn all(&self) -> BTreeMap<(ContainerPath, String), JournalView> {

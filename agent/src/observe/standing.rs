@@ -141,9 +141,9 @@ pub(crate) fn measure(metrics: &Arc<Metrics>, clients: &BTreeMap<usize, Position
 
 impl Standing {
     /// A file of which nothing is known.
-    fn of(group: &str, instance: u32, name: &str) -> Self {
+    fn of(group: &ContainerPath, instance: u32, name: &str) -> Self {
         Self {
-            group: group.to_owned(),
+            group: ContainerPath::clone(group),
             instance,
             name: name.to_owned(),
             path: None,
@@ -173,7 +173,7 @@ impl Standing {
         self.lag = size.saturating_sub(self.acknowledged) + view.waiting;
         (self.size, self.read) = (Some(size), Some(view.read));
         self.name = view.name;
-        self.path = Some(view.path);
+        self.path = Some(view.path.text());
         self.namespace = view.namespace;
         self.last_error = view.last_error;
     }
@@ -191,13 +191,14 @@ fn instance_of(name: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::files::LivePath;
     use crate::positions::table::tests::file_entry;
 
     #[test]
     fn what_was_read_and_what_is_acknowledged_are_joined() {
         let metrics = Metrics::new();
         let view = |group: &str, inode: u64| FileView {
-            path: format!("/nowhere/{group}/0.log"),
+            path: LivePath::Named(format!("/nowhere/{group}/0.log")),
             name: "0.log".to_owned(),
             namespace: "shop".to_owned(),
             device: 1,
@@ -207,8 +208,8 @@ mod tests {
             waiting: 7,
             ..FileView::default()
         };
-        metrics.files.report(0, "shop_a_u/c", 1, view("shop_a_u/c", 2));
-        metrics.files.report(0, "shop_b_u/c", 1, FileView { last_error: Some("denied".to_owned()), ..view("shop_b_u/c", 9) });
+        metrics.files.report(0, &"shop_a_u/c".into(), 1, view("shop_a_u/c", 2));
+        metrics.files.report(0, &"shop_b_u/c".into(), 1, FileView { last_error: Some("denied".to_owned()), ..view("shop_b_u/c", 9) });
         let positions = Positions { files: vec![file_entry("shop_a_u/c", 60).into()], ..Positions::default() };
         let found = standings(&metrics, 0, &positions);
         assert_eq!(found.len(), 2);
@@ -224,7 +225,7 @@ mod tests {
     fn the_client_that_is_furthest_behind_counts() {
         let metrics = Metrics::new();
         let view = |read| FileView {
-            path: "/nowhere/0.log".to_owned(),
+            path: LivePath::Named("/nowhere/0.log".to_owned()),
             namespace: "shop".to_owned(),
             device: 1,
             inode: 2,
@@ -234,7 +235,7 @@ mod tests {
         };
         let positions = |offset| Positions { files: vec![file_entry("shop_a_u/c", offset).into()], ..Positions::default() };
         for (client, read) in [(0, 100), (1, 40)] {
-            metrics.files.report(client, "shop_a_u/c", 1, view(read));
+            metrics.files.report(client, &"shop_a_u/c".into(), 1, view(read));
         }
         measure(&metrics, &BTreeMap::from([(0, positions(100)), (1, positions(30))]), 3_000_000_005);
         assert_eq!((metrics.lag_seconds_max.get(), metrics.unacked_bytes.get()), (3.0, 10));

@@ -6,14 +6,14 @@
 //! The checksum covers the bytes of the body, version and generation included. The frame is compared byte by byte, so one flipped bit
 //! anywhere makes the file unreadable, and an unreadable file is only ever replaced, never repaired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::pairs::PackedPairs;
-use super::table::{CutKind, FileEntry, InstanceEntry, InstanceKey, LabelSet, LineCut, Positions, Progress, StageProgress};
+use super::table::{ContainerPath, CutKind, FileEntry, InstanceEntry, InstanceKey, LabelSet, LineCut, Positions, Progress, StageProgress};
 use crate::parse::cri::OutputStream;
 use crate::pipeline::context::KnownStamp;
 use crate::tail::fingerprint::Fingerprint;
@@ -172,11 +172,25 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Positions, u64), DecodeError> {
         return Err(DecodeError::Version { version });
     }
     let body: Body = serde_json::from_slice(body).map_err(DecodeError::Body)?;
-    let files = body.files.into_iter().map(|stored| file_entry(stored).map(Arc::new)).collect::<Option<_>>().ok_or(DecodeError::Frame)?;
-    Ok((
-        Positions { files, instances: body.instances.into_iter().map(instance_entry).map(|(key, entry)| (key, Arc::new(entry))).collect() },
-        body.generation,
-    ))
+    let mut paths = Paths::default();
+    let files = body.files.into_iter().map(|stored| file_entry(stored, &mut paths).map(Arc::new)).collect::<Option<_>>();
+    let instances = body.instances.into_iter().map(|stored| instance_entry(stored, &mut paths)).map(|(key, entry)| (key, Arc::new(entry)));
+    Ok((Positions { files: files.ok_or(DecodeError::Frame)?, instances: instances.collect() }, body.generation))
+}
+
+/// Containers that were read, each as one text.
+#[derive(Default)]
+struct Paths(HashSet<ContainerPath>);
+
+impl Paths {
+    fn path(&mut self, text: String) -> ContainerPath {
+        if let Some(known) = self.0.get(&*text) {
+            return ContainerPath::clone(known);
+        }
+        let path = ContainerPath::from(text);
+        self.0.insert(ContainerPath::clone(&path));
+        path
+    }
 }
 
 #[derive(Deserialize)]
@@ -215,7 +229,7 @@ fn checksum(body: &[u8]) -> String {
 fn stored_file(entry: &FileEntry) -> StoredFile {
     let cut = |cut: &LineCut| StoredCut { offset: cut.offset, stream: cut.stream.name().to_owned(), kind: kind_text(cut.kind) };
     StoredFile {
-        container: entry.instance.container.clone(),
+        container: entry.instance.container.to_string(),
         instance: entry.instance.number,
         name: entry.name.clone(),
         device: entry.device,
@@ -233,10 +247,10 @@ fn stored_file(entry: &FileEntry) -> StoredFile {
     }
 }
 
-fn file_entry(stored: StoredFile) -> Option<FileEntry> {
+fn file_entry(stored: StoredFile, paths: &mut Paths) -> Option<FileEntry> {
     let cut = |cut: StoredCut| Some(LineCut { offset: cut.offset, stream: OutputStream::from_name(&cut.stream)?, kind: kind(&cut.kind)? });
     Some(FileEntry {
-        instance: InstanceKey { container: stored.container, number: stored.instance },
+        instance: InstanceKey { container: paths.path(stored.container), number: stored.instance },
         name: stored.name,
         device: stored.device,
         inode: stored.inode,
@@ -262,7 +276,7 @@ fn stored_instance((key, entry): (&InstanceKey, &InstanceEntry)) -> StoredInstan
         metadata: set.metadata.as_ref().map(PackedPairs::to_map),
     };
     StoredInstance {
-        container: key.container.clone(),
+        container: key.container.to_string(),
         instance: key.number,
         first_stamp: entry.first_stamp,
         revision: entry.revision,
@@ -270,13 +284,13 @@ fn stored_instance((key, entry): (&InstanceKey, &InstanceEntry)) -> StoredInstan
     }
 }
 
-fn instance_entry(stored: StoredInstance) -> (InstanceKey, InstanceEntry) {
+fn instance_entry(stored: StoredInstance, paths: &mut Paths) -> (InstanceKey, InstanceEntry) {
     let label_set = |set: StoredLabelSet| LabelSet {
         from_offset: set.from_offset,
         labels: PackedPairs::from(&set.labels),
         metadata: set.metadata.as_ref().map(PackedPairs::from),
     };
-    let key = InstanceKey { container: stored.container, number: stored.instance };
+    let key = InstanceKey { container: paths.path(stored.container), number: stored.instance };
     let label_sets = stored.label_sets.into_iter().map(label_set).collect();
     (key, InstanceEntry { label_sets, first_stamp: stored.first_stamp, revision: stored.revision })
 }
@@ -315,6 +329,13 @@ pub(crate) mod tests {
     fn what_is_written_is_read_back() {
         let (positions, generation) = decode(&encode(&sample(), 7)).expect("written by us");
         assert_eq!((positions, generation), (sample(), 7));
+    }
+
+    #[test]
+    fn the_path_of_a_container_is_one_text_for_all_that_is_read_of_it() {
+        let (mut positions, _) = decode(&encode(&sample(), 7)).expect("written by us");
+        let (key, file) = (positions.instances.pop_first().unwrap().0, positions.files.remove(0));
+        assert!(Arc::ptr_eq(&key.container, &file.instance.container));
     }
 
     #[test]

@@ -20,8 +20,8 @@ pub(crate) struct FileId(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Revision(pub(crate) u64);
 
-/// A container's directory below the root: `<pod directory>/<container>`.
-pub(crate) type ContainerPath = String;
+/// A container's directory below the root: `<pod directory>/<container>`. One text for all that is known of it, since there may be ten thousand.
+pub(crate) type ContainerPath = Arc<str>;
 
 /// One run of a container: its directory and restart count.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -172,15 +172,19 @@ impl PositionsTable {
         self.files.get(&file).map(|entry| entry.progress.offset)
     }
 
+    pub(crate) fn entry(&self, file: FileId) -> Option<Arc<FileEntry>> {
+        self.files.get(&file).cloned()
+    }
+
     /// Whether a file that was read to its end, at `offset`, is acknowledged so far.
     pub(crate) fn is_finished(&self, file: FileId, offset: u64) -> bool {
         self.files.get(&file).is_some_and(|entry| entry.progress.is_finished && entry.progress.offset >= offset)
     }
 
     /// Entries of a container's files, by number of first insertion.
-    pub(crate) fn files_of(&self, container: &str) -> Vec<(FileId, FileEntry)> {
-        let of_container = self.files.iter().filter(|(_, entry)| entry.instance.container == container);
-        let mut files: Vec<_> = of_container.map(|(file, entry)| (*file, FileEntry::clone(entry))).collect();
+    pub(crate) fn files_of(&self, container: &str) -> Vec<(FileId, Arc<FileEntry>)> {
+        let of_container = self.files.iter().filter(|(_, entry)| &*entry.instance.container == container);
+        let mut files: Vec<_> = of_container.map(|(file, entry)| (*file, Arc::clone(entry))).collect();
         files.sort_by_key(|(file, _)| *file);
         files
     }
@@ -274,7 +278,7 @@ pub(crate) mod tests {
 
     pub(crate) fn file_entry(container: &str, offset: u64) -> FileEntry {
         FileEntry {
-            instance: InstanceKey { container: container.to_owned(), number: 0 },
+            instance: InstanceKey { container: container.into(), number: 0 },
             name: "0.log".to_owned(),
             device: 1,
             inode: 2,

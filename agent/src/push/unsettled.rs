@@ -11,7 +11,7 @@ use super::doubt::{Doubt, Doubts};
 use super::limited::Tenant;
 use crate::batch::Batch;
 use crate::batch::split::Part;
-use crate::positions::table::{FileId, Mark, Revision};
+use crate::positions::table::{ContainerPath, FileId, Mark, Revision};
 
 /// Batches that wait for limited tenants alone and take no room in the lane.
 const MAX_PARKED: usize = 4;
@@ -125,7 +125,7 @@ impl Unsettled {
     pub(super) fn take_marks(&mut self) -> Vec<Mark> {
         let Some(last) = self.batches.iter().rposition(|waiting| waiting.tenants.is_empty()) else { return Vec::new() };
         let mut marks = Vec::new();
-        let (mut files, mut containers): (HashSet<FileId>, HashSet<String>) = Default::default();
+        let (mut files, mut containers): (HashSet<FileId>, HashSet<ContainerPath>) = Default::default();
         for waiting in self.batches.iter_mut().take(last + 1) {
             if waiting.tenants.is_empty() {
                 let is_held = |mark: &Mark| files.contains(&mark.file) || containers.contains(&mark.entry.instance.container);

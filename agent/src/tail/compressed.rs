@@ -5,6 +5,7 @@
 //! under the stamp of another rotation is another file. A copy that cannot be decompressed is counted once it is written to no more.
 
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 
 use super::container::{CompressedFile, ContainerTail, FinishedFile, LateFile};
 use super::content::{decompressed_head, told_size};
@@ -53,12 +54,13 @@ impl ContainerTail {
             let file = self.finished.swap_remove(index);
             return self.read_on(file, handle, seen, &head, context);
         }
-        let remembered = self.remembered.iter().map(|(id, entry)| (*id, entry));
+        let remembered = self.remembered.iter().map(|(id, entry)| (*id, &**entry));
         if let Some(id) = best(remembered, seen, &head, |entry| self.is_elsewhere(entry, seen, listing)) {
             self.settle_compressed(seen, Some(id));
             context.positions.lock().seen_again(id);
             let index = self.remembered.iter().position(|(other, _)| *other == id).expect("found a moment ago");
             let (_, entry) = self.remembered.swap_remove(index);
+            let entry = Arc::unwrap_or_clone(entry);
             if entry.progress.is_finished {
                 let file = FinishedFile { id, entry, size: seen.size, modified: Some(seen.modified) };
                 return self.read_on(file, handle, seen, &head, context);
@@ -98,7 +100,7 @@ impl ContainerTail {
         self.compressed.insert(key, CompressedFile { size: seen.size, file: None, is_settled });
         if is_settled {
             context.metrics.possible_loss(PossibleLoss::Compressed);
-            tracing::warn!(container = self.path, file = seen.text, "compressed log file cannot be decompressed; its lines are missing");
+            tracing::warn!(container = &*self.path, file = seen.text, "compressed log file cannot be decompressed; its lines are missing");
         }
     }
 

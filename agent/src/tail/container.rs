@@ -5,9 +5,9 @@
 //! ([`super::hold`]); one to which nothing is written may be closed ([`super::sleep`]).
 //! Positions name the clean point: files that lie wholly before it are finished.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,7 +19,7 @@ use super::cuts::{apply_cut, flush_all, record_clock};
 use super::file::{ReadEnd, TailFile};
 use super::handover::{HandedContainer, HandedFile};
 use super::hold::Unacknowledged;
-use super::outlet::Outlet;
+use super::outlet::{Outlet, Outlets};
 use super::rate::{ContainerRate, RateLimit};
 use super::records::{LineRules, RecordSink};
 use super::restart::Restart;
@@ -28,7 +28,7 @@ use super::sleep::Sleeping;
 use super::state::{CleanPoint, LineState};
 use super::stream_limit::StreamLimit;
 use crate::batch::builder::BatchBuilder;
-use crate::discover::listing::{ContainerListing, Source};
+use crate::discover::listing::{ContainerListing, SeenContainer, Source};
 use crate::enrich::Enricher;
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::parse::cri::OutputStream;
@@ -99,16 +99,16 @@ pub(crate) struct LateFile {
 #[derive(Debug)]
 pub(crate) struct ContainerTail {
     pub(crate) path: ContainerPath,
-    pub(crate) directory: PathBuf,
+    pub(crate) directory: Arc<Path>,
     pub(crate) source: Source,
     /// Unread files, oldest first; the front one is being read.
     pub(crate) files: VecDeque<TailFile>,
     pub(crate) late: Vec<LateFile>,
     pub(crate) finished: Vec<FinishedFile>,
-    /// Entries of the checkpoint not yet found on disk.
-    pub(crate) remembered: Vec<(FileId, FileEntry)>,
+    /// Entries of the checkpoint not yet found on disk, and of the file that is closed for now; the table's own.
+    pub(crate) remembered: Vec<(FileId, Arc<FileEntry>)>,
     /// Compressed files by device and inode.
-    pub(crate) compressed: HashMap<(u64, u64), CompressedFile>,
+    pub(crate) compressed: BTreeMap<(u64, u64), CompressedFile>,
     pub(crate) is_listed: bool,
     /// Read to their ends and not acknowledged so far.
     pub(super) unacknowledged: Vec<Unacknowledged>,
@@ -132,12 +132,12 @@ pub(crate) struct ContainerTail {
     pub(crate) is_gone: bool,
     pub(crate) next_turn: Instant,
     pub(crate) poll_interval: Duration,
-    pub(super) state: Option<(u32, LineState)>,
+    /// Boxed, as what follows: there may be ten thousand containers, and most of them are never all read.
+    pub(super) state: Option<Box<(u32, LineState)>>,
     pub(super) entered: Option<FileId>,
     /// Drained files of which the end is not yet before the clean point.
     pub(super) passed: Vec<Passed>,
-    /// Boxed, since a node of the map has room for many and mostly there is one.
-    pub(super) outlets: BTreeMap<u32, Box<Outlet>>,
+    pub(super) outlets: Outlets,
     pub(super) waiting_since: Option<Instant>,
     /// A limit lets it be read again from then on.
     paused_until: Option<Instant>,
@@ -147,7 +147,7 @@ pub(crate) struct ContainerTail {
     pub(super) rate_limit: Option<RateLimit>,
     /// What of [`ReadContext::pending_bytes`] is this container's.
     pub(super) own_pending_bytes: usize,
-    pub(super) last_marked: Option<CleanPoint>,
+    pub(super) last_marked: Option<Box<CleanPoint>>,
     pub(super) late_marks: Vec<Mark>,
     /// Of files that were finished since the last batch.
     pub(super) ended_balances: Vec<BalancePart>,
@@ -175,17 +175,17 @@ pub(super) struct Passed {
 }
 
 impl ContainerTail {
-    pub(crate) fn new(path: ContainerPath, directory: PathBuf, source: Source, remembered: Vec<(FileId, FileEntry)>, now: Instant) -> Self {
+    pub(crate) fn new(container: SeenContainer, remembered: Vec<(FileId, Arc<FileEntry>)>, now: Instant) -> Self {
+        let SeenContainer { path, directory, source } = container;
         Self {
             path,
             directory,
             source,
-            // Mostly there is one.
-            files: VecDeque::with_capacity(1),
+            files: VecDeque::new(),
             late: Vec::new(),
             finished: Vec::new(),
             remembered,
-            compressed: HashMap::new(),
+            compressed: BTreeMap::new(),
             is_listed: false,
             unacknowledged: Vec::new(),
             handed: Vec::new(),
@@ -202,7 +202,7 @@ impl ContainerTail {
             state: None,
             entered: None,
             passed: Vec::new(),
-            outlets: BTreeMap::new(),
+            outlets: Outlets::default(),
             waiting_since: None,
             paused_until: None,
             rate: None,
@@ -220,6 +220,11 @@ impl ContainerTail {
             has_ended: false,
             is_reported: false,
         }
+    }
+
+    /// What it is of.
+    pub(super) fn container(&self) -> SeenContainer {
+        SeenContainer { path: ContainerPath::clone(&self.path), directory: Arc::clone(&self.directory), source: self.source.clone() }
     }
 
     /// What it has open and has not finished, for whoever reads it after a reload. What was read is in its marks already.
@@ -252,13 +257,13 @@ impl ContainerTail {
         let Some(front) = self.files.front() else { return false };
         let is_alone = self.files.len() == 1 && self.late.is_empty() && self.sleeping.is_none();
         let is_settled = self.is_reported && !self.is_in_batch && !self.has_ended && self.paused_until.is_none();
-        let has_pending = || self.state.as_ref().is_none_or(|(_, state)| state.has_pending());
+        let has_pending = || self.state.as_deref().is_none_or(|(_, state)| state.has_pending());
         is_alone && is_settled && self.entered == Some(front.id) && !has_pending() && front.stands_still(now)
     }
 
     /// Looks whether the tenant of its lines is limited.
     pub(super) fn must_wait_for_tenant(&mut self, limited: &LimitedTenants) -> bool {
-        let outlet = || self.state.as_ref().and_then(|(instance, _)| self.outlets.get(instance));
+        let outlet = || self.state.as_deref().and_then(|(instance, _)| self.outlets.get(*instance));
         self.waits_for_tenant =
             limited.are_any() && outlet().is_some_and(|outlet| outlet.tenant().is_some_and(|tenant| limited.is_limited(tenant)));
         self.waits_for_tenant
@@ -267,6 +272,7 @@ impl ContainerTail {
     /// Nothing was written to it for a while: what can be made again takes no memory meanwhile.
     pub(crate) fn rest(&mut self) {
         self.outlets.values_mut().for_each(|outlet| outlet.rest());
+        self.finished.shrink_to_fit();
     }
 
     /// Reads what is there, within the quantum.
@@ -341,8 +347,10 @@ impl ContainerTail {
     }
 
     fn read_front(&mut self, context: &mut ReadContext<'_>) -> io::Result<FrontRead> {
-        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return Ok(FrontRead::default()) };
-        let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), self.state.as_deref_mut()) else {
+            return Ok(FrontRead::default());
+        };
+        let outlet = self.outlets.get_mut(*instance).expect("entering a file made its outlet");
         let look = front.look(context.now)?;
         let offset_before = front.offset;
         let meter = Meter::start(context.counts, context.batch);
@@ -375,8 +383,8 @@ impl ContainerTail {
 
     /// The front file shrank or begins otherwise: what was read is sent, then its content is read as another file's.
     fn begin_truncated_anew(&mut self, context: &mut ReadContext<'_>) -> io::Result<()> {
-        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return Ok(()) };
-        let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), self.state.as_deref_mut()) else { return Ok(()) };
+        let outlet = self.outlets.get_mut(*instance).expect("entering a file made its outlet");
         context.metrics.truncated.inc();
         let meter = Meter::start(context.counts, context.batch);
         let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
@@ -391,7 +399,7 @@ impl ContainerTail {
             return Ok(());
         }
         context.metrics.possible_loss(PossibleLoss::Truncated);
-        tracing::warn!(container = self.path, file = front.name, "log file was truncated; lines may be missing");
+        tracing::warn!(container = &*self.path, file = front.name, "log file was truncated; lines may be missing");
         let start = Progress::start(state.stamps.last_given());
         let old = front.id;
         self.ended_balances.push(std::mem::take(&mut front.balance).finish(old, FileEnd::Counted));

@@ -15,13 +15,13 @@ use crate::batch::builder::BatchBuilder;
 use crate::parse::cri::OutputStream;
 use crate::parse::time::StampReader;
 use crate::positions::keeper::SharedPositions;
-use crate::positions::table::{CutKind, LineCut};
+use crate::positions::table::{ContainerPath, CutKind, LineCut};
 
 impl ContainerTail {
     /// Ends pending lines of an instance whose files did not grow for long.
     pub(super) fn cut_idle_lines(&mut self, context: &mut ReadContext<'_>) {
         self.cut_full_lines(context);
-        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return };
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), self.state.as_deref_mut()) else { return };
         if !front.is_drained() {
             return;
         }
@@ -30,7 +30,7 @@ impl ContainerTail {
         if expired.is_empty() && !is_idle {
             return;
         }
-        let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+        let outlet = self.outlets.get_mut(*instance).expect("entering a file made its outlet");
         let meter = Meter::start(context.counts, context.batch);
         flush_blocks(front, &self.path, expired, state, outlet, context);
         if is_idle {
@@ -45,7 +45,7 @@ impl ContainerTail {
 
     /// Ends pending lines that were too long for long: what still comes would not be sent, and the position waits for them while other lines go on.
     fn cut_full_lines(&mut self, context: &mut ReadContext<'_>) {
-        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return };
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), self.state.as_deref_mut()) else { return };
         // Decisions of an earlier process come first.
         if !state.has_pieces() || !front.cuts.is_empty() {
             return;
@@ -55,7 +55,7 @@ impl ContainerTail {
             if full_for < context.timing.partial_idle {
                 continue;
             }
-            let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+            let outlet = self.outlets.get_mut(*instance).expect("entering a file made its outlet");
             let meter = Meter::start(context.counts, context.batch);
             context.metrics.partial_idle.inc();
             decide_cut(front, &self.path, (stream, CutKind::End), state, outlet, context);
@@ -69,13 +69,13 @@ impl ContainerTail {
     pub(super) fn bound_pending(&mut self, context: &mut ReadContext<'_>) {
         self.count_pending(context.pending_bytes);
         let Some(front) = self.files.front().filter(|front| self.entered == Some(front.id)) else { return };
-        let Some((instance, state)) = &mut self.state else { return };
+        let Some((instance, state)) = self.state.as_deref_mut() else { return };
         // What stages hold is bounded by themselves.
         if context.pending_bytes.load(Ordering::Relaxed) <= context.max_pending_bytes || state.piece_bytes() <= 2 * SHORTENED_BYTES {
             return;
         }
         if let Some(stream) = state.longest_pending() {
-            let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+            let outlet = self.outlets.get_mut(*instance).expect("entering a file made its outlet");
             decide_cut(front, &self.path, (stream, CutKind::Shorten), state, outlet, context);
             self.count_pending(context.pending_bytes);
         }
@@ -93,7 +93,7 @@ impl ContainerTail {
 
     /// Brings its part of the count up to date.
     pub(crate) fn count_pending(&mut self, all: &AtomicUsize) {
-        let now = if self.is_over() { 0 } else { self.state.as_ref().map_or(0, |(_, state)| state.pending_bytes()) };
+        let now = if self.is_over() { 0 } else { self.state.as_deref().map_or(0, |(_, state)| state.pending_bytes()) };
         all.fetch_add(now, Ordering::Relaxed);
         all.fetch_sub(self.own_pending_bytes, Ordering::Relaxed);
         self.own_pending_bytes = now;
@@ -120,7 +120,13 @@ pub(super) fn flush_all(file: &TailFile, sink: &mut RecordSink<'_>) {
 }
 
 /// Ends pending lines where `file` stands.
-pub(super) fn cut_pending(file: &TailFile, path: &str, state: &mut LineState, outlet: &mut Outlet, context: &mut ReadContext<'_>) {
+pub(super) fn cut_pending(
+    file: &TailFile,
+    path: &ContainerPath,
+    state: &mut LineState,
+    outlet: &mut Outlet,
+    context: &mut ReadContext<'_>,
+) {
     for stream in OutputStream::ALL {
         if state.pending[stream.index()].is_some() {
             decide_cut(file, path, (stream, CutKind::End), state, outlet, context);
@@ -131,21 +137,34 @@ pub(super) fn cut_pending(file: &TailFile, path: &str, state: &mut LineState, ou
 }
 
 /// Ends blocks of stages where `file` stands.
-fn flush_blocks(file: &TailFile, path: &str, keys: Vec<u64>, state: &mut LineState, outlet: &mut Outlet, context: &mut ReadContext<'_>) {
+fn flush_blocks(
+    file: &TailFile,
+    path: &ContainerPath,
+    keys: Vec<u64>,
+    state: &mut LineState,
+    outlet: &mut Outlet,
+    context: &mut ReadContext<'_>,
+) {
     for key in keys {
         decide_cut(file, path, (OutputStream::Stdout, CutKind::Flush { key }), state, outlet, context);
     }
 }
 
 /// Records what the clock decided for lines of the front file, which is read up to `offset`.
-pub(super) fn record_clock(file: &TailFile, path: &str, state: &mut LineState, positions: &SharedPositions, batch: &mut BatchBuilder) {
+pub(super) fn record_clock(
+    file: &TailFile,
+    path: &ContainerPath,
+    state: &mut LineState,
+    positions: &SharedPositions,
+    batch: &mut BatchBuilder,
+) {
     record_clock_until((file, file.offset), path, state, positions, batch);
 }
 
 /// The same for a front file of which lines were sent up to `read_to` at most.
 pub(super) fn record_clock_until(
     (file, read_to): (&TailFile, u64),
-    path: &str,
+    path: &ContainerPath,
     state: &mut LineState,
     positions: &SharedPositions,
     batch: &mut BatchBuilder,
@@ -160,7 +179,7 @@ pub(super) fn record_clock_until(
 /// Cuts a pending line where `file` stands, which no byte decides: recorded before anything that rests on it is sent.
 pub(super) fn decide_cut(
     file: &TailFile,
-    path: &str,
+    path: &ContainerPath,
     (stream, kind): (OutputStream, CutKind),
     state: &mut LineState,
     outlet: &mut Outlet,

@@ -43,7 +43,7 @@ impl Running {
             let container = &mut self.containers[*index];
             let listing = match container.postponed.take() {
                 Some(listing) => Ok(*listing),
-                None => listing::again(&container.source, &container.path, &container.directory, self.worker.docker_root.as_deref()),
+                None => listing::again(&container.container(), self.worker.docker_root.as_deref()),
             };
             match listing {
                 Ok(listing) => self.take_listing(&listing),
@@ -51,7 +51,7 @@ impl Running {
                     container.needs_listing = false;
                     container.next_turn = now + ERROR_WAIT;
                     self.worker.metrics.read_errors.inc();
-                    tracing::warn!(container = path, error = %error, "directory not readable");
+                    tracing::warn!(container = &*path, error = %error, "directory not readable");
                 }
             }
         }
@@ -67,7 +67,7 @@ impl Running {
         }
         quiet.sort_unstable();
         for (_, index) in quiet.into_iter().take(count) {
-            self.containers[index].fall_asleep();
+            self.containers[index].fall_asleep(&self.worker.positions);
             self.count_open_files(1, 0);
         }
     }

@@ -38,14 +38,14 @@ impl ContainerTail {
         if !self.ensure_outlet(instance, first_stamp, context) {
             return false;
         }
-        match &mut self.state {
+        match self.state.as_deref_mut() {
             Some((current, state)) if *current == instance && start.offset == 0 => state.last_stream = OutputStream::Stdout,
-            state => {
+            _ => {
                 let mut at_start = line_state(&self.source, &self.path, &start);
-                if let Some(outlet) = self.outlets.get(&instance) {
+                if let Some(outlet) = self.outlets.get(instance) {
                     equip(&mut at_start, outlet, &start);
                 }
-                *state = Some((instance, at_start));
+                self.state = Some(Box::new((instance, at_start)));
             }
         }
         self.entered = Some(id);
@@ -54,7 +54,7 @@ impl ContainerTail {
 
     /// Decides an instance's labels, or takes those of the checkpoint. `false` while its lines should wait.
     pub(super) fn ensure_outlet(&mut self, instance: u32, first_stamp: i64, context: &mut ReadContext<'_>) -> bool {
-        if self.outlets.contains_key(&instance) {
+        if self.outlets.get(instance).is_some() {
             return true;
         }
         let key = InstanceKey { container: self.path.clone(), number: instance };
@@ -64,7 +64,7 @@ impl ContainerTail {
         }
         if let Source::Target(target) = &self.source {
             let outlet = target_outlet(target, key, first_stamp, context);
-            self.outlets.insert(instance, Box::new(outlet));
+            self.outlets.insert(instance, outlet);
             return true;
         }
         let recorded = context.positions.lock().instance(&key).cloned();
@@ -102,7 +102,7 @@ impl ContainerTail {
         outlet.rate = ContainerRate::new(context.rules.rate, context.now).filter(|_| context.rules.rate.drops);
         outlet.limit_streams(context.streams);
         outlet.is_resumed = is_resumed;
-        self.outlets.insert(instance, Box::new(outlet));
+        self.outlets.insert(instance, outlet);
         // Recorded labels may be of another configuration; what was decided from the path a moment ago is as it is to be.
         self.followed = if is_resumed { 0 } else { context.enricher.version_of_paths() };
         true

@@ -24,7 +24,7 @@ use super::records::{RecordSink, leading_nul};
 use crate::clock;
 use crate::discover::paths::LogFileName;
 use crate::parse::time::StampReader;
-use crate::positions::table::{FileEntry, FileId, InstanceKey, LineCut, Progress};
+use crate::positions::table::{ContainerPath, FileEntry, FileId, InstanceKey, LineCut, Progress};
 use crate::promtail::jobs::CompressedFormat;
 
 /// Between two looks at links and times of a file whose size stays the same: asking for the size alone is many times cheaper.
@@ -229,9 +229,9 @@ impl TailFile {
         self.modified
     }
 
-    pub(crate) fn entry(&self, container: &str, progress: Progress) -> FileEntry {
+    pub(crate) fn entry(&self, container: &ContainerPath, progress: Progress) -> FileEntry {
         FileEntry {
-            instance: InstanceKey { container: container.to_owned(), number: self.parsed_name.instance },
+            instance: InstanceKey { container: ContainerPath::clone(container), number: self.parsed_name.instance },
             name: self.name.clone(),
             device: self.device,
             inode: self.inode,

@@ -29,8 +29,8 @@ impl ContainerTail {
             return Ok(false);
         }
         let next_instance = self.files.get(1).map(|next| next.parsed_name.instance);
-        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return Ok(false) };
-        let outlet = self.outlets.get_mut(instance).expect("entering a file made its outlet");
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), self.state.as_deref_mut()) else { return Ok(false) };
+        let outlet = self.outlets.get_mut(*instance).expect("entering a file made its outlet");
         let meter = Meter::start(context.counts, context.batch);
         let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
         if !is_forgotten {
@@ -45,7 +45,11 @@ impl ContainerTail {
         record_clock(front, &self.path, state, context.positions, context.batch);
         if front.is_damaged() {
             context.metrics.possible_loss(PossibleLoss::Compressed);
-            tracing::warn!(container = self.path, file = front.name, "compressed log file is damaged; lines after the damage are missing");
+            tracing::warn!(
+                container = &*self.path,
+                file = front.name,
+                "compressed log file is damaged; lines after the damage are missing"
+            );
         }
         let is_drained = front.is_complete() || front.offset >= front.size;
         self.end_front(if is_drained { FileEnd::Drained } else { FileEnd::Unread });
@@ -59,7 +63,7 @@ impl ContainerTail {
     /// The front file is finished where it stands.
     pub(super) fn end_front(&mut self, end: FileEnd) {
         let Some(mut front) = self.files.pop_front() else { return };
-        let progress = match &self.state {
+        let progress = match self.state.as_deref() {
             Some((_, state)) if self.entered == Some(front.id) => state.progress_at(front.offset),
             _ => front.start.clone(),
         };
@@ -69,7 +73,7 @@ impl ContainerTail {
         self.finished.push(FinishedFile { id: front.id, entry, size: front.size, modified: Some(front.modified()) });
         self.hold_until_acknowledged(front, end);
         let is_instance_over =
-            self.files.front().map(|next| next.parsed_name.instance) != self.state.as_ref().map(|(instance, _)| *instance);
+            self.files.front().map(|next| next.parsed_name.instance) != self.state.as_deref().map(|(instance, _)| *instance);
         if is_instance_over {
             self.state = None;
             self.outlets.clear();

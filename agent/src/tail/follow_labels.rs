@@ -23,7 +23,7 @@ impl ContainerTail {
     pub(super) fn follow_labels(&mut self, context: &mut ReadContext<'_>) {
         let Source::Container { pod, container } = &self.source else { return };
         let version = context.enricher.version(pod);
-        let (Some(front), Some((instance, state))) = (self.files.front_mut(), &mut self.state) else { return };
+        let (Some(front), Some((instance, state))) = (self.files.front_mut(), self.state.as_deref_mut()) else { return };
         if self.end_asked != (version, *instance) {
             self.end_asked = (version, *instance);
             self.has_ended = context.enricher.has_ended(pod, container, *instance);
@@ -31,7 +31,7 @@ impl ContainerTail {
         if version == self.followed || state.has_pieces() || !front.cuts.is_empty() || !self.late.is_empty() {
             return;
         }
-        let Some(outlet) = self.outlets.get_mut(instance) else { return };
+        let Some(outlet) = self.outlets.get_mut(*instance) else { return };
         outlet.is_excluded = context.enricher.is_excluded(pod, container);
         let limit = context.enricher.rate_limit(pod, context.rules.rate);
         if self.rate_limit != Some(limit) {
@@ -54,7 +54,7 @@ impl ContainerTail {
         if number >= MAX_SETS {
             context.metrics.label_changes_ignored.inc();
             tracing::warn!(
-                container = self.path,
+                container = &*self.path,
                 "labels of this container changed too often; its lines keep those they have until it restarts"
             );
             return;

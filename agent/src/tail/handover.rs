@@ -8,12 +8,12 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::discover::listing::{SeenFile, Source};
+use crate::discover::listing::{SeenContainer, SeenFile, Source};
 use crate::discover::paths::LogFileName;
 use crate::positions::table::ContainerPath;
 
@@ -49,7 +49,7 @@ impl HandedFile {
 /// What one container leaves.
 #[derive(Debug)]
 pub(crate) struct HandedContainer {
-    pub(crate) directory: PathBuf,
+    pub(crate) directory: Arc<Path>,
     pub(crate) source: Source,
     /// In the order in which they are read.
     pub(crate) files: Vec<HandedFile>,
@@ -76,16 +76,21 @@ impl Handover {
 
     /// Containers that left deleted files and are not among those that `is_listed` knows, with where they were and what they are. What was only left out by
     /// the new configuration is none of them.
-    pub(crate) fn unlisted(&self, is_listed: impl Fn(&str) -> bool) -> Vec<(ContainerPath, PathBuf, Source)> {
+    pub(crate) fn unlisted(&self, is_listed: impl Fn(&str) -> bool) -> Vec<SeenContainer> {
         let handed = self.0.lock();
         let has_deleted = |container: &HandedContainer| container.files.iter().any(HandedFile::is_deleted);
         let unlisted = handed.iter().filter(|(path, container)| !is_listed(path) && has_deleted(container));
-        unlisted.map(|(path, container)| (path.clone(), container.directory.clone(), container.source.clone())).collect()
+        let seen = |(path, container): (&ContainerPath, &HandedContainer)| SeenContainer {
+            path: ContainerPath::clone(path),
+            directory: Arc::clone(&container.directory),
+            source: container.source.clone(),
+        };
+        unlisted.map(seen).collect()
     }
 
     /// Asks for a listing of `path`, even if nothing in it is new: its reader begins anew.
     pub(super) fn ask_for_listing(&self, path: &str) {
-        self.1.lock().insert(path.to_owned());
+        self.1.lock().insert(path.into());
     }
 
     /// Whether that was asked since the last time.

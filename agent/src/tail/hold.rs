@@ -106,7 +106,7 @@ impl ContainerTail {
         }
         metrics.possible_loss(PossibleLoss::DeletedHold);
         tracing::warn!(
-            container = self.path,
+            container = &*self.path,
             file = file.name,
             unread = file.size.saturating_sub(file.offset),
             "deleted log file was held too long or took too much of the disk; its unread lines are missing"

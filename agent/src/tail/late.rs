@@ -21,7 +21,7 @@ impl ContainerTail {
         if !self.ensure_outlet(instance, first_stamp, context) {
             return Ok(Turn::Idle);
         }
-        let outlet = self.outlets.get_mut(&instance).expect("made a moment ago");
+        let outlet = self.outlets.get_mut(instance).expect("made a moment ago");
         let LateFile { file, state } = &mut self.late[index];
         if file.offset == file.start.offset {
             equip(state, outlet, &file.start);
@@ -47,7 +47,7 @@ impl ContainerTail {
             if is_truncated {
                 context.metrics.truncated.inc();
                 context.metrics.possible_loss(PossibleLoss::Truncated);
-                tracing::warn!(container = self.path, file = file.name, "finished log file was truncated; lines may be missing");
+                tracing::warn!(container = &*self.path, file = file.name, "finished log file was truncated; lines may be missing");
             }
             let end = if is_truncated { FileEnd::Counted } else { FileEnd::Drained };
             self.ended_balances.push(std::mem::take(&mut file.balance).finish(file.id, end));

@@ -25,14 +25,15 @@ impl ContainerTail {
         if self.passed.is_empty() {
             self.passed = Vec::new();
         }
-        if let Some(clean) = clean.filter(|clean| Some(clean) != self.last_marked.as_ref()) {
+        if let Some(clean) = clean.filter(|clean| Some(clean) != self.last_marked.as_deref()) {
             if let Some(entry) = self.entry_of(&clean) {
                 batch.mark(Mark { file: clean.file, entry });
             }
-            self.last_marked = Some(clean);
+            self.last_marked = Some(Box::new(clean));
         }
-        self.late_marks.drain(..).for_each(|mark| batch.mark(mark));
-        self.ended_balances.drain(..).for_each(|part| batch.balance(part));
+        // Without the room for more: in most batches there are none.
+        std::mem::take(&mut self.late_marks).into_iter().for_each(|mark| batch.mark(mark));
+        std::mem::take(&mut self.ended_balances).into_iter().for_each(|part| batch.balance(part));
         let late = self.late.iter_mut().map(|late| &mut late.file);
         for file in self.files.iter_mut().chain(late) {
             if let Some(part) = file.balance.take(file.id) {
@@ -48,7 +49,7 @@ impl ContainerTail {
 
     /// Records the times of reading that lines of this batch were stamped with.
     fn record_clocks(&mut self, batch: &mut BatchBuilder, positions: &SharedPositions) {
-        if let (Some(front), Some((_, state))) = (self.files.front(), &mut self.state) {
+        if let (Some(front), Some((_, state))) = (self.files.front(), self.state.as_deref_mut()) {
             record_clock(front, &self.path, state, positions, batch);
         }
         for late in &mut self.late {
@@ -58,7 +59,7 @@ impl ContainerTail {
 
     /// The latest place from which everything after it can be read again.
     fn clean_point(&self) -> Option<CleanPoint> {
-        let (_, state) = self.state.as_ref()?;
+        let (_, state) = self.state.as_deref()?;
         let front = self.files.front().filter(|front| self.entered == Some(front.id));
         if let Some(mut frozen) = state.frozen.clone() {
             // The clock of the lines held goes on as far as they were read, and not for what comes later.

@@ -316,6 +316,34 @@ impl Outlet {
     }
 }
 
+/// The outlets of a container's instances; mostly there is one.
+#[derive(Debug, Default)]
+pub(super) struct Outlets(Vec<(u32, Outlet)>);
+
+impl Outlets {
+    pub(super) fn get(&self, instance: u32) -> Option<&Outlet> {
+        self.0.iter().find(|(number, _)| *number == instance).map(|(_, outlet)| outlet)
+    }
+
+    pub(super) fn get_mut(&mut self, instance: u32) -> Option<&mut Outlet> {
+        self.0.iter_mut().find(|(number, _)| *number == instance).map(|(_, outlet)| outlet)
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Outlet> {
+        self.0.iter_mut().map(|(_, outlet)| outlet)
+    }
+
+    /// For an instance that has none.
+    pub(super) fn insert(&mut self, instance: u32, outlet: Outlet) {
+        self.0.reserve_exact(1);
+        self.0.push((instance, outlet));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0 = Vec::new();
+    }
+}
+
 /// Whether a line of this stamp is among those kept.
 fn is_sampled(timestamp: i64, share: f64) -> bool {
     let place = xxhash_rust::xxh3::xxh3_64(&timestamp.to_le_bytes()) >> 11;

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::container::{ContainerTail, FinishedFile, LateFile};
@@ -204,6 +205,7 @@ impl ContainerTail {
         }
         if let Some(index) = self.find_remembered(seen, head.as_bytes()) {
             let (id, entry) = self.remembered.swap_remove(index);
+            let entry = Arc::unwrap_or_clone(entry);
             context.positions.lock().seen_again(id);
             let mut file = new(id, handle, entry.progress.clone())?;
             if entry.progress.is_finished {
@@ -322,7 +324,7 @@ impl ContainerTail {
     /// The stamp that the instance's last finished or vanished file ended with.
     pub(super) fn last_stamp_before(&self, seen: &SeenFile) -> Option<i64> {
         let finished = self.finished.iter().map(|file| (file.id, &file.entry));
-        let remembered = self.remembered.iter().map(|(id, entry)| (*id, entry));
+        let remembered = self.remembered.iter().map(|(id, entry)| (*id, &**entry));
         let of_instance = finished.chain(remembered).filter(|(_, entry)| entry.instance.number == seen.name.instance);
         of_instance.max_by_key(|(id, _)| *id).and_then(|(_, entry)| entry.progress.last_stamp)
     }
@@ -333,7 +335,13 @@ impl ContainerTail {
         match place {
             Some(0) if self.is_listed => self.files.insert(1, file),
             Some(index) => self.files.insert(index, file),
-            None => self.files.push_back(file),
+            None => {
+                // Mostly it is the only one.
+                if self.files.is_empty() {
+                    self.files.reserve_exact(1);
+                }
+                self.files.push_back(file);
+            }
         }
     }
 
@@ -362,7 +370,7 @@ impl ContainerTail {
             if !entry.progress.is_finished {
                 context.metrics.possible_loss(PossibleLoss::RotatedAway);
                 tracing::warn!(
-                    container = self.path,
+                    container = &*self.path,
                     file = entry.name,
                     "a log file that was not read to its end is gone; lines may be missing"
                 );

@@ -1,8 +1,10 @@
 //! What a group of files tells of itself after a turn, for `/targets` and Promtail's series of files.
 
+use std::sync::Arc;
+
 use super::container::{ContainerTail, FinishedFile, Turn};
 use crate::discover::listing::Source;
-use crate::observe::files::{FileBoard, FileView};
+use crate::observe::files::{FileBoard, FileView, LivePath};
 
 struct BeingRead {
     instance: u32,
@@ -20,13 +22,10 @@ impl ContainerTail {
         let Some(being_read) = self.being_read() else { return };
         self.is_reported = last_error.is_none();
         let (path, namespace) = match &self.source {
-            Source::Container { pod, .. } => {
-                let live = self.directory.join(format!("{}.log", being_read.instance));
-                (live.to_string_lossy().into_owned(), pod.namespace.clone())
-            }
+            Source::Container { pod, .. } => (LivePath::Instance(Arc::clone(&self.directory), being_read.instance), pod.namespace.clone()),
             Source::Target(target) => {
                 let label = |name: &str| target.labels.get(name).cloned().unwrap_or_default();
-                (label("filename"), label("namespace"))
+                (LivePath::Named(label("filename")), label("namespace"))
             }
         };
         let waiting = self.files.iter().skip(1).map(|file| file.size.saturating_sub(file.offset)).sum();

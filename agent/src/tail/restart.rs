@@ -67,7 +67,7 @@ impl ContainerTail {
 
     /// Records what the clock decided for lines that are in the batch.
     fn record_interrupted_clock(&mut self, positions: &SharedPositions, batch: &mut BatchBuilder) {
-        if let (Some(front), Some((_, state))) = (self.files.front(), &mut self.state) {
+        if let (Some(front), Some((_, state))) = (self.files.front(), self.state.as_deref_mut()) {
             record_clock_until((front, front.read_to()), &self.path, state, positions, batch);
         }
         for late in &mut self.late {
@@ -153,14 +153,17 @@ impl Running {
         let batch = &mut self.worker.outgoing.batch;
         let broken = &mut self.containers[index];
         let restart = Restart::new(broken.restart.as_deref(), batch.on_its_way(), now);
-        tracing::error!(container = broken.path, wait = ?restart.wait, "a panic while this container was read; it is read again from its position");
+        tracing::error!(container = &*broken.path, wait = ?restart.wait, "a panic while this container was read; it is read again from its position");
         let positions = &self.worker.positions;
         if catch_unwind(AssertUnwindSafe(|| broken.record_interrupted_clock(positions, batch))).is_err() {
-            tracing::error!(container = broken.path, "what the clock decided for its last lines is not recorded; they may be stored twice");
+            tracing::error!(
+                container = &*broken.path,
+                "what the clock decided for its last lines is not recorded; they may be stored twice"
+            );
         }
         broken.take_interrupted_balances().into_iter().for_each(|part| batch.balance(part));
         self.reading_on -= usize::from(broken.is_reading_on);
-        let mut anew = ContainerTail::new(broken.path.clone(), broken.directory.clone(), broken.source.clone(), Vec::new(), now);
+        let mut anew = ContainerTail::new(broken.container(), Vec::new(), now);
         anew.restart = Some(Box::new(restart));
         anew.is_gone = broken.is_gone;
         anew.rate_limit = broken.rate_limit;

@@ -3,8 +3,8 @@
 //! Only a file that is read to its end and acknowledged is closed. Its path is looked at instead; when it is not what it was, the directory is listed and
 //! the file is found again as after a restart of the agent, by inode and head, with the state that its last record left.
 
+use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 
 use super::balance::FileBalance;
 use super::container::ContainerTail;
@@ -17,7 +17,7 @@ use crate::positions::table::FileId;
 #[derive(Debug)]
 pub(crate) struct Sleeping {
     pub(super) id: FileId,
-    path: PathBuf,
+    name: String,
     device: u64,
     inode: u64,
     size: u64,
@@ -36,7 +36,7 @@ impl ContainerTail {
         let [front] = self.files.as_slices().0 else { return false };
         let is_pod = matches!(self.source, Source::Container { .. });
         let is_quiet = self.late.is_empty() && self.passed.is_empty() && !self.is_in_batch && !self.is_gone && !self.needs_listing;
-        let has_pending = self.state.as_ref().is_some_and(|(_, state)| state.has_pending() || state.frozen.is_some());
+        let has_pending = self.state.as_deref().is_some_and(|(_, state)| state.has_pending() || state.frozen.is_some());
         let is_live = front.parsed_name.role == FileRole::Live && front.links > 0 && front.cuts.is_empty();
         let is_read = front.is_drained() && front.offset == front.size;
         if !is_pod || !is_quiet || has_pending || !is_live || !is_read || self.files.len() > 1 {
@@ -45,21 +45,18 @@ impl ContainerTail {
         front.size == 0 || positions.lock().acknowledged(front.id) == Some(front.offset)
     }
 
-    /// Closes its only file. To be called when it [may sleep](Self::may_sleep).
-    pub(crate) fn fall_asleep(&mut self) {
+    /// Closes its only file. To be called when it [may sleep](Self::may_sleep): then all that is to be known of it stands in the table.
+    pub(crate) fn fall_asleep(&mut self, positions: &SharedPositions) {
         let Some(mut front) = self.files.pop_front() else { return };
-        if front.offset > 0 {
-            let progress = match &self.state {
-                Some((_, state)) if self.entered == Some(front.id) => state.progress_at(front.offset),
-                _ => front.start.clone(),
-            };
+        if let Some(entry) = positions.lock().entry(front.id) {
             // Mostly it is the only one.
             self.remembered.reserve_exact(1);
-            self.remembered.push((front.id, front.entry(&self.path, progress)));
+            self.remembered.push((front.id, entry));
         }
+        self.files = VecDeque::new();
         self.sleeping = Some(Box::new(Sleeping {
             id: front.id,
-            path: self.directory.join(&front.name),
+            name: std::mem::take(&mut front.name),
             device: front.device,
             inode: front.inode,
             size: front.size,
@@ -67,14 +64,16 @@ impl ContainerTail {
         }));
         self.state = None;
         self.entered = None;
+        self.last_marked = None;
         self.outlets.clear();
     }
 
     /// Looks whether the closed file is what it was; if not, the directory is to be listed.
     pub(super) fn look_at_sleeping(&mut self) {
         let Some(sleeping) = &self.sleeping else { return };
-        let is_as_before = sleeping
-            .path
+        let is_as_before = self
+            .directory
+            .join(&sleeping.name)
             .symlink_metadata()
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino(), metadata.len()) == (sleeping.device, sleeping.inode, sleeping.size));
         self.needs_listing |= !is_as_before;

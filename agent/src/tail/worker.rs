@@ -291,7 +291,7 @@ impl Running {
                 if container.poll_interval < ERROR_WAIT {
                     worker.metrics.target_failed();
                 }
-                tracing::warn!(container = container.path, error = %error, "cannot read a log file; trying again");
+                tracing::warn!(container = &*container.path, error = %error, "cannot read a log file; trying again");
                 container.poll_interval = (container.poll_interval * 2).clamp(ERROR_WAIT, ERROR_WAIT_MAX);
                 container.next_turn = now + container.poll_interval;
                 Turn::Idle
@@ -367,7 +367,7 @@ impl Running {
 
     fn add_container(&mut self, listing: &ContainerListing, now: Instant) -> usize {
         let remembered = self.worker.positions.lock().files_of(&listing.path);
-        let mut tail = ContainerTail::new(listing.path.clone(), listing.directory.clone(), listing.source.clone(), remembered, now);
+        let mut tail = ContainerTail::new(listing.container(), remembered, now);
         tail.handed = self.worker.handover.take(&listing.path);
         self.worker.enricher.begin_reading(&listing.source);
         self.containers.push(Box::new(tail));
