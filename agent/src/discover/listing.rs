@@ -120,7 +120,8 @@ impl SeenPod {
 /// The names of the pod directories below `root`.
 pub(crate) fn pods(root: &Path, ignored: &mut Ignored) -> io::Result<Vec<String>> {
     let mut pods = Vec::new();
-    for (entry, kind) in entries(root)? {
+    for entry in entries(root)? {
+        let Some((entry, kind)) = kind_of(entry)? else { continue };
         let name = entry.file_name().to_string_lossy().into_owned();
         if kind.is_symlink() {
             ignored.symlinks += 1;
@@ -137,7 +138,8 @@ pub(crate) fn pods(root: &Path, ignored: &mut Ignored) -> io::Result<Vec<String>
 /// The names of the container directories of `pod`.
 pub(crate) fn containers(pod: &SeenPod, ignored: &mut Ignored) -> io::Result<Vec<String>> {
     let mut containers = Vec::new();
-    for (entry, kind) in entries(&pod.directory)? {
+    for entry in entries(&pod.directory)? {
+        let Some((entry, kind)) = kind_of(entry)? else { continue };
         if kind.is_symlink() {
             ignored.symlinks += 1;
         } else if kind.is_dir() {
@@ -157,7 +159,8 @@ pub(crate) fn container(container: &SeenContainer, docker_root: Option<&Path>, i
         listing.is_gone = true;
         return Ok(listing);
     }
-    for (entry, kind) in entries(&listing.directory)? {
+    for entry in entries(&listing.directory)? {
+        let Some((entry, kind)) = kind_of(entry)? else { continue };
         let text = entry.file_name().to_string_lossy().into_owned();
         let Some(name) = LogFileName::parse(&text) else {
             listing.files.extend(LogFileName::parse_interim(&text).filter(|_| kind.is_file()).and_then(|name| interim(&entry, text, name)));
@@ -213,20 +216,19 @@ pub(crate) fn again(seen: &SeenContainer, docker_root: Option<&Path>) -> io::Res
     Ok(listing)
 }
 
-/// Entries with their kinds; those that vanish meanwhile are left out, and so is a directory that is not there.
-fn entries(directory: &Path) -> io::Result<Vec<(DirEntry, FileType)>> {
+/// The entries of a directory, one by one, as there may be ten thousand; none of one that is not there.
+fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<DirEntry>> + use<>> {
     let listed = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        listed => listed?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        listed => Some(listed?),
     };
-    let mut entries = Vec::new();
-    for entry in listed {
-        let entry = entry?;
-        if let Ok(kind) = entry.file_type() {
-            entries.push((entry, kind));
-        }
-    }
-    Ok(entries)
+    Ok(listed.into_iter().flatten())
+}
+
+/// An entry with its kind; `None` for one that vanished meanwhile.
+fn kind_of(entry: io::Result<DirEntry>) -> io::Result<Option<(DirEntry, FileType)>> {
+    let entry = entry?;
+    Ok(entry.file_type().ok().map(|kind| (entry, kind)))
 }
 
 #[cfg(test)]

@@ -9,15 +9,16 @@
 
 use std::collections::HashMap;
 use std::fs::Metadata;
+use std::num::NonZeroI64;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::time::SystemTime;
 
 use notify::event::{AccessKind, AccessMode, EventKindMask};
 use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock;
 
@@ -32,8 +33,9 @@ pub(crate) struct Change {
     pub(crate) is_close: bool,
 }
 
-/// Device, inode and birth: a directory that was deleted and made again is another one, also where it was given the same inode.
-type Identity = (u64, u64, Option<SystemTime>);
+/// A hash of device, inode and birth: a directory that was deleted and made again is another one, also where it was given the same inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity(u64);
 
 /// What a look at a directory that is watched says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub(crate) enum Standing {
 struct Watched {
     identity: Identity,
     /// Its time of change at the last look, as a stamp; none if that was too short a time before to tell it from a later one.
-    changed: Option<i64>,
+    changed: Option<NonZeroI64>,
     /// It was listed since it had this time of change.
     is_listed: bool,
     /// The last round in which it was looked at.
@@ -99,7 +101,7 @@ impl DirectoryWatches {
             None => {}
         }
         self.watcher.watch(directory, RecursiveMode::NonRecursive)?;
-        self.watched.insert(path.into(), Watched { identity: identity.unwrap_or((0, 0, None)), changed, is_listed: false, round });
+        self.watched.insert(path.into(), Watched { identity: identity.unwrap_or(Identity(0)), changed, is_listed: false, round });
         Ok(Standing::New)
     }
 
@@ -147,11 +149,13 @@ fn is_lost(event: notify::Result<Event>, changes: &SyncSender<Change>) -> bool {
 }
 
 /// Who a directory is, if it is there, and when it changed last, if that is long enough ago.
-fn look(directory: &Path) -> (Option<Identity>, Option<i64>) {
+fn look(directory: &Path) -> (Option<Identity>, Option<NonZeroI64>) {
     let Some(metadata) = directory.metadata().ok().filter(Metadata::is_dir) else { return (None, None) };
     let changed = metadata.ctime().saturating_mul(1_000_000_000).saturating_add(metadata.ctime_nsec());
     let has_stood_still = clock::now().saturating_sub(changed) >= LONGEST_STEP;
-    (Some((metadata.dev(), metadata.ino(), metadata.created().ok())), has_stood_still.then_some(changed))
+    let birth = metadata.created().map_or(0, clock::nanoseconds);
+    let who = [metadata.dev().to_le_bytes(), metadata.ino().to_le_bytes(), birth.to_le_bytes()].concat();
+    (Some(Identity(xxh3_64(&who))), NonZeroI64::new(changed).filter(|_| has_stood_still))
 }
 
 #[cfg(test)]

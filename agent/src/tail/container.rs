@@ -96,6 +96,13 @@ pub(crate) struct LateFile {
     pub(crate) state: LineState,
 }
 
+/// What is still to be told of files that were finished since the last batch.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    pub(super) marks: Vec<Mark>,
+    pub(super) balances: Vec<BalancePart>,
+}
+
 #[derive(Debug)]
 pub(crate) struct ContainerTail {
     pub(crate) path: ContainerPath,
@@ -148,9 +155,7 @@ pub(crate) struct ContainerTail {
     /// What of [`ReadContext::pending_bytes`] is this container's.
     pub(super) own_pending_bytes: usize,
     pub(super) last_marked: Option<Box<CleanPoint>>,
-    pub(super) late_marks: Vec<Mark>,
-    /// Of files that were finished since the last batch.
-    pub(super) ended_balances: Vec<BalancePart>,
+    pub(super) ending: Option<Box<Ending>>,
     pub(crate) is_in_batch: bool,
     /// More of it is unread than one turn reads.
     pub(crate) is_behind: bool,
@@ -160,8 +165,9 @@ pub(crate) struct ContainerTail {
     pub(crate) is_reading_on: bool,
     /// Version of the pod that the labels being used are of.
     pub(super) followed: u64,
-    /// Of which version of the pod, and of which instance, it is known whether that has ended.
-    pub(super) end_asked: (u64, u32),
+    /// Of which version of the pod it is known whether an instance has ended, and of which one.
+    pub(super) end_asked: u64,
+    pub(super) end_asked_of: u32,
     /// The API says that the instance being read has ended.
     pub(super) has_ended: bool,
     /// What it tells of itself is as it is now.
@@ -209,14 +215,14 @@ impl ContainerTail {
             rate_limit: None,
             own_pending_bytes: 0,
             last_marked: None,
-            late_marks: Vec::new(),
-            ended_balances: Vec::new(),
+            ending: None,
             is_in_batch: false,
             is_behind: false,
             waits_for_tenant: false,
             is_reading_on: false,
             followed: 0,
-            end_asked: (0, 0),
+            end_asked: 0,
+            end_asked_of: 0,
             has_ended: false,
             is_reported: false,
         }
@@ -402,7 +408,7 @@ impl ContainerTail {
         tracing::warn!(container = &*self.path, file = front.name, "log file was truncated; lines may be missing");
         let start = Progress::start(state.stamps.last_given());
         let old = front.id;
-        self.ended_balances.push(std::mem::take(&mut front.balance).finish(old, FileEnd::Counted));
+        self.ending.get_or_insert_default().balances.push(std::mem::take(&mut front.balance).finish(old, FileEnd::Counted));
         let new = context.positions.lock().new_file();
         front.begin_anew(new, start.clone())?;
         let entry = front.entry(&self.path, start);
@@ -447,5 +453,18 @@ pub(super) fn add_to_balance(file: &mut TailFile, state: &LineState, part: Balan
         file.balance.add_of_stages(part);
     } else {
         file.balance.add(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There may be ten thousand of each.
+    #[test]
+    fn a_container_and_its_file_fit_the_pieces_of_memory_that_are_meant_for_them() {
+        assert!(size_of::<ContainerTail>() <= 512, "{}", size_of::<ContainerTail>());
+        assert!(size_of::<TailFile>() <= 448, "{}", size_of::<TailFile>());
+        assert!(size_of::<FileEntry>() + 16 <= 160, "{}", size_of::<FileEntry>());
     }
 }

@@ -68,7 +68,7 @@ impl ContainerTail {
             _ => front.start.clone(),
         };
         let entry = front.entry(&self.path, Progress { is_finished: true, ..progress });
-        self.ended_balances.push(std::mem::take(&mut front.balance).finish(front.id, end));
+        self.ending.get_or_insert_default().balances.push(std::mem::take(&mut front.balance).finish(front.id, end));
         self.passed.push(Passed { id: front.id, entry: entry.clone() });
         self.finished.push(FinishedFile { id: front.id, entry, size: front.size, modified: Some(front.modified()) });
         self.hold_until_acknowledged(front, end);

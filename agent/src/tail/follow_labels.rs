@@ -24,8 +24,8 @@ impl ContainerTail {
         let Source::Container { pod, container } = &self.source else { return };
         let version = context.enricher.version(pod);
         let (Some(front), Some((instance, state))) = (self.files.front_mut(), self.state.as_deref_mut()) else { return };
-        if self.end_asked != (version, *instance) {
-            self.end_asked = (version, *instance);
+        if (self.end_asked, self.end_asked_of) != (version, *instance) {
+            (self.end_asked, self.end_asked_of) = (version, *instance);
             self.has_ended = context.enricher.has_ended(pod, container, *instance);
         }
         if version == self.followed || state.has_pieces() || !front.cuts.is_empty() || !self.late.is_empty() {

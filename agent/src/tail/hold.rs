@@ -84,7 +84,7 @@ impl ContainerTail {
         if let Some(index) = self.late.iter().position(|late| late.file.id == id) {
             let mut late = self.late.swap_remove(index);
             self.count_unread(&late.file, metrics);
-            self.ended_balances.push(std::mem::take(&mut late.file.balance).finish(id, FileEnd::Counted));
+            self.ending.get_or_insert_default().balances.push(std::mem::take(&mut late.file.balance).finish(id, FileEnd::Counted));
             self.is_in_batch = true;
         } else if self.files.front().is_some_and(|front| front.id == id) {
             self.count_unread(&self.files[0], metrics);
@@ -93,7 +93,7 @@ impl ContainerTail {
             self.count_unread(&self.files[index], metrics);
             if let Some(file) = self.files.remove(index) {
                 let progress = Progress { is_finished: true, ..file.start.clone() };
-                self.late_marks.push(Mark { file: id, entry: file.entry(&self.path, progress) });
+                self.ending.get_or_insert_default().marks.push(Mark { file: id, entry: file.entry(&self.path, progress) });
                 self.is_in_batch = true;
             }
         }

@@ -50,10 +50,10 @@ impl ContainerTail {
                 tracing::warn!(container = &*self.path, file = file.name, "finished log file was truncated; lines may be missing");
             }
             let end = if is_truncated { FileEnd::Counted } else { FileEnd::Drained };
-            self.ended_balances.push(std::mem::take(&mut file.balance).finish(file.id, end));
+            self.ending.get_or_insert_default().balances.push(std::mem::take(&mut file.balance).finish(file.id, end));
             let progress = Progress { is_finished: true, ..state.progress_at(file.offset) };
             let entry = file.entry(&self.path, progress);
-            self.late_marks.push(Mark { file: file.id, entry: entry.clone() });
+            self.ending.get_or_insert_default().marks.push(Mark { file: file.id, entry: entry.clone() });
             self.finished.push(FinishedFile { id: file.id, entry, size: file.size, modified: Some(file.modified()) });
             self.hold_until_acknowledged(file, end);
             self.is_in_batch = true;

@@ -31,9 +31,10 @@ impl ContainerTail {
             }
             self.last_marked = Some(Box::new(clean));
         }
-        // Without the room for more: in most batches there are none.
-        std::mem::take(&mut self.late_marks).into_iter().for_each(|mark| batch.mark(mark));
-        std::mem::take(&mut self.ended_balances).into_iter().for_each(|part| batch.balance(part));
+        if let Some(ending) = self.ending.take() {
+            ending.marks.into_iter().for_each(|mark| batch.mark(mark));
+            ending.balances.into_iter().for_each(|part| batch.balance(part));
+        }
         let late = self.late.iter_mut().map(|late| &mut late.file);
         for file in self.files.iter_mut().chain(late) {
             if let Some(part) = file.balance.take(file.id) {

@@ -53,7 +53,8 @@ impl ContainerTail {
     fn untold_entries(&self) -> i64 {
         let late = self.late.iter().map(|late| &late.file);
         let of_files: i64 = self.files.iter().chain(late).map(|file| file.balance.unsent_entries()).sum();
-        of_files + self.ended_balances.iter().map(|part| part.part.entries).sum::<i64>()
+        let ended = self.ending.iter().flat_map(|ending| &ending.balances);
+        of_files + ended.map(|part| part.part.entries).sum::<i64>()
     }
 
     /// Its balances, none of which can be compared any more.
@@ -61,7 +62,8 @@ impl ContainerTail {
         let late = self.late.iter_mut().map(|late| &mut late.file);
         let of_files =
             self.files.iter_mut().chain(late).map(|file| std::mem::take(&mut file.balance).finish(file.id, FileEnd::Interrupted));
-        let ended = self.ended_balances.drain(..).map(|part| BalancePart { end: Some((Balance::default(), FileEnd::Interrupted)), ..part });
+        let ended = self.ending.take().map_or_else(Vec::new, |ending| ending.balances);
+        let ended = ended.into_iter().map(|part| BalancePart { end: Some((Balance::default(), FileEnd::Interrupted)), ..part });
         ended.chain(of_files).collect()
     }
 

@@ -4,32 +4,39 @@ use std::time::{Duration, Instant};
 
 use super::worker::{ERROR_WAIT, ERROR_WAIT_MAX};
 
-/// Files of one container that could not be opened, by device and inode.
+/// Files of one container that could not be opened. Boxed: there may be ten thousand containers, and hardly one has any.
 #[derive(Debug, Default)]
-pub(crate) struct Retries(Vec<((u64, u64), Duration, Instant)>);
+pub(crate) struct Retries(Option<Box<Unopened>>);
+
+/// Device and inode of each file, how long it waits, and until when.
+#[derive(Debug, Default)]
+struct Unopened(Vec<((u64, u64), Duration, Instant)>);
 
 impl Retries {
     /// Whether the file is not to be tried yet.
     pub(super) fn must_wait(&self, file: (u64, u64), now: Instant) -> bool {
-        self.0.iter().any(|(other, _, next)| *other == file && now < *next)
+        let mut files = self.0.iter().flat_map(|unopened| &unopened.0);
+        files.any(|(other, _, next)| *other == file && now < *next)
     }
 
     /// It could not be opened. Returns whether that is new.
     pub(super) fn failed(&mut self, file: (u64, u64), now: Instant) -> bool {
-        if let Some((_, wait, next)) = self.0.iter_mut().find(|(other, ..)| *other == file) {
+        let files = &mut self.0.get_or_insert_default().0;
+        if let Some((_, wait, next)) = files.iter_mut().find(|(other, ..)| *other == file) {
             *wait = (*wait * 2).min(ERROR_WAIT_MAX);
             *next = now + *wait;
             return false;
         }
-        self.0.push((file, ERROR_WAIT, now + ERROR_WAIT));
+        files.push((file, ERROR_WAIT, now + ERROR_WAIT));
         true
     }
 
     /// It was opened, or is gone.
     pub(super) fn keep(&mut self, is_left: impl Fn((u64, u64)) -> bool) {
-        self.0.retain(|(file, ..)| is_left(*file));
-        if self.0.is_empty() {
-            self.0 = Vec::new();
+        let Some(unopened) = &mut self.0 else { return };
+        unopened.0.retain(|(file, ..)| is_left(*file));
+        if unopened.0.is_empty() {
+            self.0 = None;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact};
 use crate::support::{Agent, Node, Recorder, wait_until};
 use tailwater_agent::config::Timing;
@@ -64,4 +65,31 @@ async fn quiet_files_are_looked_at_less_often_and_at_once_when_they_are_rotated(
     assert_exact(&recorder, &writers.iter().collect::<Vec<_>>());
     agent.assert_balanced();
     agent.stop().await;
+}
+
+/// What one more file that is read and acknowledged takes of the program's own memory, in bytes. A third of it are what watches of its two directories take.
+async fn bytes_of_a_quiet_file(flags: &[&str], most: u64) {
+    const FEW: usize = 200;
+    const MANY: usize = 2_200;
+    let mut own: Vec<u64> = Vec::new();
+    for count in [FEW, MANY] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        for number in 0..count {
+            let directory = node.pods().join(format!("shop_web-5d4f8b6c9d-{number:05}_6732493d-d1e5-4e8b-9214-{number:012}/app"));
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join("0.log"), "2026-11-21T09:00:00.000000001Z stdout F one\n").unwrap();
+        }
+        let program = Program::start_with(&node, &recorder.url(), flags);
+        recorder.wait_for(count).await;
+        let bound = own.first().map_or(u64::MAX, |few| few + most * (MANY - FEW) as u64);
+        wait_until("little memory", || program.anonymous() <= bound, || format!("{} KiB, {own:?}", program.anonymous() >> 10)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        own.push(program.anonymous());
+    }
+    println!("{} bytes a file", own[1].saturating_sub(own[0]) / (MANY - FEW) as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn little_is_kept_of_a_quiet_file() {
+    bytes_of_a_quiet_file(&[], 5_500).await;
 }
