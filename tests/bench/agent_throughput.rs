@@ -3,7 +3,9 @@
 //! `cargo bench -p tailwater-agent --bench agent_throughput -- TREE` runs the agent over a tree of CRI logs against a sink in another process
 //! that answers 204 at once and counts afterwards what it got, and prints lines per CPU second (user and system of this process), the ratio of compression,
 //! peak memory, and two yardsticks over the same bytes in the same run: finding the newlines, and compressing. A line that does not arrive fails it. With `TREE cri` the same tree is read as a `promtail.yaml` with the one stage `cri`
-//! says, for comparison. Without TREE it only says how it is called.
+//! says, for comparison. With `memory` it makes trees by itself and prints how much memory they take. Without TREE it only says how it is called.
+
+mod agent_memory;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -37,6 +39,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.first().map(String::as_str) {
         Some("--sink") => serve_sink(),
+        Some("memory") => agent_memory::measure(arguments.iter().any(|argument| argument == "--save")),
         Some(tree) => measure(Path::new(tree), arguments.get(1).is_some_and(|way| way == "cri")),
         None => {
             println!("skipped: give a tree of CRI logs, `cargo bench -p tailwater-agent --bench agent_throughput -- TREE`");
