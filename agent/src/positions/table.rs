@@ -3,7 +3,7 @@
 //! Workers add decisions and look entries up; the sender moves offsets when a batch is acknowledged. Each change raises `revision`;
 //! a decision's revision must be durable before the first push that rests on it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -137,6 +137,8 @@ pub(crate) struct Positions {
 #[derive(Debug, Default)]
 pub(crate) struct PositionsTable {
     files: HashMap<FileId, Arc<FileEntry>>,
+    /// The files of each container: with thousands of containers nobody walks over all files for each of them.
+    by_container: BTreeSet<(ContainerPath, FileId)>,
     instances: HashMap<InstanceKey, Arc<InstanceEntry>>,
     /// Since when an entry's file is gone.
     vanished: HashMap<FileId, Instant>,
@@ -149,9 +151,23 @@ impl PositionsTable {
         let mut table = Self { instances: positions.instances.into_iter().collect(), ..Self::default() };
         for entry in positions.files {
             let file = table.new_file();
-            table.files.insert(file, entry);
+            table.insert(file, entry);
         }
         table
+    }
+
+    /// A file's container is always the same.
+    fn insert(&mut self, file: FileId, entry: Arc<FileEntry>) {
+        let container = ContainerPath::clone(&entry.instance.container);
+        if self.files.insert(file, entry).is_none() {
+            self.by_container.insert((container, file));
+        }
+    }
+
+    fn remove(&mut self, file: FileId) -> Option<Arc<FileEntry>> {
+        let entry = self.files.remove(&file)?;
+        self.by_container.remove(&(ContainerPath::clone(&entry.instance.container), file));
+        Some(entry)
     }
 
     pub(crate) fn new_file(&mut self) -> FileId {
@@ -183,14 +199,13 @@ impl PositionsTable {
 
     /// Entries of a container's files, by number of first insertion.
     pub(crate) fn files_of(&self, container: &str) -> Vec<(FileId, Arc<FileEntry>)> {
-        let of_container = self.files.iter().filter(|(_, entry)| &*entry.instance.container == container);
-        let mut files: Vec<_> = of_container.map(|(file, entry)| (*file, Arc::clone(entry))).collect();
-        files.sort_by_key(|(file, _)| *file);
-        files
+        let of_container = self.by_container.range((ContainerPath::from(container), FileId(0))..);
+        let of_container = of_container.take_while(|(other, _)| &**other == container);
+        of_container.filter_map(|(_, file)| Some((*file, Arc::clone(self.files.get(file)?)))).collect()
     }
 
-    pub(crate) fn containers(&self) -> std::collections::BTreeSet<ContainerPath> {
-        self.files.values().map(|entry| entry.instance.container.clone()).collect()
+    pub(crate) fn containers(&self) -> BTreeSet<ContainerPath> {
+        self.by_container.iter().map(|(container, _)| ContainerPath::clone(container)).collect()
     }
 
     /// Records labels and first stamp of an instance. Returns the revision that must be durable before its first push.
@@ -201,14 +216,17 @@ impl PositionsTable {
 
     /// Records a cut in a line of a file, with `entry` for a file of which nothing was acknowledged yet.
     pub(crate) fn decide_cut(&mut self, file: FileId, cut: LineCut, entry: FileEntry) -> Revision {
-        Arc::make_mut(self.files.entry(file).or_insert_with(|| Arc::new(entry))).cuts.push(cut);
+        if !self.files.contains_key(&file) {
+            self.insert(file, Arc::new(entry));
+        }
+        self.files.entry(file).and_modify(|entry| Arc::make_mut(entry).cuts.push(cut));
         self.changed()
     }
 
     /// Records that a file was truncated: `old` is no more, `new` begins as `entry` says.
     pub(crate) fn decide_truncation(&mut self, old: FileId, new: FileId, entry: FileEntry) -> Revision {
-        self.files.remove(&old);
-        self.files.insert(new, Arc::new(entry));
+        self.remove(old);
+        self.insert(new, Arc::new(entry));
         self.changed()
     }
 
@@ -225,7 +243,7 @@ impl PositionsTable {
         if entry.progress.is_finished {
             entry.cuts.clear();
         }
-        self.files.insert(mark.file, Arc::new(entry));
+        self.insert(mark.file, Arc::new(entry));
         self.changed();
     }
 
@@ -234,9 +252,9 @@ impl PositionsTable {
         let expired: Vec<_> = self.vanished.iter().filter(|(_, since)| **since <= horizon).map(|(file, _)| *file).collect();
         for file in &expired {
             self.vanished.remove(file);
-            if let Some(entry) = self.files.remove(file) {
-                let is_last = !self.files.values().any(|other| other.instance == entry.instance);
-                if is_last {
+            if let Some(entry) = self.remove(*file) {
+                let others = self.files_of(&entry.instance.container);
+                if !others.iter().any(|(_, other)| other.instance == entry.instance) {
                     self.instances.remove(&entry.instance);
                 }
             }
@@ -299,6 +317,27 @@ pub(crate) mod tests {
         let (_, entry) = table.files_of("c").remove(0);
         assert_eq!(entry.cuts, [LineCut { offset: 20, stream: OutputStream::Stderr, kind: CutKind::End }]);
         assert_eq!(entry.progress.offset, 10);
+    }
+
+    #[test]
+    fn files_are_found_by_their_container_whatever_comes_and_goes() {
+        let mut table = PositionsTable::load(Positions {
+            files: ["b", "a", "b/c", "b"].map(|container| Arc::new(file_entry(container, 1))).into(),
+            instances: BTreeMap::new(),
+        });
+        let found = |table: &PositionsTable, container: &str| table.files_of(container).iter().map(|(file, _)| file.0).collect::<Vec<_>>();
+        assert_eq!((found(&table, "b"), found(&table, "a"), found(&table, "")), (vec![1, 4], vec![2], vec![]));
+        let (cut, new) = (table.new_file(), table.new_file());
+        table.decide_cut(cut, LineCut { offset: 3, stream: OutputStream::Stderr, kind: CutKind::End }, file_entry("a", 0));
+        table.acknowledge(&Mark { file: cut, entry: file_entry("a", 2) });
+        table.decide_truncation(FileId(1), new, file_entry("b", 0));
+        let now = Instant::now();
+        table.vanished(FileId(2), now);
+        table.forget_vanished(now);
+        assert_eq!((found(&table, "b"), found(&table, "a"), found(&table, "b/c")), (vec![4, new.0], vec![cut.0], vec![3]));
+        assert_eq!(table.containers().iter().map(|container| &**container).collect::<Vec<_>>(), ["a", "b", "b/c"]);
+        let walked = table.snapshot().files.len();
+        assert_eq!(walked, table.by_container.len(), "both know the same files");
     }
 
     #[test]
