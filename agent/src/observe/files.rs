@@ -83,35 +83,51 @@ struct Shown<'a> {
 
 /// All groups that are being read, for each client by itself.
 #[derive(Debug, Default)]
-pub(crate) struct FileBoard(Mutex<Vec<BTreeMap<ContainerPath, FileView>>>);
+pub(crate) struct FileBoard {
+    clients: Mutex<Vec<BTreeMap<ContainerPath, FileView>>>,
+    /// Lines of groups whose readers ended with a configuration: whoever reads them next counts on.
+    left: Mutex<BTreeMap<ContainerPath, u64>>,
+}
 
 impl FileBoard {
     /// Replaces what is known of `group` as it is read for the client of this number; `lines` are those read since.
     pub(crate) fn report(&self, client: usize, group: &ContainerPath, lines: u64, view: FileView) {
-        let mut clients = self.0.lock();
+        let mut clients = self.clients.lock();
         if clients.len() <= client {
             clients.resize_with(client + 1, BTreeMap::new);
         }
         let files = &mut clients[client];
         match files.get_mut(group) {
             Some(known) => *known = FileView { lines: known.lines + lines, ..view },
-            None => drop(files.insert(ContainerPath::clone(group), FileView { lines, ..view })),
+            None => {
+                let before = self.left.lock().get(group).copied().unwrap_or_default();
+                files.insert(ContainerPath::clone(group), FileView { lines: before + lines, ..view });
+            }
         }
+    }
+
+    /// The reader of `group` ends, and another one comes with the next configuration, if that reads it.
+    pub(crate) fn leave(&self, client: usize, group: &ContainerPath) {
+        let view = self.clients.lock().get_mut(client).and_then(|files| files.remove(group));
+        let mut left = self.left.lock();
+        let lines = left.entry(ContainerPath::clone(group)).or_default();
+        *lines = view.map_or(0, |view| view.lines).max(*lines);
     }
 
     /// The group is gone, and with it its series.
     pub(crate) fn forget(&self, client: usize, group: &str) {
-        self.0.lock().get_mut(client).and_then(|files| files.remove(group));
+        self.left.lock().remove(group);
+        self.clients.lock().get_mut(client).and_then(|files| files.remove(group));
     }
 
     /// What is read for one client.
     pub(crate) fn of(&self, client: usize) -> BTreeMap<ContainerPath, FileView> {
-        self.0.lock().get(client).cloned().unwrap_or_default()
+        self.clients.lock().get(client).cloned().unwrap_or_default()
     }
 
     /// Each group once: as far as it is read for the client that is furthest behind, with its lines as often as any client's reader has counted them.
     pub(crate) fn all(&self) -> Vec<(ContainerPath, FileView)> {
-        let clients = self.0.lock();
+        let clients = self.clients.lock();
         let mut all: BTreeMap<&ContainerPath, FileView> = BTreeMap::new();
         for (group, view) in clients.iter().flatten() {
             let known = all.entry(group).or_insert_with(|| view.clone());
@@ -176,6 +192,22 @@ mod tests {
         let mut text = String::new();
         board.render(&mut text);
         assert!(!text.contains("path="), "{text}");
+    }
+
+    #[test]
+    fn lines_are_counted_on_by_the_reader_after_a_reload() {
+        let board = FileBoard::default();
+        let group = ContainerPath::from("c");
+        board.report(0, &group, 5, view("/p/0.log", 4));
+        board.report(1, &group, 3, view("/p/0.log", 4));
+        board.leave(1, &group);
+        board.leave(0, &group);
+        assert!(board.all().is_empty(), "nobody reads it");
+        board.report(0, &group, 2, view("/p/0.log", 9));
+        assert_eq!(board.all()[0].1.lines, 7);
+        board.forget(0, "c");
+        board.report(0, &group, 1, view("/p/0.log", 9));
+        assert_eq!(board.all()[0].1.lines, 1, "another file of that name");
     }
 
     #[test]

@@ -418,7 +418,7 @@ impl Running {
         self.publish_open_files(0);
         for container in self.containers.drain(..) {
             self.worker.enricher.end_reading(&container.source, Instant::now());
-            self.worker.metrics.files.forget(self.worker.client, &container.path);
+            self.worker.metrics.files.leave(self.worker.client, &container.path);
             let (path, container) = container.into_handed();
             self.worker.handover.leave(path, container);
         }
