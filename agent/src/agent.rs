@@ -139,6 +139,7 @@ impl Agent {
             is_first_scan_done: Arc::clone(&self.is_first_scan_done),
             host: self.receiver.labels.host.clone(),
             client: self.receiver.client,
+            name: self.config.client.name.clone().unwrap_or_else(|| self.receiver.labels.host.clone()),
         }
     }
 

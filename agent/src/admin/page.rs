@@ -49,6 +49,10 @@ pub(super) fn page(title: &str, body: &str) -> String {
     )
 }
 
+pub(super) fn heading(text: &str) -> String {
+    format!("<h2>{}</h2>", escape(text))
+}
+
 pub(super) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> String {
     let headings: String = headings.iter().map(|heading| format!("<th>{}</th>", escape(heading))).collect();
     let mut text = format!("<table><thead><tr>{headings}</tr></thead><tbody>");

@@ -17,8 +17,10 @@ pub(crate) struct PassView {
     pub(crate) is_first_scan_done: Arc<AtomicBool>,
     /// Host of its receiver.
     pub(crate) host: String,
-    /// Which of the clients its receiver is; the first one's positions are shown.
+    /// Which of the clients its receiver is.
     pub(crate) client: usize,
+    /// What that client is called.
+    pub(crate) name: String,
 }
 
 /// Why the agent is not ready; `None` if it is. Every pass must have looked for files once, and no receiver may refuse for long.
@@ -35,6 +37,11 @@ pub(crate) fn why_not_ready(passes: &[PassView], now: Instant) -> Option<String>
 /// Where the passes for the first client are.
 pub(crate) fn positions(passes: &[PassView]) -> Positions {
     by_client(passes).remove(&0).unwrap_or_default()
+}
+
+/// What the client of this number is called.
+pub(crate) fn name_of(passes: &[PassView], client: usize) -> &str {
+    passes.iter().find(|pass| pass.client == client).map_or("", |pass| &pass.name)
 }
 
 /// Where the passes for each client are.
@@ -64,6 +71,7 @@ mod tests {
             is_first_scan_done: Arc::default(),
             host: host.to_owned(),
             client: 0,
+            name: host.to_owned(),
         };
         let (passes, start) = ([pass("a"), pass("b")], Instant::now());
         let unscanned = Some("the first scan is not done".to_owned());

@@ -69,6 +69,14 @@ async fn metrics_tell_of_the_client_that_is_furthest_behind() {
     let agent = Agent::start(config).await;
     first.wait_for(100).await;
     let url = format!("http://{}/metrics", agent.handle.listen_address().unwrap());
+    let targets = reqwest::get(url.replace("/metrics", "/targets")).await.unwrap().text().await.unwrap();
+    let targets: serde_json::Value = serde_json::from_str(&targets).unwrap();
+    let of = |name: &str| targets["files"].as_array().unwrap().iter().find(|file| file["client"] == name).unwrap().clone();
+    let (of_first, of_second) = (of(&first.address.to_string()), of("second"));
+    assert_eq!(
+        (&of_first["path"], &of_second["path"], &of_second["acknowledged_offset"]),
+        (&of_first["path"], &of_first["path"], &0.into())
+    );
     let bytes = std::fs::metadata(container.live()).unwrap().len() as f64;
     let path = container.live().display().to_string();
     for lag in [bytes, 0.0] {
