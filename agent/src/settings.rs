@@ -1,6 +1,6 @@
 //! Constants of the agent's pace. Not configurable; tests of the library shorten some.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How often, how long.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct Timing {
     pub lease_duration: Duration,
     /// Whether directories are watched at all; scans alone are enough to be correct.
     pub watch_directories: bool,
+    /// The clock of which a jump asks for a scan: the system's.
+    pub wall_clock: fn() -> SystemTime,
 }
 
 impl Default for Timing {
@@ -52,6 +54,7 @@ impl Default for Timing {
             watch_spread: Duration::from_secs(10),
             lease_duration: Duration::from_secs(15),
             watch_directories: true,
+            wall_clock: SystemTime::now,
         }
     }
 }

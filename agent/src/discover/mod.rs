@@ -4,6 +4,7 @@
 //! that runs both and tells the workers. [`told_sizes`] keeps scans from waking readers for nothing, and
 //! [`pod_news`] brings what the API tells of pods. Files are never opened here, symlinks never followed below the root.
 
+mod clock_jumps;
 pub(crate) mod docker;
 pub(crate) mod listing;
 pub(crate) mod paths;

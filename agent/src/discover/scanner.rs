@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::clock_jumps::ClockJumps;
 use super::listing::{self, ContainerListing, Identities, Ignored, SeenContainer, SeenPod, Source};
 use super::paths::{LogFileName, PodDirectory};
 use super::pod_news::PodNews;
@@ -34,6 +35,8 @@ use crate::tail::worker::Command;
 const CHANGE_QUEUE: usize = 4096;
 /// At most this long between two looks at the flags.
 const MAX_WAIT: Duration = Duration::from_millis(500);
+/// Before a directory is listed again that could not be.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Between two scans that list every directory.
 const LIST_ALL_EVERY: Duration = Duration::from_secs(300);
 
@@ -67,6 +70,7 @@ struct Running {
     next_scan: Instant,
     /// From then on a scan lists every directory.
     list_all_at: Instant,
+    clock_jumps: ClockJumps,
     beat: Heartbeat,
     /// Not all directories are watched.
     is_degraded: bool,
@@ -101,6 +105,7 @@ impl Scanner {
             undecided: HashMap::new(),
             next_scan: Instant::now(),
             list_all_at: Instant::now(),
+            clock_jumps: self.scanning.clock_jumps(),
             scanner: self,
         };
         while !running.scanner.scanning.stop.load(Ordering::Acquire) {
@@ -118,6 +123,10 @@ impl Running {
             self.scanner.scanning.metrics.inotify_overflow.inc();
             (self.next_scan, self.list_all_at) = (now, now);
         }
+        if self.scanner.scanning.has_clock_jumped(&mut self.clock_jumps) {
+            (self.next_scan, self.list_all_at) = (now, now);
+        }
+        self.list_what_was_asked(now);
         if now >= self.next_scan {
             self.scan();
             return;
@@ -371,6 +380,18 @@ impl Running {
             // A pod's or a container's own directory came or went.
             1 | 2 => Some(path.to_owned()),
             _ => path.parent().map(Path::to_owned),
+        }
+    }
+
+    /// Lists directories again of which readers asked for that by now. Where nothing can be listed it is asked for once more, unless nothing is there.
+    fn list_what_was_asked(&mut self, now: Instant) {
+        let handover = self.scanner.scanning.handover.clone();
+        for path in handover.due_asks(now) {
+            let directory = self.scanner.root.join(&*path);
+            self.list_again(&directory, &mut Findings::default());
+            if handover.take_ask(&path) && directory.is_dir() {
+                handover.ask_for_listing_at(&path, now + ASK_AGAIN);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use super::clock_jumps::ClockJumps;
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::FileEntry;
@@ -20,6 +21,22 @@ pub(crate) struct Scanning {
     pub(crate) stop: Arc<AtomicBool>,
     /// Open files of before a reload.
     pub(crate) handover: Handover,
+}
+
+impl Scanning {
+    /// Both clocks as they are.
+    pub(super) fn clock_jumps(&self) -> ClockJumps {
+        ClockJumps::since((self.timing.wall_clock)(), Instant::now())
+    }
+
+    /// Whether the machine was suspended, or its clock set, since this was asked last.
+    pub(super) fn has_clock_jumped(&self, jumps: &mut ClockJumps) -> bool {
+        let has_jumped = jumps.has_jumped((self.timing.wall_clock)(), Instant::now());
+        if has_jumped {
+            tracing::info!("the clock jumped, as after a suspend; looking for files at once");
+        }
+        has_jumped
+    }
 }
 
 /// What became of a file of the checkpoint that no scan found.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
+use super::clock_jumps::ClockJumps;
 use super::listing::{ContainerListing, Identities, SeenContainer, SeenFile, Source};
 use super::paths::{FileRole, LogFileName};
 use super::scanner::worker_of;
@@ -76,6 +77,7 @@ struct Running {
     handed: Option<HashSet<ContainerPath>>,
     last_scan: Instant,
     next_scan: Instant,
+    clock_jumps: ClockJumps,
     beat: Heartbeat,
     /// Not all directories are watched.
     is_degraded: bool,
@@ -105,6 +107,7 @@ impl TargetScanner {
             handed: Some(HashSet::new()),
             last_scan: now,
             next_scan: now,
+            clock_jumps: self.scanning.clock_jumps(),
             scanner: self,
         };
         running.remember_owners();
@@ -124,6 +127,10 @@ impl Running {
         }
         if self.watches.as_ref().is_some_and(DirectoryWatches::take_must_rescan) {
             self.scanner.scanning.metrics.inotify_overflow.inc();
+            self.scan_soon();
+        }
+        let has_clock_jumped = self.scanner.scanning.has_clock_jumped(&mut self.clock_jumps);
+        if has_clock_jumped || !self.scanner.scanning.handover.due_asks(Instant::now()).is_empty() {
             self.scan_soon();
         }
         let wait = self.next_scan.saturating_duration_since(Instant::now()).min(MAX_WAIT);
@@ -169,6 +176,11 @@ impl Running {
             is_pending |= self.scan_job(job, &mut seen, &mut is_watching);
         }
         self.tell_gone(&seen);
+        // What is asked for and was not found is not there any more.
+        let handover = &self.scanner.scanning.handover;
+        for key in handover.due_asks(started) {
+            handover.take_ask(&key);
+        }
         if !self.scanner.scanning.is_first_scan_done.load(Ordering::Acquire) {
             self.handed = Some(self.tell_handed(&seen));
         }
@@ -335,7 +347,8 @@ impl Running {
             .insert(ContainerPath::clone(key), Told { identities, target: Arc::clone(&file_target), directory: Arc::clone(&directory) });
         // Without news the tail still looks at sizes of finished files now and then.
         let has_former = files.len() > 1;
-        if is_known && !has_former && !self.scanner.scanning.handover.take_ask(key) {
+        let is_asked = self.scanner.scanning.handover.take_ask(key);
+        if is_known && !has_former && !is_asked {
             return;
         }
         self.tell(ContainerListing {

@@ -125,6 +125,7 @@ pub(crate) enum ReadEnd {
 /// What a look saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Look {
+    /// It is shorter than what was read of it, or begins otherwise.
     pub(crate) has_shrunk: bool,
     /// There are bytes that were not looked at before.
     pub(crate) has_news: bool,
@@ -276,20 +277,23 @@ impl TailFile {
     /// Looks at size, links and times.
     pub(crate) fn look_whole(&mut self, now: Instant) -> io::Result<Look> {
         let metadata = self.file.metadata()?;
-        let size = metadata.len();
+        let (size, modified) = (metadata.len(), metadata.modified()?);
         if size != self.size {
             self.last_growth = now;
         }
+        // Written to and of the same size: it may have been cut and filled again to exactly where it was.
+        let is_rewritten = size == self.size && modified != self.modified && !self.content.is_compressed() && !self.head_is_as_before()?;
         self.size = size;
         self.links = metadata.nlink();
         self.deleted_since = (self.links == 0).then(|| self.deleted_since.unwrap_or(now));
-        self.modified = metadata.modified()?;
+        self.modified = modified;
         let is_quiet = self.unchanged_for(now) >= QUIET_AFTER && self.links > 0;
         self.next_whole_look = now + if is_quiet { WHOLE_LOOK_OF_QUIET } else { WHOLE_LOOK_EVERY };
         if self.content.is_compressed() {
             return Ok(Look { has_shrunk: false, has_news: !self.content.is_over() });
         }
-        Ok(self.seen())
+        let seen = self.seen();
+        Ok(Look { has_shrunk: seen.has_shrunk || is_rewritten, ..seen })
     }
 
     fn seen(&self) -> Look {

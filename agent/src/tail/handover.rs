@@ -5,11 +5,12 @@
 //! container takes them up again, before everything else and at the offsets of the positions. What nobody takes up is closed with the next reload or the
 //! end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -57,7 +58,10 @@ pub(crate) struct HandedContainer {
 
 /// Where readers of one pass over the files leave them, and find them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Handover(Arc<Mutex<HashMap<ContainerPath, HandedContainer>>>, Arc<Mutex<HashSet<ContainerPath>>>);
+pub(crate) struct Handover(Arc<Mutex<HashMap<ContainerPath, HandedContainer>>>, Arc<Mutex<Asks>>);
+
+/// Listings that readers ask for, and when at the latest; `None`: with the next scan.
+type Asks = HashMap<ContainerPath, Option<Instant>>;
 
 impl Handover {
     pub(super) fn leave(&self, path: ContainerPath, container: HandedContainer) {
@@ -88,19 +92,33 @@ impl Handover {
         unlisted.map(seen).collect()
     }
 
-    /// Asks for a listing of `path`, even if nothing in it is new: its reader begins anew.
-    pub(super) fn ask_for_listing(&self, path: &str) {
-        self.1.lock().insert(path.into());
+    /// Asks for a listing of `path` with the next scan, even if nothing in it is new: its reader begins anew.
+    pub(super) fn ask_for_listing(&self, path: &ContainerPath) {
+        self.1.lock().entry(ContainerPath::clone(path)).or_default();
+    }
+
+    /// The same, and not later than at `due`, as nothing may tell that it can be read again.
+    pub(crate) fn ask_for_listing_at(&self, path: &ContainerPath, due: Instant) {
+        let mut asks = self.1.lock();
+        let known = asks.entry(ContainerPath::clone(path)).or_default();
+        *known = Some(known.map_or(due, |other| other.min(due)));
+    }
+
+    /// Of which a listing is due.
+    pub(crate) fn due_asks(&self, now: Instant) -> Vec<ContainerPath> {
+        let asks = self.1.lock();
+        let due = asks.iter().filter(|(_, due)| due.is_some_and(|due| due <= now));
+        due.map(|(path, _)| ContainerPath::clone(path)).collect()
     }
 
     /// Whether that was asked since the last time.
     pub(crate) fn take_ask(&self, path: &str) -> bool {
-        self.1.lock().remove(path)
+        self.1.lock().remove(path).is_some()
     }
 
     /// The same, and it stays asked.
     pub(crate) fn is_asked(&self, path: &str) -> bool {
-        self.1.lock().contains(path)
+        self.1.lock().contains_key(path)
     }
 
     /// Closes what a container left: nobody reads it any more.

@@ -100,7 +100,6 @@ impl ContainerTail {
                 continue;
             }
             if self.retries.must_wait((seen.device, seen.inode), context.now) {
-                context.handover.ask_for_listing(&self.path);
                 has_unreadable = true;
                 continue;
             }
@@ -117,7 +116,6 @@ impl ContainerTail {
                         context.metrics.target_failed();
                     }
                     tracing::warn!(path = %self.directory.join(&seen.text).display(), error = %error, "cannot open a log file; trying again");
-                    context.handover.ask_for_listing(&self.path);
                     has_unreadable = true;
                 }
                 // Renamed or gone since it was listed, or no descriptor is left. What came after it must not be taken before it: the next listing tells.
@@ -130,6 +128,9 @@ impl ContainerTail {
             }
         }
         if has_unreadable {
+            if let Some(due) = self.retries.next() {
+                context.handover.ask_for_listing_at(&self.path, due);
+            }
             return has_news;
         }
         self.forget_unlisted(listing, context);

@@ -19,6 +19,11 @@ impl Retries {
         files.any(|(other, _, next)| *other == file && now < *next)
     }
 
+    /// When the first of them is to be tried again.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.0.iter().flat_map(|unopened| &unopened.0).map(|(_, _, next)| *next).min()
+    }
+
     /// It could not be opened. Returns whether that is new.
     pub(super) fn failed(&mut self, file: (u64, u64), now: Instant) -> bool {
         let files = &mut self.0.get_or_insert_default().0;

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt;
+use std::time::SystemTime;
 
 use super::balance::FileBalance;
 use super::container::ContainerTail;
@@ -21,12 +22,14 @@ pub(crate) struct Sleeping {
     device: u64,
     inode: u64,
     size: u64,
+    modified: SystemTime,
     pub(super) balance: FileBalance,
 }
 
 impl Sleeping {
     fn is(&self, seen: &SeenFile) -> bool {
-        (self.device, self.inode, self.size) == (seen.device, seen.inode, seen.size) && seen.name.role == FileRole::Live
+        (self.device, self.inode, self.size, self.modified) == (seen.device, seen.inode, seen.size, seen.modified)
+            && seen.name.role == FileRole::Live
     }
 }
 
@@ -60,6 +63,7 @@ impl ContainerTail {
             device: front.device,
             inode: front.inode,
             size: front.size,
+            modified: front.modified(),
             balance: std::mem::take(&mut front.balance),
         }));
         self.state = None;
@@ -71,11 +75,10 @@ impl ContainerTail {
     /// Looks whether the closed file is what it was; if not, the directory is to be listed.
     pub(super) fn look_at_sleeping(&mut self) {
         let Some(sleeping) = &self.sleeping else { return };
-        let is_as_before = self
-            .directory
-            .join(&sleeping.name)
-            .symlink_metadata()
-            .is_ok_and(|metadata| (metadata.dev(), metadata.ino(), metadata.len()) == (sleeping.device, sleeping.inode, sleeping.size));
+        let is_as_before = self.directory.join(&sleeping.name).symlink_metadata().is_ok_and(|metadata| {
+            (metadata.dev(), metadata.ino(), metadata.len()) == (sleeping.device, sleeping.inode, sleeping.size)
+                && metadata.modified().is_ok_and(|modified| modified == sleeping.modified)
+        });
         self.needs_listing |= !is_as_before;
     }
 

@@ -14,6 +14,7 @@ mod idle;
 mod joining;
 mod journal;
 mod kubernetes;
+mod noticing;
 mod observe;
 mod options;
 mod pod_metadata;
