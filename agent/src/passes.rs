@@ -62,7 +62,10 @@ pub(crate) async fn start(config: Config, continuing: Continuing, shutdown: Canc
     let mut events = events_client(&config, &metrics).await?;
     let (watching, mut watches) = (CancellationToken::new(), JoinSet::new());
     let pods = match &config.scrape_configs {
-        Some(native) => promtail_agent::watch_pods(&native.scrape, &config.node_name, (&metrics, &watching), &mut watches).await?,
+        Some(native) => {
+            let node = (config.node_name.as_str(), config.timing.watch_spread);
+            promtail_agent::watch_pods(&native.scrape, node, (&metrics, &watching), &mut watches).await?
+        }
         None => Pods::default(),
     };
     let surface = Surface::bind(&config, pods.clone())?;

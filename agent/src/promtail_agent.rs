@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::task::JoinSet;
@@ -58,7 +58,8 @@ pub(crate) async fn start(
     let old_positions = old_positions::read(&promtail.positions_file, promtail.ignores_invalid_positions)?;
     let metrics = Arc::clone(&continuing.metrics);
     let (everything, mut watches) = (CancellationToken::new(), JoinSet::new());
-    let pods = watch_pods(&promtail.scrape, &promtail.hostname, (&metrics, &everything), &mut watches).await?;
+    let pods =
+        watch_pods(&promtail.scrape, (&promtail.hostname, config.timing.watch_spread), (&metrics, &everything), &mut watches).await?;
     let mut passes = Vec::new();
     // What is only shown is shown once.
     let clients = if config.run_mode == RunMode::Ship { promtail.clients.len() } else { 1 };
@@ -163,7 +164,7 @@ fn limits(promtail: &PromtailConfig, client: &PromtailClient, index: usize, metr
 /// Begins a watch for every selection of pods that the jobs ask for.
 pub(crate) async fn watch_pods(
     scrape: &ScrapeConfigs,
-    hostname: &str,
+    (hostname, spread): (&str, Duration),
     (metrics, stop): (&Arc<Metrics>, &CancellationToken),
     watches: &mut JoinSet<()>,
 ) -> Result<Pods, StartError> {
@@ -179,7 +180,7 @@ pub(crate) async fn watch_pods(
             let client = kubernetes::connect(discovery.access.clone(), metrics).await?;
             let known: Arc<RwLock<KnownPods>> = Arc::default();
             let node_name = hostname.to_owned();
-            watches.spawn(watch(client, selection.clone(), node_name, Arc::clone(&known), Arc::clone(metrics), stop.clone()));
+            watches.spawn(watch(client, selection.clone(), node_name, Arc::clone(&known), (Arc::clone(metrics), spread), stop.clone()));
             pods.insert((job_index, index), Arc::clone(&known));
             watched.push((selection, known));
         }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::kubernetes::{Watching, note_event, pod_record, take_pod};
+use super::kubernetes::{Watching, pod_record, take_pod};
 use super::objects::Pod;
 use super::pods::PodRecord;
+use super::watched::note_event;
 use crate::causes::with_causes;
 use crate::push::tls::TlsFiles;
 

@@ -1,17 +1,15 @@
 //! The two watches: pods of this node, and uid, labels and annotations of namespaces (metadata only). [`super::kubelet`] may stand in for the first.
 //!
-//! Watch errors back off with jitter inside `kube` and are counted; what was known stays in use. The cache is the only thing written here.
+//! [`super::watched`] keeps them going. The cache is the only thing written here.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::client::ClientBuilder;
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use parking_lot::RwLock;
@@ -22,9 +20,8 @@ use super::counted_requests::CountedRequests;
 use super::labels::without_template_hash;
 use super::objects::{ContainerStatus, Pod};
 use super::pods::{ContainerIdentity, NamespaceRecord, PodCache, PodRecord};
-use super::watch_backoff::WatchBackoff;
+use super::watched::follow;
 use super::wishes::{AllowedAnnotations, Wishes};
-use crate::clock;
 use crate::discover::pod_news::PodNews;
 use crate::metrics::Metrics;
 
@@ -78,10 +75,10 @@ pub(crate) struct Watching {
 /// Keeps what is known of this node's pods up to date until `stop`.
 pub(crate) async fn watch_pods(client: Client, watching: Watching, stop: CancellationToken) {
     let of_this_node = watcher::Config::default().any_semantic().fields(&format!("spec.nodeName={}", watching.node_name));
-    let pods = watcher::watcher(Api::<Pod>::all(client), of_this_node);
     let mut listed = Vec::new();
-    let pods =
-        consume(pods.backoff(WatchBackoff::new(watching.spread)), &watching.metrics, |event| apply_pod(event, &watching, &mut listed));
+    let pods = follow(Api::<Pod>::all(client), of_this_node, watching.spread, &watching.metrics, |event| {
+        apply_pod(event, &watching, &mut listed);
+    });
     tokio::select! {
         () = stop.cancelled() => {}
         () = pods => {}
@@ -91,8 +88,8 @@ pub(crate) async fn watch_pods(client: Client, watching: Watching, stop: Cancell
 /// Keeps what is known of namespaces up to date until `stop`.
 pub(crate) async fn watch_namespaces(client: Client, watching: Watching, stop: CancellationToken) {
     let Watching { annotations, kept_namespace_labels, cache, metrics, spread, .. } = watching;
-    let namespaces = watcher::watcher(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default().any_semantic());
-    let namespaces = consume(namespaces.backoff(WatchBackoff::new(spread)), &metrics, |event| match event {
+    let api = Api::<PartialObjectMeta<Namespace>>::all(client);
+    let namespaces = follow(api, watcher::Config::default().any_semantic(), spread, &metrics, |event| match event {
         Event::Apply(namespace) | Event::InitApply(namespace) => {
             let wishes = Wishes::of(namespace.annotations(), namespace.labels(), &annotations);
             let invalid = wishes.invalid;
@@ -108,27 +105,6 @@ pub(crate) async fn watch_namespaces(client: Client, watching: Watching, stop: C
         () = stop.cancelled() => {}
         () = namespaces => {}
     }
-}
-
-async fn consume<K>(events: impl Stream<Item = Result<Event<K>, watcher::Error>>, metrics: &Metrics, mut apply: impl FnMut(Event<K>)) {
-    let mut events = std::pin::pin!(events);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                note_event(metrics);
-                apply(event);
-            }
-            Err(error) => {
-                metrics.kube_watch_errors.inc();
-                tracing::warn!(error = %error, "watch of the kubernetes api failed; what is known stays in use");
-            }
-        }
-    }
-}
-
-/// Something was told just now.
-pub(super) fn note_event(metrics: &Metrics) {
-    metrics.kube_last_event.set(clock::now() / 1_000_000_000);
 }
 
 /// Takes over what is told of a pod.

@@ -14,7 +14,8 @@ pub(crate) mod labels;
 pub(crate) mod limits;
 pub(crate) mod objects;
 pub(crate) mod pods;
-pub(crate) mod watch_backoff;
+mod watch_backoff;
+pub(crate) mod watched;
 pub(crate) mod wishes;
 
 use std::collections::BTreeMap;

@@ -7,8 +7,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use parking_lot::RwLock;
@@ -16,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::jobs::{PodDiscovery, Role};
 use crate::enrich::objects::{Container, ContainerStatus, Node, Pod};
+use crate::enrich::watched;
 use crate::metrics::Metrics;
 use crate::relabel::Labels;
 
@@ -95,7 +94,7 @@ pub(crate) async fn watch(
     discovery: PodDiscovery,
     node_name: String,
     known: Arc<RwLock<KnownPods>>,
-    metrics: Arc<Metrics>,
+    (metrics, spread): (Arc<Metrics>, Duration),
     stop: CancellationToken,
 ) {
     let key = if discovery.role == Role::Pod { "spec.nodeName" } else { "metadata.name" };
@@ -105,30 +104,21 @@ pub(crate) async fn watch(
     if let Some(labels) = &discovery.label_selector {
         config = config.labels(labels);
     }
-    match discovery.role {
-        Role::Pod => follow(Api::<Pod>::all(client), config, known, metrics, stop).await,
-        Role::Node => follow(Api::<Node>::all(client), config, known, metrics, stop).await,
-    }
-}
-
-async fn follow<K>(api: Api<K>, config: watcher::Config, known: Arc<RwLock<KnownPods>>, metrics: Arc<Metrics>, stop: CancellationToken)
-where
-    K: Discovered + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    let mut events = std::pin::pin!(watcher::watcher(api, config).default_backoff());
-    loop {
-        let event = tokio::select! {
-            () = stop.cancelled() => return,
-            event = events.next() => event,
-        };
-        match event {
-            Some(Ok(event)) => known.write().take(event, Instant::now()),
-            Some(Err(error)) => {
-                metrics.kube_watch_errors.inc();
-                tracing::warn!(error = %error, "watch of the kubernetes api failed; what is known stays in use");
+    let watching = async {
+        match discovery.role {
+            Role::Pod => {
+                let take = |event| known.write().take(event, Instant::now());
+                watched::follow(Api::<Pod>::all(client), config, spread, &metrics, take).await;
             }
-            None => return,
+            Role::Node => {
+                let take = |event| known.write().take(event, Instant::now());
+                watched::follow(Api::<Node>::all(client), config, spread, &metrics, take).await;
+            }
         }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = watching => {}
     }
 }
 

@@ -312,6 +312,32 @@ async fn a_watch_that_breaks_is_taken_up_without_storms() {
     agent.stop().await;
 }
 
+/// What is there is streamed by the watch, and asked for as a whole where the server does not know that: the labels are the same, and no error is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_there_is_streamed_by_servers_that_do_so() {
+    for streams in [true, false] {
+        let (node, recorder, api, config) = scene(Duration::from_secs(60)).await;
+        if !streams {
+            api.refuse_to_stream();
+        }
+        api.put(pod("web-1", "uid-1", json!({"app": "early"})));
+        let agent = Agent::start(config).await;
+        container_of(&node, "web-1", "uid-1").lines(0..5);
+        recorder.wait_for(5).await;
+        api.put(pod("web-2", "uid-2", json!({"app": "late"})));
+        container_of(&node, "web-2", "uid-2").lines(5..10);
+        recorder.wait_for(10).await;
+        let apps = label_by_line(&recorder, "app");
+        for number in 0..10 {
+            assert_eq!(apps[&format!("line {number}")], [if number < 5 { "early" } else { "late" }]);
+        }
+        // Of pods and of namespaces, each once.
+        let streamed = if streams { 2 } else { 0 };
+        assert_eq!((api.lists(), api.streamed_lists(), agent.metric("kube_watch_errors_total")), (2, streamed, 0.0));
+        agent.stop().await;
+    }
+}
+
 /// Neither watches of directories nor scans find these files within the test: what the API tells of the pod does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_appears_has_its_directory_looked_at() {

@@ -1,7 +1,8 @@
 //! A fake of the Kubernetes API server: lists and watches of pods and namespaces, as far as the agent asks for them.
 //!
 //! It is no Kubernetes: nothing is admitted, authorized or defaulted, objects are what a test puts in. Resource versions count its changes; a watch sends
-//! what changed after the version it names, without bookmarks, or says 410 if that was forgotten. Faults are switched on and off.
+//! what changed after the version it names, or says 410 if that was forgotten. It streams what is there before, if it is asked for that, unless it is one that
+//! does not; other bookmarks it sends none. Faults are switched on and off.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -47,7 +48,11 @@ struct Cluster {
     /// Answered to everything while it is set.
     fault: Option<u16>,
     queries: Vec<Parameters>,
+    /// Whole ones, and those that watches began with.
     lists: usize,
+    streamed: usize,
+    /// As servers before that was known.
+    refuses_to_stream: bool,
 }
 
 #[derive(Clone, Default)]
@@ -181,8 +186,19 @@ impl FakeApi {
         !cluster.pods.watchers.is_empty() && !cluster.namespaces.watchers.is_empty()
     }
 
+    /// How often everything was asked for, one way or the other.
     pub(crate) fn lists(&self) -> usize {
         self.0.lock().lists
+    }
+
+    /// How many of those were streamed.
+    pub(crate) fn streamed_lists(&self) -> usize {
+        self.0.lock().streamed
+    }
+
+    /// Answers 422 to whoever wants a list to be streamed.
+    pub(crate) fn refuse_to_stream(&self) {
+        self.0.lock().refuses_to_stream = true;
     }
 
     pub(crate) fn queries(&self) -> Vec<HashMap<String, String>> {
@@ -226,10 +242,28 @@ fn answer(api: &FakeApi, query: Parameters, list: &str, kind: fn(&mut Cluster) -
         let body = json!({"kind": list, "apiVersion": api_version, "metadata": {"resourceVersion": version.to_string()}, "items": items});
         return ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response();
     }
+    let is_streamed = asked.get("sendInitialEvents").is_some_and(|text| text == "true");
+    if is_streamed && cluster.refuses_to_stream {
+        return refusal(StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
+    }
+    if is_streamed {
+        let is_right = ["resourceVersionMatch", "allowWatchBookmarks"].map(|name| asked.get(name).map(String::as_str));
+        assert_eq!(is_right, [Some("NotOlderThan"), Some("true")], "a real server would refuse it");
+        cluster.lists += 1;
+        cluster.streamed += 1;
+    }
     let since: u64 = asked.get("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);
     let kind = kind(&mut cluster);
     let (sender, receiver) = channel(EVENTS);
-    if since < kind.oldest {
+    if is_streamed {
+        let added = |object: &Value| json!({"type": "ADDED", "object": object});
+        let any = kind.objects.values().next();
+        let (api_version, named) = any.map_or((json!("v1"), json!("Pod")), |object| (object["apiVersion"].clone(), object["kind"].clone()));
+        let metadata = json!({"resourceVersion": version.to_string(), "annotations": {"k8s.io/initial-events-end": "true"}});
+        let end = json!({"type": "BOOKMARK", "object": {"kind": named, "apiVersion": api_version, "metadata": metadata}});
+        kind.objects.values().map(added).chain([end]).for_each(|event| sender.try_send(format!("{event}\n").into_bytes()).unwrap());
+        kind.watchers.push(sender);
+    } else if since < kind.oldest {
         let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "too old", "reason": "Expired", "code": 410});
         sender.try_send(format!("{}\n", json!({"type": "ERROR", "object": status})).into_bytes()).unwrap();
     } else {
