@@ -483,32 +483,38 @@ fn files_of(path: &Path, metadata: &Metadata) -> Vec<SeenFile> {
     let kubelet = LogFileName::parse(&name);
     let live = LogFileName { instance: 0, role: FileRole::Live, is_compressed: false };
     let mut files = vec![seen(&name, live, metadata, false)];
+    // Of a file that is compressed itself there is nothing but others of its kind.
+    let is_plain = !is_compressed_name(&name);
     let stem = name.strip_suffix(".log").unwrap_or(&name).to_owned();
     let directory = path.parent().unwrap_or(Path::new("/"));
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let text = entry.file_name().to_string_lossy().into_owned();
-        let is_sibling = text != name && is_rotated_name(&text, &name, &stem);
+        let is_sibling = text != name && is_rotated_name(&text, &name, &stem) && (is_plain || !is_compressed_name(&text));
         let Some(metadata) = is_sibling.then(|| entry.metadata().ok()).flatten().filter(Metadata::is_file) else { continue };
         match LogFileName::parse(&text).filter(|parsed| kubelet.as_ref().is_some_and(|live| live.instance == parsed.instance)) {
             // The kubelet's own rotation: read whatever is left.
             Some(parsed) => files.push(seen(&text, LogFileName { instance: 0, ..parsed }, &metadata, false)),
             None => {
                 let modified = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+                // Whoever compresses a file leaves its time of change to the copy.
                 let role = FileRole::Rotated(format!("{modified:020}"));
-                files.push(seen(&text, LogFileName { instance: 0, role, is_compressed: false }, &metadata, true));
+                files.push(seen(&text, LogFileName { instance: 0, role, is_compressed: text.ends_with(".gz") }, &metadata, true));
             }
         }
     }
     files
 }
 
-/// Whether `text` is what a rotation makes of `name`: `app.log.1`, `app.log-20261121`, `app-20261121.log`; not compressed, but for the kubelet's.
+/// Whether `text` is what a rotation makes of `name`: `app.log.1`, `app.log-20261121`, `app-20261121.log`, and these compressed by gzip.
 fn is_rotated_name(text: &str, name: &str, stem: &str) -> bool {
     let after = |start: &str, separator: &str| text.strip_prefix(start).and_then(|rest| rest.strip_prefix(separator));
     let rest = after(name, ".").or_else(|| after(name, "-")).or_else(|| after(stem, "-"));
     let is_numbered = rest.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
-    let is_compressed = [".gz", ".bz2", ".xz", ".zst", ".z", ".Z"].iter().any(|ending| text.ends_with(ending));
-    is_numbered && (!is_compressed || LogFileName::parse(text).is_some())
+    is_numbered && (!is_compressed_name(text) || text.ends_with(".gz"))
+}
+
+fn is_compressed_name(name: &str) -> bool {
+    [".gz", ".bz2", ".xz", ".zst", ".z", ".Z"].iter().any(|ending| name.ends_with(ending))
 }
 
 fn seen(text: &str, name: LogFileName, metadata: &Metadata, is_former: bool) -> SeenFile {
@@ -534,7 +540,9 @@ mod tests {
             ("app.log.1", true),
             ("app.log-20261121", true),
             ("app-20261121.log", true),
-            ("app.log.2.gz", false),
+            ("app.log.2.gz", true),
+            ("app-20261121.log.gz", true),
+            ("app.log.2.bz2", false),
             ("app-other.log", false),
             ("app.log.bak", false),
             ("application.log", false),

@@ -3,6 +3,9 @@
 //! A copy is known by the head of its content. It is read only if its file was not finished: from its beginning, or, half read as a plain file, from the
 //! same place. Equal heads are possible (a runtime may stamp many equal lines alike), so a name that says otherwise is believed: a file that was seen
 //! under the stamp of another rotation is another file. A copy that cannot be decompressed is counted once it is written to no more.
+//!
+//! Names that other rotations give say nothing of which file was which (`app.log.1.gz` is another one tomorrow): there heads alone decide, the newest copy
+//! first, and a copy of nothing that was read is taken only if it is newer than all that was.
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -27,6 +30,53 @@ impl ContainerTail {
         self.compressed.retain(|key, _| is_there(key));
     }
 
+    /// Finds out which copies of other rotations than the kubelet's are of files that were read. Returns whether one is to be read on.
+    pub(super) fn take_known_copies(&mut self, listing: &ContainerListing, context: &ReconcileContext<'_>) -> bool {
+        if self.files.is_empty() && self.finished.is_empty() && self.remembered.is_empty() {
+            return false;
+        }
+        let is_copy = |seen: &&SeenFile| seen.is_former && seen.name.is_compressed;
+        let mut copies: Vec<&SeenFile> = listing.files.iter().filter(is_copy).collect();
+        copies.sort_by_key(|seen| std::cmp::Reverse(seen.modified));
+        let mut has_news = false;
+        for seen in copies {
+            let key = (seen.device, seen.inode);
+            if is_being_compressed(seen, listing) || self.compressed.get(&key).is_some_and(|known| known.size == seen.size) {
+                continue;
+            }
+            match self.is_copy_of_known(seen, listing, context) {
+                Ok(Some(true)) => has_news |= self.take_compressed(seen, listing, context).unwrap_or(false),
+                // It is not asked again.
+                Ok(Some(false)) => drop(self.compressed.insert(key, CompressedFile { size: seen.size, file: None, is_settled: false })),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(path = %self.directory.join(&seen.text).display(), error = %error, "compressed log file not looked at");
+                }
+            }
+        }
+        has_news
+    }
+
+    /// Whether its content begins as that of a file that was read; `None` if it has none that can be decompressed.
+    fn is_copy_of_known(
+        &mut self,
+        seen: &SeenFile,
+        listing: &ContainerListing,
+        context: &ReconcileContext<'_>,
+    ) -> Result<Option<bool>, OpenError> {
+        let head = decompressed_head(&self.open(seen, context)?)?;
+        let Some(head) = head.filter(|head| !head.as_bytes().is_empty()) else { return Ok(None) };
+        let finished = self.finished.iter().map(|file| (file.id, &file.entry));
+        let remembered = self.remembered.iter().map(|(id, entry)| (*id, &**entry));
+        let is_of_read = best(finished.chain(remembered), seen, &head, |entry| self.is_elsewhere(entry, seen, listing)).is_some();
+        Ok(Some(is_of_read || self.held_of_copy(seen, &head, listing)?.is_some()))
+    }
+
+    /// Whether it is a copy of a file that was read, or is read itself.
+    pub(super) fn is_known_copy(&self, seen: &SeenFile) -> bool {
+        seen.is_former && self.compressed.get(&(seen.device, seen.inode)).is_some_and(|known| known.file.is_some())
+    }
+
     pub(super) fn is_compressed_settled(&self, seen: &SeenFile) -> bool {
         self.compressed.get(&(seen.device, seen.inode)).is_some_and(|known| known.is_settled && known.size == seen.size)
     }
@@ -43,8 +93,13 @@ impl ContainerTail {
             self.note_damaged(seen, context);
             return Ok(false);
         };
-        if head.as_bytes().is_empty() || self.is_copy_of_held(seen, &head, listing)? {
+        if head.as_bytes().is_empty() {
             self.settle_compressed(seen, None);
+            return Ok(false);
+        }
+        if let Some(held) = self.held_of_copy(seen, &head, listing)? {
+            // The copies of other rotations tell which files are older.
+            self.settle_compressed(seen, seen.is_former.then_some(held));
             return Ok(false);
         }
         let finished = self.finished.iter().map(|file| (file.id, &file.entry));
@@ -73,7 +128,7 @@ impl ContainerTail {
         if context.is_full_reread {
             context.metrics.full_reread.inc();
         }
-        let offset = match context.not_before {
+        let offset = match context.not_before.filter(|_| !seen.is_former) {
             Some(not_before) => lookback::start_of_compressed(&handle, seen.modified, not_before),
             None => Some(0),
         };
@@ -104,8 +159,8 @@ impl ContainerTail {
         }
     }
 
-    /// A file that is held open is read by its descriptor, and is final now.
-    fn is_copy_of_held(&mut self, seen: &SeenFile, head: &Head, listing: &ContainerListing) -> std::io::Result<bool> {
+    /// The file held open of which it is a copy: that is read by its descriptor, and is final now.
+    fn held_of_copy(&mut self, seen: &SeenFile, head: &Head, listing: &ContainerListing) -> std::io::Result<Option<FileId>> {
         let late = self.late.iter_mut().map(|late| &mut late.file);
         for file in self.files.iter_mut().chain(late) {
             let is_listed = listing.files.iter().any(|plain| (plain.device, plain.inode) == (file.device, file.inode));
@@ -113,10 +168,10 @@ impl ContainerTail {
             let is_named_so = if is_listed { *role == seen.name.role } else { role_fits(role, seen) };
             if file.parsed_name.instance == seen.name.instance && is_named_so && file.begins_like(head.as_bytes())? {
                 file.has_compressed_copy = true;
-                return Ok(true);
+                return Ok(Some(file.id));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Whether the file of `entry` is there as a plain file with the name of another rotation, so that `seen` is no copy of it.
@@ -157,6 +212,11 @@ impl ContainerTail {
     }
 }
 
+/// Whether the file of which it is to be a copy is there as well: what there is of the copy may be half of it. Of the kubelet's this cannot be.
+pub(super) fn is_being_compressed(seen: &SeenFile, listing: &ContainerListing) -> bool {
+    seen.is_former && listing.files.iter().any(|plain| seen.text.strip_suffix(".gz") == Some(&*plain.text))
+}
+
 /// The entry of which `seen` is a copy: of those with its head the one with its name.
 fn best<'a>(
     entries: impl Iterator<Item = (FileId, &'a FileEntry)>,
@@ -168,6 +228,7 @@ fn best<'a>(
     let role = |name: &str| {
         LogFileName::parse(name).or_else(|| LogFileName::parse_interim(name)).map(|name| name.role).or_else(|| docker::role(name))
     };
+    let role = |name: &str| if seen.is_former { Some(FileRole::Live) } else { role(name) };
     let named = candidates.filter_map(|(id, entry)| Some((id, entry, role(&entry.name)?)));
     let fitting = named.filter(|(_, entry, role)| role_fits(role, seen) && !is_elsewhere(entry));
     fitting.max_by_key(|(_, entry, role)| (*role == seen.name.role, entry.fingerprint.length)).map(|(id, ..)| id)
@@ -175,5 +236,5 @@ fn best<'a>(
 
 /// The last known name of a file may be the one before its rotation; docker's numbers change with every one.
 fn role_fits(role: &FileRole, seen: &SeenFile) -> bool {
-    role.is_open() || *role == seen.name.role || docker::is_rotated(&seen.text)
+    role.is_open() || *role == seen.name.role || seen.is_former || docker::is_rotated(&seen.text)
 }

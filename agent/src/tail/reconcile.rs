@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::compressed::is_being_compressed;
 use super::container::{ContainerTail, FinishedFile, LateFile};
 use super::entrance::line_state;
 use super::file::{OpenError, TailFile, open_beneath, open_named, open_regular};
@@ -78,8 +79,9 @@ impl ContainerTail {
         let mut has_news = false;
         self.needs_listing = false;
         self.retries.keep(|other| listing.files.iter().any(|seen| (seen.device, seen.inode) == other));
-        let newest_known = self.newest_known(listing);
         self.forget_compressed(listing);
+        has_news |= self.take_known_copies(listing, context);
+        let newest_known = self.newest_known(listing);
         let mut unknown: Vec<&SeenFile> =
             listing.files.iter().filter(|seen| seen.name.is_compressed || !self.know_held_file(seen)).collect();
         unknown.sort_by(|a, b| a.name.cmp(&b.name));
@@ -96,7 +98,9 @@ impl ContainerTail {
                 continue;
             }
             taken.push((seen.device, seen.inode));
-            if seen.is_former && !self.is_remembered(seen) && newest_known.is_none_or(|newest| seen.modified < newest) {
+            let is_older =
+                || newest_known.is_none_or(|newest| seen.modified < newest || (seen.name.is_compressed && seen.modified == newest));
+            if seen.is_former && !self.is_remembered(seen) && (is_older() || is_being_compressed(seen, listing)) {
                 continue;
             }
             if self.retries.must_wait((seen.device, seen.inode), context.now) {
@@ -289,7 +293,8 @@ impl ContainerTail {
     fn newest_known(&self, listing: &ContainerListing) -> Option<SystemTime> {
         let has_history = !(self.files.is_empty() && self.finished.is_empty() && self.remembered.is_empty());
         let is_held = |seen: &SeenFile| self.files.iter().any(|file| (file.device, file.inode) == (seen.device, seen.inode));
-        let known = listing.files.iter().filter(|seen| is_held(seen) || self.is_remembered(seen)).map(|seen| seen.modified).max();
+        let is_known = |seen: &&SeenFile| is_held(seen) || self.is_remembered(seen) || self.is_known_copy(seen);
+        let known = listing.files.iter().filter(is_known).map(|seen| seen.modified).max();
         has_history.then(|| known.unwrap_or(SystemTime::UNIX_EPOCH))
     }
 
