@@ -14,7 +14,7 @@ HOST_PATHS |= dict.fromkeys(("/var/lib/docker/containers", "/var/log/containers"
 MONITORS = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
 # What the agent's ServiceAccount may do: {(group, resource): verbs}.
 OF_AGENT = {("", "pods"): {"list", "watch"}, ("", "namespaces"): {"list", "watch"}}
-# Role → what it may grant, one of these.
+# Role → what it may grant, one of these; a resource with a name is that object alone.
 RIGHTS = {
     "tailwater:api-access": [
         {**{("logs.tailwater.io", resource): {"get", "list", "watch", "create"} for resource in ("pods", "pods/log", "loki/v1")}, ("logs.tailwater.io", "events"): {"list"}}
@@ -22,7 +22,7 @@ RIGHTS = {
     "tailwater:namespaces": [{("", "namespaces"): {"list"}}],
     "tailwater:agent": [OF_AGENT, {**OF_AGENT, ("events.k8s.io", "events"): {"list", "watch"}}],
     "tailwater-canary": [{("", "pods/log"): {"get"}}],
-    "tailwater-agent-events": [{("coordination.k8s.io", "leases"): {"get", "create", "update"}}],
+    "tailwater-agent-events": [{("coordination.k8s.io", "leases"): {"create"}, ("coordination.k8s.io", "leases/tailwater-agent-events"): {"get", "update"}}],
 }
 
 
@@ -53,17 +53,24 @@ def labels(document):
 def rights(document):
     if document["kind"] not in ("Role", "ClusterRole"):
         return
-    given = {}
     for rule in document["rules"]:
         for text in [*rule.get("apiGroups", []), *rule.get("resources", []), *rule["verbs"], *rule.get("nonResourceURLs", [])]:
             if "*" in text:
                 yield f"grants `{text}`"
-        for group in rule.get("apiGroups", []):
-            for resource in rule["resources"]:
-                given.setdefault((group, resource), set()).update(rule["verbs"])
     allowed = RIGHTS.get(document["metadata"]["name"], [{}])
-    if given not in allowed:
-        yield f"grants {given}, the program needs {allowed}"
+    if given(document) not in allowed:
+        yield f"grants {given(document)}, the program needs {allowed}"
+
+
+def given(role):
+    """What a role grants: {(group, resource): verbs}; a resource with a name is that object alone."""
+    rights = {}
+    for rule in role["rules"]:
+        names = [f"/{name}" for name in rule.get("resourceNames", [])] or [""]
+        for group in rule.get("apiGroups", []):
+            for resource in (resource + name for resource in rule["resources"] for name in names):
+                rights.setdefault((group, resource), set()).update(rule["verbs"])
+    return rights
 
 
 def monitor_label(document):

@@ -35,6 +35,29 @@ def test_policy(name):
     assert not found, "\n".join(found)
 
 
+# What more the agent may do, and instead of what, for a source that is switched on: the other sources give it nothing.
+LIST_AND_WATCH = {"list", "watch"}
+RIGHTS_BY_SOURCE = {
+    "pods alone": ([], policy.OF_AGENT),
+    "the kubelet": (["agent.config.metadata_source=kubelet"], {("", "nodes/pods"): {"get"}, ("", "namespaces"): LIST_AND_WATCH}),
+    "events": (["agent.config.events.enabled=true"], {**policy.OF_AGENT, ("events.k8s.io", "events"): LIST_AND_WATCH}),
+    "the node": (
+        ["agent.config.scrape_configs[0].job_name=n", "agent.config.scrape_configs[0].kubernetes_sd_configs[0].role=node"],
+        {**policy.OF_AGENT, ("", "nodes"): LIST_AND_WATCH},
+    ),
+}
+
+
+@pytest.mark.parametrize("source", RIGHTS_BY_SOURCE)
+def test_the_agent_may_do_what_its_sources_need_and_nothing_else(source):
+    settings, expected = RIGHTS_BY_SOURCE[source]
+    outcome = chart.template(chart.CHART / "ci" / "default.yaml", extra=[argument for setting in settings for argument in ("--set", setting)])
+    assert outcome.returncode == 0, outcome.stderr
+    roles = {chart.identity(one): policy.given(one) for one in chart.load_all(outcome.stdout) if one["kind"] in ("Role", "ClusterRole")}
+    assert roles["ClusterRole/tailwater:agent"] == expected
+    assert ("Role/tailwater-agent-events" in roles) == (source == "events")
+
+
 @pytest.mark.parametrize("name", chart.CI_FILES)
 def test_references_resolve(name):
     found = list(refs.problems(chart.documents(name)))
