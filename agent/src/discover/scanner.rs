@@ -312,13 +312,15 @@ impl Running {
     /// taken for the oldest. So a listing that says anything new must be seen twice in a row. Returns whether it does.
     fn settled_listing(&mut self, container: &SeenContainer, ignored: &mut Ignored) -> std::io::Result<(ContainerListing, bool)> {
         const TRIES: usize = 20;
-        let mut before = self.told.get(&container.path).cloned().unwrap_or_default();
+        let told = self.told.get(&container.path).cloned().unwrap_or_default();
+        let mut before = told.clone();
         for attempt in 1.. {
             let mut ignored_here = Ignored::default();
             let listing = listing::container(container, self.scanner.docker_root.as_deref(), &mut ignored_here)?;
             let now = listing.identities();
             if now == before || attempt == TRIES {
                 ignored.add(ignored_here);
+                self.scanner.scanning.metrics.kubelet_keeps.see(&told, &listing);
                 self.told.insert(ContainerPath::clone(&container.path), now);
                 return Ok((listing, attempt > 1));
             }

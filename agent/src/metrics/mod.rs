@@ -24,6 +24,7 @@ use crate::observe::clients::{ClientCounts, ClientLabels};
 use crate::observe::files::FileBoard;
 use crate::observe::heartbeats::Heartbeats;
 use crate::observe::journals::JournalBoard;
+use crate::observe::kubelet_keeps::KubeletKeeps;
 
 /// Seconds from the runtime's stamp to the acknowledgement.
 const DELIVERY_SECONDS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 600.0, 3600.0];
@@ -35,6 +36,7 @@ pub(crate) struct Metrics {
     pub(crate) journals: JournalBoard,
     pub(crate) clients: ClientCounts,
     pub(crate) heartbeats: Heartbeats,
+    pub(crate) kubelet_keeps: KubeletKeeps,
     pub(crate) looks: Counter,
     pub(crate) lines_read: Counter,
     pub(crate) lines_acknowledged: Counter,
@@ -95,6 +97,7 @@ impl Metrics {
             journals: Default::default(),
             clients: Default::default(),
             heartbeats: Default::default(),
+            kubelet_keeps: Default::default(),
             looks: Default::default(),
             lines_read: Default::default(),
             lines_acknowledged: Default::default(),

@@ -1,7 +1,7 @@
 //! How long the node's files would hold what containers write, if nobody took it: the warning that comes before lines are lost.
 //!
-//! The kubelet keeps so many files of so many bytes for each container and deletes the oldest with every rotation. Its settings cannot be asked for
-//! everywhere: its defaults are taken, and larger files that are seen.
+//! The kubelet keeps so many files of so many bytes for each container and deletes the oldest with every rotation. What its settings are, it shows by what it
+//! does ([`super::kubelet_keeps`]); a container that writes faster than the kubelet looks has larger files.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,11 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::observe::files::FileView;
+use crate::observe::kubelet_keeps::KubeletKeeps;
 use crate::positions::table::ContainerPath;
 
-/// The kubelet's defaults.
-const MAX_FILE_BYTES: u64 = 10 << 20;
-const FILES_KEPT: u64 = 4;
 /// Below it the log says which container it is.
 const WARN_BELOW: f64 = 600.0;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -41,7 +39,7 @@ struct Rates {
 
 impl Rates {
     /// Takes over what is seen now. Returns the container whose files hold least, in seconds.
-    fn look(&mut self, views: Vec<(ContainerPath, FileView)>, now: Instant) -> Option<(ContainerPath, f64)> {
+    fn look(&mut self, views: Vec<(ContainerPath, FileView)>, keeps: &KubeletKeeps, now: Instant) -> Option<(ContainerPath, f64)> {
         let since = self.last_look.replace(now).map(|last| now.saturating_duration_since(last).as_secs_f64()).filter(|since| *since > 0.0);
         let mut least: Option<(ContainerPath, f64)> = None;
         let mut containers = HashMap::with_capacity(views.len());
@@ -54,7 +52,7 @@ impl Rates {
             }
             container.largest = container.largest.max(view.size);
             (container.inode, container.size) = (inode, size);
-            let held = container.largest.max(MAX_FILE_BYTES) * FILES_KEPT;
+            let held = container.largest.max(keeps.rotated_at()) * keeps.rotated_files();
             let seconds = if container.rate < 1.0 { f64::INFINITY } else { held as f64 / container.rate };
             if least.as_ref().is_none_or(|(_, other)| seconds < *other) {
                 least = Some((path.clone(), seconds));
@@ -77,7 +75,7 @@ impl Rates {
 pub(crate) async fn watch(metrics: Arc<Metrics>, stop: CancellationToken) {
     let mut rates = Rates::default();
     loop {
-        let least = rates.look(metrics.files.all(), Instant::now());
+        let least = rates.look(metrics.files.all(), &metrics.kubelet_keeps, Instant::now());
         let (path, seconds) = least.unwrap_or_else(|| (ContainerPath::default(), f64::INFINITY));
         metrics.buffer_seconds_min.set(seconds);
         if rates.warns(&path, seconds) {
@@ -106,18 +104,18 @@ mod tests {
     #[test]
     fn the_container_that_writes_most_holds_least_and_is_named_once() {
         let start = Instant::now();
-        let mut rates = Rates::default();
+        let (mut rates, keeps) = (Rates::default(), KubeletKeeps::default());
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let views = |slow: u64, inode: u64, fast: u64| vec![("slow".into(), view(1, slow)), ("fast".into(), view(inode, fast))];
-        assert_eq!(rates.look(views(0, 2, 0), at(0)).unwrap().1, f64::INFINITY);
+        assert_eq!(rates.look(views(0, 2, 0), &keeps, at(0)).unwrap().1, f64::INFINITY);
         let mut least = (ContainerPath::default(), 0.0);
         for step in 1..40 {
             // 100 kB/s; every tenth look the file was rotated.
             let (inode, size) = (2 + step / 10, step % 10 * 1_000_000);
-            least = rates.look(views(step * 10, inode, size), at(step * 10)).unwrap();
+            least = rates.look(views(step * 10, inode, size), &keeps, at(step * 10)).unwrap();
         }
         assert_eq!(&*least.0, "fast");
-        let expected = (MAX_FILE_BYTES * FILES_KEPT) as f64 / 100_000.0;
+        let expected = f64::from(4 * (10 << 20)) / 100_000.0;
         assert!((expected * 0.5..expected * 2.0).contains(&least.1), "{least:?}, expected about {expected}");
         assert!(rates.warns("fast", least.1) && !rates.warns("fast", least.1));
         assert!(!rates.warns("fast", 10_000.0) && rates.warns("fast", 1.0));
