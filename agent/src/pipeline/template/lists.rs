@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tailwater_logql::template::{Call, CallResult, Function, Type, Value};
 
-use super::texts::{compiled, is_empty, shown};
+use super::texts::{compiled, integer, is_empty, shown};
 
 const LIST: &[Type] = &[Type::Any];
 /// Numbers that `until` makes.
@@ -42,6 +42,18 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let items = items(call.take(0));
         Ok(list(items.iter().take(items.len().saturating_sub(1)).cloned()))
     }),
+    Function::new("mustSlice", LIST, |call| {
+        let whole = match call.take(0) {
+            value @ Value::List(_) => items(value),
+            _ => return Err("mustSlice takes a list".to_owned()),
+        };
+        let bound = |call: &mut Call<'_, '_>, index: usize, otherwise: usize| {
+            if index < call.count() { usize::try_from(integer(&call.take(index))).unwrap_or(usize::MAX) } else { otherwise }
+        };
+        let (start, end) = (bound(call, 1, 0), bound(call, 2, whole.len()));
+        whole.get(start..end).map(|part| list(part.to_vec())).ok_or_else(|| format!("no items {start} to {end} of {}", whole.len()))
+    })
+    .with_rest(Type::Int),
     Function::new("reverse", LIST, |call| Ok(list(items(call.take(0)).iter().rev().cloned()))),
     Function::new("compact", LIST, |call| Ok(list(items(call.take(0)).iter().filter(|item| !is_empty(item)).cloned()))),
     Function::new("uniq", LIST, |call| {
@@ -113,6 +125,11 @@ mod tests {
             ("{{ splitList \",\" .v | uniq | sortAlpha | join \"\" }}", "ab"),
             ("{{ splitList \",\" .v | last }}{{ first (splitList \",\" .v) }}{{ has \"a\" (splitList \",\" .v) }}", "bbtrue"),
             ("{{ regexSplit \",\" .v -1 | reverse | join \"-\" }}{{ len (regexFindAll \"b\" .v -1) }}", "b-a-b2"),
+            (
+                "{{ $l := splitList \",\" .v }}{{ mustSlice $l 1 | join \"\" }}{{ mustSlice $l 0 1 | join \"\" }}{{ len (mustSlice $l) }}",
+                "abb3",
+            ),
+            ("{{ mustSlice (list 1) 2 3 }}", "b,a,b"),
             ("{{ range until 3 }}{{ . }}{{ end }}", "012"),
         ] {
             assert_eq!(result(template, "b,a,b").as_deref(), Some(expected), "{template}");

@@ -68,8 +68,23 @@ pub(super) const FUNCTIONS: &[Function] = &[
             [("\\u003c", "<"), ("\\u003e", ">"), ("\\u0026", "&")].iter().fold(escaped, |text, (code, plain)| text.replace(code, plain));
         Ok(Value::text(raw))
     }),
+    Function::new("mustFromJson", &[Type::String], |call| {
+        let text = call.string(0);
+        serde_json::from_str(&text).map(of_json).map_err(|error| error.to_string())
+    }),
     Function::new("toPrettyJson", ONE, |call| Ok(Value::text(pretty(&call.take(0), 0)))),
 ];
+
+fn of_json(value: serde_json::Value) -> Value<'static> {
+    match value {
+        serde_json::Value::Null => Value::Nil,
+        serde_json::Value::Bool(value) => Value::Bool(value),
+        serde_json::Value::Number(value) => Value::Float(value.as_f64().unwrap_or_default()),
+        serde_json::Value::String(text) => owned(&text),
+        serde_json::Value::Array(items) => list(items.into_iter().map(of_json).collect::<Vec<_>>()),
+        serde_json::Value::Object(entries) => map(entries.into_iter().map(|(key, value)| (key.into(), of_json(value))).collect()),
+    }
+}
 
 fn map(entries: Map) -> Value<'static> {
     Value::Map(Rc::new(entries))
@@ -171,6 +186,11 @@ mod tests {
                 "{{ $d := dict \"a\" .v \"b\" 2 }}{{ $d.a }}{{ get $d \"b\" }}{{ get $d \"c\" }}|{{ hasKey $d \"b\" }}|{{ keys $d | join \",\" }}",
                 "x,y2|true|a,b",
             ),
+            (
+                "{{ (mustFromJson \"{\\\"a\\\":[1,{\\\"b\\\":null}]}\").a | first }} {{ mustFromJson \"[1.5,true]\" | join \"+\" }}",
+                "1 1.5+true",
+            ),
+            ("{{ mustFromJson \"{\" }}", "x,y"),
             ("{{ (split \",\" .v)._1 }}{{ (splitn \",\" 2 .v)._0 }}", "yx"),
             ("{{ toJson (dict \"a\" (list 1 \"<\") \"b\" true) }}", "{\"a\":[1,\"\\u003c\"],\"b\":true}"),
             ("{{ toPrettyJson (dict \"a\" (list 1 \"<\") \"b\" (list)) }}", "{\n  \"a\": [\n    1,\n    \"\\u003c\"\n  ],\n  \"b\": []\n}"),

@@ -2,12 +2,15 @@
 //!
 //! All values are texts; a name that is absent prints as `<no value>`. A template that fails leaves the value as it was, an empty result removes it.
 
+mod chance;
 mod dates;
 mod lists;
 mod maps;
 mod more;
 mod strict;
 mod texts;
+mod urls;
+mod wrapping;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -38,6 +41,9 @@ static PROMTAIL: Dialect = Dialect {
         maps::FUNCTIONS,
         more::FUNCTIONS,
         strict::FUNCTIONS,
+        chance::FUNCTIONS,
+        urls::FUNCTIONS,
+        wrapping::FUNCTIONS,
     ],
     is_data_text: false,
 };

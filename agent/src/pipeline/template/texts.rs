@@ -1,6 +1,7 @@
 //! Functions over texts that Promtail's templates have beyond those of queries: hashes, quoting, cases, conversions.
 
 use md5::{Digest, Md5};
+use sha1::Sha1;
 use sha2::Sha256;
 use sha3::Sha3_256;
 use tailwater_logql::regex_dialect;
@@ -22,6 +23,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(hex(&Sha256::new_with_prefix(salt).chain_update(text).finalize()))
     }),
     Function::new("sha256sum", ONE, |call| Ok(hex(&Sha256::digest(call.text(0))))),
+    Function::new("sha1sum", ONE, |call| Ok(hex(&Sha1::digest(call.text(0))))),
     Function::new("md5sum", ONE, |call| Ok(hex(&Md5::digest(call.text(0))))),
     Function::new("toString", ANY, |call| Ok(Value::text(shown(&call.take(0))))),
     Function::new("atoi", ONE, |call| Ok(Value::int(call.string(0).parse().unwrap_or(0)))),
