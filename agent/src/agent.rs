@@ -15,6 +15,7 @@ use parking_lot::RwLock;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::tls::TlsListener;
 use crate::admin::{self, AdminState};
 use crate::batch::builder::{BatchBuilder, BatchLimits};
 use crate::budget::Budget;
@@ -218,10 +219,14 @@ impl Agent {
         let Surface { listener, config, pods, passes } = surface?;
         let state =
             AdminState { config: Arc::new(config), metrics: Arc::clone(&self.metrics), passes, cache, pods, reload: self.reload.clone() };
+        let tls = state.config.promtail.as_ref().and_then(|promtail| promtail.server_tls()).cloned();
         Some(tokio::spawn(async move {
             let serving = async {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                axum::serve(listener, admin::router(state)).await
+                match tls {
+                    Some(tls) => axum::serve(TlsListener::start(listener, tls)?, admin::router(state)).await,
+                    None => axum::serve(listener, admin::router(state)).await,
+                }
             };
             tokio::select! {
                 () = stop.cancelled() => {}

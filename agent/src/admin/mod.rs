@@ -6,6 +6,7 @@ mod configuration;
 mod discovery;
 mod page;
 mod targets;
+pub(crate) mod tls;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -42,10 +43,11 @@ pub(crate) struct AdminState {
 
 pub(crate) fn router(state: AdminState) -> Router {
     let prefix = state.config.promtail.as_ref().map(|promtail| promtail.path_prefix().to_owned()).filter(|prefix| !prefix.is_empty());
-    let router = Router::new()
+    let shows_metrics = state.config.promtail.as_ref().is_none_or(|promtail| promtail.shows_metrics());
+    let measured = if shows_metrics { Router::new().route("/metrics", get(metrics)) } else { Router::new() };
+    let router = measured
         .route("/ready", get(ready))
         .route("/live", get(live))
-        .route("/metrics", get(metrics))
         .route("/targets", get(targets::targets))
         .route("/service-discovery", get(discovery::service_discovery))
         .route("/config", get(configuration::show))

@@ -58,8 +58,10 @@ pub(super) fn native(root: &Node, promtail: &PromtailConfig, report: &mut Report
 fn not_carried(promtail: &PromtailConfig) -> impl Iterator<Item = NotCarried> {
     let any = |is_so: fn(&ClientConfig) -> bool| promtail.clients.iter().any(|client| is_so(&client.config));
     let (limits, timing) = (&promtail.limits, &promtail.timing);
-    let all: [NotCarried; 11] = [
+    let all: [NotCarried; 13] = [
         (&["server", "http_path_prefix"], !promtail.server.path_prefix.is_empty()),
+        (&["server", "http_tls_config"], promtail.server.tls.is_some()),
+        (&["server", "register_instrumentation"], !promtail.server.shows_metrics),
         (&["clients", "oauth2"], any(|client| client.oauth2.is_some())),
         (&["clients", "authorization"], any(|client| client.token_scheme.is_some())),
         (&["clients", "tls_config", "ca"], any(|client| client.tls.ca.is_some())),

@@ -5,7 +5,7 @@
 use super::yaml::{Content, Node};
 
 /// Flags with the key that each sets.
-const KEYS: [(&str, &str); 27] = [
+const KEYS: [(&str, &str); 33] = [
     ("client.batch-size-bytes", "client.batchsize"),
     ("client.batch-wait", "client.batchwait"),
     ("client.external-labels", "client.external_labels"),
@@ -31,29 +31,30 @@ const KEYS: [(&str, &str); 27] = [
     ("server.enable-runtime-reload", "server.enable_runtime_reload"),
     ("server.http-listen-address", "server.http_listen_address"),
     ("server.http-listen-port", "server.http_listen_port"),
+    ("server.http-tls-ca-path", "server.http_tls_config.client_ca_file"),
+    ("server.http-tls-cert-path", "server.http_tls_config.cert_file"),
+    ("server.http-tls-client-auth", "server.http_tls_config.client_auth_type"),
+    ("server.http-tls-key-path", "server.http_tls_config.key_file"),
     ("server.path-prefix", "server.http_path_prefix"),
+    ("server.register-instrumentation", "server.register_instrumentation"),
+    ("server.tls-min-version", "server.tls_min_version"),
     ("target.sync-period", "target_config.sync_period"),
 ];
 
 /// Flags that may be given without a value.
-const SWITCHES: [&str; 6] = [
+const SWITCHES: [&str; 7] = [
     "limit.readline-rate-drop",
     "limit.readline-rate-enabled",
     "max-line-size-truncate",
     "positions.ignore-invalid-yaml",
     "server.disable",
     "server.enable-runtime-reload",
+    "server.register-instrumentation",
 ];
 
 /// Flags that are taken and change nothing.
-const WITHOUT_EFFECT: [&str; 6] = [
-    "print-config-stderr",
-    "log-config-reverse-order",
-    "log.use-buffered",
-    "log.use-sync",
-    "server.register-instrumentation",
-    "config.enable-read-api",
-];
+const WITHOUT_EFFECT: [&str; 5] =
+    ["print-config-stderr", "log-config-reverse-order", "log.use-buffered", "log.use-sync", "config.enable-read-api"];
 
 /// What a flag of Promtail's command line is, by its name without dashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub(crate) mod reader;
 pub(crate) mod report;
 mod scrape;
 mod sections;
+mod server_tls;
 pub(crate) mod shown;
 pub(crate) mod targets;
 pub(crate) mod yaml;
@@ -28,6 +29,7 @@ pub use scrape::{NativeScrapeConfigs, ScrapeConfigs};
 
 use std::path::{Path, PathBuf};
 
+use crate::admin::tls::ServerTls;
 use crate::own_log::LogFormat;
 use client::PromtailClient;
 use sections::{Limits, Server};
@@ -143,6 +145,15 @@ impl PromtailConfig {
     /// The file with its secrets masked.
     pub(crate) fn shown(&self) -> &str {
         &self.shown
+    }
+
+    /// How what is listened for is encrypted.
+    pub(crate) fn server_tls(&self) -> Option<&ServerTls> {
+        self.server.tls.as_ref()
+    }
+
+    pub(crate) fn shows_metrics(&self) -> bool {
+        self.server.shows_metrics
     }
 
     /// Whether `/reload` and a changed file bring a new configuration.

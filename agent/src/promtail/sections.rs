@@ -9,8 +9,10 @@ use super::client::read_clients;
 use super::reader::Fields;
 use super::report::Report;
 use super::scrape::ScrapeConfigs;
+use super::server_tls;
 use super::shown::shown;
 use super::yaml::Node;
+use crate::admin::tls::ServerTls;
 use crate::own_log::LogFormat;
 
 /// Between two looks for targets.
@@ -26,6 +28,9 @@ pub(crate) struct Server {
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
     pub(crate) enables_reload: bool,
+    /// Whether `/metrics` is there.
+    pub(crate) shows_metrics: bool,
+    pub(crate) tls: Option<ServerTls>,
 }
 
 /// What one process may read and send.
@@ -55,7 +60,7 @@ pub(crate) struct Pace {
     pub(crate) poll_max: Option<Duration>,
 }
 
-const SERVER_WITHOUT_EFFECT: [&str; 36] = [
+const SERVER_WITHOUT_EFFECT: [&str; 43] = [
     "log_source_ips_enabled",
     "log_source_ips_full",
     "log_source_ips_header",
@@ -63,7 +68,6 @@ const SERVER_WITHOUT_EFFECT: [&str; 36] = [
     "log_request_headers",
     "log_request_at_info_level_enabled",
     "log_request_exclude_headers_list",
-    "register_instrumentation",
     "graceful_shutdown_timeout",
     "http_listen_network",
     "http_listen_conn_limit",
@@ -88,8 +92,16 @@ const SERVER_WITHOUT_EFFECT: [&str; 36] = [
     "grpc_server_min_time_between_pings",
     "grpc_server_ping_without_stream_allowed",
     "grpc_server_num_workers",
+    "grpc_server_stats_tracking_enabled",
+    "grpc_server_recv_buffer_pools_enabled",
+    "grpc_server_read_buffer_size",
+    "grpc_server_write_buffer_size",
+    "grpc_collect_max_streams_by_conn",
+    "report_grpc_codes_in_instrumentation_label_enabled",
+    "trace_request_headers",
+    "trace_request_exclude_headers_list",
+    "cluster_validation",
     "tls_cipher_suites",
-    "tls_min_version",
     "proxy_protocol_enabled",
     "reload",
 ];
@@ -139,6 +151,8 @@ fn read_server(node: Option<&Node>, report: &mut Report) -> Server {
         log_level: "info".to_owned(),
         log_format: LogFormat::default(),
         enables_reload: false,
+        shows_metrics: true,
+        tls: None,
     };
     let Some(mut fields) = Fields::of(node.unwrap_or(empty()), "server", report) else { return server };
     let line = fields.line();
@@ -170,9 +184,9 @@ fn read_server(node: Option<&Node>, report: &mut Report) -> Server {
         Some(other) => report.error(line, format!("`server.log_format`: `{other}` is none of logfmt, json")),
     }
     server.enables_reload = fields.boolean("enable_runtime_reload", report).unwrap_or(false);
-    if let Some((line, _)) = fields.take_with_line("http_tls_config") {
-        report.error(line, "`server.http_tls_config` is not supported; put a proxy before the port, or remove it");
-    }
+    server.shows_metrics = fields.boolean("register_instrumentation", report).unwrap_or(true);
+    let oldest = fields.text("tls_min_version", report);
+    server.tls = fields.take("http_tls_config").and_then(|node| server_tls::read(node, oldest.as_deref(), report));
     for key in SERVER_QUIET {
         fields.take(key);
     }

@@ -27,5 +27,6 @@ mod short_lived;
 mod stages;
 mod start;
 mod support;
+mod surface;
 mod tailing;
 mod torture;

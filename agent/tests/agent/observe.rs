@@ -143,7 +143,7 @@ fn job(name: &str, path: &Path, stages: &str) -> String {
     )
 }
 
-fn config_of(path: &Path, data: &Path) -> Result<tailwater_agent::Config, String> {
+pub(crate) fn config_of(path: &Path, data: &Path) -> Result<tailwater_agent::Config, String> {
     let (promtail, report) = tailwater_agent::promtail::load(path, false, |_| None).map_err(|error| error.to_string())?;
     let promtail = promtail.ok_or_else(|| report.to_string())?;
     let flags = [("data-dir".to_owned(), data.display().to_string())].into();

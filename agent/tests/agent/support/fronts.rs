@@ -72,6 +72,13 @@ impl Authority {
         Self { issuer: Issuer::new(parameters, key), pem }
     }
 
+    /// A certificate of this name or address and its key, as PEM.
+    pub(crate) fn pair(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let signed = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        (signed.pem(), key.serialize_pem())
+    }
+
     /// A server of this name or address, with a certificate that holds until the end of that year.
     pub(crate) fn server(&self, name: &str, until: i32) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();

@@ -1,0 +1,161 @@
+//! TLS of the HTTP surface, as `server.http_tls_config` of a `promtail.yaml` asks for it.
+//!
+//! Certificates are taken as they are when a connection comes, so that they may be renewed while running. Handshakes run aside, so many at once and no
+//! longer than [`PATIENCE`]: a client that is slow to greet delays nobody.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::Listener;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::config::Secret;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const HANDSHAKES: usize = 16;
+
+/// Text in the PEM form, or where it is.
+#[derive(Debug, Clone)]
+pub(crate) enum Pem {
+    Text(Secret),
+    File(PathBuf),
+}
+
+impl Pem {
+    fn read(&self) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Text(text) => Ok(text.0.as_bytes().to_vec()),
+            Self::File(path) => std::fs::read(path).map_err(|error| format!("cannot read `{}`: {error}", path.display())),
+        }
+    }
+}
+
+/// Whether clients show certificates.
+#[derive(Debug, Clone)]
+pub(crate) enum ClientCertificates {
+    NotAsked,
+    /// Those that these authorities have signed.
+    Known {
+        authorities: Pem,
+        is_required: bool,
+    },
+}
+
+/// How the surface is encrypted.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerTls {
+    pub(crate) certificate: Pem,
+    pub(crate) key: Pem,
+    pub(crate) clients: ClientCertificates,
+    /// Nothing older than TLS 1.3 is spoken.
+    pub(crate) is_newest_only: bool,
+}
+
+impl ServerTls {
+    /// What a connection is made with; the error says what is wrong with certificates or key.
+    pub(crate) fn config(&self) -> Result<ServerConfig, String> {
+        let certificate = self.certificate.read()?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate).collect();
+        let chain = chain.map_err(|error| format!("the certificate is not in the PEM form: {error}"))?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key.read()?).map_err(|error| format!("the key is not in the PEM form: {error}"))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions = if self.is_newest_only { &[&rustls::version::TLS13][..] } else { rustls::DEFAULT_VERSIONS };
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions);
+        let builder = builder.map_err(|error| error.to_string())?;
+        let builder = match &self.clients {
+            ClientCertificates::NotAsked => builder.with_no_client_auth(),
+            ClientCertificates::Known { authorities, is_required } => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&authorities.read()?)?), provider);
+                let verifier = if *is_required { verifier } else { verifier.allow_unauthenticated() };
+                builder.with_client_cert_verifier(verifier.build().map_err(|error| error.to_string())?)
+            }
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(|error| format!("certificate and key do not fit: {error}"))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let added = certificate.map_err(|error| error.to_string()).and_then(|found| roots.add(found).map_err(|error| error.to_string()));
+        added.map_err(|error| format!("a certificate of the clients' authority is of no use: {error}"))?;
+    }
+    if roots.is_empty() { Err("the clients' authority has no certificate".to_owned()) } else { Ok(roots) }
+}
+
+/// Connections in the order in which they greeted.
+pub(crate) struct TlsListener {
+    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+    address: SocketAddr,
+}
+
+impl TlsListener {
+    /// Accepts connections until it is dropped.
+    pub(crate) fn start(listener: TcpListener, tls: ServerTls) -> std::io::Result<Self> {
+        let address = listener.local_addr()?;
+        let (out, ready) = mpsc::channel(HANDSHAKES);
+        tokio::spawn(accept(listener, Arc::new(tls), out));
+        Ok(Self { ready, address })
+    }
+}
+
+async fn accept(listener: TcpListener, tls: Arc<ServerTls>, out: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>) {
+    let slots = Arc::new(Semaphore::new(HANDSHAKES));
+    loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            () = out.closed() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, address)) = accepted else {
+            // Such as no descriptor being left: trying again at once would spin.
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let (tls, out) = (Arc::clone(&tls), out.clone());
+        tokio::spawn(async move {
+            let greeted = timeout(PATIENCE, greet(&tls, stream)).await;
+            drop(slot);
+            match greeted {
+                // Nobody serves any more if it cannot be sent.
+                Ok(Ok(stream)) => drop(out.send((stream, address)).await),
+                Ok(Err(error)) => tracing::debug!(%error, %address, "a connection failed"),
+                Err(_) => tracing::debug!(%address, "a client did not greet in time"),
+            }
+        });
+    }
+}
+
+async fn greet(tls: &ServerTls, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+    let config = tls.config().inspect_err(|error| tracing::warn!(error, "connections to the HTTP surface fail"));
+    TlsAcceptor::from(Arc::new(config.map_err(std::io::Error::other)?)).accept(stream).await
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        match self.ready.recv().await {
+            Some(connection) => connection,
+            // The task that accepts ends with this listener only.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
