@@ -77,6 +77,9 @@ fn read_client(node: &Node, index: usize, report: &mut Report) -> Option<Promtai
     config.timeout = fields.duration("timeout", report).unwrap_or(Duration::from_secs(10));
     read_backoff(fields.take("backoff_config"), &mut config, report);
     config.headers = fields.text_map("headers", report).unwrap_or_default();
+    if let Some(node) = fields.take("http_headers") {
+        config.headers.extend(read_http_headers(node, report));
+    }
     config.drops_rate_limited = fields.boolean("drop_rate_limited_batches", report).unwrap_or(false);
     read_credentials(&mut fields, &mut config, "clients", report);
     read_connection(&mut fields, &mut config, report);
@@ -84,6 +87,34 @@ fn read_client(node: &Node, index: usize, report: &mut Report) -> Option<Promtai
     let name = fields.text("name", report).filter(|name| !name.is_empty()).unwrap_or_else(|| format!("{index}"));
     fields.finish(report);
     Some(PromtailClient { name, config, external_labels })
+}
+
+/// Headers as Prometheus' clients have them: each with values, secret ones among them, or files that hold one.
+fn read_http_headers(node: &Node, report: &mut Report) -> BTreeMap<String, String> {
+    const PLACE: &str = "clients.http_headers";
+    let mut headers = BTreeMap::new();
+    let Some(pairs) = node.mapping() else {
+        report.error(node.line, format!("`{PLACE}`: expected names with values"));
+        return headers;
+    };
+    for (name, node) in pairs {
+        let Some(mut fields) = Fields::of(node, PLACE, report) else { continue };
+        let mut values: Vec<String> = Vec::new();
+        for key in ["values", "secrets"] {
+            values.extend(fields.text_list(key, report).unwrap_or_default());
+        }
+        for path in fields.text_list("files", report).unwrap_or_default() {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => values.push(text.trim().to_owned()),
+                Err(error) => report.error(fields.line(), format!("cannot read `{path}` of `{PLACE}`: {error}")),
+            }
+        }
+        fields.finish(report);
+        if let (Some(name), false) = (name.raw_text(), values.is_empty()) {
+            headers.insert(name.to_owned(), values.join(", "));
+        }
+    }
+    headers
 }
 
 fn read_backoff(node: Option<&Node>, config: &mut ClientConfig, report: &mut Report) {

@@ -42,7 +42,7 @@ fn pair(name: &Node, node: &Node, masks: bool) -> (Value, Value) {
     let is_secret = masks && SECRETS.contains(&key) && node.raw_text().is_some();
     let shown = match (&node.content, key) {
         _ if is_secret => Value::String(MASKED.to_owned()),
-        (Content::Mapping(pairs), "headers" | "proxy_connect_header") if masks => {
+        (Content::Mapping(pairs), "headers" | "http_headers" | "proxy_connect_header") if masks => {
             let masked = pairs.iter().map(|(name, _)| (value(name, masks), Value::String(MASKED.to_owned())));
             Value::Mapping(masked.collect())
         }
@@ -71,10 +71,10 @@ mod tests {
 
     #[test]
     fn no_secret_is_shown_and_everything_else_is() {
-        let text = "clients:\n- url: https://me:hunter2@h:3100/push\n  basic_auth: {username: u, password: hunter2}\n  headers: {X-Key: hunter2}\n  bearer_token: hunter2\n  authorization: {credentials: hunter2}\n  oauth2: {client_secret: hunter2}\n  timeout: 5s\n";
+        let text = "clients:\n- url: https://me:hunter2@h:3100/push\n  basic_auth: {username: u, password: hunter2}\n  headers: {X-Key: hunter2}\n  http_headers: {X-Other: {secrets: [hunter2]}}\n  bearer_token: hunter2\n  authorization: {credentials: hunter2}\n  oauth2: {client_secret: hunter2}\n  timeout: 5s\n";
         let shown = shown(&yaml::parse(text).unwrap());
         assert!(!shown.contains("hunter2"), "{shown}");
-        for part in ["https://me:<secret>@h:3100/push", "username: u", "X-Key: <secret>", "timeout: 5s"] {
+        for part in ["https://me:<secret>@h:3100/push", "username: u", "X-Key: <secret>", "X-Other: <secret>", "timeout: 5s"] {
             assert!(shown.contains(part), "{part} in {shown}");
         }
     }

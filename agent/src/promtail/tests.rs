@@ -46,6 +46,21 @@ fn broken_yaml_and_missing_clients_are_errors() {
     assert!(report_of("scrape_configs: []\n")[0].contains("client"));
 }
 
+#[test]
+fn headers_of_a_client_come_from_values_secrets_and_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, "of-file\n").unwrap();
+    let client = |headers: &str| format!("clients: [{{url: 'http://h/push', headers: {{a: b}}, http_headers: {headers}}}]\n");
+    let text = client(&format!("{{X-One: {{values: [v, w]}}, X-Two: {{secrets: [s], files: ['{}']}}}}", file.display()));
+    let (config, report) = parse(&text, "host".to_owned());
+    let headers = config.unwrap_or_else(|| panic!("{report}")).clients[0].config.headers.clone();
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(headers, [("X-One", "v, w"), ("X-Two", "s, of-file"), ("a", "b")]);
+    assert!(report_of(&client("{X: {value: v}}"))[0].contains("unknown key `value`"));
+    assert!(report_of(&client("{X: {files: [/none]}}"))[0].contains("cannot read `/none`"));
+}
+
 /// What stands in a client and in a discovery of pods, with what is told about it.
 #[test]
 fn credentials_of_clients_and_of_the_kubernetes_api() {
