@@ -5,7 +5,7 @@
 use super::yaml::{Content, Node};
 
 /// Flags with the key that each sets.
-const KEYS: [(&str, &str); 33] = [
+const KEYS: [(&str, &str); 34] = [
     ("client.batch-size-bytes", "client.batchsize"),
     ("client.batch-wait", "client.batchwait"),
     ("client.external-labels", "client.external_labels"),
@@ -38,11 +38,12 @@ const KEYS: [(&str, &str); 33] = [
     ("server.path-prefix", "server.http_path_prefix"),
     ("server.register-instrumentation", "server.register_instrumentation"),
     ("server.tls-min-version", "server.tls_min_version"),
+    ("stdin", "target_config.stdin"),
     ("target.sync-period", "target_config.sync_period"),
 ];
 
 /// Flags that may be given without a value.
-const SWITCHES: [&str; 7] = [
+const SWITCHES: [&str; 8] = [
     "limit.readline-rate-drop",
     "limit.readline-rate-enabled",
     "max-line-size-truncate",
@@ -50,6 +51,7 @@ const SWITCHES: [&str; 7] = [
     "server.disable",
     "server.enable-runtime-reload",
     "server.register-instrumentation",
+    "stdin",
 ];
 
 /// Flags that are taken and change nothing.
@@ -149,6 +151,16 @@ mod tests {
         assert_eq!((config.clients.len(), config.clients[0].config.tenant_id.as_deref()), (1, Some("t")));
         let config = with(&[("client.url", "http://f/push")], "clients: [{url: http://h/push}]");
         assert_eq!(config.clients.len(), 2);
+    }
+
+    #[test]
+    fn what_is_piped_in_is_refused_with_advice() {
+        let flags = [("stdin".to_owned(), "true".to_owned())];
+        let (config, report) = parse_with("clients: [{url: http://h/push}]", "node".to_owned(), &flags);
+        assert!(
+            config.is_none() && report.to_string().contains("`target_config.stdin` is not supported; write the lines to a file"),
+            "{report}"
+        );
     }
 
     #[test]

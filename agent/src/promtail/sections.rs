@@ -225,7 +225,7 @@ fn read_target_config(node: Option<&Node>, report: &mut Report) -> Duration {
     let Some(mut fields) = Fields::of(node.unwrap_or(empty()), "target_config", report) else { return SYNC_PERIOD };
     let interval = fields.duration("sync_period", report).filter(|interval| !interval.is_zero()).unwrap_or(SYNC_PERIOD);
     if fields.boolean("stdin", report).unwrap_or(false) {
-        report.error(fields.line(), "`target_config.stdin` is not supported; name the files in `scrape_configs`");
+        report.error(fields.line(), "`target_config.stdin` is not supported; write the lines to a file and name that in `scrape_configs`; `--dry-run` shows what they become");
     }
     fields.finish(report);
     interval
