@@ -10,6 +10,10 @@ const LIST: &[Type] = &[Type::Any];
 /// Numbers that `until` makes.
 const MAX_ITEMS: i64 = 10_000;
 
+/// In the place of Go's own: it takes no text.
+pub(super) const INSTEAD_OF_BUILTIN: &[Function] =
+    &[Function::new("slice", LIST, part).with_rest(Type::Int), Function::new("mustSlice", LIST, part).with_rest(Type::Int)];
+
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("list", &[], make).with_rest(Type::Any),
     Function::new("tuple", &[], make).with_rest(Type::Any),
@@ -35,30 +39,18 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let found = regex.find_iter(text.as_bytes()).take(limit).map(|found| owned(&String::from_utf8_lossy(found.as_bytes())));
         Ok(list(found.collect::<Vec<_>>()))
     }),
-    Function::new("first", LIST, |call| Ok(items(call.take(0)).first().cloned().unwrap_or(Value::Nil))),
-    Function::new("last", LIST, |call| Ok(items(call.take(0)).last().cloned().unwrap_or(Value::Nil))),
-    Function::new("rest", LIST, |call| Ok(list(items(call.take(0)).iter().skip(1).cloned()))),
+    Function::new("first", LIST, |call| Ok(listed(call.take(0))?.first().cloned().unwrap_or(Value::Nil))),
+    Function::new("last", LIST, |call| Ok(listed(call.take(0))?.last().cloned().unwrap_or(Value::Nil))),
+    Function::new("rest", LIST, |call| Ok(list(listed(call.take(0))?.iter().skip(1).cloned()))),
     Function::new("initial", LIST, |call| {
-        let items = items(call.take(0));
+        let items = listed(call.take(0))?;
         Ok(list(items.iter().take(items.len().saturating_sub(1)).cloned()))
     }),
-    Function::new("mustSlice", LIST, |call| {
-        let whole = match call.take(0) {
-            value @ Value::List(_) => items(value),
-            _ => return Err("mustSlice takes a list".to_owned()),
-        };
-        let bound = |call: &mut Call<'_, '_>, index: usize, otherwise: usize| {
-            if index < call.count() { usize::try_from(integer(&call.take(index))).unwrap_or(usize::MAX) } else { otherwise }
-        };
-        let (start, end) = (bound(call, 1, 0), bound(call, 2, whole.len()));
-        whole.get(start..end).map(|part| list(part.to_vec())).ok_or_else(|| format!("no items {start} to {end} of {}", whole.len()))
-    })
-    .with_rest(Type::Int),
-    Function::new("reverse", LIST, |call| Ok(list(items(call.take(0)).iter().rev().cloned()))),
-    Function::new("compact", LIST, |call| Ok(list(items(call.take(0)).iter().filter(|item| !is_empty(item)).cloned()))),
+    Function::new("reverse", LIST, |call| Ok(list(listed(call.take(0))?.iter().rev().cloned()))),
+    Function::new("compact", LIST, |call| Ok(list(listed(call.take(0))?.iter().filter(|item| !is_empty(item)).cloned()))),
     Function::new("uniq", LIST, |call| {
         let mut unique: Vec<Value<'static>> = Vec::new();
-        for item in items(call.take(0)).iter() {
+        for item in listed(call.take(0))?.iter() {
             if !unique.contains(item) {
                 unique.push(item.clone());
             }
@@ -71,11 +63,24 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(list(texts.iter().map(|text| owned(text))))
     }),
     Function::new("has", &[Type::Any, Type::Any], |call| {
-        let wanted = shown(&call.take(0));
-        Ok(Value::Bool(items(call.take(1)).iter().any(|item| shown(item) == wanted)))
+        let wanted = kept(call.take(0));
+        Ok(Value::Bool(listed(call.take(1))?.contains(&wanted)))
     }),
     Function::new("until", &[Type::Int], |call| Ok(list((0..call.integer(0).clamp(0, MAX_ITEMS)).map(Value::int)))),
 ];
+
+/// A list from one place to before another.
+fn part<'v>(call: &mut Call<'_, 'v>) -> CallResult<'v> {
+    let whole = listed(call.take(0))?;
+    if whole.is_empty() {
+        return Ok(Value::Nil);
+    }
+    let bound = |call: &mut Call<'_, '_>, index: usize, otherwise: usize| {
+        if index < call.count() { usize::try_from(integer(&call.take(index))).unwrap_or(usize::MAX) } else { otherwise }
+    };
+    let (start, end) = (bound(call, 1, 0), bound(call, 2, whole.len()));
+    whole.get(start..end).map(|part| list(part.to_vec())).ok_or_else(|| format!("no items {start} to {end} of {}", whole.len()))
+}
 
 fn make<'v>(call: &mut Call<'_, 'v>) -> CallResult<'v> {
     let values: Vec<Value<'static>> = (0..call.count()).map(|index| kept(call.take(index))).collect();
@@ -101,6 +106,14 @@ pub(super) fn kept(value: Value<'_>) -> Value<'static> {
         Value::Map(map) => Value::Map(map),
         Value::Time(time) => Value::Time(time),
         Value::Nothing | Value::Nil | Value::Root => Value::Nil,
+    }
+}
+
+/// The items of a list; nothing else is taken for one.
+pub(super) fn listed(value: Value<'_>) -> Result<Rc<[Value<'static>]>, String> {
+    match kept(value) {
+        Value::List(items) => Ok(items),
+        _ => Err("expected a list".to_owned()),
     }
 }
 
@@ -130,6 +143,10 @@ mod tests {
                 "abb3",
             ),
             ("{{ mustSlice (list 1) 2 3 }}", "b,a,b"),
+            ("{{ slice (list 1 2 3) 1 2 | join \"\" }}", "2"),
+            ("{{ slice .v 0 1 }}", "b,a,b"),
+            ("x{{ first .v }}", "b,a,b"),
+            ("{{ has 1 (list \"1\") }}", "false"),
             ("{{ range until 3 }}{{ . }}{{ end }}", "012"),
         ] {
             assert_eq!(result(template, "b,a,b").as_deref(), Some(expected), "{template}");

@@ -27,6 +27,7 @@ use crate::promtail::yaml::Node;
 /// Go's functions, Sprig's, and Promtail's own.
 static PROMTAIL: Dialect = Dialect {
     functions: &[
+        lists::INSTEAD_OF_BUILTIN,
         functions::BUILTIN,
         functions::COMPARE,
         functions::TEXT,

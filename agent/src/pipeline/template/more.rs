@@ -2,7 +2,7 @@
 
 use tailwater_logql::template::{Call, CallResult, Function, IntegerType, Type, Value};
 
-use super::lists::{items, kept, list, owned};
+use super::lists::{items, kept, list, listed, owned};
 use super::texts::{compiled, is_empty, shown};
 
 const ONE: &[Type] = &[Type::String];
@@ -60,9 +60,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let (pattern, text) = (call.string(0), call.string(1));
         Ok(Value::Bool(compiled(&pattern)?.is_match(text.as_bytes())))
     }),
-    Function::new("append", ANY_TWO, |call| Ok(pushed(call, false))),
-    Function::new("push", ANY_TWO, |call| Ok(pushed(call, false))),
-    Function::new("prepend", ANY_TWO, |call| Ok(pushed(call, true))),
+    Function::new("append", ANY_TWO, |call| pushed(call, false)),
+    Function::new("push", ANY_TWO, |call| pushed(call, false)),
+    Function::new("prepend", ANY_TWO, |call| pushed(call, true)),
     Function::new("concat", &[], |call| {
         let all: Vec<Value<'static>> = (0..call.count()).flat_map(|index| items(call.take(index)).to_vec()).collect();
         Ok(list(all))
@@ -70,7 +70,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .with_rest(Type::Any),
     Function::new("without", ANY, |call| {
         let out: Vec<Value<'static>> = (1..call.count()).map(|index| kept(call.take(index))).collect();
-        let rest = items(call.take(0));
+        let rest = listed(call.take(0))?;
         Ok(list(rest.iter().filter(|item| !out.contains(item)).cloned().collect::<Vec<_>>()))
     })
     .with_rest(Type::Any),
@@ -98,15 +98,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("adler32sum", ONE, |call| Ok(Value::text(adler2::adler32_slice(&call.text(0)).to_string()))),
 ];
 
-fn pushed(call: &mut Call<'_, '_>, is_first: bool) -> Value<'static> {
-    let mut all = items(call.take(0)).to_vec();
+fn pushed<'v>(call: &mut Call<'_, 'v>, is_first: bool) -> CallResult<'v> {
+    let mut all = listed(call.take(0))?.to_vec();
     let item = kept(call.take(1));
     if is_first {
         all.insert(0, item)
     } else {
         all.push(item)
     }
-    list(all)
+    Ok(list(all))
 }
 
 /// From `start` to before `stop`, or to it.
