@@ -268,8 +268,7 @@ impl Agent {
             let (sender, commands) = sync_channel(COMMAND_QUEUE);
             let handle = WorkerHandle(sender);
             let (lane_sender, batches) = lane::channel((IN_FLIGHT / count).max(1));
-            let lane_task = self.spawn_lane(handle.clone(), batches, &readers);
-            readers.lanes.push(lane_task);
+            self.spawn_lane(handle.clone(), batches, &mut readers);
             let worker = self.worker(commands, lane_sender, &enricher, &readers.stop, &totals);
             readers.threads.push(spawn_thread(format!("reader-{index}"), move || worker.run())?);
             handles.push(handle);
@@ -321,8 +320,7 @@ impl Agent {
         }
         let (sender, commands) = sync_channel(COMMAND_QUEUE);
         let (lane, batches) = lane::channel(1);
-        let lane_task = self.spawn_lane(WorkerHandle(sender), batches, readers);
-        readers.lanes.push(lane_task);
+        self.spawn_lane(WorkerHandle(sender), batches, readers);
         let reader = JournalReader {
             jobs,
             commands,
@@ -344,8 +342,7 @@ impl Agent {
         // Nobody waits to be told that the lane has room.
         let (sender, _) = sync_channel(1);
         let (lane, batches) = lane::channel(1);
-        let lane_task = self.spawn_lane(WorkerHandle(sender), batches, readers);
-        readers.lanes.push(lane_task);
+        self.spawn_lane(WorkerHandle(sender), batches, readers);
         let source = EventSource {
             client,
             identity: self.config.node_name.clone(),
@@ -362,7 +359,7 @@ impl Agent {
         readers.events.1 = Some(tokio::spawn(source.run(stop)));
     }
 
-    fn spawn_lane(&self, reader: WorkerHandle, batches: LaneBatches, readers: &Readers) -> JoinHandle<()> {
+    fn spawn_lane(&self, reader: WorkerHandle, batches: LaneBatches, readers: &mut Readers) {
         let lane = Lane {
             receiver: self.receiver.clone(),
             positions: self.positions.clone(),
@@ -371,7 +368,7 @@ impl Agent {
             reader,
             doubts: Arc::clone(&readers.doubts),
         };
-        tokio::spawn(lane.run(batches))
+        readers.lanes.push(tokio::spawn(lane.run(batches)));
     }
 
     fn worker(

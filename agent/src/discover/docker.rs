@@ -5,7 +5,6 @@
 //! with every rotation, so they order the files of one listing and say nothing from one listing to the next.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::listing::SeenFile;
@@ -25,10 +24,8 @@ pub(super) fn files_behind(link: &Path, root: &Path, instance: u32) -> Option<Ve
         let Some((role, is_compressed)) = parse(&text).filter(|_| is_its) else { continue };
         // The metadata of an entry is that of a link itself.
         let Ok(metadata) = entry.metadata() else { continue };
-        if let (true, Ok(modified)) = (metadata.is_file(), metadata.modified()) {
-            let name = LogFileName { instance, role, is_compressed };
-            let (device, inode, size) = (metadata.dev(), metadata.ino(), metadata.len());
-            files.push(SeenFile { text, name, device, inode, size, modified, is_former: false, is_interim: false });
+        if metadata.is_file() {
+            files.push(SeenFile::new(text, LogFileName { instance, role, is_compressed }, &metadata));
         }
     }
     Some(files)

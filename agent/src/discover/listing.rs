@@ -3,7 +3,7 @@
 //! Only directories are descended into and only regular files are listed; a FIFO, a device, a symlink or a directory with a log file's name is
 //! counted by reason. A directory that vanishes while it is listed is an empty one.
 
-use std::fs::{self, DirEntry, FileType};
+use std::fs::{self, DirEntry, FileType, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -29,6 +29,23 @@ pub(crate) struct SeenFile {
     pub(crate) is_former: bool,
     /// It has a name that no rotation ends with: read only if its inode is known.
     pub(crate) is_interim: bool,
+}
+
+impl SeenFile {
+    /// With a name as rotations give them.
+    pub(crate) fn new(text: String, name: LogFileName, metadata: &Metadata) -> Self {
+        Self {
+            text,
+            name,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            // Every Unix tells it.
+            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            is_former: false,
+            is_interim: false,
+        }
+    }
 }
 
 /// A container's directory, before a look at what it holds.
@@ -175,16 +192,7 @@ pub(crate) fn container(container: &SeenContainer, docker_root: Option<&Path>, i
         } else if kind.is_dir() || kind.is_fifo() || !kind.is_file() {
             ignored.not_regular += 1;
         } else if let Ok(metadata) = entry.metadata() {
-            listing.files.push(SeenFile {
-                text,
-                name,
-                device: metadata.dev(),
-                inode: metadata.ino(),
-                size: metadata.len(),
-                modified: metadata.modified()?,
-                is_former: false,
-                is_interim: false,
-            });
+            listing.files.push(SeenFile::new(text, name, &metadata));
         }
     }
     Ok(listing)
@@ -193,8 +201,7 @@ pub(crate) fn container(container: &SeenContainer, docker_root: Option<&Path>, i
 /// A regular file that may be a known one on its way to another name; `None` if it is gone already.
 fn interim(entry: &DirEntry, text: String, name: LogFileName) -> Option<SeenFile> {
     let metadata = entry.metadata().ok()?;
-    let (device, inode, size, modified) = (metadata.dev(), metadata.ino(), metadata.len(), metadata.modified().ok()?);
-    Some(SeenFile { text, name, device, inode, size, modified, is_former: false, is_interim: true })
+    Some(SeenFile { is_interim: true, ..SeenFile::new(text, name, &metadata) })
 }
 
 /// Lists the directory of a container once more; a listing made while nothing was renamed is seen twice in a row.

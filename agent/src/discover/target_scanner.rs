@@ -518,16 +518,7 @@ fn is_compressed_name(name: &str) -> bool {
 }
 
 fn seen(text: &str, name: LogFileName, metadata: &Metadata, is_former: bool) -> SeenFile {
-    SeenFile {
-        text: text.to_owned(),
-        name,
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        size: metadata.len(),
-        modified: metadata.modified().unwrap_or(std::time::SystemTime::UNIX_EPOCH),
-        is_former,
-        is_interim: false,
-    }
+    SeenFile { is_former, ..SeenFile::new(text.to_owned(), name, metadata) }
 }
 
 #[cfg(test)]

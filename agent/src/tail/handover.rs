@@ -34,16 +34,7 @@ impl HandedFile {
     /// As a listing would show it. `None` if it cannot be looked at any more.
     pub(super) fn as_seen(&self) -> Option<SeenFile> {
         let metadata = self.file.metadata().ok()?;
-        Some(SeenFile {
-            text: self.name.clone(),
-            name: self.parsed_name.clone(),
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.len(),
-            modified: metadata.modified().ok()?,
-            is_former: false,
-            is_interim: false,
-        })
+        Some(SeenFile::new(self.name.clone(), self.parsed_name.clone(), &metadata))
     }
 }
 
