@@ -1,72 +1,59 @@
 //! Sets the bits of all grams of many rows: the hot loop of building an index.
 //!
-//! Works on runs of whole rows, in three passes over a few kilobytes that stay in the first cache: lower case, kind
-//! of gram at each byte (as bytes, which vectorises), then one load, one multiplication and one bit a byte, with no
-//! branch. Rows are cut by striking out the kinds of grams that would reach over an end, after the fact.
+//! Works on runs of whole rows, in passes over a few kilobytes that stay in the first cache: lower case; which bytes are id bytes, a bit
+//! for each; from these at once for 64 bytes where grams of either kind begin; then one load, one multiplication and one bit a gram. Rows
+//! are cut by striking out the beginnings of grams that would reach over an end, after the fact.
 
 use crate::gram::{ID_GRAM, Plane, TEXT_GRAM, is_id_byte};
 use crate::parameters::{IndexParameters, PLACE_SHIFT};
 
 /// Bytes handled together; a longer row makes a longer run.
 const RUN: usize = 8 * 1024;
-/// Bytes behind a run, so that eight can be loaded anywhere.
+/// Bytes whose bits make a word.
+const GROUP: usize = 64;
+/// Bytes behind a group, so that eight can be loaded anywhere.
 const PADDING: usize = 8;
-
-const NO_GRAM: u8 = 0;
-const TEXT: u8 = 1;
-/// Twice [`TEXT`], so that a gram's kind is computed and no longer an id by one `&`.
-const ID: u8 = 2;
 
 const ID_WORDS: usize = 1 << 14;
 const TEXT_WORDS: usize = 1 << 11;
-const TEXT_WORD: usize = ID_WORDS;
-/// Takes the bits of positions without a gram.
-const JUNK_WORD: usize = TEXT_WORD + TEXT_WORDS;
-/// A power of two, so that a masked index needs no check.
-const WORDS: usize = 2 * ID_WORDS;
 
-/// How a kind of gram is cut from eight bytes and placed.
-#[derive(Clone, Copy)]
-struct Placing {
-    gram_mask: u64,
-    place_mask: u32,
-    first_bit: u32,
-}
+const ID_MASK: u64 = (1 << (8 * ID_GRAM)) - 1;
+/// Bits of the product that text leaves unused: it counts modulo 2^61.
+const TEXT_UNUSED: u32 = 3;
 
-const PLACINGS: [Placing; 4] = {
-    let none = Placing { gram_mask: 0, place_mask: 0, first_bit: (JUNK_WORD as u32) << 6 };
-    let text = Placing { gram_mask: (1 << (8 * TEXT_GRAM)) - 1, place_mask: (1 << 17) - 1, first_bit: (TEXT_WORD as u32) << 6 };
-    let id = Placing { gram_mask: (1 << (8 * ID_GRAM)) - 1, place_mask: (1 << 20) - 1, first_bit: 0 };
-    [none, text, id, none]
-};
-
-/// Both planes at full size, and the buffers of a run. About 300 KiB, kept between granules.
+/// Both planes at full size, and the buffers of a run. About 150 KiB, kept between granules.
 #[derive(Debug)]
 pub(crate) struct Marker {
     multiplier: u64,
-    words: Box<[u64; WORDS]>,
+    text_words: Box<[u64; TEXT_WORDS]>,
+    id_words: Box<[u64; ID_WORDS]>,
     lower: Vec<u8>,
-    is_id: Vec<u8>,
-    /// One for each byte, with [`ID_GRAM`] in front for ends near the start.
-    kinds: Vec<u8>,
+    /// Ends of rows in `lower`.
     ends: Vec<usize>,
+    /// Which bytes of `lower` are id bytes.
+    id_bytes: Vec<u64>,
+    /// Where grams of text and of ids begin.
+    texts: Vec<u64>,
+    ids: Vec<u64>,
 }
 
 impl Marker {
     pub(crate) fn new(parameters: &IndexParameters) -> Marker {
-        let words: Box<[u64]> = vec![0; WORDS].into_boxed_slice();
         Marker {
             multiplier: parameters.multiplier,
-            words: words.try_into().expect("the slice was made with this length"),
+            text_words: Box::new([0; TEXT_WORDS]),
+            id_words: Box::new([0; ID_WORDS]),
             lower: Vec::new(),
-            is_id: Vec::new(),
-            kinds: Vec::new(),
             ends: Vec::new(),
+            id_bytes: Vec::new(),
+            texts: Vec::new(),
+            ids: Vec::new(),
         }
     }
 
     pub(crate) fn clear(&mut self) {
-        self.words[..=JUNK_WORD].fill(0);
+        self.text_words.fill(0);
+        self.id_words.fill(0);
     }
 
     /// Adds rows that lie one after the other; `ends` are their ends in `text`, ascending, the last one its length.
@@ -90,9 +77,11 @@ impl Marker {
 
     /// Marks the grams of the rows that wait for their run to be full.
     pub(crate) fn flush(&mut self) {
+        self.lower.resize(self.lower.len().next_multiple_of(GROUP) + PADDING, 0);
         self.classify();
         for &end in &self.ends {
-            strike_out(&mut self.kinds, end);
+            strike_out(&mut self.texts, end, TEXT_GRAM);
+            strike_out(&mut self.ids, end, ID_GRAM);
         }
         self.mark();
         self.lower.clear();
@@ -100,53 +89,72 @@ impl Marker {
     }
 
     fn classify(&mut self) {
-        let length = self.lower.len();
-        self.is_id.clear();
-        self.is_id.extend(self.lower.iter().map(|byte| u8::from(is_id_byte(*byte))));
-        self.is_id.resize(length + TEXT_GRAM, 0);
-        self.kinds.clear();
-        self.kinds.resize(ID_GRAM + length, NO_GRAM);
-        let shifted = |by: usize| &self.is_id[by..by + length];
-        let four = shifted(0).iter().zip(shifted(1)).zip(shifted(2)).zip(shifted(3));
-        for (kind, (((first, second), third), fourth)) in self.kinds[ID_GRAM..].iter_mut().zip(four) {
-            *kind = TEXT + (first & second & third & fourth);
+        let (groups, _) = self.lower.as_chunks::<GROUP>();
+        self.id_bytes.clear();
+        self.id_bytes.extend(groups.iter().map(id_bits));
+        self.id_bytes.push(0);
+        self.texts.clear();
+        self.ids.clear();
+        for [own, next] in self.id_bytes.array_windows() {
+            let behind = |by: u32| own >> by | next << (u64::BITS - by);
+            let four = own & behind(1) & behind(2) & behind(3);
+            self.ids.push(four);
+            self.texts.push(!four);
         }
+        // Behind the last row.
+        let end = self.ends.last().copied().unwrap_or_default();
+        (end..self.texts.len() * GROUP).for_each(|at| self.texts[at / GROUP] &= !(1 << (at % GROUP)));
     }
 
     /// One loop: to compute the places first and set the bits later is slower by a tenth, and to look before setting by
     /// a quarter (measured).
     fn mark(&mut self) {
-        self.lower.resize(self.lower.len() + PADDING, 0);
-        for (bytes, kind) in self.lower.array_windows::<8>().zip(&self.kinds[ID_GRAM..]) {
-            let placing = PLACINGS[usize::from(*kind & 3)];
-            let gram = u64::from_le_bytes(*bytes) & placing.gram_mask;
-            let place = (gram.wrapping_mul(self.multiplier) >> PLACE_SHIFT) as u32 & placing.place_mask;
-            let bit = place | placing.first_bit;
-            self.words[(bit >> 6) as usize & (WORDS - 1)] |= 1 << (bit & 63);
+        for (group, (texts, ids)) in self.texts.iter().zip(&self.ids).enumerate() {
+            let bytes = &self.lower[group * GROUP..][..GROUP + PADDING];
+            let bytes: &[u8; GROUP + PADDING] = bytes.try_into().expect("the slice has this length");
+            let (mut texts, mut ids) = (*texts, *ids);
+            while texts != 0 {
+                let at = texts.trailing_zeros() as usize % GROUP;
+                texts &= texts - 1;
+                let gram = u64::from(u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]));
+                let bit = gram.wrapping_mul(self.multiplier << TEXT_UNUSED) >> (PLACE_SHIFT + TEXT_UNUSED);
+                self.text_words[(bit >> 6) as usize] |= 1 << (bit & 63);
+            }
+            while ids != 0 {
+                let at = ids.trailing_zeros() as usize % GROUP;
+                ids &= ids - 1;
+                let eight = bytes[at..at + 8].try_into().expect("the slice has this length");
+                let bit = (u64::from_le_bytes(eight) & ID_MASK).wrapping_mul(self.multiplier) >> PLACE_SHIFT;
+                self.id_words[(bit >> 6) as usize] |= 1 << (bit & 63);
+            }
         }
     }
 
     /// The plane at full size; rows have to be flushed.
     pub(crate) fn plane(&self, plane: Plane) -> &[u64] {
         match plane {
-            Plane::Text => &self.words[TEXT_WORD..TEXT_WORD + TEXT_WORDS],
-            Plane::Id => &self.words[..ID_WORDS],
+            Plane::Text => self.text_words.as_slice(),
+            Plane::Id => self.id_words.as_slice(),
         }
     }
 }
 
-/// Takes away the grams that begin before a row's end and would reach beyond it. What this touches of a row before is
-/// struck out by that row's own end anyway.
-fn strike_out(kinds: &mut [u8], end: usize) {
-    let before: &mut [u8; ID_GRAM] = (&mut kinds[end..end + ID_GRAM]).try_into().expect("the slice has this length");
-    for kind in &mut before[1..3] {
-        *kind &= TEXT;
-    }
-    before[3..].fill(NO_GRAM);
+/// Which bytes are id bytes, the first one lowest.
+fn id_bits(group: &[u8; GROUP]) -> u64 {
+    /// Of eight bytes that are 0 or 1 gathers the low bits in the top byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let flags = group.map(|byte| u8::from(is_id_byte(byte)));
+    let (eights, _) = flags.as_chunks::<8>();
+    eights.iter().rev().fold(0, |bits, eight| bits << 8 | u64::from_le_bytes(*eight).wrapping_mul(GATHER) >> 56)
 }
 
-const _: () = assert!(ID == TEXT + 1 && ID & TEXT == 0);
-const _: () = assert!(JUNK_WORD < WORDS);
+/// Takes away the grams that begin before a row's end and would reach beyond it. What this touches of a row before is
+/// struck out by that row's own end anyway.
+fn strike_out(beginnings: &mut [u64], end: usize, gram: usize) {
+    for at in end.saturating_sub(gram - 1)..end {
+        beginnings[at / GROUP] &= !(1 << (at % GROUP));
+    }
+}
 
 #[cfg(test)]
 mod tests {
