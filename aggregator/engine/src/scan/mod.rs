@@ -17,6 +17,7 @@ pub(crate) mod pages;
 mod rows;
 mod search;
 mod top;
+mod waves;
 
 pub(crate) use count::CountScan;
 pub(crate) use exec::LogScan;

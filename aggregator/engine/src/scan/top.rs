@@ -1,20 +1,21 @@
 //! `TopEntriesExec`: the newest (or oldest) entries that pass a pipeline, in order, from as few pages as can be.
 //!
-//! Pages are looked at in waves, those first that may hold the newest entries, until no page is left that may hold a newer one than the
+//! Pages are looked at in [`Waves`], those first that may hold the newest entries, until no page is left that may hold a newer one than the
 //! last of those found. Only places are kept then; lines and metadata are read of the winners alone. Without filters, stamps decide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch, TimestampNanosecondArray, UInt32Array, UInt64Array};
 use arrow::datatypes::SchemaRef;
-use datafusion_common::Result;
+use datafusion_common::{DataFusionError, Result};
 use datafusion_physical_plan::ExecutionPlan;
 use futures::{StreamExt, stream};
 use tailwater_storage::file::columns::Wanted;
 use tailwater_storage::file::pages::Pages;
 use tailwater_storage::pairs::Pairs;
+use tokio::task::JoinSet;
 
 use crate::batch;
 use crate::memory::OperatorMemory;
@@ -30,11 +31,11 @@ use crate::scan::order::{Key, Portion, Top};
 use crate::scan::pages::{PageGroup, SelectedPage, groups};
 use crate::scan::rows;
 use crate::scan::search::LineSearch;
+use crate::scan::waves::Waves;
 use crate::statistics::Counters;
 
-/// Pages of the first wave; each further one is twice as long, up to the last.
-const FIRST_WAVE: usize = 8;
-const LONGEST_WAVE: usize = 128;
+/// Groups under way for each core: one is fetched while another is searched, and none waits for the longest.
+const GROUPS_OF_A_CORE: usize = 2;
 
 /// Memory that an entry takes besides its line and metadata.
 const ENTRY_BYTES: usize = 128;
@@ -73,26 +74,33 @@ impl TopEntries {
 
     /// Looks at pages until the first entries are known. Entries come along where their lines were read anyway.
     async fn find(self: &Arc<Self>, memory: &Arc<OperatorMemory>) -> Result<BTreeMap<Key, Option<Entry>>> {
-        let mut top = Top::new(self.portion.limit);
-        let mut first = BTreeMap::new();
-        let (mut next, mut wave) = (0, FIRST_WAVE);
-        while next < self.pages.len() {
-            let rest = &self.pages[next..];
-            let length = rest.iter().take(wave).take_while(|page| top.admits(self.portion.order.first_of(page))).count();
-            if length == 0 {
-                break;
+        let reads_entries = self.reads_entries();
+        let wanted = Wanted { timestamps: true, lines: reads_entries, metadata: reads_entries, ..Wanted::default() };
+        let at_once = self.at_once * GROUPS_OF_A_CORE;
+        let (mut top, mut first) = (Top::new(self.portion.limit), BTreeMap::new());
+        let (mut waves, mut groups, mut running) = (Waves::new(&self.pages), VecDeque::new(), JoinSet::new());
+        loop {
+            while running.len() < at_once {
+                if groups.is_empty() && (running.is_empty() || waves.found_nothing()) {
+                    groups = self.groups(waves.next(&self.portion.order, &top), wanted, at_once).into();
+                }
+                let Some(mut group): Option<PageGroup> = groups.pop_front() else { break };
+                group.pages.retain(|page| top.admits(self.portion.order.first_of(page)));
+                if group.pages.is_empty() {
+                    continue;
+                }
+                running.spawn(self.clone().look_at(group, wanted, top.clone(), memory.another()));
             }
-            let found = self.look_at(rest[..length].to_vec(), &top, memory).await?;
-            for (key, entry) in found.into_iter().flatten() {
+            let Some(done) = running.join_next().await else { return Ok(first) };
+            let found = done.unwrap_or_else(|error| Err(DataFusionError::External(Box::new(error))))?;
+            waves.note(found.len());
+            for (key, entry) in found {
                 top.add(key);
                 first.insert(key, entry);
             }
             self.cut(&mut first, &top);
             memory.try_resize(first.values().map(|entry| ENTRY_BYTES + entry.as_ref().map_or(0, Entry::bytes)).sum())?;
-            next += length;
-            wave = (wave * 2).min(LONGEST_WAVE);
         }
-        Ok(first)
     }
 
     /// Drops what is behind the last entry wanted.
@@ -106,26 +114,12 @@ impl TopEntries {
         }
     }
 
-    /// Entries of some pages that may be among the first.
-    async fn look_at(
-        self: &Arc<Self>,
-        mut pages: Vec<SelectedPage>,
-        so_far: &Top,
-        memory: &Arc<OperatorMemory>,
-    ) -> Result<Vec<Vec<Found>>> {
-        pages.sort_by_key(|page| (page.part, page.page));
-        let reads_entries = self.reads_entries();
-        let wanted = Wanted { timestamps: true, lines: reads_entries, metadata: reads_entries, ..Wanted::default() };
-        each_group(self.groups(pages, wanted), self.at_once, |group| {
-            let (leaf, so_far, memory) = (self.clone(), so_far.clone(), memory.another());
-            async move {
-                memory.take_patiently(leaf.source.bytes(&group, wanted)).await?;
-                let fetched = leaf.source.fetch(&group, wanted).await?;
-                let pages = leaf.source.open(&group, fetched.as_ref(), wanted);
-                leaf.look_at_group(pages, so_far)
-            }
-        })
-        .await
+    /// Entries of a group that may be among the first.
+    async fn look_at(self: Arc<Self>, group: PageGroup, wanted: Wanted, so_far: Top, memory: OperatorMemory) -> Result<Vec<Found>> {
+        memory.take_patiently(self.source.bytes(&group, wanted)).await?;
+        let fetched = self.source.fetch(&group, wanted).await?;
+        let pages = self.source.open(&group, fetched.as_ref(), wanted);
+        self.look_at_group(pages, so_far)
     }
 
     /// Whether lines and metadata have to be read to know which entries are wanted. Who passes over damage needs to know of it before a
@@ -134,8 +128,10 @@ impl TopEntries {
         !self.search.is_empty() || self.stages.is_some() || self.source.selection.tolerance().is_partial()
     }
 
-    fn groups(&self, pages: Vec<SelectedPage>, wanted: Wanted) -> Vec<PageGroup> {
-        let share = pages.iter().map(|page| page.bytes).sum::<u64>() / self.at_once as u64;
+    /// About `count` groups of the pages, in the order of parts and pages.
+    fn groups(&self, mut pages: Vec<SelectedPage>, wanted: Wanted, count: usize) -> Vec<PageGroup> {
+        pages.sort_by_key(|page| (page.part, page.page));
+        let share = pages.iter().map(|page| page.bytes).sum::<u64>() / count as u64;
         groups(&self.source.selection, pages, wanted, share.max(1))
     }
 
@@ -255,11 +251,10 @@ impl TopEntries {
         }
         rows_of.values_mut().for_each(|rows| rows.sort_unstable());
         let holds_entry = |page: &&SelectedPage| rows_of.contains_key(&(page.part, page.page));
-        let mut read: Vec<SelectedPage> = self.pages.iter().filter(holds_entry).cloned().collect();
-        read.sort_by_key(|page| (page.part, page.page));
+        let read: Vec<SelectedPage> = self.pages.iter().filter(holds_entry).cloned().collect();
         let wanted = Wanted { lines: true, metadata: true, ..Wanted::default() };
         let rows_of = Arc::new(rows_of);
-        let entries = each_group(self.groups(read, wanted), self.at_once, |group| {
+        let entries = each_group(self.groups(read, wanted, self.at_once), self.at_once, |group| {
             let (leaf, rows_of, memory) = (self.clone(), rows_of.clone(), memory.clone());
             async move {
                 let of_group = memory.another();
