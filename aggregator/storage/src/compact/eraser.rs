@@ -188,7 +188,8 @@ impl Compactor {
             for mut stretch in source.stretches(span.id, tombstone.start, tombstone.end) {
                 while let Some(run) = source.next(&mut stretch).await? {
                     let mut ranges = erased.named_by(looked.0, run.timestamps[0], run.timestamps[run.rows() - 1]);
-                    if ranges.any(|range| (0..run.rows()).any(|row| range.names(run.timestamps[row], run.lines.line(row)))) {
+                    let lines = run.lines()?;
+                    if ranges.any(|range| (0..run.rows()).any(|row| range.names(run.timestamps[row], lines.line(row)))) {
                         return Ok(true);
                     }
                 }

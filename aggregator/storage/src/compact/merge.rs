@@ -103,7 +103,7 @@ pub(crate) async fn merge(inputs: Vec<Input<'_>>, sink: &mut impl Sink) -> Resul
         let mut start = head.at;
         let end = head.at + length;
         while !is_only && start < end && tie.meets(&run, start) {
-            if tie.is_new(head.order, head.input.is_witness, &run, start, &mut left_out) && !head.input.is_witness {
+            if tie.is_new(head.order, head.input.is_witness, &run, start, &mut left_out)? && !head.input.is_witness {
                 sink.append(&run, start, 1).await?;
             }
             start += 1;
@@ -125,18 +125,24 @@ impl Tie {
     }
 
     /// Whether no other input had the row; then it is held as well.
-    fn is_new(&mut self, order: usize, is_witness: bool, run: &Run, row: usize, left_out: &mut LeftOut) -> bool {
-        let same = self.rows.iter().find(|(other, held, held_row)| *other != order && run.is_same(row, held, *held_row));
-        let Some((other, ..)) = same else {
+    fn is_new(&mut self, order: usize, is_witness: bool, run: &Run, row: usize, left_out: &mut LeftOut) -> Result<bool, ReadError> {
+        let mut same = None;
+        for (other, held, held_row) in self.rows.iter().filter(|(other, ..)| *other != order) {
+            if run.is_same(row, held, *held_row)? {
+                same = Some(*other);
+                break;
+            }
+        }
+        let Some(other) = same else {
             self.rows.push((order, run.clone(), row));
-            return true;
+            return Ok(true);
         };
         if !is_witness {
             left_out.duplicates += 1;
             *left_out.duplicates_of.entry(order).or_default() += 1;
-            left_out.relied_on.insert(*other);
+            left_out.relied_on.insert(other);
         }
-        false
+        Ok(false)
     }
 
     /// Holds the rows with the last of these stamps.

@@ -9,9 +9,11 @@ use bytes::Bytes;
 use parquet::errors::ParquetError;
 use tailwater_textindex::{FillLimits, GranuleBuilder, GranuleLocation, IndexBuilder, IndexParameters, Lines};
 
+use crate::compact::error::CompactError;
 use crate::compact::run::Run;
 use crate::compact::whole_pages::WholePage;
 use crate::entry::{StreamId, TenantId};
+use crate::file::columns::LinePage;
 use crate::file::parts;
 use crate::file::schema::FileKind;
 use crate::file::stream_table_builder::StreamTableBuilder;
@@ -156,11 +158,12 @@ impl FileBuilder {
     }
 
     /// Takes rows of the stream begun last.
-    pub(crate) fn take(&mut self, run: &Run, start: usize, length: usize) -> Result<(), ParquetError> {
-        if let Some(page) = run.whole.as_ref().filter(|_| length == run.rows()) {
-            return self.take_whole(run, page);
+    pub(crate) fn take(&mut self, run: &Run, start: usize, length: usize) -> Result<(), CompactError> {
+        if let Some(page) = run.whole().filter(|_| length == run.rows()) {
+            return Ok(self.take_whole(run, page)?);
         }
-        let offsets = &run.lines.offsets;
+        let lines = run.lines()?;
+        let offsets = &lines.offsets;
         let mut numbers: HashMap<u32, u32> = HashMap::new();
         let mut at = start;
         while at < start + length {
@@ -178,7 +181,7 @@ impl FileBuilder {
             }
             // A line that is longer than a page makes a page of its own.
             let end = at + fitting.max(1);
-            self.copy(run, at, end, &mut numbers);
+            self.copy(run, &lines, at..end, &mut numbers);
             at = end;
             if fitting == 0 {
                 self.close_page()?;
@@ -187,15 +190,15 @@ impl FileBuilder {
         Ok(())
     }
 
-    fn copy(&mut self, run: &Run, start: usize, end: usize, numbers: &mut HashMap<u32, u32>) {
+    fn copy(&mut self, run: &Run, lines: &LinePage, rows: Range<usize>, numbers: &mut HashMap<u32, u32>) {
         let (page, group) = (&mut self.page, &mut self.group);
-        let offsets = &run.lines.offsets[start..=end];
+        let offsets = &lines.offsets[rows.start..=rows.end];
         let shift = page.text.len() as i32 - offsets[0];
-        page.text.extend_from_slice(&run.lines.text[offsets[0] as usize..offsets[offsets.len() - 1] as usize]);
+        page.text.extend_from_slice(&lines.text[offsets[0] as usize..offsets[offsets.len() - 1] as usize]);
         page.offsets.extend(offsets[1..].iter().map(|offset| offset + shift));
-        page.timestamps.extend_from_slice(&run.timestamps[start..end]);
-        group.raw_bytes += (offsets[offsets.len() - 1] - offsets[0]) as usize;
-        self.count(run, start..end, numbers);
+        page.timestamps.extend_from_slice(&run.timestamps[rows.clone()]);
+        group.raw_bytes += run.line_bytes(rows.clone());
+        self.count(run, rows, numbers);
     }
 
     /// Notes the rows' metadata in the page, and the rows in the stream table.
@@ -210,15 +213,13 @@ impl FileBuilder {
             };
             last = Some((set, number));
             page.metadata_of.push(number);
-            let bytes = (run.lines.offsets[row + 1] - run.lines.offsets[row]) as u64;
-            group.streams.count(number, run.timestamps[row], bytes);
+            group.streams.count(number, run.timestamps[row], run.line_bytes(row..row + 1) as u64);
         }
     }
 
     /// Takes a page over as it is stored; the rows before it make a page that may be smaller than others.
     fn take_whole(&mut self, run: &Run, whole: &WholePage) -> Result<(), ParquetError> {
-        let offsets = &run.lines.offsets;
-        let text_bytes = (offsets[run.rows()] - offsets[0]) as usize;
+        let text_bytes = run.line_bytes(0..run.rows());
         if self.group.streams.rows() > 0 && self.group.raw_bytes + text_bytes > ROW_GROUP_BYTES {
             self.end_row_group()?;
         } else {

@@ -1,10 +1,12 @@
 //! Rows of one stream on their way through a merge: slices of decoded pages, never copied before they are written.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 
 use crate::compact::whole_pages::WholePage;
+use crate::error::ReadError;
 use crate::file::columns::{LinePage, MetadataColumn};
 use crate::pairs::Pairs;
 
@@ -12,10 +14,18 @@ use crate::pairs::Pairs;
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) timestamps: ScalarBuffer<i64>,
-    pub(crate) lines: LinePage,
+    /// rows + 1 offsets into the text.
+    pub(crate) offsets: OffsetBuffer<i32>,
+    pub(crate) text: Text,
     pub(crate) metadata: MetadataColumn,
-    /// The page as it is stored, if these are all its rows and it may go over as it is.
-    pub(crate) whole: Option<Arc<WholePage>>,
+}
+
+/// The text of the page that a run is of.
+#[derive(Debug, Clone)]
+pub(crate) enum Text {
+    Decoded(Buffer),
+    /// Not decoded before a line is asked for.
+    Stored(Arc<WholePage>),
 }
 
 impl Run {
@@ -25,12 +35,33 @@ impl Run {
 
     /// Some of its rows; shares the buffers.
     pub(crate) fn slice(&self, start: usize, length: usize) -> Self {
-        let offsets = self.lines.offsets.inner().slice(start, length + 1);
         Self {
             timestamps: self.timestamps.slice(start, length),
-            lines: LinePage { offsets: OffsetBuffer::new(offsets), text: self.lines.text.clone() },
+            offsets: self.offsets.slice(start, length),
+            text: self.text.clone(),
             metadata: MetadataColumn { of: self.metadata.of.slice(start, length), sets: self.metadata.sets.clone() },
-            whole: self.whole.clone().filter(|_| length == self.rows()),
+        }
+    }
+
+    /// Bytes of the lines of some rows.
+    pub(crate) fn line_bytes(&self, rows: Range<usize>) -> usize {
+        (self.offsets[rows.end] - self.offsets[rows.start]) as usize
+    }
+
+    /// Decodes them if need be.
+    pub(crate) fn lines(&self) -> Result<LinePage, ReadError> {
+        let text = match &self.text {
+            Text::Decoded(text) => text.clone(),
+            Text::Stored(page) => page.text()?,
+        };
+        Ok(LinePage { offsets: self.offsets.clone(), text })
+    }
+
+    /// The page as it is stored, if these are all its rows and it may go over as it is.
+    pub(crate) fn whole(&self) -> Option<&WholePage> {
+        match &self.text {
+            Text::Stored(page) if page.lines.rows() == self.rows() => Some(page),
+            _ => None,
         }
     }
 
@@ -39,7 +70,8 @@ impl Run {
     }
 
     /// Whether two rows with equal stamps are the same entry.
-    pub(crate) fn is_same(&self, row: usize, other: &Self, other_row: usize) -> bool {
-        self.lines.line(row) == other.lines.line(other_row) && self.metadata(row) == other.metadata(other_row)
+    pub(crate) fn is_same(&self, row: usize, other: &Self, other_row: usize) -> Result<bool, ReadError> {
+        let is_as_long = self.line_bytes(row..row + 1) == other.line_bytes(other_row..other_row + 1);
+        Ok(is_as_long && self.metadata(row) == other.metadata(other_row) && self.lines()?.line(row) == other.lines()?.line(other_row))
     }
 }

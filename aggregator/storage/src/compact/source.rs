@@ -10,10 +10,10 @@ use std::sync::Arc;
 use crate::catalog::{Catalog, Part};
 use crate::entry::StreamId;
 use crate::error::ReadError;
-use crate::file::columns::Wanted;
+use crate::file::columns::{LinePage, Wanted};
 use crate::file::pages::Pages;
 
-use crate::compact::run::Run;
+use crate::compact::run::{Run, Text};
 use crate::compact::whole_pages::{PlanesOfPages, WholePage};
 
 const WANTED: Wanted = Wanted { timestamps: true, lines: true, metadata: true, line_hashes: false };
@@ -62,7 +62,7 @@ impl Source {
 
     /// Forgets decoded pages if they are more than one input may hold; to be called between streams.
     pub(crate) fn keep_within_bounds(&mut self) {
-        let held: usize = self.decoded.values().map(|run| run.lines.text.len()).sum();
+        let held: usize = self.decoded.values().map(|run| run.line_bytes(0..run.rows())).sum();
         if held > KEPT_BYTES {
             self.decoded.clear();
         }
@@ -99,15 +99,18 @@ impl Source {
         let key = self.parts[part].key();
         let damaged = |error| ReadError::file(key, error);
         let whole = match self.planes.remove(&(part, page)) {
-            Some(planes) => pages.stored_lines(page).map_err(damaged)?.map(|lines| Arc::new(WholePage { lines, planes })),
+            Some(planes) => pages.stored_lines(page).map_err(damaged)?.map(|lines| WholePage::new(key.to_owned(), lines, planes)),
             None => None,
         };
-        let run = Run {
-            timestamps: pages.timestamps(page).map_err(damaged)?,
-            lines: pages.lines(page).map_err(damaged)?,
-            metadata: pages.metadata(page).map_err(damaged)?,
-            whole,
+        let (offsets, text) = match whole {
+            Some(whole) => (whole.lines.offsets.clone(), Text::Stored(Arc::new(whole))),
+            None => {
+                let LinePage { offsets, text } = pages.lines(page).map_err(damaged)?;
+                (offsets, Text::Decoded(text))
+            }
         };
+        let run =
+            Run { timestamps: pages.timestamps(page).map_err(damaged)?, offsets, text, metadata: pages.metadata(page).map_err(damaged)? };
         if !self.keeps_pages {
             self.decoded.clear();
         }

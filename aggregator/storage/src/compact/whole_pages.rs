@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use arrow::buffer::Buffer;
 use tailwater_textindex::{GranulePlanes, IndexParameters};
 
 use crate::catalog::{Catalog, Part};
@@ -26,8 +27,26 @@ pub(crate) const LARGE_STREAM: u64 = 4 * LINE_PAGE_BYTES as u64;
 /// A page of lines as it is stored, and its planes.
 #[derive(Debug)]
 pub(crate) struct WholePage {
+    /// Of the object that it is in.
+    key: String,
     pub(crate) lines: StoredLines,
     pub(crate) planes: GranulePlanes,
+    text: OnceLock<Buffer>,
+}
+
+impl WholePage {
+    pub(crate) fn new(key: String, lines: StoredLines, planes: GranulePlanes) -> Self {
+        Self { key, lines, planes, text: OnceLock::new() }
+    }
+
+    /// Decoded when it is first asked for.
+    pub(crate) fn text(&self) -> Result<Buffer, ReadError> {
+        if let Some(text) = self.text.get() {
+            return Ok(text.clone());
+        }
+        let text = self.lines.text().map_err(|error| ReadError::file(&self.key, error))?;
+        Ok(self.text.get_or_init(|| text).clone())
+    }
 }
 
 /// Planes of pages that may go over whole, by part and page.

@@ -166,8 +166,9 @@ impl Sink for DayFiles {
         if self.erased_of_stream.is_nothing() {
             return self.append_by_day(run, start..start + length).await;
         }
+        let lines = run.lines()?;
         let kept: Vec<bool> =
-            (start..start + length).map(|row| self.erased_of_stream.keeps(run.timestamps[row], run.lines.line(row))).collect();
+            (start..start + length).map(|row| self.erased_of_stream.keeps(run.timestamps[row], lines.line(row))).collect();
         let mut at = 0;
         while at < length {
             let same = kept[at..].iter().take_while(|keeps| **keeps == kept[at]).count();

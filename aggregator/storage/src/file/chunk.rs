@@ -33,8 +33,15 @@ impl PageCompressor {
         Ok(Self { context: zstd::bulk::Compressor::new(level)?, level, compressed: Vec::new() })
     }
 
+    /// Never shrinks the buffer: growing it again would write zeros over all of it.
+    fn make_room(&mut self, bytes: usize) {
+        if self.compressed.len() < bytes {
+            self.compressed.resize(bytes, 0);
+        }
+    }
+
     fn compress(&mut self, bytes: &[u8]) -> Result<Bytes> {
-        self.compressed.resize(zstd::zstd_safe::compress_bound(bytes.len()), 0);
+        self.make_room(zstd::zstd_safe::compress_bound(bytes.len()));
         let length = self.context.compress_to_buffer(bytes, &mut self.compressed)?;
         Ok(Bytes::copy_from_slice(&self.compressed[..length]))
     }
@@ -45,7 +52,7 @@ impl PageCompressor {
         let (first, rest) = bytes.split_at(first);
         let (front, back) = rest.split_at(if rest.len() < LEAST_DIVIDED { rest.len() } else { rest.len() / 2 });
         let parts = [first, front, back].into_iter().filter(|part| !part.is_empty());
-        self.compressed.resize(parts.clone().map(|part| zstd::zstd_safe::compress_bound(part.len())).sum(), 0);
+        self.make_room(parts.clone().map(|part| zstd::zstd_safe::compress_bound(part.len())).sum());
         let mut length = 0;
         for part in parts {
             length += self.context.compress_to_buffer(part, &mut self.compressed[length..])?;
@@ -160,11 +167,12 @@ impl ChunkWriter {
     }
 
     /// Adds a page of lines that is stored in another file of this kind.
-    pub(crate) fn stored_page(&mut self, rows: usize, lines: &StoredLines) {
+    pub(crate) fn stored_page(&mut self, lines: &StoredLines) {
+        let rows = lines.rows();
         self.add(FinishedPage {
             // A slice would hold all that was read with it.
-            stored: Bytes::copy_from_slice(&lines.bytes),
-            checksum: lines.crc,
+            stored: Bytes::copy_from_slice(&lines.page.bytes),
+            checksum: lines.page.crc,
             uncompressed: lines.uncompressed,
             rows,
             values: rows,

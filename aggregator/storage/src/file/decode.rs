@@ -24,14 +24,24 @@ pub(crate) struct PageBytes {
     pub(crate) crc: u32,
 }
 
-/// A page of lines as it is stored.
+/// A page of lines as it is stored, with the lengths of its lines.
 #[derive(Debug)]
 pub(crate) struct StoredLines {
-    /// With its header.
-    pub(crate) bytes: Bytes,
-    pub(crate) crc: u32,
+    pub(crate) page: PageBytes,
     /// Bytes of header and lines, decompressed.
     pub(crate) uncompressed: usize,
+    /// rows + 1 offsets into the text.
+    pub(crate) offsets: OffsetBuffer<i32>,
+}
+
+impl StoredLines {
+    pub(crate) fn rows(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    pub(crate) fn text(&self) -> Result<Buffer, FileError> {
+        Ok(self.page.lines(self.rows())?.text)
+    }
 }
 
 fn damaged(leaf: Leaf, reason: impl ToString) -> FileError {
@@ -88,29 +98,23 @@ impl PageBytes {
         Ok(LinePage { offsets: OffsetBuffer::new(offsets.into()), text: Buffer::from_vec(plain).slice(text_at) })
     }
 
-    /// The page as it is stored, sum and header checked.
+    /// The page as it is stored; sum, header and lengths are checked.
     pub(crate) fn stored_lines(&self, rows: usize) -> Result<StoredLines, FileError> {
         let page = self.check(Some(rows))?;
-        page.expect(Encoding::DELTA_LENGTH_BYTE_ARRAY)?;
-        let header = self.bytes.len() - page.body.len();
-        Ok(StoredLines { bytes: self.bytes.clone(), crc: self.crc, uncompressed: header + page.header.uncompressed })
+        let uncompressed = self.bytes.len() - page.body.len() + page.header.uncompressed;
+        let offsets = OffsetBuffer::new(page.partial(rows)?.offsets.into());
+        Ok(StoredLines { page: self.clone(), uncompressed, offsets })
     }
 
     /// Lengths of the lines alone; decompresses no more of the page than holds them.
     pub(crate) fn line_offsets(&self, rows: usize) -> Result<Vec<i32>, FileError> {
-        Ok(self.partial(rows)?.offsets)
+        Ok(self.check(Some(rows))?.partial(rows)?.offsets)
     }
 
     /// The lines of some rows, ascending; decompresses little more of the page than holds them.
     pub(crate) fn lines_of(&self, rows: usize, chosen: &[usize]) -> Result<Vec<Vec<u8>>, FileError> {
-        let mut page = self.partial(rows)?;
+        let mut page = self.check(Some(rows))?.partial(rows)?;
         chosen.iter().map(|row| page.line(*row).map_err(|error| damaged(self.leaf, error))).collect()
-    }
-
-    fn partial(&self, rows: usize) -> Result<PartialLines<'_>, FileError> {
-        let page = self.check(Some(rows))?;
-        page.expect(Encoding::DELTA_LENGTH_BYTE_ARRAY)?;
-        PartialLines::of(page.body, page.header.uncompressed, rows).map_err(|error| damaged(self.leaf, error))
     }
 }
 
@@ -119,7 +123,12 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-impl Checked<'_> {
+impl<'a> Checked<'a> {
+    fn partial(&self, rows: usize) -> Result<PartialLines<'a>, FileError> {
+        self.expect(Encoding::DELTA_LENGTH_BYTE_ARRAY)?;
+        PartialLines::of(self.body, self.header.uncompressed, rows).map_err(|error| damaged(self.leaf, error))
+    }
+
     fn expect(&self, wanted: Encoding) -> Result<(), FileError> {
         let found = self.header.encoding;
         if found == wanted { Ok(()) } else { Err(damaged(self.leaf, format!("encoded as {found}, not {wanted}"))) }

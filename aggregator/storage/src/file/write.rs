@@ -127,7 +127,7 @@ impl OpenRowGroup {
 
     fn stored_page(&mut self, compressor: &mut PageCompressor, rows: StoredPageRows<'_>, sets: &[Pairs]) -> Result<()> {
         self.begin_page(compressor, rows.timestamps, rows.metadata_of, sets)?;
-        self.lines.stored_page(rows.timestamps.len(), rows.lines);
+        self.lines.stored_page(rows.lines);
         self.end_page(rows.timestamps, rows.text_bytes);
         Ok(())
     }

@@ -200,9 +200,8 @@ impl Selected<'_> {
             self.writer.begin_stream(*id, labels)?;
             self.is_begun = true;
         }
-        let offsets = &run.lines.offsets;
         self.exported.entries += rows.len() as u64;
-        self.exported.line_bytes += (offsets[rows.end] - offsets[rows.start]) as u64;
+        self.exported.line_bytes += run.line_bytes(rows.clone()) as u64;
         self.writer.rows(ExportedRows { run, rows })
     }
 
@@ -210,9 +209,9 @@ impl Selected<'_> {
         if self.of_stream.is_nothing() {
             return self.write(run, rows);
         }
-        let mut start = rows.start;
+        let (lines, mut start) = (run.lines().map_err(CompactError::from)?, rows.start);
         for row in rows.clone() {
-            if !self.of_stream.keeps(run.timestamps[row], run.lines.line(row)) {
+            if !self.of_stream.keeps(run.timestamps[row], lines.line(row)) {
                 self.write(run, start..row)?;
                 start = row + 1;
             }
@@ -262,13 +261,14 @@ impl<W: Write + Send> RowWriter for JsonLinesWriter<W> {
     }
 
     fn rows(&mut self, ExportedRows { run, rows }: ExportedRows<'_>) -> Result<(), ExportError> {
+        let lines = run.lines().map_err(CompactError::from)?;
         for row in rows {
             write!(self.output, "{{\"ts\":\"{}\",\"labels\":", run.timestamps[row])?;
             self.output.write_all(&self.labels)?;
             self.output.write_all(b",\"metadata\":")?;
             write_pairs(&mut self.output, run.metadata(row))?;
             self.output.write_all(b",\"line\":")?;
-            serde_json::to_writer(&mut self.output, &String::from_utf8_lossy(run.lines.line(row))).map_err(std::io::Error::from)?;
+            serde_json::to_writer(&mut self.output, &String::from_utf8_lossy(lines.line(row))).map_err(std::io::Error::from)?;
             self.output.write_all(b"}\n")?;
         }
         Ok(())
