@@ -45,15 +45,16 @@ impl Tenant {
         *view = View { manifest, segments: Arc::new(left) };
     }
 
-    /// Shows a part of a segment, unless it is folded already.
+    /// Shows a part of a segment, unless it is folded or shown already: a flush and a listing may both find a segment to be new.
     pub(super) fn add(&self, part: Arc<Part>) {
         let mut view = self.view.write();
         if is_folded(&view.manifest, part.file()) {
             return;
         }
-        let segments = Arc::make_mut(&mut view.segments);
-        let at = segments.partition_point(|other| other.order() < part.order());
-        segments.insert(at, part);
+        let at = view.segments.partition_point(|other| other.order() < part.order());
+        if view.segments.get(at).is_none_or(|other| other.order() != part.order()) {
+            Arc::make_mut(&mut view.segments).insert(at, part);
+        }
     }
 }
 

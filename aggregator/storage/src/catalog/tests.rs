@@ -63,6 +63,20 @@ async fn a_new_process_sees_what_an_old_one_stored_and_counts_nothing_twice() {
     assert!(visible(&other, "another").await.is_empty());
 }
 
+/// The listing of folders is older than the flush: the writer is forgotten, and its segment found once more.
+#[tokio::test]
+async fn a_segment_that_a_flush_and_a_listing_both_find_is_shown_once() {
+    let store = Store::new(Arc::new(InMemory::new()), "p");
+    let catalog = catalog(&store, 1 << 20);
+    let (size, footer) = stored(&store, &name("W", 0)).await;
+    catalog.publish(&name("W", 0), size, footer, rows(7));
+    catalog.writers.lock().forget_others(&[]);
+    catalog.discover(|_, _| ()).await.expect("lists");
+    let snapshot = visible(&catalog, "t").await;
+    assert_eq!(snapshot.len(), 1);
+    assert!(snapshot[0].recent().is_some(), "the one whose rows are in memory");
+}
+
 #[tokio::test]
 async fn a_listing_that_lags_is_caught_up_with() {
     let faults = Arc::new(FaultStore::new(Arc::new(InMemory::new())));
