@@ -17,6 +17,7 @@ pub mod identity;
 pub mod invariants;
 pub mod manifest;
 pub mod pairs;
+mod same_stamp;
 pub mod segment;
 pub mod store;
 pub mod tolerance;

@@ -6,12 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::compact::error::CompactError;
 use crate::compact::run::Run;
 use crate::compact::source::{Source, Stretch};
 use crate::entry::StreamId;
 use crate::error::ReadError;
 use crate::pairs::Pairs;
+use crate::same_stamp::SameStamp;
 
 /// Where merged rows go.
 pub(crate) trait Sink {
@@ -74,7 +77,25 @@ impl Head<'_> {
 #[derive(Default)]
 struct Tie {
     stamp: i64,
-    rows: Vec<(usize, Run, usize)>,
+    rows: SameStamp<TiedRow>,
+}
+
+/// A row, and which input it is of.
+struct TiedRow {
+    order: usize,
+    run: Run,
+    row: usize,
+}
+
+impl TiedRow {
+    fn hash(&self) -> Result<u64, ReadError> {
+        Ok(xxh3_64(self.run.lines()?.line(self.row)))
+    }
+
+    /// Rows of one input are told apart already.
+    fn is_repeated_by(&self, other: &Self) -> Result<bool, ReadError> {
+        Ok(self.order != other.order && self.run.is_same(self.row, &other.run, other.row)?)
+    }
 }
 
 /// Merges `inputs`, which stand in the order in which they count.
@@ -126,15 +147,9 @@ impl Tie {
 
     /// Whether no other input had the row; then it is held as well.
     fn is_new(&mut self, order: usize, is_witness: bool, run: &Run, row: usize, left_out: &mut LeftOut) -> Result<bool, ReadError> {
-        let mut same = None;
-        for (other, held, held_row) in self.rows.iter().filter(|(other, ..)| *other != order) {
-            if run.is_same(row, held, *held_row)? {
-                same = Some(*other);
-                break;
-            }
-        }
-        let Some(other) = same else {
-            self.rows.push((order, run.clone(), row));
+        let own = TiedRow { order, run: run.clone(), row };
+        let Some(other) = self.rows.find(&own, TiedRow::hash, TiedRow::is_repeated_by)?.map(|same| same.order) else {
+            self.rows.push(own);
             return Ok(true);
         };
         if !is_witness {
@@ -150,6 +165,6 @@ impl Tie {
         self.stamp = run.timestamps[rows.end - 1];
         self.rows.clear();
         let tied = rows.start + run.timestamps[rows.clone()].partition_point(|&stamp| stamp < self.stamp);
-        self.rows.extend((tied..rows.end).map(|row| (order, run.clone(), row)));
+        (tied..rows.end).for_each(|row| self.rows.push(TiedRow { order, run: run.clone(), row }));
     }
 }
