@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::compact::erasure::{Erasure, StreamErasure};
 use crate::compact::error::CompactError;
 use crate::compact::merge::Sink;
-use crate::compact::output::{FileBuilder, FileSpec};
+use crate::compact::output::{FileBuilder, FileSpec, FinishedFile};
 use crate::compact::run::Run;
 use crate::compact::whole_pages::LARGE_STREAM;
 use crate::entry::StreamId;
@@ -103,10 +103,13 @@ impl DayFiles {
         Ok(())
     }
 
-    /// Completes every file.
+    /// Completes every file, or none: what was begun is thrown away then.
     pub(crate) async fn finish(mut self) -> Result<Written, CompactError> {
-        for (_, file) in std::mem::take(&mut self.open) {
-            file.finish(&self.store, &mut self.finished).await?;
+        while let Some((_, file)) = self.open.pop_first() {
+            if let Err(error) = file.finish(&self.store, &mut self.finished).await {
+                self.abort().await;
+                return Err(error);
+            }
         }
         Ok(self.finished)
     }
@@ -129,30 +132,46 @@ impl OpenFile {
         Ok(self.upload.as_mut().expect("it was begun"))
     }
 
-    async fn finish(mut self, store: &Store, written: &mut Written) -> Result<(), CompactError> {
+    async fn finish(self, store: &Store, written: &mut Written) -> Result<(), CompactError> {
         let key = self.builder.key();
-        // The last row group is not held beside the index.
-        if let Some(upload) = &mut self.upload {
-            self.builder.end_row_group()?;
-            upload.write(self.builder.drain()?).await?;
-        }
-        let finished = self.builder.finish()?;
-        match self.upload {
-            Some(mut upload) => {
-                upload.write(finished.rest).await?;
-                upload.finish().await?;
-            }
+        let finished = match self.upload {
+            Some(upload) => finish_upload(self.builder, upload).await?,
             // Of one row group: a single put does.
             None => {
-                if store.create(&key, finished.rest, PUT_PATIENCE).await? == Created::Taken {
+                let mut finished = self.builder.finish()?;
+                if store.create(&key, std::mem::take(&mut finished.rest), PUT_PATIENCE).await? == Created::Taken {
                     return Err(CreateError { key, reason: "another object has this name".to_owned() }.into());
                 }
+                finished
             }
-        }
+        };
         written.files.push(finished.file);
         written.whole_pages += finished.whole_pages;
         Ok(())
     }
+}
+
+/// Writes the rest of a file. If that fails, nothing of it stays.
+async fn finish_upload(builder: FileBuilder, mut upload: Upload) -> Result<FinishedFile, CompactError> {
+    match write_rest(builder, &mut upload).await {
+        Ok(finished) => {
+            upload.finish().await?;
+            Ok(finished)
+        }
+        Err(error) => {
+            upload.abort().await;
+            Err(error)
+        }
+    }
+}
+
+async fn write_rest(mut builder: FileBuilder, upload: &mut Upload) -> Result<FinishedFile, CompactError> {
+    // The last row group is not held beside the index.
+    builder.end_row_group()?;
+    upload.write(builder.drain()?).await?;
+    let mut finished = builder.finish()?;
+    upload.write(std::mem::take(&mut finished.rest)).await?;
+    Ok(finished)
 }
 
 impl Sink for DayFiles {

@@ -12,22 +12,23 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a read is tried again.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
 
-/// One operation's attempts against a deadline.
+/// One operation's attempts against a deadline. One that gets no answer leaves time for another.
 pub(crate) struct Attempts {
     deadline: Instant,
+    longest: Duration,
     pause: Duration,
 }
 
 impl Attempts {
     pub(crate) fn until(timeout: Duration) -> Self {
-        Self { deadline: Instant::now() + timeout, pause: FIRST_PAUSE }
+        Self { deadline: Instant::now() + timeout, longest: timeout / 2, pause: FIRST_PAUSE }
     }
 
-    /// Runs one request; the deadline cuts it off.
+    /// Runs one request; it is cut off after half of all the time, and at the deadline.
     pub(crate) async fn run<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
-        tokio::time::timeout_at(self.deadline, request)
+        tokio::time::timeout_at(self.deadline.min(Instant::now() + self.longest), request)
             .await
-            .unwrap_or_else(|_| Err(Error::Generic { store: "deadline", source: "no answer before the deadline".into() }))
+            .unwrap_or_else(|_| Err(Error::Generic { store: "deadline", source: "no answer in time".into() }))
     }
 
     /// Waits before the next attempt; false if there is no time for one.

@@ -76,6 +76,30 @@ async fn sizes_and_deletes_of_what_is_not_there_are_no_errors() {
     }
 }
 
+/// Of a segment: whatever became of the first attempt, it is stored once, and the answer is that it is stored.
+#[tokio::test(start_paused = true)]
+async fn a_put_whose_end_is_unknown_is_repeated_under_its_name() {
+    use tailwater_faultstore::{Answer, Fault, FaultStore, Operation, Rule};
+    let faults = FaultStore::new(Arc::new(InMemory::new()));
+    let store = Store::new(Arc::new(faults.clone()), "");
+    let hour = Duration::from_secs(3600);
+    for fault in [Fault::Slow(hour), Fault::Done(Answer::Timeout), Fault::Refused(Answer::Timeout), Fault::Done(Answer::SlowDown)] {
+        faults.script(Rule::new(Operation::Put, fault.clone()));
+        let created = store.create("o", Bytes::from_static(b"abc"), PATIENCE).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert_eq!(created, Created::Stored, "{fault:?}");
+        assert_eq!(store.get("o").await.expect("reads"), Some(Bytes::from_static(b"abc")), "{fault:?}");
+        store.delete("o").await.expect("deletes");
+    }
+    // What another stored under the name is not taken for it.
+    store.create("o", Bytes::from_static(b"other"), PATIENCE).await.expect("no fault");
+    faults.script(Rule::new(Operation::Put, Fault::Slow(hour)));
+    assert_eq!(store.create("o", Bytes::from_static(b"abc"), PATIENCE).await.expect("answers"), Created::Taken);
+    faults.script(Rule::new(Operation::Put, Fault::Slow(hour)).always());
+    let begun = tokio::time::Instant::now();
+    assert!(store.create("p", Bytes::from_static(b"abc"), PATIENCE).await.is_err());
+    assert!(begun.elapsed() <= PATIENCE, "{:?}", begun.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn short_bodies_are_read_again_and_never_returned() {
     use tailwater_faultstore::{Fault, FaultStore, Operation, Rule};

@@ -44,8 +44,16 @@ impl Upload {
         self.parts.put_part(part).await.map_err(|error| failed(&self.key, &error))
     }
 
-    /// Makes the object visible.
+    /// Makes the object visible. If that fails, nothing of it stays.
     pub async fn finish(mut self) -> Result<(), CreateError> {
+        let finished = self.complete().await;
+        if finished.is_err() {
+            self.abort().await;
+        }
+        finished
+    }
+
+    async fn complete(&mut self) -> Result<(), CreateError> {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_empty() {
             self.put(rest.into()).await?;
