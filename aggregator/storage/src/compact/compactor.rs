@@ -25,7 +25,7 @@ use crate::manifest::{Change, Clock, DataFile, FileId, FileReplacement, Manifest
 use crate::store::Day;
 
 /// Bytes that all inputs together read ahead.
-pub(super) const READ_AHEAD: u64 = 16 << 20;
+pub(super) const READ_AHEAD: u64 = 8 << 20;
 
 /// A damaged file is tried again after this: the damage may have been of one answer of the store, or the object may have been restored.
 const DAMAGED_LEFT_ALONE: Duration = Duration::from_secs(3600);

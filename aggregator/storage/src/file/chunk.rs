@@ -6,6 +6,7 @@
 use std::io::{Read, Write as _};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType, Type, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
@@ -230,7 +231,7 @@ impl ChunkWriter {
             self.stored.insert(0, stored);
             page_statistics.push(PageEncodingStats { page_type: PageType::DICTIONARY_PAGE, encoding: Encoding::PLAIN, count: 1 });
         }
-        let pages = StoredPages(std::mem::take(&mut self.stored));
+        let pages = StoredPages::new(std::mem::take(&mut self.stored));
         page_statistics.extend(self.encodings.iter().map(|&(encoding, count)| PageEncodingStats {
             page_type: PageType::DATA_PAGE,
             encoding,
@@ -296,12 +297,23 @@ fn serialise(page: Page, uncompressed: usize) -> Result<(Bytes, usize)> {
     Ok((sink.into_inner()?.into(), spec.uncompressed_size))
 }
 
-/// Pages that lie one after the other in a file, but not in memory: they are many, and come one by one.
-pub(crate) struct StoredPages(Vec<Bytes>);
+/// Pages that lie one after the other in a file, but not in memory: they are many, and come one by one. They are read once, and each is let
+/// go then: beside the row group that they are copied to they would take as much again.
+pub(crate) struct StoredPages {
+    pages: Mutex<Vec<Bytes>>,
+    length: u64,
+}
+
+impl StoredPages {
+    fn new(pages: Vec<Bytes>) -> Self {
+        let length = pages.iter().map(|page| page.len() as u64).sum();
+        Self { pages: Mutex::new(pages), length }
+    }
+}
 
 impl Length for StoredPages {
     fn len(&self) -> u64 {
-        self.0.iter().map(|page| page.len() as u64).sum()
+        self.length
     }
 }
 
@@ -309,7 +321,7 @@ impl ChunkReader for StoredPages {
     type T = PagesReader;
 
     fn get_read(&self, start: u64) -> Result<PagesReader> {
-        let mut reader = PagesReader { page: Bytes::new(), rest: self.0.clone().into_iter() };
+        let mut reader = PagesReader { page: Bytes::new(), rest: std::mem::take(&mut *self.pages.lock()).into_iter() };
         std::io::copy(&mut (&mut reader).take(start), &mut std::io::sink())?;
         Ok(reader)
     }
