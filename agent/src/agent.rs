@@ -154,7 +154,9 @@ impl Agent {
         let Some(store) = self.store.take() else { return Ok(()) };
         let background = CancellationToken::new();
         let keeper_stop = CancellationToken::new();
-        let kept = tokio::spawn(keeper::keep(self.positions.clone(), store, Arc::clone(&self.metrics), keeper_stop.clone()));
+        let vanished_kept = self.config.timing.vanished_kept;
+        let keeping = keeper::keep(self.positions.clone(), store, vanished_kept, Arc::clone(&self.metrics), keeper_stop.clone());
+        let kept = tokio::spawn(keeping);
         let served = self.serve(surface, cache.clone(), background.clone());
         let measured = served.is_some().then(|| tokio::spawn(buffer::watch(Arc::clone(&self.metrics), background.clone())));
         let enricher = self.enricher(cache);

@@ -25,6 +25,8 @@ pub struct Timing {
     pub deleted_hold: Duration,
     /// How long a deleted pod stays known after its files are read.
     pub deleted_pod_kept: Duration,
+    /// How long positions of files that are gone are kept.
+    pub vanished_kept: Duration,
     /// Between two lists of the kubelet's pods.
     pub kubelet_interval: Duration,
     /// Over how long the watches of all agents spread that failed at the same time.
@@ -50,6 +52,7 @@ impl Default for Timing {
             partial_idle: Duration::from_secs(60),
             deleted_hold: Duration::from_secs(600),
             deleted_pod_kept: Duration::from_secs(600),
+            vanished_kept: Duration::from_secs(600),
             kubelet_interval: Duration::from_secs(10),
             watch_spread: Duration::from_secs(10),
             lease_duration: Duration::from_secs(15),

@@ -16,8 +16,6 @@ use crate::metrics::Metrics;
 
 const WRITE_INTERVAL: Duration = Duration::from_secs(10);
 const WRITE_SOON: Duration = Duration::from_secs(1);
-/// How long entries of files that are gone are kept.
-const VANISHED_KEPT: Duration = Duration::from_secs(600);
 
 /// The table and the ways to ask for a write.
 #[derive(Debug, Clone)]
@@ -67,9 +65,15 @@ impl SharedPositions {
     }
 }
 
-/// Writes positions until `stop`, then once more.
-pub(crate) async fn keep(shared: SharedPositions, store: PositionsStore, metrics: Arc<Metrics>, stop: CancellationToken) {
-    Keeper::new(shared, store, metrics).run(&stop).await;
+/// Writes positions until `stop`, then once more. Entries of files that are gone stay for `vanished_kept`.
+pub(crate) async fn keep(
+    shared: SharedPositions,
+    store: PositionsStore,
+    vanished_kept: Duration,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
+    Keeper::new(shared, store, vanished_kept, metrics).run(&stop).await;
 }
 
 struct Keeper {
@@ -84,14 +88,14 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(shared: SharedPositions, store: PositionsStore, metrics: Arc<Metrics>) -> Self {
+    fn new(shared: SharedPositions, store: PositionsStore, vanished_kept: Duration, metrics: Arc<Metrics>) -> Self {
         Self {
             wanted: shared.0.wanted.subscribe(),
             shared,
             store: Some(store),
             metrics,
             written: Revision::default(),
-            vanished_kept: VANISHED_KEPT,
+            vanished_kept,
             next_look_for_vanished: tokio::time::Instant::now() + WRITE_INTERVAL,
         }
     }
@@ -180,6 +184,8 @@ mod tests {
     use crate::positions::table::tests::file_entry;
     use crate::positions::table::{InstanceEntry, Mark, Positions};
 
+    const KEPT: Duration = Duration::from_secs(600);
+
     fn decide(shared: &SharedPositions) -> Revision {
         let entry = InstanceEntry { label_sets: Vec::new(), first_stamp: 1, revision: 0 };
         shared.lock().decide_instance(file_entry("c", 0).instance, entry.into())
@@ -191,7 +197,7 @@ mod tests {
         let shared = SharedPositions::new(PositionsTable::default());
         let stop = CancellationToken::new();
         let (store, ..) = PositionsStore::open(directory.path());
-        let task = tokio::spawn(keep(shared.clone(), store, Metrics::new(), stop.clone()));
+        let task = tokio::spawn(keep(shared.clone(), store, KEPT, Metrics::new(), stop.clone()));
         let revision = decide(&shared);
         shared.ensure_durable(revision).await;
         assert_eq!(PositionsStore::open(directory.path()).1.instances.len(), 1);
@@ -207,7 +213,7 @@ mod tests {
         shared.lock().acknowledge(&Mark { file, entry: file_entry("gone", 10) });
         shared.lock().vanished(file, Instant::now());
         let (store, ..) = PositionsStore::open(directory.path());
-        let keeper = Keeper { vanished_kept: Duration::ZERO, ..Keeper::new(shared.clone(), store, Metrics::new()) };
+        let keeper = Keeper::new(shared.clone(), store, Duration::ZERO, Metrics::new());
         let stop = CancellationToken::new();
         let task = tokio::spawn(async move { keeper.run(&stop).await });
         for _ in 0..8 {
@@ -225,7 +231,7 @@ mod tests {
         let shared = SharedPositions::new(PositionsTable::default());
         let stop = CancellationToken::new();
         let metrics = Metrics::new();
-        let task = tokio::spawn(keep(shared.clone(), store, metrics.clone(), stop.clone()));
+        let task = tokio::spawn(keep(shared.clone(), store, KEPT, metrics.clone(), stop.clone()));
         let revision = decide(&shared);
         shared.ensure_durable(revision).await;
         assert!(metrics.positions_write_errors.get() > 0);
@@ -242,7 +248,7 @@ mod tests {
         decide(&shared);
         let stop = CancellationToken::new();
         stop.cancel();
-        keep(shared, store, Metrics::new(), stop).await;
+        keep(shared, store, KEPT, Metrics::new(), stop).await;
         assert_eq!(PositionsStore::open(directory.path()).1.instances.len(), 1);
     }
 }

@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::program::Program;
-use crate::support::{Agent, Node, Reaction, Recorder, descriptors_of, label, numbered, wait_until};
+use crate::support::{Agent, Node, PATIENCE, Reaction, Recorder, descriptors_of, label, numbered, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tailwater_agent::reload;
 use tokio_util::sync::CancellationToken;
 
-async fn ask(address: SocketAddr, path: &str, accept: &str) -> (u16, String) {
+pub(crate) async fn ask(address: SocketAddr, path: &str, accept: &str) -> (u16, String) {
     if rustls::crypto::CryptoProvider::get_default().is_none() && rustls::crypto::ring::default_provider().install_default().is_err() {
         println!("another test installed it first");
     }
@@ -22,7 +22,7 @@ async fn ask(address: SocketAddr, path: &str, accept: &str) -> (u16, String) {
 
 /// Asks for metrics until they are right.
 async fn metrics_until(address: SocketAddr, what: &str, is_right: impl Fn(&str) -> bool) -> String {
-    let deadline = Instant::now() + Duration::from_secs(180);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let metrics = ask(address, "/metrics", "*/*").await.1;
         if is_right(&metrics) {
@@ -47,7 +47,7 @@ async fn targets_tell_how_far_each_file_is_and_a_person_can_read_them() {
     let size = std::fs::metadata(container.live()).unwrap().len();
     let live = container.live().canonicalize().unwrap().display().to_string();
     let mut file = Value::Null;
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while file["acknowledged_offset"] != size {
         assert!(Instant::now() < deadline, "{file}");
         let answer: Value = serde_json::from_str(&ask(address, "/targets", "*/*").await.1).unwrap();

@@ -202,9 +202,11 @@ pub(crate) fn open_paths() -> impl Iterator<Item = PathBuf> {
     descriptors.filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok())
 }
 
+/// How long is waited for what should be. Only a failure waits for so long: machines are slow and busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+
 pub(crate) async fn wait_until(what: &str, mut is_so: impl FnMut() -> bool, state: impl Fn() -> String) {
-    // Only a failure waits for so long: machines are slow and busy.
-    let deadline = Instant::now() + Duration::from_secs(180);
+    let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "still waiting for {what}; there is: {}", state());
         tokio::time::sleep(Duration::from_millis(10)).await;

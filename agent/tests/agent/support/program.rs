@@ -6,12 +6,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Node, wait_until};
+use super::{Node, PATIENCE, wait_until};
 
 pub(crate) struct Program {
     child: Child,
@@ -97,24 +97,39 @@ impl Program {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// All samples by name with labels; none while it does not answer.
+    /// All samples by name with labels, as soon as it answers.
     pub(crate) async fn metrics(&self) -> BTreeMap<String, f64> {
-        // Only the first of a process takes.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
-        let Ok(answer) = client.get(format!("http://{}/metrics", self.address)).send().await else { return BTreeMap::new() };
-        super::samples(&answer.text().await.unwrap_or_default())
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = match self.client().get(format!("http://{}/metrics", self.address)).send().await {
+                Ok(answer) => answer.text().await,
+                Err(error) => Err(error),
+            };
+            match text {
+                Ok(text) => return super::samples(&text),
+                Err(error) => assert!(Instant::now() < deadline, "no metrics: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits until a sample is what `is_right` says.
     pub(crate) async fn wait_for_metric(&self, name: &str, is_right: impl Fn(f64) -> bool) {
-        for _ in 0..1800 {
-            if self.metrics().await.get(name).is_some_and(|value| is_right(*value)) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let value = self.metrics().await.get(name).copied();
+            if value.is_some_and(&is_right) {
                 return;
             }
+            assert!(Instant::now() < deadline, "`{name}` is {value:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("`{name}` is {:?}", self.metrics().await.get(name));
+    }
+
+    fn client(&self) -> reqwest::Client {
+        // Only the first of a process takes.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
     }
 
     /// Resident memory, in bytes.
@@ -147,14 +162,12 @@ impl Program {
 
     /// What it answers to a GET; none if it does not.
     pub(crate) async fn status_of(&self, path: &str) -> Option<u16> {
-        rustls::crypto::ring::default_provider().install_default().ok();
-        reqwest::get(format!("http://{}{path}", self.address)).await.ok().map(|answer| answer.status().as_u16())
+        self.client().get(format!("http://{}{path}", self.address)).send().await.ok().map(|answer| answer.status().as_u16())
     }
 
     /// What it answers to a POST.
     pub(crate) async fn post(&self, path: &str) -> (u16, String) {
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let answer = reqwest::Client::new().post(format!("http://{}{path}", self.address)).send().await.unwrap();
+        let answer = self.client().post(format!("http://{}{path}", self.address)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
@@ -163,6 +176,13 @@ impl Program {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// Directories that it watches.
+    pub(crate) fn inotify_watches(&self) -> usize {
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fdinfo", self.child.id())).unwrap().flatten();
+        let told = descriptors.filter_map(|descriptor| std::fs::read_to_string(descriptor.path()).ok());
+        told.map(|text| text.lines().filter(|line| line.starts_with("inotify wd:")).count()).sum()
     }
 
     pub(crate) fn open_descriptors(&self) -> usize {
