@@ -1,11 +1,12 @@
 //! Labels and metadata from the Kubernetes API, which is a fake one here, watched through a kubeconfig: cases 43 to 47, 50 and 51 of the contract.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::fake_api::FakeApi;
 use crate::support::program::Program;
-use crate::support::{Agent, Container, Node, Numbers, Reaction, Recorder, kubeconfig, label, numbered, wait_until};
+use crate::support::{Agent, Container, Entry, Node, Numbers, Reaction, Recorder, kubeconfig, label, numbered, wait_until};
+use crate::torture::is_full;
 use serde_json::{Value, json};
 use tailwater_agent::Config;
 
@@ -133,36 +134,60 @@ async fn an_edit_of_labels_is_repeated_where_it_was_made() {
     assert_eq!((of(0), of(6), of(written + 1)), ("first", "first", "second"));
 }
 
-/// Case 43 with an API server of which nothing is there, neither at the start nor later for a while.
+/// Case 43: an API server of which nothing is there at the start and for ten minutes, in full, for two seconds otherwise; and then one that is down for as long.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_does_not_even_listen_stops_nothing() {
+    let outage = Duration::from_secs(if is_full() { 600 } else { 2 });
     let (node, recorder, api) = (Node::new(), Recorder::start(true).await, FakeApi::default());
     let address = crate::support::program::free_address();
     let mut config = node.config(&recorder.url());
     config.kubeconfig = Some(kubeconfig(&node, address));
     config.metadata_wait = Duration::from_millis(300);
+    // What is known of a pod that is gone is forgotten before the API is there again.
+    config.timing.deleted_pod_kept = outage / 4;
+    let app_of = |entry: &Entry| label(&entry.labels, "app");
     let mut container = node.container("app");
-    container.lines(0..10);
     let agent = Agent::start(config).await;
-    recorder.wait_for(10).await;
-    assert!(recorder.all().iter().all(|entry| label(&entry.labels, "app") == "web"));
+    // Lines of a pod that was there before and of ones that come meanwhile, as long as there is no API.
+    let (mut written, mut all, mut pods) = (0, 0, 0);
+    let mut without = async |written: &mut usize, all: &mut usize, expected: &str| {
+        let start = Instant::now();
+        while start.elapsed() < outage {
+            container.lines(*written..*written + 10);
+            container_of(&node, &format!("new-{pods}"), &format!("uid-new-{pods}")).line(&format!("new {pods}"));
+            *written += 10;
+            *all += 11;
+            pods += 1;
+            recorder.wait_for(*all).await;
+            tokio::time::sleep(outage / 20).await;
+        }
+        let last = format!("line {}", *written - 1);
+        assert_eq!(label_by_line(&recorder, "app")[&last], [expected]);
+        container.lines(*written..*written + 1);
+        *written += 1;
+        *all += 1;
+    };
+    without(&mut written, &mut all, "web").await;
+    recorder.wait_for(all).await;
+    assert!(recorder.all().iter().all(|entry| app_of(entry) == if entry.line.starts_with("new") { "new" } else { "web" }));
+    let missing = agent.metric("metadata_missing_total");
+    assert_eq!(missing, (all - written + 1) as f64, "each instance is counted once");
     api.put(pod("web-1", "uid-1", json!({"app": "storefront"})));
     api.start_at(address).await;
-    let mut written = 10;
+    let mut returned = Container::new(node.pods().join("shop_web-1_uid-1/second"));
     let and_more = || {
-        container.lines(written..written + 1);
-        written += 1;
-        recorder.all().iter().any(|entry| label(&entry.labels, "app") == "storefront")
+        returned.line(&format!("second {all}"));
+        all += 1;
+        recorder.all().iter().any(|entry| entry.line.starts_with("second") && app_of(entry) == "storefront")
     };
     wait_until("full labels", and_more, String::new).await;
-    // Down again: what is known stays in use, also for a pod that comes meanwhile and has lines of its path's labels.
+    recorder.wait_for(all).await;
+    // Down again: what is known stays in use, also while pods come that have labels of their paths.
     api.fault(Some(503));
-    container.lines(written..written + 10);
-    container_of(&node, "new-1", "uid-2").lines(0..10);
-    recorder.wait_for(written + 20).await;
-    let apps = label_by_line(&recorder, "app");
-    assert_eq!(apps[&format!("line {}", written + 9)], ["storefront"]);
-    assert!(recorder.all().iter().filter(|entry| label(&entry.labels, "pod") == "new-1").all(|entry| label(&entry.labels, "app") == "new"));
+    without(&mut written, &mut all, "storefront").await;
+    recorder.wait_for(all).await;
+    assert_eq!(recorder.all().len(), all, "each line once");
+    assert!(recorder.all().iter().filter(|entry| entry.line.starts_with("new")).all(|entry| app_of(entry) == "new"));
     agent.assert_balanced();
     agent.stop().await;
 }

@@ -6,6 +6,7 @@ pub(crate) mod fronts;
 pub(crate) mod mounts;
 pub(crate) mod program;
 pub(crate) mod sequence;
+pub(crate) mod tally;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -26,6 +27,7 @@ use parking_lot::Mutex;
 use tailwater_agent::config::Timing;
 use tailwater_agent::{AgentHandle, Config, start};
 use tailwater_proto::{read, snappy};
+use tally::Tally;
 use tokio_util::sync::CancellationToken;
 
 /// One stored line with all that makes its identity.
@@ -80,14 +82,24 @@ struct Recorded {
 #[derive(Clone)]
 pub(crate) struct Recorder {
     recorded: Arc<Mutex<Recorded>>,
+    tally: Option<Arc<Mutex<Tally>>>,
     is_tailwater: bool,
     pub(crate) address: SocketAddr,
 }
 
 impl Recorder {
     pub(crate) async fn start(is_tailwater: bool) -> Self {
+        Self::start_with(is_tailwater, None).await
+    }
+
+    /// One for more numbered lines than can be kept; with it goes what stores or refuses whole requests.
+    pub(crate) async fn start_tallying(is_tailwater: bool) -> Self {
+        Self::start_with(is_tailwater, Some(Arc::default())).await
+    }
+
+    async fn start_with(is_tailwater: bool, tally: Option<Arc<Mutex<Tally>>>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let recorder = Self { recorded: Arc::default(), is_tailwater, address: listener.local_addr().unwrap() };
+        let recorder = Self { recorded: Arc::default(), tally, is_tailwater, address: listener.local_addr().unwrap() };
         let router = Router::new().route("/ready", get(ready)).route("/loki/api/v1/push", post(push)).with_state(recorder.clone());
         tokio::spawn(async move { axum::serve(listener, router.layer(axum::extract::DefaultBodyLimit::disable())).await.unwrap() });
         recorder
@@ -114,6 +126,11 @@ impl Recorder {
     /// Everything stored, in order of arrival, repeated pushes included.
     pub(crate) fn all(&self) -> Vec<Entry> {
         self.recorded.lock().entries.clone()
+    }
+
+    /// How many there are of [`Self::all`].
+    pub(crate) fn arrived(&self) -> usize {
+        self.recorded.lock().entries.len()
     }
 
     /// One of identical entries.
@@ -170,12 +187,20 @@ impl Recorder {
             .collect()
     }
 
+    /// Of what is tallied only.
+    pub(crate) fn tally<T>(&self, look: impl FnOnce(&Tally) -> T) -> Option<T> {
+        self.tally.as_ref().map(|tally| look(&tally.lock()))
+    }
+
     pub(crate) fn count(&self) -> usize {
-        self.recorded.lock().distinct.len()
+        self.tally(|tally| tally.distinct).unwrap_or_else(|| self.recorded.lock().distinct.len())
     }
 
     /// Distinct entries whose line begins so.
     pub(crate) fn count_of(&self, first: char) -> usize {
+        if let Some(count) = self.tally(|tally| tally.distinct_of(first)) {
+            return count;
+        }
         self.recorded.lock().distinct.iter().filter(|entry| entry.line.starts_with(first)).count()
     }
 
@@ -238,7 +263,7 @@ async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes)
         recorded.headers.push(headers);
         limited.unwrap_or_else(|| recorded.behaviour.as_mut().map_or(Reaction::Store, |behave| behave(number)))
     };
-    let entries = decode(&body);
+    let entries = if recorder.tally.is_some() { Vec::new() } else { decode(&body) };
     match reaction {
         Reaction::Refuse(status) => return StatusCode::from_u16(status).unwrap().into_response(),
         Reaction::Limit(seconds) => {
@@ -259,6 +284,13 @@ async fn push(State(recorder): State<Recorder>, headers: HeaderMap, body: Bytes)
     {
         let text = format!("request body too large: more than {limit} bytes received, send smaller batches");
         return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
+    }
+    if let Some(tally) = &recorder.tally {
+        let mut tally = tally.lock();
+        tally.store(&body);
+        if reaction == Reaction::StoreTwice {
+            tally.store(&body);
+        }
     }
     {
         let mut recorded = recorder.recorded.lock();

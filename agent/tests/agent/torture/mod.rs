@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 mod content;
+mod flood;
 mod late;
 mod node;
 #[cfg(feature = "planted-faults")]
@@ -17,6 +18,11 @@ mod receiver;
 mod restart;
 mod rotation;
 mod stamps;
+
+/// Whether cases are as long and as large as the table has them, which takes an hour in all; `tests/run --all` says so.
+pub(crate) fn is_full() -> bool {
+    std::env::var_os("TAILWATER_TORTURE_FULL").is_some()
+}
 
 async fn pause(millis: u64) {
     tokio::time::sleep(Duration::from_millis(millis)).await;

@@ -1,9 +1,7 @@
-//! Cases 58 to 66: limits of the node.
+//! Cases 58, 59 and 61 to 66: limits of the node; case 60 is in [`super::flood`].
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -11,7 +9,6 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::pause;
-use crate::options::configured;
 use crate::support::cgroup::{Group, Limit};
 use crate::support::mounts::Mounted;
 use crate::support::program::Program;
@@ -124,93 +121,6 @@ async fn case_59_more_files_than_descriptors() {
     assert_eq!(metrics["tailwater_agent_read_errors_total"], 0.0, "no descriptor errors");
 }
 
-/// 60. A container that writes without end beside 200 quiet ones, and a receiver that does not keep up: a quiet line waits for few pushes of the loud one.
-#[tokio::test(flavor = "multi_thread")]
-async fn case_60_a_flood_does_not_hold_up_the_quiet_ones() {
-    let (node, recorder) = (Node::new(), Recorder::start(true).await);
-    recorder.behave(|_| Reaction::Delay(Duration::from_millis(50)));
-    let mut loud = Sequence::new(node.container("loud"));
-    loud.payload = 500;
-    loud.lines(40_000);
-    let stop = Arc::new(AtomicBool::new(false));
-    let writing = {
-        let stop = Arc::clone(&stop);
-        std::thread::spawn(move || {
-            while !stop.load(Ordering::Acquire) {
-                loud.lines(500);
-                if loud.total().is_multiple_of(20_000) {
-                    loud.container.rotate();
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            loud
-        })
-    };
-    let mut quiet: Vec<Sequence> = (0..200).map(|number| Sequence::new(node.container(&format!("q{number}")))).collect();
-    let mut config = node.config(&recorder.url());
-    config.client.batchsize = 200_000;
-    let agent = Agent::start(config).await;
-    wait_until("the flood", || recorder.pushes() > 4, String::new).await;
-    let mut most = 0;
-    for round in 1..=4 {
-        let before = recorder.pushes();
-        quiet.iter_mut().for_each(|writer| writer.lines(1));
-        let is_there = || recorder.count_of('q') >= 200 * round;
-        wait_until("the quiet lines", is_there, || format!("round {round}")).await;
-        most = most.max(recorder.pushes() - before);
-    }
-    let behind = agent.metric("lag_bytes{namespace=\"shop\"}");
-    stop.store(true, Ordering::Release);
-    let loud = writing.join().unwrap();
-    println!("quiet lines were there after {most} pushes at most; {} lines were behind", loud.total() - recorder.count_of('l'));
-    assert!(recorder.count_of('l') < loud.total() - 10_000, "the flood was not over, {behind} bytes were behind");
-    // Those that are full already, of both readers, and one that each of them goes into.
-    assert!(most <= 20, "quiet lines waited for {most} pushes");
-    recorder.behave(|_| Reaction::Store);
-    recorder.wait_for(loud.total() + 800).await;
-    let all: Vec<&Sequence> = quiet.iter().chain([&loud]).collect();
-    assert_exact(&recorder, &all);
-    agent.assert_balanced();
-    agent.stop().await;
-}
-
-/// 60, limited.
-#[tokio::test(flavor = "multi_thread")]
-async fn case_60_a_limit_of_a_container_slows_it_or_drops_and_counts() {
-    for drops in [false, true] {
-        let (node, recorder) = (Node::new(), Recorder::start(true).await);
-        let mut loud = Sequence::new(node.container("loud"));
-        let mut quiet = Sequence::new(node.container("quiet"));
-        let config =
-            configured(&node, &recorder, &format!("limits: {{rate_lines: 500, on_rate: {}}}", if drops { "drop" } else { "slow" }));
-        // So many that they are not read within the seconds in which most of them would be let through.
-        let all = if drops { 10_000 } else { 1500 };
-        loud.lines(all);
-        let agent = Agent::start(config).await;
-        quiet.lines(10);
-        let is_quiet_there = || recorder.stored().iter().filter(|entry| entry.line.starts_with("quiet")).count() == 10;
-        wait_until("the quiet lines", is_quiet_there, || recorder.count().to_string()).await;
-        if drops {
-            wait_until("the drops", || agent.handle.metrics().lines_read == all as u64 + 10, || format!("{:?}", agent.handle.metrics()))
-                .await;
-            let is_settled = || agent.handle.metrics().lines_acknowledged + agent.handle.metrics().lines_dropped == all as u64 + 10;
-            wait_until("the sum", is_settled, || format!("{:?}", agent.handle.metrics())).await;
-            let dropped = agent.metric("dropped_lines_total{reason=\"rate_limited\"}");
-            assert!(dropped >= 500.0, "{dropped} of {all} lines were dropped");
-        } else {
-            recorder.wait_for(all + 10).await;
-            assert_exact(&recorder, &[&loud, &quiet]);
-            assert_eq!(agent.handle.metrics().lines_dropped, 0);
-        }
-        // The file's end shows that its balance holds.
-        loud.container.restart();
-        loud.container.line("end");
-        wait_until("the end", || recorder.stored().iter().any(|entry| entry.line == "end"), || recorder.count().to_string()).await;
-        assert_eq!(agent.metric("balance_errors_total"), 0.0);
-        agent.stop().await;
-    }
-}
-
 /// 61. 10,000 quiet files.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_61_ten_thousand_quiet_files_take_little_memory_and_each_is_heard() {
@@ -250,9 +160,11 @@ async fn case_61_a_line_in_any_of_a_thousand_quiet_files_is_sent_within_two_roun
         writer.container.file = None;
     }
     let mut config = node.config(&recorder.url());
-    // All are quiet soon, and then looked at at the pace that is for quiet files: how long a round takes.
+    // All are quiet soon, and then looked at at the pace that is for quiet files: how long a round takes. Here it takes longer, so that little is looked at
+    // on a busy machine while the line is on its way.
     config.timing.quiet_after = Duration::from_millis(500);
     assert!(config.timing.poll_quiet <= Duration::from_secs(1));
+    config.timing.poll_quiet = Duration::from_secs(4);
     let agent = Agent::start(config).await;
     recorder.wait_for(FILES).await;
     let looks = || agent.metric("looks_total");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::pause;
+use super::{is_full, pause};
 use crate::support::program::Program;
 use crate::support::{Agent, Node, Numbers, Reaction, Recorder, gzip, wait_until};
 
@@ -60,8 +60,8 @@ async fn case_35_equal_lines_with_equal_stamps_stay_distinct_over_rotation_and_k
     let mut container = node.container("app");
     let record = b"2026-11-21T09:00:00.000000001Z stdout F same\n";
     let mut rotated = Vec::new();
-    // 1,000 of them: at each line.
-    let kills = usize::try_from(super::restart::kills()).unwrap().clamp(50, 1000);
+    // In full: at each line.
+    let kills = if is_full() { 1000 } else { 50 };
     let lines = 1000 / kills;
     for part in 0..kills {
         for _ in 0..lines {
