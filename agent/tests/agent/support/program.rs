@@ -93,6 +93,12 @@ impl Program {
         ended.unwrap()
     }
 
+    /// Whether it has ended, and nobody asked for its status yet.
+    fn is_over(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit(')').next().is_none_or(|fields| fields.trim_start().starts_with('Z'))
+    }
+
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
@@ -107,7 +113,7 @@ impl Program {
             };
             match text {
                 Ok(text) => return super::samples(&text),
-                Err(error) => assert!(Instant::now() < deadline, "no metrics: {error}"),
+                Err(error) => assert!(Instant::now() < deadline && !self.is_over(), "no metrics: {error}"),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -65,9 +65,13 @@ async fn killed_under_load(is_tailwater: bool) {
     recorder.behave(move |_| match reactions.below(8) {
         0 => Reaction::LoseAnswer,
         1 => Reaction::Refuse(503),
-        2 | 3 => Reaction::Delay(Duration::from_millis(reactions.below(60))),
+        2 => Reaction::Delay(Duration::from_millis(reactions.below(60))),
+        3 => Reaction::StoreAndHang(Duration::from_millis(reactions.below(60))),
         _ => Reaction::Store,
     });
+    let file = node.data().with_file_name("agent.yaml");
+    std::fs::write(&file, "clients: [{backoff_config: {min_period: 10ms, max_period: 100ms}}]\n").unwrap();
+    let flags = ["--config", file.to_str().unwrap()];
     let stop = Arc::new(AtomicBool::new(false));
     let start = Instant::now();
     let writers: Vec<_> = (0..2)
@@ -79,9 +83,15 @@ async fn killed_under_load(is_tailwater: bool) {
     let mut moments = Numbers(99);
     let mut hits = 0;
     for _ in 0..kills() {
-        let mut program = Program::start(&node, &recorder.url());
-        // As late as the contract has them only where there is time for it.
-        pause(100 + moments.below(if is_full() { 2900 } else { 500 })).await;
+        let before = recorder.pushes();
+        let mut program = Program::start_with(&node, &recorder.url(), &flags);
+        if is_full() {
+            pause(100 + moments.below(2900)).await;
+        } else {
+            // Of fewer and shorter lives none ends before it has sent anything.
+            wait_until("a push", || recorder.pushes() > before, String::new).await;
+            pause(moments.below(300)).await;
+        }
         hits += u64::from(recorder.unanswered() > 0);
         program.kill();
     }
@@ -89,7 +99,7 @@ async fn killed_under_load(is_tailwater: bool) {
     let writers: Vec<Sequence> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
     let total: usize = writers.iter().map(Sequence::total).sum();
     let (seconds, behind) = (start.elapsed().as_secs_f64(), total - recorder.count());
-    let program = Program::start(&node, &recorder.url());
+    let program = Program::start_with(&node, &recorder.url(), &flags);
     recorder.wait_for(total).await;
     // Nothing more comes: a different repetition would be one more entry.
     pause(1000).await;
