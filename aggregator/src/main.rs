@@ -17,12 +17,6 @@ use tailwater_aggregator::{logging, panics, signals};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// All threads share one arena: what one frees the others use again, and most of what is large goes from thread to thread. 1.5 GB pushed and
-/// compacted on two cores take 7 % less processor, a quarter fewer page faults and 22 MiB less at the peak.
-#[allow(unsafe_code, reason = "the allocator finds its settings by this name, which nothing else has")]
-#[unsafe(export_name = "_rjem_malloc_conf")]
-static ALLOCATOR_SETTINGS: &[u8; 10] = b"narenas:1\0";
-
 fn main() -> ExitCode {
     let outcome = match cli::parse(std::env::args_os()) {
         Ok(Invocation::Serve(source)) => serve(&source),
