@@ -21,7 +21,9 @@ use crate::compact::whole_pages::{PlanesOfPages, planes_of_whole_pages};
 use crate::compact::writer::DayFiles;
 use crate::entry::{StreamId, TenantId};
 use crate::error::ReadError;
-use crate::manifest::{Change, Clock, DataFile, FileId, FileReplacement, ManifestState, RetireReason, SegmentFold, TombstoneId, is_past};
+use crate::manifest::{
+    Change, Clock, Conflict, DataFile, FileId, FileReplacement, ManifestState, RetireReason, SegmentFold, TombstoneId, is_past,
+};
 use crate::store::Day;
 
 /// Bytes that all inputs together read ahead.
@@ -160,7 +162,11 @@ impl Compactor {
         let (add, left_out, relied_on) = self.write(tenant, sources, 1, arrived, erasure).await?;
         let work = work(1, inputs, &add, &left_out);
         let fold = SegmentFold { writers: plan.writers, add, relied_on };
-        self.catalog.commit(tenant, |_| Ok(Change::FoldSegments(fold.clone()))).await?;
+        let change = |now: &ManifestState| match unseen(manifest, now, &fold.add) {
+            Some(file) => Err(Conflict::Other(format!("file `{file}` came meanwhile: entries of it may have been folded a second time"))),
+            None => Ok(Change::FoldSegments(fold.clone())),
+        };
+        self.catalog.commit(tenant, change).await?;
         Ok(work)
     }
 
@@ -254,6 +260,16 @@ impl Compactor {
             }
         }
     }
+}
+
+/// A file that may hold entries of `added` and that `base`, with whose files these were compared, did not have: another process folded
+/// segments of other writers.
+fn unseen(base: &ManifestState, now: &ManifestState, added: &[DataFile]) -> Option<FileId> {
+    let meets =
+        |file: &DataFile| added.iter().any(|own| own.min_timestamp <= file.max_timestamp && file.min_timestamp <= own.max_timestamp);
+    let folded = now.files().find(|file| file.level < 2 && !base.names(file.id) && meets(file)).map(|file| file.id);
+    // What was merged of files that are known holds nothing new.
+    folded.or_else(|| now.retired().map(|retired| retired.id).find(|id| !base.names(*id)))
 }
 
 /// Final files trade some pages read in vain for a third of the index's bytes; level-1 files live for a day at most.

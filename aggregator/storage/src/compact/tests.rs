@@ -375,6 +375,27 @@ async fn of_two_compactors_with_the_same_inputs_one_commits() {
     }
 }
 
+/// Neither knows the other's writer: what both were sent is in two segments.
+#[tokio::test]
+async fn of_two_compactors_with_other_writers_the_second_compares_with_what_the_first_made() {
+    let mut world = World::new();
+    world.flush("V", false, &[(0, 1, 1, 0), (0, 2, 1, 0)]).await;
+    let other = World::process(&world.store, &world.now);
+    other.discover(|_, _| ()).await.expect("lists");
+    world.flush("W", true, &[(0, 1, 1, 0), (0, 3, 1, 0)]).await;
+    let (here, there) =
+        (world.compactor(&world.catalog, CompactionOptions::default()), world.compactor(&other, CompactionOptions::default()));
+    let tenant = tenant();
+    here.fold(&tenant, nothing(), true).await.expect("folds").expect("has a segment");
+    let refused = there.fold(&tenant, nothing(), true).await.expect_err("a file came that it did not compare with");
+    assert!(refused.to_string().contains("came meanwhile"), "{refused}");
+    other.refresh(&tenant).await.expect("reads");
+    there.fold(&tenant, nothing(), true).await.expect("folds").expect("has a segment");
+    let manifest = other.manifest(&tenant);
+    assert_eq!(manifest.files().map(|file| file.rows).sum::<u64>(), 3, "the common entry is stored once");
+    assert_eq!(seen(&other).await.0.len(), 3);
+}
+
 #[tokio::test]
 async fn the_text_index_of_a_data_file_excludes_pages_and_finds_metadata() {
     let mut world = World::new();

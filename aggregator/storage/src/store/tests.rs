@@ -84,7 +84,7 @@ async fn a_put_whose_end_is_unknown_is_repeated_under_its_name() {
     let store = Store::new(Arc::new(faults.clone()), "");
     let hour = Duration::from_secs(3600);
     for fault in [Fault::Slow(hour), Fault::Done(Answer::Timeout), Fault::Refused(Answer::Timeout), Fault::Done(Answer::SlowDown)] {
-        faults.script(Rule::new(Operation::Put, fault.clone()));
+        faults.script(Rule::new(Operation::Put, fault));
         let created = store.create("o", Bytes::from_static(b"abc"), PATIENCE).await.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert_eq!(created, Created::Stored, "{fault:?}");
         assert_eq!(store.get("o").await.expect("reads"), Some(Bytes::from_static(b"abc")), "{fault:?}");
