@@ -172,8 +172,14 @@ async fn an_api_that_does_not_even_listen_stops_nothing() {
     assert!(recorder.all().iter().all(|entry| app_of(entry) == if entry.line.starts_with("new") { "new" } else { "web" }));
     let missing = agent.metric("metadata_missing_total");
     assert_eq!(missing, (all - written + 1) as f64, "each instance is counted once");
-    api.put(pod("web-1", "uid-1", json!({"app": "storefront"})));
+    let mut told = pod("web-1", "uid-1", json!({"app": "storefront"}));
+    let mut second = told["status"]["containerStatuses"][0].clone();
+    second["name"] = json!("second");
+    told["status"]["containerStatuses"].as_array_mut().unwrap().push(second);
+    api.put(told);
     api.start_at(address).await;
+    // Labels are full with what both watches tell.
+    wait_until("watches", || api.is_watched(), String::new).await;
     let mut returned = Container::new(node.pods().join("shop_web-1_uid-1/second"));
     let and_more = || {
         returned.line(&format!("second {all}"));
