@@ -505,12 +505,19 @@ fn files_of(path: &Path, metadata: &Metadata) -> Vec<SeenFile> {
     files
 }
 
+/// Of a year, a month and a day.
+const DATE_DIGITS: usize = 8;
+
 /// Whether `text` is what a rotation makes of `name`: `app.log.1`, `app.log-20261121`, `app-20261121.log`, and these compressed by gzip.
 fn is_rotated_name(text: &str, name: &str, stem: &str) -> bool {
     let after = |start: &str, separator: &str| text.strip_prefix(start).and_then(|rest| rest.strip_prefix(separator));
-    let rest = after(name, ".").or_else(|| after(name, "-")).or_else(|| after(stem, "-"));
+    let rest = after(name, ".").or_else(|| after(name, "-"));
     let is_numbered = rest.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
-    is_numbered && (!is_compressed_name(text) || text.ends_with(".gz"))
+    // `web-2.log` is another file.
+    let is_date = |rest: &str| {
+        rest.chars().take_while(|each| each.is_ascii_digit() || *each == '-').filter(char::is_ascii_digit).count() >= DATE_DIGITS
+    };
+    (is_numbered || after(stem, "-").is_some_and(is_date)) && (!is_compressed_name(text) || text.ends_with(".gz"))
 }
 
 fn is_compressed_name(name: &str) -> bool {
@@ -535,6 +542,8 @@ mod tests {
             ("app-20261121.log.gz", true),
             ("app.log.2.bz2", false),
             ("app-other.log", false),
+            ("app-2.log", false),
+            ("app-2.log.1.gz", false),
             ("app.log.bak", false),
             ("application.log", false),
         ] {

@@ -67,6 +67,7 @@ fn first<'t, T, E>(entries: impl Iterator<Item = &'t T>, is_same: impl Fn(&T) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
     use std::convert::Infallible;
 
     #[test]
@@ -85,5 +86,19 @@ mod tests {
         }
         held.clear();
         assert_eq!(held.find(&(1, 0), hash, is_same), Ok(None));
+    }
+
+    #[test]
+    fn many_are_not_compared_one_by_one() {
+        let (mut held, compared) = (SameStamp::default(), Cell::new(0));
+        let is_same = |one: &u64, other: &u64| {
+            compared.set(compared.get() + 1);
+            Ok::<_, Infallible>(one == other)
+        };
+        for number in 0..10_000 {
+            assert_eq!(held.find(&number, |entry| Ok(*entry), is_same), Ok(None));
+            held.push(number);
+        }
+        assert!(compared.get() <= FEW * FEW, "{}", compared.get());
     }
 }

@@ -22,12 +22,15 @@ use crate::compact::writer::DayFiles;
 use crate::entry::{StreamId, TenantId};
 use crate::error::ReadError;
 use crate::manifest::{
-    Change, Clock, Conflict, DataFile, FileId, FileReplacement, ManifestState, RetireReason, SegmentFold, TombstoneId, is_past,
+    Change, Clock, CommitError, Conflict, DataFile, FileId, FileReplacement, ManifestState, RetireReason, SegmentFold, TombstoneId, is_past,
 };
 use crate::store::Day;
 
 /// Bytes that all inputs together read ahead.
 pub(super) const READ_AHEAD: u64 = 8 << 20;
+
+/// How often a fold is made when another process has folded entries of the same time each time meanwhile.
+const FOLD_ATTEMPTS: u32 = 4;
 
 /// A damaged file is tried again after this: the damage may have been of one answer of the store, or the object may have been restored.
 const DAMAGED_LEFT_ALONE: Duration = Duration::from_secs(3600);
@@ -102,12 +105,19 @@ impl Compactor {
 
     /// Folds a tenant's segments if it is time, whichever their age if `at_once`; `None` if there was nothing to do.
     pub async fn fold(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>, at_once: bool) -> Result<Option<Work>, CompactError> {
-        let (segments, manifest) = self.catalog.segments_and_manifest(tenant);
         let fold_after = if at_once { Duration::ZERO } else { self.options.fold_after };
         let options = CompactionOptions { fold_after, ..self.options.clone() };
-        let plan = plan::fold(&segments, &manifest, |writer| self.catalog.known_up_to(writer), &options, (self.clock)());
-        let Some(plan) = plan else { return Ok(None) };
-        self.counted(self.fold_planned(tenant, &manifest, plan, erasure).await).map(Some)
+        for attempt in 1.. {
+            let (segments, manifest) = self.catalog.segments_and_manifest(tenant);
+            let plan = plan::fold(&segments, &manifest, |writer| self.catalog.known_up_to(writer), &options, (self.clock)());
+            let Some(plan) = plan else { break };
+            match self.fold_planned(tenant, &manifest, plan, erasure.clone()).await {
+                // The commit that failed has shown what came; now that is compared as well.
+                Err(CompactError::Commit(CommitError::Conflict { conflict: Conflict::Other(_), .. })) if attempt < FOLD_ATTEMPTS => {}
+                outcome => return self.counted(outcome).map(Some),
+            }
+        }
+        Ok(None)
     }
 
     /// Merges data files of a day if it is time, of a day that `takes` names; `None` if there was nothing to do.

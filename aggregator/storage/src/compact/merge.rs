@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::compact::error::CompactError;
 use crate::compact::run::Run;
@@ -89,7 +89,8 @@ struct TiedRow {
 
 impl TiedRow {
     fn hash(&self) -> Result<u64, ReadError> {
-        Ok(xxh3_64(self.run.lines()?.line(self.row)))
+        let seed = xxh3_64(self.run.metadata(self.row).as_bytes());
+        Ok(xxh3_64_with_seed(self.run.lines()?.line(self.row), seed))
     }
 
     /// Rows of one input are told apart already.

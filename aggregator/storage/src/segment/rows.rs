@@ -267,7 +267,6 @@ mod tests {
         assert_eq!(group.table.streams[0].rows, 0..4);
     }
 
-    /// With a comparison of each with each this takes minutes.
     #[test]
     fn a_hundred_thousand_entries_of_one_stamp_are_told_apart() {
         let texts: Vec<String> = (0..100_000).map(|number| format!("{number}")).collect();

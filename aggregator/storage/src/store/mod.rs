@@ -118,7 +118,7 @@ impl Store {
     /// it is our own, from an attempt whose answer was lost.
     pub async fn create(&self, key: &str, bytes: Bytes, timeout: Duration) -> Result<Created, CreateError> {
         let path = self.path(key);
-        let mut attempts = Attempts::until(timeout);
+        let mut attempts = Attempts::twice_until(timeout);
         loop {
             let put = self.objects.put_opts(&path, PutPayload::from(bytes.clone()), PutOptions::from(PutMode::Create));
             let reason = match attempts.run(put).await {

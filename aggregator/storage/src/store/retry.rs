@@ -12,7 +12,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// How long a read is tried again.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
 
-/// One operation's attempts against a deadline. One that gets no answer leaves time for another.
+/// One operation's attempts against a deadline.
 pub(crate) struct Attempts {
     deadline: Instant,
     longest: Duration,
@@ -21,10 +21,15 @@ pub(crate) struct Attempts {
 
 impl Attempts {
     pub(crate) fn until(timeout: Duration) -> Self {
-        Self { deadline: Instant::now() + timeout, longest: timeout / 2, pause: FIRST_PAUSE }
+        Self { deadline: Instant::now() + timeout, longest: timeout, pause: FIRST_PAUSE }
     }
 
-    /// Runs one request; it is cut off after half of all the time, and at the deadline.
+    /// The same; one that gets no answer leaves time for another.
+    pub(crate) fn twice_until(timeout: Duration) -> Self {
+        Self { longest: timeout / 2, ..Self::until(timeout) }
+    }
+
+    /// Runs one request; it is cut off at the deadline, if not before.
     pub(crate) async fn run<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
         tokio::time::timeout_at(self.deadline.min(Instant::now() + self.longest), request)
             .await
