@@ -349,6 +349,13 @@ impl TenantLimits {
         Arc::clone(self.table.read().of(tenant))
     }
 
+    /// What the query of any tenant may take.
+    pub(crate) fn longest_query_timeout(&self) -> Duration {
+        let table = self.table();
+        let all = table.overrides.values().chain([&table.common]);
+        all.map(|limits| limits.query_timeout.duration()).max().unwrap_or_default()
+    }
+
     /// What a query over all of these tenants may ask.
     pub(crate) fn of_all(&self, tenants: &[TenantId]) -> Arc<Limits> {
         let table = self.table();
@@ -406,6 +413,15 @@ mod tests {
         let of_tenant = other.of(&TenantId::new("t"));
         assert_eq!((of_tenant.max_query_series, of_tenant.reject_old_samples), (7, Some(true)));
         assert_eq!(other.of(&TenantId::new("u")).max_query_series, 500);
+    }
+
+    #[test]
+    fn the_longest_query_is_that_of_any_tenant() {
+        let own = Limits { query_timeout: Span::minutes(9), ..Limits::default() };
+        let limits = TenantLimits::new(Limits::default(), BTreeMap::from([("slow".to_owned(), own)]), false, true);
+        assert_eq!(limits.longest_query_timeout(), Duration::from_secs(540));
+        limits.replace(Limits { query_timeout: Span::minutes(2), ..Limits::default() }, BTreeMap::new());
+        assert_eq!(limits.longest_query_timeout(), Duration::from_secs(120));
     }
 
     #[test]

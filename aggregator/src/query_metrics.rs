@@ -17,6 +17,11 @@ impl Collector for QueryFigures {
         for (name, help, value) in [
             ("tailwater_result_cache_hits", "Pieces of metric queries whose results were kept from an earlier query", results.hits),
             ("tailwater_result_cache_misses", "Pieces of metric queries that had to be computed", results.misses),
+            (
+                "tailwater_query_restarts",
+                "Times that a query was begun again, because an object that it wanted to read had been replaced and deleted",
+                self.0.restarted(),
+            ),
         ] {
             let counter = ConstCounter::new(value);
             let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;

@@ -34,22 +34,38 @@ impl Engine {
         self.within(limits, counters.clone(), async move {
             let started = Instant::now();
             let planner = engine.planner(&scope, &limits_of_query, &counters);
-            let log = &request.log;
-            let around =
-                TimeRange { start: log.start.saturating_sub(request.reach), end: log.end.saturating_sub(1).saturating_add(request.reach) };
-            let wide = planner.select(&log.expr.selector, around).await?;
-            let selection = Arc::new(wide.clipped(log.start, log.end.saturating_sub(1)));
-            let portion = Portion::first(log.direction, log.limit);
-            let plan = planner.portion(&selection, &log.expr.stages, portion, log.categorize).await?;
-            let gathered = engine.execute(plan).await?;
-            let found = gather::entries(&gathered.batches)?;
-            let places: Vec<Place> = found.iter().map(|entry| entry.place).collect();
-            let neighbours = Surroundings { engine: &engine, planner: &planner, request: &request, wide: &wide }.of(&places).await?;
-            let statistics = counters.statistics(wide.parts(), started.elapsed().as_secs_f64(), found.len() as u64);
+            let mut restarts = engine.restarts(&scope);
+            let (parts, found, neighbours) = loop {
+                let read = engine.read_context(&planner, &request).await;
+                if let Some(settled) = restarts.settled(read).await {
+                    break settled?;
+                }
+            };
+            let statistics = counters.statistics(parts, started.elapsed().as_secs_f64(), found.len() as u64);
             let streams = gather::in_streams(found.iter().map(|entry| &entry.listed));
             Ok(ContextAnswer { found: LogAnswer { streams, warnings: scope.tolerance().warnings(), statistics }, neighbours })
         })
         .await
+    }
+
+    /// How many parts it is of, the entries found, and the neighbours of each.
+    async fn read_context(
+        &self,
+        planner: &Planner<'_>,
+        request: &ContextRequest,
+    ) -> Result<(usize, Vec<PlacedEntry>, Vec<Neighbours>), QueryError> {
+        let log = &request.log;
+        let last = log.end.saturating_sub(1);
+        let around = TimeRange { start: log.start.saturating_sub(request.reach), end: last.saturating_add(request.reach) };
+        let wide = planner.select(&log.expr.selector, around).await?;
+        let selection = Arc::new(wide.clipped(log.start, last));
+        let portion = Portion::first(log.direction, log.limit);
+        let plan = planner.portion(&selection, &log.expr.stages, portion, log.categorize).await?;
+        let gathered = self.execute(plan).await?;
+        let found = gather::entries(&gathered.batches)?;
+        let places: Vec<Place> = found.iter().map(|entry| entry.place).collect();
+        let neighbours = Surroundings { engine: self, planner, request, wide: &wide }.of(&places).await?;
+        Ok((wide.parts(), found, neighbours))
     }
 }
 

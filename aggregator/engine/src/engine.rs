@@ -3,6 +3,7 @@
 //! Queries run on threads of their own, so that a heavy one delays no push; their memory comes from one pool.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use arrow::array::RecordBatch;
@@ -17,7 +18,7 @@ use tailwater_logql::pipeline::PipelineOptions;
 use tailwater_storage::catalog::Catalog;
 use tokio::runtime::{Handle, Runtime};
 
-use crate::answer::{IndexStatistics, LogAnswer, LogStream, MetricAnswer, MetricValue};
+use crate::answer::{IndexStatistics, LogAnswer, LogStream, MetricAnswer, MetricValue, Series};
 use crate::error::QueryError;
 use crate::gather::{self, Pace};
 use crate::listing;
@@ -28,6 +29,7 @@ use crate::plan::Planner;
 use crate::plan::leaves::Leaves;
 use crate::plan::selection::Selection;
 use crate::request::{EqualStamps, LogRequest, MetricRequest, QueryLimits, TimeRange, VolumeRequest};
+use crate::restart::{self, Restarts};
 use crate::results::{ResultCache, ResultCounters};
 use crate::scan::PageSource;
 use crate::scope::Scope;
@@ -65,6 +67,7 @@ pub struct Engine {
     context: Arc<TaskContext>,
     threads: Arc<QueryThreads>,
     results: Option<Arc<ResultCache>>,
+    restarts: Arc<AtomicU64>,
 }
 
 /// Address space of a query thread's stack. A chain of as many operators as the parser takes is planned and run one within the other, at some kilobytes
@@ -107,7 +110,7 @@ impl Engine {
         let runtime = runtime.map_err(|error| QueryError::Evaluation(format!("cannot start threads for queries: {error}")))?;
         let threads = Arc::new(QueryThreads { runtime: Some(runtime), count });
         let results = (options.result_bytes > 0).then(|| Arc::new(ResultCache::new(options.result_bytes)));
-        Ok(Self { catalog, options, context: Arc::new(context), threads, results })
+        Ok(Self { catalog, options, context: Arc::new(context), threads, results, restarts: Arc::default() })
     }
 
     /// The same engine for a query that neither uses kept results nor has its own kept.
@@ -130,6 +133,15 @@ impl Engine {
         self.context.runtime_env().disk_manager.used_disk_space()
     }
 
+    /// Times that a question was begun again, because an object of its plan had been replaced and deleted meanwhile.
+    pub fn restarted(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn restarts<'a>(&'a self, scope: &'a Scope) -> Restarts<'a> {
+        Restarts::new(&self.catalog, scope, &self.restarts)
+    }
+
     pub(crate) fn results(&self) -> Option<&ResultCache> {
         self.results.as_deref()
     }
@@ -144,7 +156,13 @@ impl Engine {
         let counters = Arc::new(Counters::default());
         self.within(limits, counters.clone(), async move {
             let started = Instant::now();
-            let (parts, mut streams) = engine.log_streams(&scope, &request, &limits_of_query, &counters).await?;
+            let mut restarts = engine.restarts(&scope);
+            let (parts, mut streams) = loop {
+                let found = engine.log_streams(&scope, &request, &limits_of_query, &counters).await;
+                if let Some(settled) = restarts.settled(found).await {
+                    break settled?;
+                }
+            };
             if request.equal_stamps == EqualStamps::AsLoki {
                 streams.iter_mut().for_each(|stream| loki_order::reorder(&mut stream.entries, request.direction));
             }
@@ -182,7 +200,16 @@ impl Engine {
     pub async fn metrics(&self, scope: impl Into<Scope>, request: MetricRequest, limits: &QueryLimits) -> Result<MetricAnswer, QueryError> {
         let (engine, scope, limits_of_query) = (self.clone(), scope.into(), limits.clone());
         let counters = Arc::new(Counters::default());
-        self.within(limits, counters.clone(), async move { engine.evaluate(&scope, &request, &limits_of_query, &counters).await }).await
+        self.within(limits, counters.clone(), async move {
+            let mut restarts = engine.restarts(&scope);
+            loop {
+                let answer = engine.evaluate(&scope, &request, &limits_of_query, &counters).await;
+                if let Some(settled) = restarts.settled(answer).await {
+                    return settled;
+                }
+            }
+        })
+        .await
     }
 
     /// Names of stream labels, sorted.
@@ -213,7 +240,14 @@ impl Engine {
 
     /// How much there is to read: streams, chunks (parts), bytes and entries, each entry counted once.
     pub async fn index_stats(&self, scope: impl Into<Scope>, selector: &Selector, range: TimeRange) -> Result<IndexStatistics, QueryError> {
-        listing::index_stats(&self.catalog, &scope.into(), selector, range).await
+        let scope = scope.into();
+        let mut restarts = self.restarts(&scope);
+        loop {
+            let statistics = listing::index_stats(&self.catalog, &scope, selector, range).await;
+            if let Some(settled) = restarts.settled(statistics).await {
+                return settled;
+            }
+        }
     }
 
     /// Bytes of lines by groups of streams, those of most bytes first.
@@ -222,15 +256,27 @@ impl Engine {
         let counters = Arc::new(Counters::default());
         self.within(limits, counters.clone(), async move {
             let started = Instant::now();
-            let range = TimeRange { start: request.start, end: request.end };
-            let selection = Selection::new(&engine.catalog, &scope, &request.selector, range).await?;
-            let source = PageSource { catalog: engine.catalog.clone(), selection: Arc::new(selection) };
-            let memory = MemoryConsumer::new("volume").register(engine.context.memory_pool());
-            let series = volume::volume(&source, &request, &memory).await?;
-            let statistics = counters.statistics(source.selection.parts(), started.elapsed().as_secs_f64(), series.len() as u64);
+            let mut restarts = engine.restarts(&scope);
+            let (parts, series) = loop {
+                let volumes = engine.volumes(&scope, &request).await;
+                if let Some(settled) = restarts.settled(volumes).await {
+                    break settled?;
+                }
+            };
+            let statistics = counters.statistics(parts, started.elapsed().as_secs_f64(), series.len() as u64);
             Ok(MetricAnswer { value: MetricValue::Series(series), warnings: scope.tolerance().warnings(), statistics })
         })
         .await
+    }
+
+    /// The series of a question about volume, and how many parts they are of.
+    async fn volumes(&self, scope: &Scope, request: &VolumeRequest) -> Result<(usize, Vec<Series>), QueryError> {
+        let range = TimeRange { start: request.start, end: request.end };
+        let selection = Selection::new(&self.catalog, scope, &request.selector, range).await?;
+        let source = PageSource { catalog: self.catalog.clone(), selection: Arc::new(selection) };
+        let memory = MemoryConsumer::new("volume").register(self.context.memory_pool());
+        let series = volume::volume(&source, request, &memory).await?;
+        Ok((source.selection.parts(), series))
     }
 
     /// The plan of a metric or log query as text; for tests and people.
@@ -346,7 +392,8 @@ fn unwrapped(error: DataFusionError) -> QueryError {
         DataFusionError::Context(_, inner) => unwrapped(*inner),
         DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
             Ok(inner) => unwrapped(inner),
-            Err(shared) => QueryError::Evaluation(shared.to_string()),
+            // Others hold it as well: what can be copied of it is.
+            Err(shared) => restart::failed_read(&*shared).map_or_else(|| QueryError::Evaluation(shared.to_string()), QueryError::Storage),
         },
         other => QueryError::Engine(other),
     }

@@ -20,6 +20,7 @@ mod operators;
 mod pages;
 mod plan;
 pub mod request;
+mod restart;
 mod results;
 mod scan;
 pub mod scope;

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::answer::{ListedEntry, LogAnswer, LogPage};
-use crate::engine::Engine;
+use crate::engine::{Engine, Gathered};
 use crate::error::QueryError;
 use crate::gather;
+use crate::plan::Planner;
+use crate::plan::selection::SharedSelection;
 use crate::request::{PageRequest, QueryLimits};
 use crate::scope::Scope;
 use crate::statistics::Counters;
@@ -21,16 +23,28 @@ impl Engine {
         let counters = Arc::new(Counters::default());
         self.within(limits, counters.clone(), async move {
             let started = Instant::now();
-            let (planned, selection) = engine.planner(&scope, &limits_of_query, &counters).page(&request).await?;
-            let gathered = engine.execute(planned.plan).await?;
+            let planner = engine.planner(&scope, &limits_of_query, &counters);
+            let mut restarts = engine.restarts(&scope);
+            let (parts, selection, gathered) = loop {
+                let read = engine.read_page(&planner, &request).await;
+                if let Some(settled) = restarts.settled(read).await {
+                    break settled?;
+                }
+            };
             let found = gather::entries(&gathered.batches)?;
             let last = found.last().filter(|_| found.len() >= request.log.limit).map(|last| last.place);
             let next = last.map(|(timestamp, stream, _)| selection.streams()[stream as usize].page_end(timestamp));
-            let statistics = counters.statistics(planned.parts, started.elapsed().as_secs_f64(), found.len() as u64);
+            let statistics = counters.statistics(parts, started.elapsed().as_secs_f64(), found.len() as u64);
             let entries: Vec<ListedEntry> = found.into_iter().map(|placed| placed.listed).collect();
             Ok(LogPage { entries, next, warnings: scope.tolerance().warnings(), statistics, _memory: gathered.memory })
         })
         .await
+    }
+
+    /// How many parts it is of, the selection that the streams of its rows stand in, and the rows.
+    async fn read_page(&self, planner: &Planner<'_>, request: &PageRequest) -> Result<(usize, SharedSelection, Gathered), QueryError> {
+        let (planned, selection) = planner.page(request).await?;
+        Ok((planned.parts, selection, self.execute(planned.plan).await?))
     }
 }
 

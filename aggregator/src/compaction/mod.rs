@@ -5,6 +5,7 @@
 
 mod metrics;
 mod progress;
+mod retire;
 mod task;
 mod troubles;
 

@@ -13,6 +13,7 @@ use tailwater_storage::manifest::{self, CleanError, Clock, RetireDelays};
 use tokio_util::sync::CancellationToken;
 
 use crate::compaction::progress::CompactionProgress;
+use crate::compaction::retire::RetireAfter;
 use crate::compaction::troubles::Troubles;
 use crate::peers::Peers;
 use crate::retention::{RetentionProgress, RetentionRules, RetentionWork};
@@ -61,6 +62,7 @@ impl BackgroundWork {
         clock: Clock,
     ) -> std::io::Result<Self> {
         let compactor = Compactor::new(catalog.clone(), options.compaction.clone(), clock.clone());
+        let limits = rules.limits().clone();
         let retention = RetentionWork::new(catalog.clone(), compactor.clone(), rules, clock.clone(), options.size_budget);
         let kept = retention.progress().clone();
         let progress = Arc::new(CompactionProgress::default());
@@ -70,7 +72,7 @@ impl BackgroundWork {
             compactor: compactor.clone(),
             retention,
             peers,
-            options,
+            retire: RetireAfter::new(options.retire, limits),
             clock,
             progress: progress.clone(),
             stopping: stopping.clone(),
@@ -143,7 +145,7 @@ struct Worker {
     compactor: Compactor,
     retention: RetentionWork,
     peers: Peers,
-    options: WorkOptions,
+    retire: RetireAfter,
     clock: Clock,
     progress: Arc<CompactionProgress>,
     stopping: CancellationToken,
@@ -189,9 +191,10 @@ impl Worker {
         if !self.troubles.any(|piece| matches!(piece, Piece::Fold(_) | Piece::Merge(_))) {
             self.progress.succeeded((self.clock)());
         }
-        if self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_EVERY.min(self.options.retire.compacted)) {
+        let retire = self.retire.delays();
+        if self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_EVERY.min(retire.compacted)) {
             self.cleaned = Some(Instant::now());
-            let cleaned = self.clean().await;
+            let cleaned = self.clean(&retire).await;
             self.troubles.note(Piece::Clean, cleaned);
         }
         if self.swept.is_none_or(|last| last.elapsed() >= SWEEP_EVERY) {
@@ -292,15 +295,15 @@ impl Worker {
         true
     }
 
-    async fn clean(&self) -> Result<(), CleanError> {
+    async fn clean(&self, retire: &RetireDelays) -> Result<(), CleanError> {
         let now = (self.clock)();
-        let segments = self.catalog.delete_folded_segments(now, self.options.retire.compacted).await?;
+        let segments = self.catalog.delete_folded_segments(now, retire.compacted).await?;
         let (mut objects, mut bytes) = (segments.objects, segments.bytes);
         // Each replica deletes the segments that it knows, also those another deletes: it forgets them by that. Files have one that deletes them.
         let tenants = if self.owns(&Piece::Clean) { self.catalog.tenants() } else { Vec::new() };
         for tenant in tenants {
             let log = self.catalog.manifest_log(&tenant);
-            let files = manifest::clean_retired(&log, now, &self.options.retire, |progress| {
+            let files = manifest::clean_retired(&log, now, retire, |progress| {
                 tracing::debug!(%tenant, done = progress.done.objects, total = progress.total, "deleting replaced files");
             });
             let files = files.await?;

@@ -119,7 +119,8 @@ pub struct Compaction {
     pub settle: Span,
     /// zstd level of final files, 1 to 9: 6 saves some 5 % of the bytes for five times the CPU.
     pub final_level: u32,
-    /// How long objects stay that compaction has replaced, so that running queries find them. At least twice `limits.query_timeout`.
+    /// How long objects stay that compaction has replaced, so that running queries find them. From five minutes on it is held to twice the
+    /// longest `limits.query_timeout`; with less, queries may have to be begun again.
     pub retire_after: Span,
 }
 

@@ -39,12 +39,17 @@ impl ReadError {
         matches!(self, Self::File { source: FileError::Checksum { .. } | FileError::Damaged { .. }, .. })
     }
 
+    /// The object that was to be read, where it is known.
+    pub fn object(&self) -> Option<&str> {
+        match self {
+            Self::Store { key, .. } | Self::File { key, .. } => Some(key),
+            Self::Manifest { .. } => None,
+        }
+    }
+
     /// The object that is damaged or not there; `None` where the read failed for another reason.
     pub(crate) fn lost_object(&self) -> Option<&str> {
-        match self {
-            Self::Store { key, .. } | Self::File { key, .. } if self.is_damage() || self.is_not_found() => Some(key),
-            _ => None,
-        }
+        self.object().filter(|_| self.is_damage() || self.is_not_found())
     }
 
     pub(crate) fn file(key: &str, source: FileError) -> Self {

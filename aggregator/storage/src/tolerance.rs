@@ -45,6 +45,20 @@ impl Tolerance {
         self.passed_over.as_ref().is_some_and(|passed_over| passed_over.lock().contains_key(key))
     }
 
+    /// Objects that were passed over because the store does not have them.
+    pub fn gone(&self) -> Vec<String> {
+        let Some(passed_over) = &self.passed_over else { return Vec::new() };
+        let passed_over = passed_over.lock();
+        passed_over.iter().filter(|(_, error)| error.is_not_found()).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Takes back that objects were passed over: all is read again.
+    pub fn forget(&self, keys: &[String]) {
+        if let Some(passed_over) = &self.passed_over {
+            passed_over.lock().retain(|key, _| !keys.contains(key));
+        }
+    }
+
     /// For people: which objects were passed over and why, in the order of their keys.
     pub fn warnings(&self) -> Vec<String> {
         let Some(passed_over) = &self.passed_over else { return Vec::new() };

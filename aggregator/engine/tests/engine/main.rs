@@ -12,6 +12,7 @@ mod plans;
 mod portions;
 mod queries;
 mod reference;
+mod replaced;
 mod results;
 mod stored;
 mod volume;

@@ -40,7 +40,8 @@ use crate::file::columns::Wanted;
 use crate::file::pages::{FetchPlan, Pages};
 use crate::file::read::{FileFooter, FileIdentity, SegmentName, TAIL_GUESS, Tail, parse_tail};
 use crate::manifest::{
-    self, Change, CleanError, Cleaned, Clock, CommitError, Conflict, DataFile, LoadError, ManifestLog, ManifestState, clean_segments,
+    self, Change, CleanError, Cleaned, Clock, CommitError, Conflict, DataFile, FileId, LoadError, ManifestLog, ManifestState,
+    clean_segments,
 };
 use crate::segment::rows::SegmentRows;
 use crate::store::{Content, ListedObject, Store, paths};
@@ -359,6 +360,13 @@ impl Catalog {
         loaded.map_err(read_error)?;
         self.show(&tenant);
         Ok(())
+    }
+
+    /// Whether rows of this object are visible, as far as is known here.
+    pub fn shows(&self, tenant: &TenantId, key: &str) -> bool {
+        let view = self.tenant(tenant).view();
+        let named = paths::data_file_of(key).and_then(|(.., id)| view.manifest.file(FileId(id)));
+        named.is_some_and(|file| file.key(view.manifest.tenant()) == key) || view.segments.iter().any(|part| part.key() == key)
     }
 
     /// What is visible now of a tenant and has entries in any of some ranges, both ends included (ns); without the objects that the reader passes over.

@@ -7,6 +7,9 @@ use crate::manifest::state::{ManifestState, RetireReason, Retired, TombstoneId};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// The shortest time that replaced objects stay, unless a shorter one is configured.
+const LEAST: Duration = Duration::from_secs(300);
+
 /// How long the objects of retired files stay, so that no pinned reader misses one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetireDelays {
@@ -18,7 +21,13 @@ pub struct RetireDelays {
 
 impl RetireDelays {
     pub fn for_query_timeout(longest: Duration) -> Self {
-        Self { compacted: (longest * 2).max(HOUR / 12), dropped: HOUR * 24 }
+        Self { compacted: (longest * 2).max(LEAST), dropped: HOUR * 24 }
+    }
+
+    /// The same where queries may take as long as `longest`. What is below the least of all was chosen so, and stays.
+    #[must_use]
+    pub fn held_to_query_timeout(self, longest: Duration) -> Self {
+        if self.compacted < LEAST { self } else { Self { compacted: self.compacted.max(longest * 2), ..self } }
     }
 
     fn of(&self, reason: RetireReason) -> Duration {

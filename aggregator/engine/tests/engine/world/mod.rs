@@ -17,6 +17,7 @@ use tailwater_storage::catalog::{CacheBudget, Catalog};
 use tailwater_storage::compact::{CompactionOptions, Compactor, NothingErased};
 use tailwater_storage::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
 use tailwater_storage::file::read::SegmentName;
+use tailwater_storage::manifest::{self, RetireDelays};
 use tailwater_storage::pairs::Pairs;
 use tailwater_storage::segment::encode::encode;
 use tailwater_storage::segment::rows::SegmentRows;
@@ -100,6 +101,21 @@ impl Growing {
         let catalog = empty_catalog(&self.store);
         catalog.discover(|_, _| ()).await.expect("lists");
         catalog
+    }
+
+    /// Another process folds and merges what is stored, and deletes at once what it replaced.
+    pub(crate) async fn compacted_elsewhere(&self) {
+        let other = self.reopened().await;
+        let options = CompactionOptions { fold_after: Duration::ZERO, merge_files: 2, ..CompactionOptions::default() };
+        let compactor = Compactor::new(other.clone(), options, Arc::new(|| 1_000));
+        let erasure = || Arc::new(NothingErased { as_of: 0 });
+        while compactor.fold(&tenant(), erasure(), true).await.expect("folds").is_some() {}
+        while compactor.merge(&tenant(), erasure(), |_| true).await.expect("merges").is_some() {}
+        let log = other.manifest_log(&tenant());
+        let at_once = RetireDelays { compacted: Duration::ZERO, dropped: Duration::ZERO };
+        manifest::clean_retired(&log, i64::MAX, &at_once, |_| ()).await.expect("deletes");
+        other.delete_folded_segments(0, Duration::ZERO).await.expect("notes them");
+        other.delete_folded_segments(i64::MAX, Duration::ZERO).await.expect("deletes");
     }
 
     /// Keys of objects with rows, in their order.
