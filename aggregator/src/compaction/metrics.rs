@@ -66,6 +66,11 @@ impl Collector for StoreFigures {
             ("tailwater_retired_objects", "Replaced objects that wait to be deleted", self.catalog.retired_objects() as u64),
             ("tailwater_segments_uncompacted", "Segments whose rows are not in data files yet", self.catalog.segment_count() as u64),
             ("tailwater_damaged_segments", "Segments that were found and cannot be read", self.catalog.damaged_segments() as u64),
+            (
+                "tailwater_damaged_manifests",
+                "Tenants whose newest manifest version is not intact: their queries fail, what they push is stored",
+                self.catalog.damaged_manifests() as u64,
+            ),
             ("tailwater_peers", "Replicas that are ready, this one among them", self.peers.ready() as u64),
             (
                 "tailwater_manifest_version",

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::compact::{CompactError, CompactionOptions, Compactor, Erasure, Work};
 use tailwater_storage::entry::TenantId;
-use tailwater_storage::manifest::{self, CleanError, Clock, RetireDelays};
+use tailwater_storage::manifest::{self, CleanError, Cleaned, Clock, RetireDelays};
 use tokio_util::sync::CancellationToken;
 
 use crate::compaction::progress::CompactionProgress;
@@ -124,7 +124,8 @@ enum Piece {
     Merge(TenantId),
     FitSizes,
     Clean,
-    Sweep,
+    CleanFiles(TenantId),
+    Sweep(TenantId),
 }
 
 impl fmt::Display for Piece {
@@ -134,8 +135,9 @@ impl fmt::Display for Piece {
             Self::Retain(tenant) => write!(f, "retention and deletion of tenant `{tenant}`"),
             Self::Merge(tenant) => write!(f, "merging files of tenant `{tenant}`"),
             Self::FitSizes => f.write_str("dropping files for their size"),
-            Self::Clean => f.write_str("deleting replaced objects"),
-            Self::Sweep => f.write_str("deleting old manifest versions and orphans"),
+            Self::Clean => f.write_str("deleting folded segments"),
+            Self::CleanFiles(tenant) => write!(f, "deleting replaced files of tenant `{tenant}`"),
+            Self::Sweep(tenant) => write!(f, "deleting old manifest versions and orphans of tenant `{tenant}`"),
         }
     }
 }
@@ -194,15 +196,11 @@ impl Worker {
         let retire = self.retire.delays();
         if self.cleaned.is_none_or(|last| last.elapsed() >= CLEAN_EVERY.min(retire.compacted)) {
             self.cleaned = Some(Instant::now());
-            let cleaned = self.clean(&retire).await;
-            self.troubles.note(Piece::Clean, cleaned);
+            self.clean(&retire).await;
         }
         if self.swept.is_none_or(|last| last.elapsed() >= SWEEP_EVERY) {
             self.swept = Some(Instant::now());
-            if self.owns(&Piece::Sweep) {
-                let swept = self.sweep().await;
-                self.troubles.note(Piece::Sweep, swept);
-            }
+            self.sweep().await;
         }
         did_any
     }
@@ -295,41 +293,56 @@ impl Worker {
         true
     }
 
-    async fn clean(&self, retire: &RetireDelays) -> Result<(), CleanError> {
+    /// Deletes what was replaced long enough ago. A tenant with whom that fails keeps it from no other.
+    async fn clean(&mut self, retire: &RetireDelays) {
         let now = (self.clock)();
-        let segments = self.catalog.delete_folded_segments(now, retire.compacted).await?;
-        let (mut objects, mut bytes) = (segments.objects, segments.bytes);
         // Each replica deletes the segments that it knows, also those another deletes: it forgets them by that. Files have one that deletes them.
-        let tenants = if self.owns(&Piece::Clean) { self.catalog.tenants() } else { Vec::new() };
-        for tenant in tenants {
-            let log = self.catalog.manifest_log(&tenant);
-            let files = manifest::clean_retired(&log, now, retire, |progress| {
-                tracing::debug!(%tenant, done = progress.done.objects, total = progress.total, "deleting replaced files");
-            });
-            let files = files.await?;
-            (objects, bytes) = (objects + files.objects, bytes + files.bytes);
-            self.catalog.refresh(&tenant).await?;
+        let segments = self.catalog.delete_folded_segments(now, retire.compacted).await;
+        let mut cleaned = self.troubles.note(Piece::Clean, segments).unwrap_or_default();
+        for tenant in self.catalog.tenants() {
+            let piece = Piece::CleanFiles(tenant.clone());
+            if self.owns(&piece) {
+                let files = self.clean_files(&tenant, now, retire).await;
+                let files = self.troubles.note(piece, files).unwrap_or_default();
+                (cleaned.objects, cleaned.bytes) = (cleaned.objects + files.objects, cleaned.bytes + files.bytes);
+            }
         }
-        if objects > 0 {
-            tracing::debug!(objects, bytes, "deleted replaced objects");
+        if cleaned.objects > 0 {
+            tracing::debug!(objects = cleaned.objects, bytes = cleaned.bytes, "deleted replaced objects");
         }
-        Ok(())
     }
 
-    async fn sweep(&self) -> Result<(), CleanError> {
-        let now = (self.clock)();
+    async fn clean_files(&self, tenant: &TenantId, now: i64, retire: &RetireDelays) -> Result<Cleaned, CleanError> {
+        let log = self.catalog.manifest_log(tenant);
+        let files = manifest::clean_retired(&log, now, retire, |progress| {
+            tracing::debug!(%tenant, done = progress.done.objects, total = progress.total, "deleting replaced files");
+        });
+        let files = files.await?;
+        self.catalog.refresh(tenant).await?;
+        Ok(files)
+    }
+
+    async fn sweep(&mut self) {
         for tenant in self.catalog.tenants() {
-            let log = self.catalog.manifest_log(&tenant);
-            let tell = |what: &'static str| {
-                let tenant = tenant.clone();
-                move |progress: manifest::CleanProgress| {
-                    tracing::info!(%tenant, done = progress.done.objects, total = progress.total, bytes = progress.done.bytes, "{what}");
-                }
-            };
-            manifest::clean_versions(&log, now, VERSIONS_KEPT, tell("deleting old manifest versions")).await?;
-            manifest::sweep_orphans(&log, now, ORPHAN_AGE, tell("deleting files that no manifest names")).await?;
-            manifest::drop_idle_writers(&log, now, WRITER_IDLE).await?;
+            let piece = Piece::Sweep(tenant.clone());
+            if self.owns(&piece) {
+                let swept = self.sweep_tenant(&tenant).await;
+                self.troubles.note(piece, swept);
+            }
         }
+    }
+
+    async fn sweep_tenant(&self, tenant: &TenantId) -> Result<(), CleanError> {
+        let now = (self.clock)();
+        let log = self.catalog.manifest_log(tenant);
+        let tell = |what: &'static str| {
+            move |progress: manifest::CleanProgress| {
+                tracing::info!(%tenant, done = progress.done.objects, total = progress.total, bytes = progress.done.bytes, "{what}");
+            }
+        };
+        manifest::clean_versions(&log, now, VERSIONS_KEPT, tell("deleting old manifest versions")).await?;
+        manifest::sweep_orphans(&log, now, ORPHAN_AGE, tell("deleting files that no manifest names")).await?;
+        manifest::drop_idle_writers(&log, now, WRITER_IDLE).await?;
         Ok(())
     }
 }

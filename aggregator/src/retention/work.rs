@@ -161,11 +161,14 @@ impl RetentionWork {
             return Ok(());
         }
         self.sizes_looked_at = Some(Instant::now());
-        for tenant in self.catalog.tenants() {
-            let budget = self.rules.limits().of(&tenant).retention_bytes.as_u64();
-            self.fit(&[tenant], budget).await?;
+        // What a tenant with a damaged manifest has is not known: nothing of it is dropped, and nothing for it.
+        let tenants: Vec<TenantId> =
+            self.catalog.tenants().into_iter().filter(|tenant| self.catalog.check_manifest(tenant).is_ok()).collect();
+        for tenant in &tenants {
+            let budget = self.rules.limits().of(tenant).retention_bytes.as_u64();
+            self.fit(std::slice::from_ref(tenant), budget).await?;
         }
-        self.fit(&self.catalog.tenants(), self.size_budget).await
+        self.fit(&tenants, self.size_budget).await
     }
 
     async fn fit(&self, tenants: &[TenantId], budget: u64) -> Result<(), CompactError> {

@@ -275,7 +275,11 @@ impl Catalog {
     pub async fn discover(&self, progress: impl Fn(usize, usize)) -> Result<usize, ReadError> {
         // Manifests first: a segment that was folded since is then known to be.
         for tenant in manifest::tenants(&self.store).await? {
-            self.refresh(&tenant).await?;
+            match self.refresh(&tenant).await {
+                // Of this tenant alone, with which it is remembered.
+                Err(ReadError::Manifest { .. }) => {}
+                looked => looked?,
+            }
         }
         let found = self.unknown_segments().await?;
         let total = found.len();
@@ -350,15 +354,35 @@ impl Catalog {
         }
     }
 
+    /// Tenants whose newest manifest version is not intact.
+    pub fn damaged_manifests(&self) -> usize {
+        self.tenants.read().values().filter(|tenant| tenant.check().is_err()).count()
+    }
+
+    /// Fails while a tenant's newest manifest version is not intact: nothing may be concluded then from what is known of it.
+    pub fn check_manifest(&self, tenant: &TenantId) -> Result<(), ReadError> {
+        self.tenant(tenant).check()
+    }
+
     /// Looks for a newer manifest version of a tenant.
     pub async fn refresh(&self, tenant: &TenantId) -> Result<(), ReadError> {
-        let tenant = self.tenant(tenant);
+        self.look(&self.tenant(tenant)).await
+    }
+
+    async fn look(&self, tenant: &Tenant) -> Result<(), ReadError> {
         let loaded = tenant.log.load().await;
         if matches!(loaded, Err(LoadError::Damaged { .. })) {
             self.checksum_failures.fetch_add(1, Ordering::Relaxed);
         }
-        loaded.map_err(read_error)?;
-        self.show(&tenant);
+        let looked = loaded.map(drop).map_err(read_error);
+        match &looked {
+            Ok(()) => tenant.looked(Ok(())),
+            Err(error @ ReadError::Manifest { .. }) => tenant.looked(Err(error)),
+            // The store did not answer: that says nothing of the manifest.
+            Err(_) => {}
+        }
+        looked?;
+        self.show(tenant);
         Ok(())
     }
 
@@ -372,12 +396,10 @@ impl Catalog {
     /// What is visible now of a tenant and has entries in any of some ranges, both ends included (ns); without the objects that the reader passes over.
     pub async fn snapshot(&self, tenant: &TenantId, ranges: &[(i64, i64)], tolerance: &Tolerance) -> Result<Snapshot, ReadError> {
         let tenant = self.tenant(tenant);
+        tenant.check()?;
         match self.open(tenant.view(), ranges, &Tolerance::default()).await {
             // A file was retired long ago: this process stood still. Once more, with what is there now.
-            Err(error) if error.is_not_found() => {
-                tenant.log.load().await.map_err(read_error)?;
-                self.show(&tenant);
-            }
+            Err(error) if error.is_not_found() => self.look(&tenant).await?,
             Err(_) if tolerance.is_partial() => {}
             outcome => return outcome,
         }

@@ -1,10 +1,14 @@
 //! What is visible of one tenant: a manifest version and the segments above its watermarks, changed together.
+//!
+//! While the newest version is not intact, nothing of the tenant can be told: which files there are, which segments are folded, what is deleted. Its
+//! queries fail and nothing of it is compacted or deleted; what is pushed is stored as ever, in segments, and shows once the version is mended.
 
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
 use crate::catalog::part::{OpenFile, Part};
+use crate::error::ReadError;
 use crate::file::read::FileIdentity;
 use crate::manifest::{ManifestLog, ManifestState};
 
@@ -13,6 +17,8 @@ use crate::manifest::{ManifestLog, ManifestState};
 pub(super) struct Tenant {
     pub(super) log: Arc<ManifestLog>,
     view: RwLock<View>,
+    /// Why the newest manifest version cannot be told.
+    unreadable: RwLock<Option<ReadError>>,
 }
 
 /// What a query pins.
@@ -26,7 +32,26 @@ pub(super) struct View {
 impl Tenant {
     pub(super) fn new(log: Arc<ManifestLog>) -> Self {
         let view = View { manifest: log.known(), segments: Arc::default() };
-        Self { log, view: RwLock::new(view) }
+        Self { log, view: RwLock::new(view), unreadable: RwLock::default() }
+    }
+
+    /// Fails while the newest manifest version is not intact.
+    pub(super) fn check(&self) -> Result<(), ReadError> {
+        self.unreadable.read().clone().map_or(Ok(()), Err)
+    }
+
+    /// Takes note of what came of looking for the newest manifest version; a change is told.
+    pub(super) fn looked(&self, outcome: Result<(), &ReadError>) {
+        let tenant = self.log.tenant();
+        let before = std::mem::replace(&mut *self.unreadable.write(), outcome.err().cloned());
+        match (before, outcome) {
+            (None, Err(error)) => tracing::error!(
+                %tenant, %error,
+                "the manifest is damaged: queries of the tenant fail and nothing of it is compacted until it is restored, or rebuilt by `fsck`; what is pushed is stored"
+            ),
+            (Some(_), Ok(())) => tracing::info!(%tenant, "the manifest is intact again"),
+            _ => {}
+        }
     }
 
     pub(super) fn view(&self) -> View {

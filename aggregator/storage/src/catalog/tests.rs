@@ -1,7 +1,9 @@
 //! What is visible, through restarts, lagging listings and damage.
 
 use super::*;
+use crate::compact::{CompactionOptions, Compactor, NothingErased, RetentionEdges};
 use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels};
+use crate::manifest::{Tombstone, TombstoneId};
 use crate::pairs::Pairs;
 use crate::segment::encode::encode;
 use object_store::ObjectStoreExt as _;
@@ -144,6 +146,54 @@ async fn a_damaged_segment_is_left_alone_and_named_by_queries_that_may_miss_its_
     overwrite(whole).await;
     assert_eq!(catalog.discover(|_, _| ()).await.expect("lists"), 1);
     assert_eq!((visible(&catalog, "t").await.len(), catalog.damaged_segments(), catalog.known_up_to("W")), (3, 0, Some(2)));
+}
+
+/// Damage of one tenant's manifest, found at the start or while another process commits.
+#[tokio::test]
+async fn a_damaged_manifest_stops_its_tenant_alone() {
+    let bucket = Arc::new(InMemory::new());
+    let store = Store::new(bucket.clone(), "p");
+    let overwrite = |key: &str, bytes: Bytes| {
+        let (bucket, path) = (bucket.clone(), object_store::path::Path::from(format!("p/{key}")));
+        async move { drop(bucket.put(&path, bytes.into()).await.expect("stores")) }
+    };
+    let (damaged, sound) = (TenantId::new("t"), TenantId::new("u"));
+    let author = catalog(&store, 0);
+    let running = catalog(&store, 0);
+    for tenant in [&damaged, &sound] {
+        let request = Tombstone::requested(TombstoneId(ulid::Ulid::from_parts(1, 1)), "{a=\"b\"}", 0, 1, 0);
+        author.commit(tenant, |_| Ok(Change::AddTombstone(request.clone()))).await.expect("commits");
+    }
+    running.discover(|_, _| ()).await.expect("lists");
+    stored(&store, &name("W", 0)).await;
+    let key = paths::manifest(&damaged, 1);
+    let whole = store.get(&key).await.expect("reads").expect("is there");
+    // The version that was known stays; the newest one is none.
+    let next = paths::manifest(&damaged, 2);
+    overwrite(&next, whole.slice(..whole.len() - 1)).await;
+
+    for catalog in [running, catalog(&store, 0)] {
+        assert_eq!(catalog.discover(|_, _| ()).await.expect("the others are read"), 1);
+        let error = catalog.snapshot(&damaged, &[(0, 9)], &Tolerance::of_damage()).await.expect_err("nothing can be told");
+        assert!(error.to_string().contains(&next), "{error}");
+        assert!(visible(&catalog, "u").await.is_empty());
+        assert_eq!((catalog.damaged_manifests(), catalog.checksum_failures()), (1, 1));
+        let (segments, _) = catalog.segments_and_manifest(&damaged);
+        assert_eq!(segments.len(), 1, "what was pushed is kept");
+        let catalog = Arc::new(catalog);
+        let compactor = Compactor::new(catalog.clone(), CompactionOptions::default(), Arc::new(|| 0));
+        let nothing = || Arc::new(NothingErased { as_of: 0 });
+        assert!(compactor.fold(&damaged, nothing(), true).await.expect_err("knows no watermarks").to_string().contains(&next));
+        assert!(compactor.merge(&damaged, nothing(), |_| true).await.is_err());
+        assert!(compactor.expire(&damaged, RetentionEdges::NONE, nothing()).await.is_err());
+        assert!(compactor.erase(&damaged, nothing()).await.is_err());
+        assert_eq!(store.list_after(&paths::data_files(&damaged), None).await.expect("lists"), [], "nothing is made in vain");
+
+        store.delete(&next).await.expect("deletes");
+        catalog.discover(|_, _| ()).await.expect("lists");
+        assert_eq!((visible(&catalog, "t").await.len(), catalog.damaged_manifests()), (1, 0));
+        overwrite(&next, whole.slice(..whole.len() - 1)).await;
+    }
 }
 
 #[tokio::test]

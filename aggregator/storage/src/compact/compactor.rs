@@ -107,6 +107,7 @@ impl Compactor {
     pub async fn fold(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>, at_once: bool) -> Result<Option<Work>, CompactError> {
         let fold_after = if at_once { Duration::ZERO } else { self.options.fold_after };
         let options = CompactionOptions { fold_after, ..self.options.clone() };
+        self.catalog.check_manifest(tenant)?;
         for attempt in 1.. {
             let (segments, manifest) = self.catalog.segments_and_manifest(tenant);
             let plan = plan::fold(&segments, &manifest, |writer| self.catalog.known_up_to(writer), &options, (self.clock)());
@@ -127,6 +128,7 @@ impl Compactor {
         erasure: Arc<dyn Erasure>,
         takes: impl Fn(Day) -> bool,
     ) -> Result<Option<Work>, CompactError> {
+        self.catalog.check_manifest(tenant)?;
         let manifest = self.catalog.manifest(tenant);
         let now = (self.clock)();
         let is_damaged = |id| self.damaged.lock().get(&id).is_some_and(|since| !is_past(*since, DAMAGED_LEFT_ALONE, now));

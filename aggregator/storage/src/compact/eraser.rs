@@ -73,6 +73,7 @@ impl Compactor {
         edges: RetentionEdges,
         erasure: Arc<dyn Erasure>,
     ) -> Result<Option<Expired>, CompactError> {
+        self.catalog.check_manifest(tenant)?;
         let manifest = self.catalog.manifest(tenant);
         let (mut dead, mut partly) = (Vec::new(), Vec::new());
         for file in manifest.files() {
@@ -141,6 +142,7 @@ impl Compactor {
     }
 
     async fn erase_next(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>) -> Result<Option<Erased>, CompactError> {
+        self.catalog.check_manifest(tenant)?;
         let (segments, manifest) = self.catalog.segments_and_manifest(tenant);
         for tombstone in deletion::unprocessed(&manifest, erasure.as_ref()) {
             let request = tombstone.id;

@@ -182,11 +182,15 @@ impl ManifestLog {
         loop {
             let Some(bytes) = self.store.get(&key).await? else { return Ok(None) };
             match open(&bytes) {
-                Ok(opened) => return Ok(Some(opened)),
+                Ok(opened) => {
+                    if readings > 1 {
+                        tracing::warn!(%key, readings, "a manifest version did not check at first: bytes are damaged on the way from the store");
+                    }
+                    return Ok(Some(opened));
+                }
                 Err(source) if readings == READINGS => return Err(LoadError::Damaged { key, source }),
-                Err(error) => tracing::warn!(%key, %error, "a manifest version does not check, reading it again"),
+                Err(_) => readings += 1,
             }
-            readings += 1;
         }
     }
 }

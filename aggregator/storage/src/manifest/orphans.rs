@@ -31,6 +31,10 @@ pub async fn sweep_orphans(log: &ManifestLog, now: i64, age: Duration, progress:
         return Ok(Cleaned::default());
     }
     let named = named_since(log, now, age).await?;
+    // Without any version nothing tells what is named: the manifest may be lost, and can be rebuilt from these objects.
+    if log.known().version == 0 {
+        return Ok(Cleaned::default());
+    }
     let orphans = orphans_due(&listed, &named, now, age);
     log.commit(|state| {
         let unknown: Vec<Retired> = orphans.iter().filter(|orphan| !state.names(orphan.id)).copied().collect();

@@ -188,6 +188,40 @@ async fn what_a_version_of_the_last_day_names_is_no_orphan() {
     }
 }
 
+/// Whichever version is damaged, or the base or all of them are lost: nothing that any of them names is deleted.
+#[tokio::test(start_paused = true)]
+async fn without_an_intact_manifest_nothing_is_swept() {
+    for lost in [vec![1], vec![2], vec![1, 2]] {
+        let world = World::new();
+        let log = world.log("a");
+        let files = [world.upload(1, 5).await, world.upload(2, 5).await];
+        commit(&log, fold("W", None, 4, vec![files[0].clone()])).await.expect("no rival");
+        commit(&log, fold("W", Some(4), 5, vec![files[1].clone()])).await.expect("no rival");
+        let later = time_of_store(&world, &files[1]).await + 9 * DAY;
+        for is_gone in [false, true] {
+            if is_gone && lost == [2] {
+                // Then the first is the newest.
+                continue;
+            }
+            for version in &lost {
+                let key = paths::manifest(&tenant(), *version);
+                world.bucket.delete(&key).await.expect("no fault");
+                if !is_gone {
+                    world.bucket.create(&key, Bytes::from_static(b"damaged"), PATIENCE).await.expect("no fault");
+                }
+            }
+            // One that starts now, and one that has known the manifest before.
+            for log in [&world.log("new"), &log] {
+                let swept = sweep_orphans(log, later, AGE, |_| ()).await;
+                assert!(swept.is_err() || swept.is_ok_and(|swept| swept == Cleaned::default()), "{lost:?}, gone: {is_gone}");
+                for file in &files {
+                    assert!(world.has(file).await, "{lost:?}, gone: {is_gone}");
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_stalled_while_his_output_was_swept_cannot_list_it() {
     for sweeps in [true, false] {
