@@ -1,11 +1,12 @@
 //! A local folder as object store, with the durability that a 2xx promises.
 //!
 //! Create: write a temporary file, fsync it, hard-link it to its name (which fails if the name is taken), fsync the folder and every folder
-//! that was made on the way, remove the temporary name. Only then is it stored. The library's own file store never
+//! that was made on the way, remove the temporary name. Only then is it stored. If a sync fails after the link, the object is there and perhaps
+//! not durable: an attempt that finds the name taken by the same bytes syncs all of it before it says so. The library's own file store never
 //! syncs, so only reading is left to it.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -25,22 +26,39 @@ const STORE: &str = "folder";
 /// Temporary files lie here, beside the objects and outside of every listing.
 const TEMPORARY: &str = ".tmp";
 
+/// Bytes of two files that are compared at once.
+const COMPARED_BYTES: usize = 64 << 10;
+
+/// Makes the names in a folder durable.
+type SyncFolder = fn(&FilePath) -> io::Result<()>;
+
 #[derive(Debug)]
 pub(crate) struct FolderStore {
-    root: PathBuf,
+    root: Root,
     reader: LocalFileSystem,
+}
+
+/// The folder of all objects.
+#[derive(Debug, Clone)]
+struct Root {
+    path: PathBuf,
+    sync: SyncFolder,
 }
 
 impl FolderStore {
     /// Opens `root`, making it if it is missing. Others may be writing there, so what lies in the temporary folder is left alone.
     pub(crate) fn open(root: &FilePath) -> io::Result<Self> {
+        Self::with_sync(root, sync_folder)
+    }
+
+    fn with_sync(root: &FilePath, sync: SyncFolder) -> io::Result<Self> {
         fs::create_dir_all(root.join(TEMPORARY))?;
         let reader = LocalFileSystem::new_with_prefix(root).map_err(io::Error::other)?;
-        Ok(Self { root: root.to_owned(), reader })
+        Ok(Self { root: Root { path: root.to_owned(), sync }, reader })
     }
 
     fn file_of(&self, location: &Path) -> PathBuf {
-        location.parts().fold(self.root.clone(), |file, part| file.join(part.as_ref()))
+        location.parts().fold(self.root.path.clone(), |file, part| file.join(part.as_ref()))
     }
 }
 
@@ -51,7 +69,7 @@ pub(crate) fn clear_temporary(root: &FilePath) -> io::Result<()> {
 }
 
 /// Writes `payload` to `temporary`, then gives it the name `target`.
-fn create(temporary: &FilePath, target: &FilePath, root: &FilePath, payload: &PutPayload) -> io::Result<()> {
+fn create(temporary: &FilePath, target: &FilePath, root: &Root, payload: &PutPayload) -> io::Result<()> {
     let mut file = File::options().write(true).create_new(true).open(temporary)?;
     let linked = payload.iter().try_for_each(|part| file.write_all(part)).and_then(|()| publish(&file, temporary, target, root));
     match fs::remove_file(temporary) {
@@ -61,13 +79,41 @@ fn create(temporary: &FilePath, target: &FilePath, root: &FilePath, payload: &Pu
 }
 
 /// Makes a written temporary file durable and gives it the name `target`.
-fn publish(file: &File, temporary: &FilePath, target: &FilePath, root: &FilePath) -> io::Result<()> {
+fn publish(file: &File, temporary: &FilePath, target: &FilePath, root: &Root) -> io::Result<()> {
     file.sync_all()?;
-    let folder = target.parent().unwrap_or(root);
-    let made = make_folders(root, folder)?;
-    fs::hard_link(temporary, target)?;
-    sync_folder(folder)?;
-    made.iter().try_for_each(|parent| sync_folder(parent))
+    let folder = target.parent().unwrap_or(&root.path);
+    let made = make_folders(&root.path, folder)?;
+    match fs::hard_link(temporary, target) {
+        Ok(()) => {
+            (root.sync)(folder)?;
+            made.iter().try_for_each(|parent| (root.sync)(parent))
+        }
+        Err(taken) if taken.kind() == ErrorKind::AlreadyExists && have_same_bytes(temporary, target)? => {
+            // Perhaps ours, from an attempt whose syncs failed; which folders that one made is not known.
+            File::open(target)?.sync_all()?;
+            folder.ancestors().take_while(|folder| folder.starts_with(&root.path)).try_for_each(root.sync)?;
+            Err(taken)
+        }
+        outcome => outcome,
+    }
+}
+
+fn have_same_bytes(left: &FilePath, right: &FilePath) -> io::Result<bool> {
+    let (mut left, mut right) = (File::open(left)?, File::open(right)?);
+    if left.metadata()?.len() != right.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut some, mut others) = (vec![0; COMPARED_BYTES], vec![0; COMPARED_BYTES]);
+    loop {
+        let read = left.read(&mut some)?;
+        if read == 0 {
+            return Ok(true);
+        }
+        right.read_exact(&mut others[..read])?;
+        if some[..read] != others[..read] {
+            return Ok(false);
+        }
+    }
 }
 
 /// An object that is written piece by piece.
@@ -76,7 +122,7 @@ struct FolderUpload {
     location: Path,
     temporary: PathBuf,
     target: PathBuf,
-    root: PathBuf,
+    root: Root,
     file: Option<File>,
 }
 
@@ -139,7 +185,7 @@ fn put_error(location: &Path, error: io::Error) -> Error {
 
 impl std::fmt::Display for FolderStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "folder `{}`", self.root.display())
+        write!(f, "folder `{}`", self.root.path.display())
     }
 }
 
@@ -149,7 +195,7 @@ impl ObjectStore for FolderStore {
         if options.mode != PutMode::Create {
             return Err(Error::NotSupported { source: "nothing is ever overwritten: only create-only puts".into() });
         }
-        let temporary = self.root.join(TEMPORARY).join(Ulid::new().to_string());
+        let temporary = self.root.path.join(TEMPORARY).join(Ulid::new().to_string());
         let (target, root, path) = (self.file_of(location), self.root.clone(), location.clone());
         tokio::task::spawn_blocking(move || create(&temporary, &target, &root, &payload).map_err(|error| put_error(&path, error)))
             .await
@@ -158,7 +204,7 @@ impl ObjectStore for FolderStore {
     }
 
     async fn put_multipart_opts(&self, location: &Path, _options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        let temporary = self.root.join(TEMPORARY).join(Ulid::new().to_string());
+        let temporary = self.root.path.join(TEMPORARY).join(Ulid::new().to_string());
         let file = File::options().write(true).create_new(true).open(&temporary).map_err(|error| put_error(location, error))?;
         let (target, root) = (self.file_of(location), self.root.clone());
         Ok(Box::new(FolderUpload { location: location.clone(), temporary, target, root, file: Some(file) }))
@@ -196,4 +242,84 @@ impl ObjectStore for FolderStore {
 
 pub(crate) fn shared(root: &FilePath) -> io::Result<Arc<dyn ObjectStore>> {
     Ok(Arc::new(FolderStore::open(root)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::{Created, Store};
+
+    thread_local! {
+        /// Folders that were synced since the last fault, and how many syncs fail from now on.
+        static SYNCED: RefCell<(Vec<PathBuf>, usize)> = const { RefCell::new((Vec::new(), 0)) };
+    }
+
+    fn sync_or_fail(folder: &FilePath) -> io::Result<()> {
+        SYNCED.with_borrow_mut(|(synced, failures)| {
+            if *failures > 0 {
+                *failures -= 1;
+                synced.clear();
+                return Err(io::Error::other("the disk does not answer"));
+            }
+            synced.push(folder.to_owned());
+            sync_folder(folder)
+        })
+    }
+
+    fn fail(syncs: usize) {
+        SYNCED.with_borrow_mut(|(synced, failures)| (*synced, *failures) = (Vec::new(), syncs));
+    }
+
+    fn synced() -> Vec<PathBuf> {
+        SYNCED.with_borrow(|(synced, _)| synced.clone())
+    }
+
+    /// A put, on this thread.
+    fn put(store: &FolderStore, key: &str, bytes: &'static [u8]) -> io::Result<()> {
+        let temporary = store.root.path.join(TEMPORARY).join(Ulid::new().to_string());
+        create(&temporary, &store.file_of(&Path::from(key)), &store.root, &PutPayload::from_static(bytes))
+    }
+
+    #[test]
+    fn what_was_linked_but_not_synced_is_synced_before_it_counts_as_there() {
+        let root = tempfile::tempdir().expect("a folder");
+        let store = FolderStore::with_sync(root.path(), sync_or_fail).expect("opens");
+        let folders = || ["v1/seg/W", "v1/seg", "v1", ""].map(|folder| root.path().join(folder)).to_vec();
+        for failing in [1, 2, 3] {
+            let key = format!("v1/seg/W/{failing}");
+            fail(failing);
+            for _ in 0..failing {
+                let error = put(&store, &key, b"abc").expect_err("not durable");
+                assert_ne!(error.kind(), ErrorKind::AlreadyExists, "it must not count as stored: {error}");
+            }
+            let error = put(&store, &key, b"abc").expect_err("the name is taken");
+            assert_eq!((error.kind(), synced()), (ErrorKind::AlreadyExists, folders()), "{failing}");
+        }
+        // Of what another stored nothing is our affair.
+        fail(0);
+        for other in [&b"abd"[..], b"longer"] {
+            let temporary = store.root.path.join(TEMPORARY).join("other");
+            let taken = create(&temporary, &store.file_of(&Path::from("v1/seg/W/1")), &store.root, &PutPayload::from(other.to_vec()));
+            assert_eq!((taken.expect_err("the name is taken").kind(), synced().len()), (ErrorKind::AlreadyExists, 0));
+        }
+        assert_eq!(fs::read_dir(root.path().join(TEMPORARY)).expect("a folder").count(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_object_whose_sync_failed_once_is_stored_by_the_next_attempt() {
+        static FAILURES: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(1);
+        fn fail_once(folder: &FilePath) -> io::Result<()> {
+            match FAILURES.swap(0, std::sync::atomic::Ordering::Relaxed) {
+                0 => sync_folder(folder),
+                _ => Err(io::Error::other("the disk does not answer")),
+            }
+        }
+        let root = tempfile::tempdir().expect("a folder");
+        let store = Store::new(Arc::new(FolderStore::with_sync(root.path(), fail_once).expect("opens")), "");
+        assert_eq!(store.create("a/b", Bytes::from_static(b"x"), Duration::from_secs(30)).await.expect("stores"), Created::Stored);
+        assert_eq!(store.get("a/b").await.expect("reads"), Some(Bytes::from_static(b"x")));
+    }
 }
