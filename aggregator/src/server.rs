@@ -174,7 +174,8 @@ fn serve<L>(listener: L, router: Router, closing: CancellationToken) -> BoxFutur
 where
     L: Listener<Addr: std::fmt::Debug>,
 {
-    axum::serve(listener, router).with_graceful_shutdown(closing.cancelled_owned()).into_future().boxed()
+    // A router by itself is copied, all routes of it, for each connection.
+    axum::serve(listener, router.into_make_service()).with_graceful_shutdown(closing.cancelled_owned()).into_future().boxed()
 }
 
 /// The same by HTTPS. Where clients are known, each that is not is refused, also while their authorities cannot be read.

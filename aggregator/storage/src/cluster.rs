@@ -70,7 +70,7 @@ impl Cluster {
         let peer_key = PeerKey(key.iter().map(|byte| format!("{byte:02x}")).collect());
         let new = Self { format_version, cluster_id: Ulid::new().to_string(), peer_key };
         let bytes = serde_json::to_vec_pretty(&new).map_err(|error| ClusterError::Damaged { reason: error.to_string() })?;
-        store.create(paths::CLUSTER, bytes.into(), PATIENCE).await?;
+        store.create(paths::CLUSTER, bytes, PATIENCE).await?;
         match store.get(paths::CLUSTER).await? {
             Some(bytes) => Self::parse(&bytes),
             None => Err(ClusterError::Damaged { reason: "it vanished after it was created".to_owned() }),
@@ -119,7 +119,7 @@ mod tests {
     async fn a_store_without_a_key_is_refused() {
         let store = Store::new(Arc::new(InMemory::new()), "");
         let text = br#"{"format_version":1,"cluster_id":"x","peer_key":""}"#;
-        store.create(paths::CLUSTER, text.as_slice().to_vec().into(), PATIENCE).await.expect("stores");
+        store.create(paths::CLUSTER, text.as_slice().to_vec(), PATIENCE).await.expect("stores");
         assert!(matches!(Cluster::open(&store, NEWEST_FORMAT).await, Err(ClusterError::Damaged { .. })));
     }
 
@@ -127,7 +127,7 @@ mod tests {
     async fn a_store_from_the_future_is_refused() {
         let store = Store::new(Arc::new(InMemory::new()), "");
         let text = br#"{"format_version":2,"cluster_id":"x","peer_key":""}"#;
-        store.create(paths::CLUSTER, text.as_slice().to_vec().into(), PATIENCE).await.expect("stores");
+        store.create(paths::CLUSTER, text.as_slice().to_vec(), PATIENCE).await.expect("stores");
         assert!(matches!(Cluster::open(&store, NEWEST_FORMAT).await, Err(ClusterError::FromTheFuture { found: 2 })));
     }
 }

@@ -46,18 +46,21 @@ impl IndexBuilder {
         self.slices.values().map(Slices::bytes).sum::<usize>() + self.records.len() * size_of::<GranuleRecord>()
     }
 
-    /// Compresses the blocks. The planes of a class are let go as soon as its blocks are there.
+    /// Compresses the blocks, the last of a class first, and lets go of the rows that are done: else planes and blocks would both be held whole.
     pub fn finish(mut self) -> EncodedIndex {
         let layout = header::layout(&self.records);
         let (mut compressor, mut blocks) = (block::compressor(), Vec::new());
         for class in &layout.classes {
             let Some(mut slices) = self.slices.remove(&class.class) else { continue };
             slices.finish();
-            for block in class.block_ids() {
-                let mut rows = Vec::with_capacity(class.block_bytes());
-                slices.write_rows(class.rows_of(block), &mut rows);
+            let first = blocks.len();
+            for block in class.block_ids().rev() {
+                let (mut rows, rows_of_block) = (Vec::with_capacity(class.block_bytes()), class.rows_of(block));
+                slices.truncate(rows_of_block.end);
+                slices.write_rows(rows_of_block, &mut rows);
                 blocks.push(block::compressed(&mut compressor, rows));
             }
+            blocks[first..].reverse();
         }
         let lengths: Vec<u32> = blocks.iter().map(|block| (block.len() + CHECKSUM_BYTES) as u32).collect();
         let (bytes, header) = header::encode(self.parameters, &self.records, layout, &lengths);

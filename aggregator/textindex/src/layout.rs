@@ -94,7 +94,7 @@ impl ClassLayout {
         1 << (u32::from(self.class.bits_log2) - self.rows_in_block_log2)
     }
 
-    pub(crate) fn block_ids(&self) -> impl Iterator<Item = BlockId> + use<> {
+    pub(crate) fn block_ids(&self) -> impl DoubleEndedIterator<Item = BlockId> + use<> {
         (self.first_block..self.first_block + self.blocks()).map(BlockId)
     }
 

@@ -47,6 +47,16 @@ impl Slices {
         self.pending.clear();
     }
 
+    /// Forgets the rows from `rows` on, and gives their memory back an eighth at a time.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        for strip in &mut self.strips {
+            strip.truncate(rows);
+            if strip.len() <= strip.capacity() / 8 * 7 {
+                strip.shrink_to_fit();
+            }
+        }
+    }
+
     /// Appends rows; each has one byte of each strip.
     pub(crate) fn write_rows(&self, rows: std::ops::Range<usize>, out: &mut Vec<u8>) {
         let start = out.len();

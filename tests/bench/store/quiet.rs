@@ -13,13 +13,14 @@ use crate::progress::Progress;
 use crate::stored::Stored;
 
 const LIMIT: Duration = Duration::from_secs(30 * 60);
-const PAUSE: Duration = Duration::from_millis(250);
+/// Each look is a scrape of all metrics, which is work of the program, too.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long both gauges have to stand at zero.
 const CALM: Duration = Duration::from_secs(3);
 /// How long a program without gauges has to be idle.
 const LONG_CALM: Duration = Duration::from_secs(5);
-/// Processor seconds in one pause that still count as idle: one tick of the kernel's clock.
-const IDLE_SECONDS: f64 = 0.011;
+/// Processor seconds in one pause that still count as idle.
+const IDLE_SECONDS: f64 = 0.021;
 
 /// How it was seen that nothing is left to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

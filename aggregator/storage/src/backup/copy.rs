@@ -141,7 +141,7 @@ mod tests {
         let from = Store::new(Arc::new(InMemory::new()), "live");
         let bytes: Vec<u8> = (0..LARGE).map(|at| (at % 251) as u8).collect();
         for (key, bytes) in [("v1/large", bytes.clone()), ("v1/small", b"small".to_vec())] {
-            from.create(key, bytes.into(), PATIENCE).await.expect("stored");
+            from.create(key, bytes, PATIENCE).await.expect("stored");
         }
         let objects = BTreeMap::from([("v1/large".to_owned(), LARGE), ("v1/small".to_owned(), 5)]);
         let elsewhere = Store::new(Arc::new(InMemory::new()), "backup");

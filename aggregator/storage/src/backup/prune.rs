@@ -78,6 +78,6 @@ impl Keep {
 /// From here on it is no backup.
 async fn put_aside(place: &Store, record: &BackupRecord) -> Result<(), BackupError> {
     // One that is there already is of a run that was cut off.
-    place.create(&record.key_in(PRUNED), record.encode().into(), PATIENCE).await?;
+    place.create(&record.key_in(PRUNED), record.encode(), PATIENCE).await?;
     Ok(place.delete(&record.key_in(BACKUPS)).await?)
 }

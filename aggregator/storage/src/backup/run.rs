@@ -73,7 +73,7 @@ pub async fn create(
             Some(key) => gone = key,
             None => {
                 let record = BackupRecord::new(id, now, plan);
-                if place.create(&record.key(), record.encode().into(), PATIENCE).await? == Created::Taken {
+                if place.create(&record.key(), record.encode(), PATIENCE).await? == Created::Taken {
                     return Err(BackupError::OtherStore { key: record.key() });
                 }
                 return Ok(BackupCreated { record, copied, bytes_copied, bytes_by_store });

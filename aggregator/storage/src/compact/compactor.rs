@@ -262,6 +262,7 @@ impl Compactor {
             Ok(left_out) => {
                 self.counters.erased_rows.fetch_add(files.erased, Ordering::Relaxed);
                 let relied_on = left_out.relied_on.iter().filter_map(|source| sources[*source].1).collect();
+                drop(sources);
                 let written = files.finish().await?;
                 self.counters.whole_pages.fetch_add(written.whole_pages, Ordering::Relaxed);
                 Ok((written.files, left_out, relied_on))

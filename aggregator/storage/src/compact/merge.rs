@@ -46,30 +46,61 @@ struct Head<'a> {
     input: Input<'a>,
     /// Place among the inputs.
     order: usize,
-    run: Option<Run>,
-    at: usize,
+    state: State,
     next_stretch: usize,
 }
 
+/// Where an input stands.
+enum State {
+    /// Its next stretch begins with this stamp; nothing of it is read before its turn, as inputs mostly follow one another in time.
+    Unread { first: i64 },
+    /// The next row of a run, which has it.
+    At { run: Run, row: usize },
+    Ended,
+}
+
 impl Head<'_> {
-    /// Makes sure that there is a row, unless the input has ended.
-    async fn fill(&mut self) -> Result<(), ReadError> {
-        while self.run.as_ref().is_none_or(|run| self.at == run.rows()) {
-            let Some(stretch) = self.input.stretches.get_mut(self.next_stretch) else {
-                self.run = None;
-                return Ok(());
-            };
-            self.at = 0;
-            self.run = self.input.source.next(stretch).await?;
-            if self.run.is_none() {
+    fn new(input: Input<'_>, order: usize) -> Head<'_> {
+        let mut head = Head { input, order, state: State::Ended, next_stretch: 0 };
+        head.begin_stretch();
+        head
+    }
+
+    /// Goes to the next stretch.
+    fn begin_stretch(&mut self) {
+        let next = self.input.stretches.get(self.next_stretch);
+        self.state = next.map_or(State::Ended, |stretch| State::Unread { first: stretch.first });
+    }
+
+    /// Reads the next rows of the stretch, if it has any.
+    async fn read(&mut self) -> Result<(), ReadError> {
+        match self.input.source.next(&mut self.input.stretches[self.next_stretch]).await? {
+            Some(run) => self.state = State::At { run, row: 0 },
+            None => {
                 self.next_stretch += 1;
+                self.begin_stretch();
             }
         }
         Ok(())
     }
 
+    /// Goes on to the row that comes after those of `run` before `row`.
+    async fn go_on(&mut self, run: Run, row: usize) -> Result<(), ReadError> {
+        if row < run.rows() {
+            self.state = State::At { run, row };
+            return Ok(());
+        }
+        self.state = State::Ended;
+        drop(run);
+        self.read().await
+    }
+
     fn stamp(&self) -> Option<i64> {
-        self.run.as_ref().map(|run| run.timestamps[self.at])
+        match &self.state {
+            State::Unread { first } => Some(*first),
+            State::At { run, row } => Some(run.timestamps[*row]),
+            State::Ended => None,
+        }
     }
 }
 
@@ -101,11 +132,7 @@ impl TiedRow {
 
 /// Merges `inputs`, which stand in the order in which they count.
 pub(crate) async fn merge(inputs: Vec<Input<'_>>, sink: &mut impl Sink) -> Result<LeftOut, CompactError> {
-    let mut heads: Vec<Head<'_>> =
-        inputs.into_iter().enumerate().map(|(order, input)| Head { input, order, run: None, at: 0, next_stretch: 0 }).collect();
-    for head in &mut heads {
-        head.fill().await?;
-    }
+    let mut heads: Vec<Head<'_>> = inputs.into_iter().enumerate().map(|(order, input)| Head::new(input, order)).collect();
     let (mut left_out, mut tie) = (LeftOut::default(), Tie::default());
     loop {
         let key = |head: &Head<'_>| head.stamp().map(|stamp| (stamp, head.order));
@@ -113,8 +140,11 @@ pub(crate) async fn merge(inputs: Vec<Input<'_>>, sink: &mut impl Sink) -> Resul
         let limit = heads.iter().filter_map(key).filter(|other| *other != first).min();
         let is_only = heads.len() == 1;
         let head = &mut heads[first.1];
-        let run = head.run.clone().expect("the least head has a row");
-        let rest = &run.timestamps[head.at..];
+        let State::At { run, row: from } = std::mem::replace(&mut head.state, State::Ended) else {
+            head.read().await?;
+            continue;
+        };
+        let rest = &run.timestamps[from..];
         let length = match limit {
             None => rest.len(),
             // Of equal stamps the earlier input's rows come first.
@@ -122,8 +152,8 @@ pub(crate) async fn merge(inputs: Vec<Input<'_>>, sink: &mut impl Sink) -> Resul
             Some((stamp, _)) => rest.partition_point(|&own| own < stamp),
         };
         // Rows that stood in another input with the same stamp.
-        let mut start = head.at;
-        let end = head.at + length;
+        let mut start = from;
+        let end = from + length;
         while !is_only && start < end && tie.meets(&run, start) {
             if tie.is_new(head.order, head.input.is_witness, &run, start, &mut left_out)? && !head.input.is_witness {
                 sink.append(&run, start, 1).await?;
@@ -136,8 +166,7 @@ pub(crate) async fn merge(inputs: Vec<Input<'_>>, sink: &mut impl Sink) -> Resul
         if !is_only && start < end {
             tie.follow(head.order, &run, start..end);
         }
-        head.at += length;
-        head.fill().await?;
+        head.go_on(run, end).await?;
     }
 }
 

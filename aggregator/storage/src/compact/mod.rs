@@ -7,8 +7,8 @@
 //! ```text
 //! manifest, stream tables → retention | deletion | budget (decisions) → eraser → writer → manifest commit
 //! ```
-//! Rows are ordered by (namespace, app, container, stream, stamp), so that similar text shares pages. Memory is bounded: one page an input, one
-//! row group compressed, the text index of one file. Whatever fails, inputs stay visible and outputs that were not committed are swept.
+//! Rows are ordered by (namespace, app, container, stream, stamp), so that similar text shares pages. Memory is bounded: a page of each input
+//! that has begun, one row group compressed, the text index of one file. Whatever fails, inputs stay visible and outputs that were not committed are swept.
 
 mod budget;
 mod compactor;

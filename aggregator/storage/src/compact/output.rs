@@ -117,7 +117,7 @@ impl OpenGroup {
 pub(crate) struct FinishedFile {
     pub(crate) file: DataFile,
     /// What was not drained before.
-    pub(crate) rest: Bytes,
+    pub(crate) rest: Vec<Bytes>,
     /// Pages that went over as they were stored.
     pub(crate) whole_pages: u64,
 }
@@ -297,7 +297,7 @@ impl FileBuilder {
     }
 
     /// Bytes that are final and were not drained before.
-    pub(crate) fn drain(&mut self) -> Result<Bytes, ParquetError> {
+    pub(crate) fn drain(&mut self) -> Result<Vec<Bytes>, ParquetError> {
         self.file.take_bytes()
     }
 
@@ -312,7 +312,7 @@ impl FileBuilder {
             parts::entry(parts::ARRIVED, self.spec.arrived.to_string()),
         ];
         let row_groups = self.file.row_groups() as u32;
-        let FileEnd { bytes, size, index, streams, footer_length } = self.file.finish(index, keys)?;
+        let FileEnd { pieces, size, index, streams, footer_length } = self.file.finish(index, keys)?;
         let part = |range: Range<u64>| FilePart { offset: range.start, length: range.end - range.start };
         let (min_timestamp, max_timestamp) = self.stamps.unwrap_or_default();
         let file = DataFile {
@@ -332,6 +332,6 @@ impl FileBuilder {
             arrived: self.spec.arrived,
             as_of: self.spec.as_of,
         };
-        Ok(FinishedFile { file, rest: bytes, whole_pages: self.whole_pages })
+        Ok(FinishedFile { file, rest: pieces, whole_pages: self.whole_pages })
     }
 }

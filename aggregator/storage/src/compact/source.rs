@@ -27,6 +27,8 @@ pub(crate) struct Stretch {
     /// Index into the source's parts.
     part: usize,
     rows: Range<usize>,
+    /// The stamp of its first row (ns).
+    pub(crate) first: i64,
 }
 
 /// Reads the rows of one input.
@@ -73,7 +75,7 @@ impl Source {
         let found = self.parts.iter().enumerate().filter_map(|(part, of)| Some((part, of.table().find(stream)?)));
         found
             .filter(|(_, span)| span.min_timestamp <= last && span.max_timestamp >= first)
-            .map(|(part, span)| Stretch { part, rows: span.rows.clone() })
+            .map(|(part, span)| Stretch { part, rows: span.rows.clone(), first: span.min_timestamp })
             .collect()
     }
 
@@ -87,8 +89,22 @@ impl Source {
         let of_page = pages.rows(page);
         let rows = stretch.rows.start..stretch.rows.end.min(of_page.end);
         stretch.rows.start = rows.end;
-        let decoded = self.page(stretch.part, page).await?;
-        Ok(Some(decoded.slice(rows.start - of_page.start, rows.len())))
+        let run = self.page(stretch.part, page).await?.slice(rows.start - of_page.start, rows.len());
+        if rows.end == of_page.end {
+            self.let_go(stretch.part, page);
+        }
+        Ok(Some(run))
+    }
+
+    /// Whoever holds rows of the page goes on holding it: this is many inputs' last pages, of which none is read again.
+    fn let_go(&mut self, part: usize, page: usize) {
+        if self.keeps_pages {
+            return;
+        }
+        self.decoded.clear();
+        if self.fetched.as_ref().is_some_and(|(of, range, _)| *of == part && range.end == page + 1) {
+            self.fetched = None;
+        }
     }
 
     async fn page(&mut self, part: usize, page: usize) -> Result<Run, ReadError> {

@@ -5,6 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use object_store::PutPayload;
+
 use crate::compact::erasure::{Erasure, StreamErasure};
 use crate::compact::error::CompactError;
 use crate::compact::merge::Sink;
@@ -93,7 +96,7 @@ impl DayFiles {
         if file.builder.row_groups() > file.uploaded_groups {
             let ready = file.builder.drain()?;
             file.uploaded_groups = file.builder.row_groups();
-            file.upload(&self.store).await?.write(ready).await?;
+            write_pieces(file.upload(&self.store).await?, ready).await?;
         }
         if file.builder.raw_bytes() >= self.file_bytes
             && let Some(full) = self.open.remove(&day)
@@ -139,7 +142,8 @@ impl OpenFile {
             // Of one row group: a single put does.
             None => {
                 let mut finished = self.builder.finish()?;
-                if store.create(&key, std::mem::take(&mut finished.rest), PUT_PATIENCE).await? == Created::Taken {
+                let whole = PutPayload::from_iter(std::mem::take(&mut finished.rest));
+                if store.create(&key, whole, PUT_PATIENCE).await? == Created::Taken {
                     return Err(CreateError { key, reason: "another object has this name".to_owned() }.into());
                 }
                 finished
@@ -168,10 +172,18 @@ async fn finish_upload(builder: FileBuilder, mut upload: Upload) -> Result<Finis
 async fn write_rest(mut builder: FileBuilder, upload: &mut Upload) -> Result<FinishedFile, CompactError> {
     // The last row group is not held beside the index.
     builder.end_row_group()?;
-    upload.write(builder.drain()?).await?;
+    write_pieces(upload, builder.drain()?).await?;
     let mut finished = builder.finish()?;
-    upload.write(std::mem::take(&mut finished.rest)).await?;
+    write_pieces(upload, std::mem::take(&mut finished.rest)).await?;
     Ok(finished)
+}
+
+/// Each piece is let go when its part is stored.
+async fn write_pieces(upload: &mut Upload, pieces: Vec<Bytes>) -> Result<(), CreateError> {
+    for piece in pieces {
+        upload.write(piece).await?;
+    }
+    Ok(())
 }
 
 impl Sink for DayFiles {

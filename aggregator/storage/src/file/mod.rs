@@ -24,6 +24,7 @@ mod page_header;
 pub mod pages;
 mod partial_lines;
 pub(crate) mod parts;
+mod pieces;
 pub mod read;
 pub mod rows;
 pub mod schema;

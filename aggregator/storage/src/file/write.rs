@@ -20,6 +20,7 @@ use crate::file::delta;
 use crate::file::label_columns::LabelColumns;
 use crate::file::metadata_columns::MetadataColumns;
 use crate::file::parts;
+use crate::file::pieces::Pieces;
 use crate::file::schema::{FileKind, Leaf};
 use crate::file::stream_table::{self, RowGroupStreams};
 use crate::file::tally::Tally;
@@ -75,7 +76,7 @@ pub fn page_rows(offsets: &[i32]) -> impl Iterator<Item = Range<usize>> + '_ {
 /// A file that grows page by page.
 pub struct FileWriter {
     kind: FileKind,
-    parquet: SerializedFileWriter<Vec<u8>>,
+    parquet: SerializedFileWriter<Pieces>,
     compressor: PageCompressor,
     open: OpenRowGroup,
     tables: Vec<RowGroupStreams>,
@@ -152,8 +153,8 @@ impl OpenRowGroup {
 /// The end of a file and where its parts lie.
 #[derive(Debug)]
 pub struct FileEnd {
-    /// What [`FileWriter::take_bytes`] had not handed over.
-    pub bytes: Bytes,
+    /// What [`FileWriter::take_bytes`] had not handed over; of a segment it is one piece.
+    pub pieces: Vec<Bytes>,
     /// Of the whole file.
     pub size: u64,
     /// Of the text index; empty if the file has none.
@@ -166,10 +167,12 @@ pub struct FileEnd {
 impl FileWriter {
     /// `level`: of zstd.
     pub fn new(kind: FileKind, level: i32) -> Result<Self> {
+        // Segments are stored with one put, and small.
+        let out = if kind == FileKind::Segment { Pieces::whole() } else { Pieces::new() };
         let properties = WriterProperties::builder().set_created_by(concat!("tailwater ", env!("CARGO_PKG_VERSION")).to_owned());
         Ok(Self {
             kind,
-            parquet: SerializedFileWriter::new(Vec::new(), kind.message().clone(), properties.build().into())?,
+            parquet: SerializedFileWriter::new(out, kind.message().clone(), properties.build().into())?,
             compressor: PageCompressor::new(level)?,
             open: OpenRowGroup::new(kind),
             tables: Vec::new(),
@@ -223,7 +226,7 @@ impl FileWriter {
             chunks.push(hashes.close(compressor, None, None)?);
         }
         let length: u64 = chunks.iter().map(|chunk| chunk.pages.len()).sum();
-        self.parquet.inner_mut().reserve_exact(length as usize);
+        self.parquet.inner_mut().reserve(length as usize);
         let mut row_group = self.parquet.next_row_group()?;
         for chunk in chunks {
             self.checksums.extend(chunk.checksums.iter().flat_map(|sum| sum.to_le_bytes()));
@@ -235,11 +238,11 @@ impl FileWriter {
     }
 
     /// The bytes that are final and were not taken before.
-    pub fn take_bytes(&mut self) -> Result<Bytes> {
+    pub fn take_bytes(&mut self) -> Result<Vec<Bytes>> {
         self.parquet.flush()?;
-        let bytes = std::mem::take(self.parquet.inner_mut());
-        self.taken += bytes.len() as u64;
-        Ok(bytes.into())
+        let pieces = self.parquet.inner_mut().take();
+        self.taken += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        Ok(pieces)
     }
 
     /// Writes the parts and the footer. `index`: of text, which segments have none of. `keys`: what kind-specific keys the footer shall have.
@@ -247,7 +250,6 @@ impl FileWriter {
         let streams = stream_table::encode(&self.tables)?;
         let index_at = self.parquet.bytes_written() as u64;
         let index_length = index.as_ref().map_or(0, EncodedIndex::length);
-        self.parquet.inner_mut().reserve(index_length as usize + streams.len() + self.checksums.len());
         let mut index_sum = 0;
         for piece in index.into_iter().flat_map(EncodedIndex::into_pieces) {
             index_sum = crc32c::crc32c_append(index_sum, &piece);
@@ -274,12 +276,13 @@ impl FileWriter {
         for pair in common.into_iter().chain(keys).chain(places.into_iter().flatten()).chain([parts::empty_footer_crc()]) {
             self.parquet.append_key_value_metadata(pair);
         }
-        let taken = self.taken;
-        let mut bytes = self.parquet.into_inner()?;
-        let size = taken + bytes.len() as u64;
-        parts::seal(&mut bytes[(footer_at - taken) as usize..]);
+        self.parquet.flush()?;
+        self.parquet.inner_mut().keep_together();
+        let mut out = self.parquet.into_inner()?;
+        let size = self.taken + out.len() as u64;
+        parts::seal(out.last_mut((size - footer_at) as usize));
         Ok(FileEnd {
-            bytes: bytes.into(),
+            pieces: out.take(),
             size,
             index: index_at..streams_at,
             streams: streams_at..checksums_at,

@@ -23,7 +23,10 @@ pub fn encode(name: &SegmentName, rows: &SegmentRows) -> Result<(Bytes, FileFoot
         parts::entry(parts::SEQUENCE, format!("{:016x}", name.sequence)),
         parts::entry(parts::FLUSHED, name.flushed.to_string()),
     ];
-    let bytes = file.finish(None, keys)?.bytes;
+    let bytes = match <[Bytes; 1]>::try_from(file.finish(None, keys)?.pieces) {
+        Ok([bytes]) => bytes,
+        Err(pieces) => pieces.concat().into(),
+    };
     match parse_tail(&bytes, bytes.len() as u64) {
         Ok(Tail::Footer(file)) => Ok((bytes, file.footer)),
         Ok(Tail::NeedBytes(needed)) => Err(ParquetError::General(format!("its end asks for {needed} bytes more than there are"))),

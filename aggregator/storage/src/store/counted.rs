@@ -227,8 +227,8 @@ mod tests {
         let faults = FaultStore::new(Arc::new(InMemory::new()));
         let store = Store::new(Arc::new(faults.clone()), "");
         faults.script(Rule::new(Operation::Put, Fault::Refused(Answer::SlowDown)).times(2));
-        store.create("a", "x".into(), Duration::from_secs(30)).await.expect("stores");
-        store.create("a", "y".into(), Duration::from_secs(30)).await.expect("is there");
+        store.create("a", "x", Duration::from_secs(30)).await.expect("stores");
+        store.create("a", "y", Duration::from_secs(30)).await.expect("is there");
         store.get("a").await.expect("reads");
         store.get("b").await.expect("reads");
         store.list_after("", None).await.expect("lists");

@@ -116,16 +116,16 @@ impl Store {
 
     /// Stores `bytes` under `key` unless the name is taken. A name has one author and one content, so an object of equal length under
     /// it is our own, from an attempt whose answer was lost.
-    pub async fn create(&self, key: &str, bytes: Bytes, timeout: Duration) -> Result<Created, CreateError> {
-        let path = self.path(key);
+    pub async fn create(&self, key: &str, bytes: impl Into<PutPayload>, timeout: Duration) -> Result<Created, CreateError> {
+        let (path, payload) = (self.path(key), bytes.into());
         let mut attempts = Attempts::twice_until(timeout);
         loop {
-            let put = self.objects.put_opts(&path, PutPayload::from(bytes.clone()), PutOptions::from(PutMode::Create));
+            let put = self.objects.put_opts(&path, payload.clone(), PutOptions::from(PutMode::Create));
             let reason = match attempts.run(put).await {
                 Ok(_) => return Ok(Created::Stored),
                 // 412 says that the object is there, 409 that another attempt was under way: look.
                 Err(object_store::Error::AlreadyExists { .. }) => match attempts.run(self.objects.head(&path)).await {
-                    Ok(found) if found.size == bytes.len() as u64 => return Ok(Created::Stored),
+                    Ok(found) if found.size == payload.content_length() as u64 => return Ok(Created::Stored),
                     Ok(_) => return Ok(Created::Taken),
                     Err(error) => error.to_string(),
                 },

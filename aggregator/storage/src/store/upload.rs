@@ -13,8 +13,9 @@ const PART_BYTES: usize = 8 << 20;
 pub struct Upload {
     key: String,
     parts: Box<dyn MultipartUpload>,
-    /// Less than a part.
-    rest: Bytes,
+    /// Less than a part, in pieces.
+    rest: Vec<Bytes>,
+    rest_bytes: usize,
 }
 
 impl std::fmt::Debug for Upload {
@@ -26,18 +27,26 @@ impl std::fmt::Debug for Upload {
 impl Upload {
     pub(super) async fn begin(objects: &dyn ObjectStore, path: &Path, key: &str) -> Result<Self, CreateError> {
         let parts = objects.put_multipart(path).await.map_err(|error| failed(key, &error))?;
-        Ok(Self { key: key.to_owned(), parts, rest: Bytes::new() })
+        Ok(Self { key: key.to_owned(), parts, rest: Vec::new(), rest_bytes: 0 })
     }
 
+    /// Takes the next bytes. Small pieces are best: what has no part of its own yet is held, with all of the buffer that it is a slice of.
     pub async fn write(&mut self, mut bytes: Bytes) -> Result<(), CreateError> {
-        while self.rest.len() + bytes.len() >= PART_BYTES {
-            let rest = std::mem::take(&mut self.rest);
-            let more = bytes.split_to(PART_BYTES - rest.len());
-            self.put([rest, more].into_iter().collect()).await?;
+        while self.rest_bytes + bytes.len() >= PART_BYTES {
+            self.rest.push(bytes.split_to(PART_BYTES - self.rest_bytes));
+            let part = self.take_rest();
+            self.put(part).await?;
         }
-        // Copied, as a slice would hold all that was handed over in memory.
-        self.rest = [&self.rest[..], &bytes].concat().into();
+        if !bytes.is_empty() {
+            self.rest_bytes += bytes.len();
+            self.rest.push(bytes);
+        }
         Ok(())
+    }
+
+    fn take_rest(&mut self) -> PutPayload {
+        self.rest_bytes = 0;
+        std::mem::take(&mut self.rest).into_iter().collect()
     }
 
     async fn put(&mut self, part: PutPayload) -> Result<(), CreateError> {
@@ -54,9 +63,9 @@ impl Upload {
     }
 
     async fn complete(&mut self) -> Result<(), CreateError> {
-        let rest = std::mem::take(&mut self.rest);
-        if !rest.is_empty() {
-            self.put(rest.into()).await?;
+        if self.rest_bytes > 0 {
+            let rest = self.take_rest();
+            self.put(rest).await?;
         }
         self.parts.complete().await.map_err(|error| failed(&self.key, &error))?;
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
+
 use crate::compact::output::{FileBuilder, FileSpec};
 use crate::entry::{StreamId, TenantId};
 use crate::pairs::Pairs;
@@ -37,9 +39,13 @@ impl<W: Write> ParquetWriter<W> {
         if groups > self.written_groups {
             self.written_groups = groups;
             let ready = self.builder().drain()?;
-            self.output.write_all(&ready)?;
+            self.write_pieces(ready)?;
         }
         Ok(())
+    }
+
+    fn write_pieces(&mut self, pieces: Vec<Bytes>) -> Result<(), ExportError> {
+        Ok(pieces.iter().try_for_each(|piece| self.output.write_all(piece))?)
     }
 }
 
@@ -62,7 +68,7 @@ impl<W: Write + Send> RowWriter for ParquetWriter<W> {
 
     fn finish(&mut self) -> Result<(), ExportError> {
         let Some(builder) = self.builder.take() else { return Ok(()) };
-        self.output.write_all(&builder.finish()?.rest)?;
+        self.write_pieces(builder.finish()?.rest)?;
         Ok(self.output.flush()?)
     }
 }
