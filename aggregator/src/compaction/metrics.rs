@@ -153,6 +153,11 @@ impl StoreFigures {
             ("tailwater_disk_cache_hits", "Blocks of objects that were read from the disk", figures.hits),
             ("tailwater_disk_cache_misses", "Blocks of objects that were fetched from the store", figures.misses),
             ("tailwater_disk_cache_damaged", "Files of the cache that were damaged, truncated or gone", figures.damaged),
+            (
+                "tailwater_disk_cache_doubted",
+                "Blocks fetched anew, because the bytes were not what their object says that they are",
+                figures.doubted,
+            ),
             ("tailwater_disk_cache_written", "Blocks of objects written to the disk", figures.written),
             ("tailwater_disk_cache_not_written", "Blocks that were not: the disk was full, failed or too slow", figures.not_written),
         ] {

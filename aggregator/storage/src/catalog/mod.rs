@@ -476,8 +476,14 @@ impl Catalog {
             return Ok(Pages::Recent(rows));
         }
         let plan = FetchPlan::new(&part.file().footer, part.row_group(), pages, wanted);
-        let fetched = self.ranges(part.file(), Content::Rows, &plan.ranges).await?;
-        Ok(Pages::Stored(plan.fetched(fetched).map_err(|error| self.unread(part.key(), error))?))
+        let open = |bytes: &[Bytes]| {
+            let pages = plan.fetched(bytes)?;
+            if self.store.has_disk_cache() {
+                pages.check_sums()?;
+            }
+            Ok(pages)
+        };
+        Ok(Pages::Stored(self.opened(part.file(), Content::Rows, &plan.ranges, open).await?))
     }
 
     /// The same for who reads a part once and for all: it is not worth a place in the cache on disk.
@@ -493,7 +499,40 @@ impl Catalog {
         let plan = FetchPlan::new(&part.file().footer, part.row_group(), pages, wanted);
         let fetched = self.store.ranges(part.key(), &plan.ranges).await?;
         self.read_bytes.fetch_add(plan.bytes(), Ordering::Relaxed);
-        Ok(Pages::Stored(plan.fetched(fetched).map_err(|error| self.unread(part.key(), error))?))
+        Ok(Pages::Stored(plan.fetched(&fetched).map_err(|error| self.unread(part.key(), error))?))
+    }
+
+    /// Reads ranges of a file and opens them; once more and from the store if they do not check, as the cache on disk keeps what it was given.
+    async fn opened<T>(
+        &self,
+        file: &OpenFile,
+        content: Content,
+        ranges: &[Range<u64>],
+        open: impl Fn(&[Bytes]) -> Result<T, FileError>,
+    ) -> Result<T, ReadError> {
+        let error = match open(&self.ranges(file, content, ranges).await?) {
+            Ok(opened) => return Ok(opened),
+            Err(error) => self.unread(&file.key, error),
+        };
+        if !error.is_damage() {
+            return Err(error);
+        }
+        match self.ranges_anew((&file.key, file.size), content, ranges).await? {
+            Some(bytes) => open(&bytes).map_err(|error| self.unread(&file.key, error)),
+            None => Err(error),
+        }
+    }
+
+    async fn ranges_anew(
+        &self,
+        (key, size): (&str, u64),
+        content: Content,
+        ranges: &[Range<u64>],
+    ) -> Result<Option<Vec<Bytes>>, ReadError> {
+        let Some((bytes, from_store)) = self.store.ranges_anew((key, size), content, ranges).await? else { return Ok(None) };
+        tracing::warn!(key, "bytes of an object did not check and were read again from the store, in place of those in the cache on disk");
+        self.read_bytes.fetch_add(from_store, Ordering::Relaxed);
+        Ok(Some(bytes))
     }
 
     async fn ranges(&self, file: &OpenFile, content: Content, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
@@ -513,11 +552,23 @@ impl Catalog {
             let range = size.saturating_sub(length)..size;
             let (tail, from_store) = self.store.cached_ranges((key, size), Content::Index, std::slice::from_ref(&range)).await?;
             self.read_bytes.fetch_add(from_store, Ordering::Relaxed);
-            match parse_tail(tail.first().unwrap_or(&Bytes::new()), size).map_err(|error| self.unread(key, error))? {
+            let parsed = match self.parse_tail(key, size, &tail) {
+                Err(error) if error.is_damage() => match self.ranges_anew((key, size), Content::Index, std::slice::from_ref(&range)).await?
+                {
+                    Some(tail) => self.parse_tail(key, size, &tail),
+                    None => Err(error),
+                },
+                parsed => parsed,
+            };
+            match parsed? {
                 Tail::Footer(file) => return Ok(file.footer),
                 Tail::NeedBytes(needed) => length = needed,
             }
         }
+    }
+
+    fn parse_tail(&self, key: &str, size: u64, tail: &[Bytes]) -> Result<Tail, ReadError> {
+        parse_tail(tail.first().unwrap_or(&Bytes::new()), size).map_err(|error| self.unread(key, error))
     }
 }
 

@@ -6,10 +6,12 @@ use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels};
 use crate::manifest::{Tombstone, TombstoneId};
 use crate::pairs::Pairs;
 use crate::segment::encode::encode;
+use crate::store::DiskCache;
 use object_store::ObjectStoreExt as _;
 use object_store::memory::InMemory;
 use std::time::Duration;
-use tailwater_faultstore::FaultStore;
+use tailwater_faultstore::{Fault, FaultStore, Operation, Rule};
+use tailwater_textindex::Probe;
 
 fn rows(stamp: i64) -> SegmentRows {
     let mut stream = StreamEntries::new(Arc::new(StreamLabels::new(Pairs::from_pairs([("app", "a")]), None)));
@@ -193,6 +195,52 @@ async fn a_damaged_manifest_stops_its_tenant_alone() {
         catalog.discover(|_, _| ()).await.expect("lists");
         assert_eq!((visible(&catalog, "t").await.len(), catalog.damaged_manifests()), (1, 0));
         overwrite(&next, whole.slice(..whole.len() - 1)).await;
+    }
+}
+
+/// One bit of one answer of the store: the cache on disk keeps it, and lets it go as soon as somebody's checks fail.
+#[tokio::test]
+async fn what_the_store_answered_wrongly_is_read_anew_and_not_kept() {
+    for damaged in 0..16 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let faults = FaultStore::new(Arc::new(InMemory::new()));
+        let store = Store::new(Arc::new(faults.clone()), "p");
+        stored(&store, &name("W", 0)).await;
+        let maker = Arc::new(catalog(&store, 0));
+        maker.discover(|_, _| ()).await.expect("lists");
+        let compactor = Compactor::new(maker, CompactionOptions::default(), Arc::new(|| 2000));
+        compactor.fold(&TenantId::new("t"), Arc::new(NothingErased { as_of: 0 }), true).await.expect("folds");
+
+        let cache = DiskCache::open(folder.path(), 64 << 20).expect("opens");
+        let read = async |catalog: &Catalog| {
+            let snapshot = visible(catalog, "t").await;
+            let found = stamps_of(catalog, &snapshot[0]).await;
+            let probe = Probe::text(*b"a line");
+            let maybe = catalog.maybe_pages(snapshot[0].file(), &probe).await.expect("reads").expect("an index");
+            (found, maybe.count())
+        };
+        let of_store = |cache: &DiskCache| catalog(&store.clone().with_disk_cache(cache.clone()), 0);
+        // The whole file is one block: any of its bits may be the one.
+        let bits =
+            8 * store.list_after("", None).await.expect("lists").iter().find(|object| object.key.contains("/data/")).expect("a file").size;
+        faults.script(Rule::new(Operation::Get, Fault::Flip(bits * (2 * damaged + 1) / 32)).on("/data/"));
+        let reader = of_store(&cache);
+        reader.discover(|_, _| ()).await.expect("lists");
+        assert_eq!(read(&reader).await, (vec![7], 1), "bit {damaged}");
+        let wait = async || {
+            while cache.figures().written + cache.figures().not_written < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await
+            }
+        };
+        if cache.figures().doubted > 0 {
+            tokio::time::timeout(Duration::from_secs(60), wait()).await.expect("both blocks are written");
+        }
+        // A process that starts then finds good bytes on disk.
+        faults.reset_counts();
+        let later = of_store(&cache);
+        later.discover(|_, _| ()).await.expect("lists");
+        assert_eq!((read(&later).await, later.checksum_failures()), ((vec![7], 1), 0));
+        assert_eq!(cache.figures().doubted, u64::from(reader.checksum_failures() + reader.index_counters().damaged_parts() > 0));
     }
 }
 

@@ -19,6 +19,9 @@ use crate::store::Content;
 /// Most bytes of a header that are fetched with its prefix in one go.
 const HEADER_GUESS: u64 = 16 << 10;
 
+/// Most bytes of a header that did not check and is read anew.
+const LONGEST_HEADER: u64 = 1 << 20;
+
 /// Which pages of a file may hold what was asked for.
 #[derive(Debug)]
 pub struct MaybePages {
@@ -90,23 +93,31 @@ impl Catalog {
     }
 
     async fn read_index(&self, file: &OpenFile) -> Result<FoundIndex, ReadError> {
+        let header = self.read_index_header(file).await?;
+        if let Some(index) = self.usable(file, header) {
+            return Ok(Some(Arc::new(index)));
+        }
+        // Perhaps that answer of the store alone was damaged, and is kept on disk.
+        let place = file.footer.index.start..file.footer.index.end.min(file.footer.index.start + LONGEST_HEADER);
+        let Some(bytes) = self.ranges_anew((&file.key, file.size), Content::Index, std::slice::from_ref(&place)).await? else {
+            return Ok(None);
+        };
+        Ok(self.usable(file, IndexHeader::parse(&bytes.concat())).map(Arc::new))
+    }
+
+    async fn read_index_header(&self, file: &OpenFile) -> Result<Result<IndexHeader, HeaderError>, ReadError> {
         let place = &file.footer.index;
         let length = HEADER_GUESS.min(place.end - place.start);
-        let mut bytes = self.range(file, Content::Index, place.start..place.start + length).await?;
-        let header = match IndexHeader::length(bytes.get(..PREFIX_LENGTH).unwrap_or(&bytes)) {
-            Ok(needed) if (needed as u64) <= length => IndexHeader::parse(&bytes),
-            Ok(needed) if (needed as u64) <= place.end - place.start => {
-                bytes = self.range(file, Content::Index, place.start..place.start + needed as u64).await?;
-                IndexHeader::parse(&bytes)
+        let bytes = self.range(file, Content::Index, place.start..place.start + length).await?;
+        Ok(match IndexHeader::length(bytes.get(..PREFIX_LENGTH).unwrap_or(&bytes)) {
+            Ok(needed) if (needed as u64) > length => {
+                // A length beyond the index's end is damage, which the header's own checks then find.
+                let end = place.end.min(place.start + needed as u64);
+                IndexHeader::parse(&self.range(file, Content::Index, place.start..end).await?)
             }
-            Ok(needed) => {
-                tracing::warn!(key = %file.key, needed, "the header of a text index is longer than the index; going on without it");
-                self.index_counters.damaged();
-                return Ok(None);
-            }
+            Ok(_) => IndexHeader::parse(&bytes),
             Err(error) => Err(error),
-        };
-        Ok(self.usable(file, header).map(Arc::new))
+        })
     }
 
     fn usable(&self, file: &OpenFile, header: Result<IndexHeader, HeaderError>) -> Option<OpenIndex> {
@@ -189,9 +200,25 @@ impl Catalog {
                     self.caches.keep_block(key, block, rows.clone());
                     blocks.insert(block, rows);
                 }
-                Err(error) => self.block_is_damaged(file, &error),
+                Err(error) => {
+                    self.block_is_damaged(file, &error);
+                    if let Some(rows) = self.block_anew(file, index, block).await? {
+                        self.caches.keep_block(key, block, rows.clone());
+                        blocks.insert(block, rows);
+                    }
+                }
             }
         }
         Ok(blocks)
+    }
+
+    /// A block that did not check, from the store if it came from the cache on disk or went there.
+    async fn block_anew(&self, file: &OpenFile, index: &OpenIndex, block: BlockId) -> Result<Option<Bytes>, ReadError> {
+        let place = index.header.block_range(block);
+        let place = file.footer.index.start + place.start..file.footer.index.start + place.end;
+        let Some(bytes) = self.ranges_anew((&file.key, file.size), Content::Index, std::slice::from_ref(&place)).await? else {
+            return Ok(None);
+        };
+        Ok(index.header.open_block(block, &bytes.concat()).ok().map(Bytes::from))
     }
 }

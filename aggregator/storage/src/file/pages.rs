@@ -71,9 +71,9 @@ impl FetchPlan {
     }
 
     /// Takes what was fetched, in the order of `ranges`.
-    pub fn fetched(self, bytes: Vec<Bytes>) -> Result<StoredPages, FileError> {
+    pub fn fetched(&self, bytes: &[Bytes]) -> Result<StoredPages, FileError> {
         let mut stored = StoredPages {
-            footer: self.footer,
+            footer: self.footer.clone(),
             row_group: self.row_group,
             pages: HashMap::with_capacity(bytes.len()),
             dictionaries: HashMap::new(),
@@ -82,14 +82,14 @@ impl FetchPlan {
         if bytes.len() != self.ranges.len() {
             return Err(FileError::Damaged { part: "answer", reason: "the store returned another number of ranges".into() });
         }
-        for (((leaf, place), range), (crc, bytes)) in self.places.into_iter().zip(&self.ranges).zip(self.sums.into_iter().zip(bytes)) {
+        for (((leaf, place), range), (crc, bytes)) in self.places.iter().zip(&self.ranges).zip(self.sums.iter().zip(bytes)) {
             if bytes.len() as u64 != range.end - range.start {
                 return Err(FileError::Damaged { part: "answer", reason: "the store returned another number of bytes".into() });
             }
-            let page = PageBytes { leaf, bytes, crc };
+            let page = PageBytes { leaf: *leaf, bytes: bytes.clone(), crc: *crc };
             match place {
-                Some(number) => drop(stored.pages.insert((leaf, number), page)),
-                None => drop(stored.dictionaries.insert(leaf, page)),
+                Some(number) => drop(stored.pages.insert((*leaf, *number), page)),
+                None => drop(stored.dictionaries.insert(*leaf, page)),
             }
         }
         Ok(stored)
@@ -97,6 +97,11 @@ impl FetchPlan {
 }
 
 impl StoredPages {
+    /// Compares all bytes with their sums, for who can get them anew. Who decodes a page compares again.
+    pub(crate) fn check_sums(&self) -> Result<(), FileError> {
+        self.pages.values().chain(self.dictionaries.values()).try_for_each(PageBytes::check_sum)
+    }
+
     fn rows(&self, page: usize) -> usize {
         self.footer.row_groups[self.row_group].pages.rows(page).len()
     }

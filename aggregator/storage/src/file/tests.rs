@@ -63,8 +63,8 @@ type Row = (i64, Vec<u8>, Pairs, u64);
 fn load(footer: &Arc<FileFooter>, bytes: &Bytes, row_group: usize) -> Result<Vec<Row>, FileError> {
     let plan = FetchPlan::new(footer, row_group, 0..footer.row_groups[row_group].pages.len(), ALL);
     let fetch = |range: &Range<u64>| bytes.slice(range.start.min(bytes.len() as u64) as usize..range.end.min(bytes.len() as u64) as usize);
-    let fetched = plan.ranges.iter().map(fetch).collect();
-    rows_of(&Pages::Stored(plan.fetched(fetched)?), &footer.row_groups[row_group].pages)
+    let fetched: Vec<Bytes> = plan.ranges.iter().map(fetch).collect();
+    rows_of(&Pages::Stored(plan.fetched(&fetched)?), &footer.row_groups[row_group].pages)
 }
 
 fn rows_of(pages: &Pages, table: &PageTable) -> Result<Vec<Row>, FileError> {

@@ -188,7 +188,7 @@ async fn check_rows(store: &Store, key: &str, footer: &Arc<FileFooter>, verdict:
         for group in grouped(&pages, |page| row_group.stored_bytes(*page)) {
             let plan = FetchPlan::new(footer, number, group.iter().copied(), wanted);
             let fetched = store.ranges(key, &plan.ranges).await?;
-            let stored = Pages::Stored(plan.fetched(fetched).map_err(|error| ReadError::file(key, error))?);
+            let stored = Pages::Stored(plan.fetched(&fetched).map_err(|error| ReadError::file(key, error))?);
             for &page in group {
                 match audit.page(&stored, page, is_segment) {
                     Ok(rows) => verdict.rows += rows as u64,

@@ -174,6 +174,25 @@ impl Store {
         }
     }
 
+    /// The same once more, after the bytes of [`Self::cached_ranges`] did not check: from the store, in place of what the cache on disk has of
+    /// them. `None`: there is no such cache, so these were the store's own.
+    pub(crate) async fn ranges_anew(
+        &self,
+        (key, size): (&str, u64),
+        content: Content,
+        ranges: &[Range<u64>],
+    ) -> Result<Option<(Vec<Bytes>, u64)>, ReadError> {
+        match &self.disk_cache {
+            Some(cache) => cache.ranges_anew(self, (key, size), content, ranges).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether [`Self::cached_ranges`] keeps what it reads.
+    pub(crate) fn has_disk_cache(&self) -> bool {
+        self.disk_cache.is_some()
+    }
+
     /// One request of [`Self::ranges`].
     async fn fetch(&self, path: &Path, ranges: Vec<Range<u64>>) -> object_store::Result<Vec<Bytes>> {
         let fetch = || async {

@@ -6,7 +6,8 @@
 //! ```
 //! Objects never change, so a block is right for ever or damaged; every piece that is read is verified, and a damaged, truncated or missing
 //! file is a miss. Nothing here fails a read: a full or broken disk, or a lost folder, costs time alone. When the budget is full, rows leave
-//! before indexes do, each by S3-FIFO. A new process finds the blocks of the one before it.
+//! before indexes do, each by S3-FIFO. A new process finds the blocks of the one before it. What the store answered may have been wrong already:
+//! a reader whose own checks fail asks for the bytes anew, and what was kept of them goes.
 
 mod block;
 mod queue;
@@ -74,6 +75,7 @@ struct Counters {
     hits: AtomicU64,
     misses: AtomicU64,
     damaged: AtomicU64,
+    doubted: AtomicU64,
     written: AtomicU64,
     not_written: AtomicU64,
 }
@@ -87,6 +89,8 @@ pub struct DiskCacheFigures {
     pub misses: u64,
     /// Files that were damaged, truncated or gone.
     pub damaged: u64,
+    /// Blocks fetched anew, because their bytes were not what the object says that they are.
+    pub doubted: u64,
     /// Blocks written.
     pub written: u64,
     /// Blocks that were not: the disk was full, failed or too slow.
@@ -117,6 +121,7 @@ impl DiskCache {
             hits: read(&counters.hits),
             misses: read(&counters.misses),
             damaged: read(&counters.damaged),
+            doubted: read(&counters.doubted),
             written: read(&counters.written),
             not_written: read(&counters.not_written),
             bytes: self.blocks.kept.lock().bytes(),
@@ -131,7 +136,32 @@ impl DiskCache {
         content: Content,
         ranges: &[Range<u64>],
     ) -> Result<(Vec<Bytes>, u64), ReadError> {
-        let mut known = self.blocks.clone().read(key, content, wanted_of(ranges, size)).await;
+        let known = self.blocks.clone().read(key, content, wanted_of(ranges, size)).await;
+        self.completed(store, (key, size), content, (ranges, known)).await
+    }
+
+    /// The same from the store alone, in place of what is kept, which did not check.
+    pub(super) async fn ranges_anew(
+        &self,
+        store: &Store,
+        (key, size): (&str, u64),
+        content: Content,
+        ranges: &[Range<u64>],
+    ) -> Result<(Vec<Bytes>, u64), ReadError> {
+        let unknown: Found = wanted_of(ranges, size).into_keys().map(|number| (number, None)).collect();
+        self.blocks.counters.doubted.fetch_add(unknown.len() as u64, Ordering::Relaxed);
+        unknown.keys().for_each(|number| self.blocks.forget(&BlockId::new(key, *number)));
+        self.completed(store, (key, size), content, (ranges, unknown)).await
+    }
+
+    /// Fetches the blocks that are not known.
+    async fn completed(
+        &self,
+        store: &Store,
+        (key, size): (&str, u64),
+        content: Content,
+        (ranges, mut known): (&[Range<u64>], Found),
+    ) -> Result<(Vec<Bytes>, u64), ReadError> {
         let missing: Vec<u64> = known.iter().filter(|(_, bytes)| bytes.is_none()).map(|(number, _)| *number).collect();
         let whole = |number: &u64| number * BLOCK_BYTES..((number + 1) * BLOCK_BYTES).min(size);
         let fetched = store.ranges(key, &missing.iter().map(whole).collect::<Vec<_>>()).await?;
@@ -236,9 +266,13 @@ impl Blocks {
         }
         self.counters.damaged.fetch_add(1, Ordering::Relaxed);
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
+        self.forget(id);
+        None
+    }
+
+    fn forget(&self, id: &BlockId) {
         self.kept.lock().remove(id);
         self.remove_file(id);
-        None
     }
 
     /// A file that cannot be removed is written over, or found by a later process.
