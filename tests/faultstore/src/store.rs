@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::Mutex;
@@ -21,15 +22,25 @@ use crate::upload::FaultUpload;
 /// The most objects that a listing can lag by.
 const REMEMBERED: usize = 4096;
 
+/// The store behind, where it takes parts by their numbers.
+pub(crate) struct Numbered(pub(crate) Arc<dyn MultipartStore>);
+
+impl std::fmt::Debug for Numbered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Numbered")
+    }
+}
+
 /// A store before another one. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct FaultStore {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     inner: Arc<dyn ObjectStore>,
+    numbered: Option<Numbered>,
     plan: Mutex<Plan>,
     counts: Mutex<Counts>,
     /// The newest objects, oldest first.
@@ -47,6 +58,11 @@ impl Shared {
 
     pub(crate) fn moved(&self, operation: Operation, bytes: u64) {
         self.counts.lock().moved(operation, bytes);
+    }
+
+    pub(crate) fn numbered(&self) -> Result<&dyn MultipartStore> {
+        let none = || Error::NotSupported { source: "the store behind does not number parts".into() };
+        self.numbered.as_ref().map(|numbered| numbered.0.as_ref()).ok_or_else(none)
     }
 
     pub(crate) fn created(&self, location: &Path) {
@@ -71,8 +87,17 @@ impl Shared {
 
 impl FaultStore {
     pub fn new(inner: Arc<dyn ObjectStore>) -> Self {
-        let shared = Shared { inner, plan: Mutex::default(), counts: Mutex::default(), newest: Mutex::default(), held: Mutex::default() };
-        Self { shared: Arc::new(shared) }
+        Self::before(inner, None)
+    }
+
+    /// Before a store that takes parts by their numbers: this one does then.
+    pub fn with_numbered_parts<S: ObjectStore + MultipartStore>(inner: Arc<S>) -> Self {
+        Self::before(inner.clone(), Some(Numbered(inner)))
+    }
+
+    fn before(inner: Arc<dyn ObjectStore>, numbered: Option<Numbered>) -> Self {
+        let (plan, counts, newest, held) = (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
+        Self { shared: Arc::new(Shared { inner, numbered, plan, counts, newest, held }) }
     }
 
     /// The store behind, without faults.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{MultipartUpload, PutPayload, PutResult, Result, UploadPart};
+use object_store::{MultipartId, MultipartUpload, PutPayload, PutResult, Result, UploadPart};
 
 use crate::fault::{Fault, Operation};
-use crate::store::Shared;
+use crate::store::{FaultStore, Shared};
 
 #[derive(Debug)]
 pub(crate) struct FaultUpload {
@@ -60,5 +61,49 @@ impl MultipartUpload for FaultUpload {
 
     async fn abort(&mut self) -> Result<()> {
         self.inner.abort().await
+    }
+}
+
+#[async_trait::async_trait]
+impl MultipartStore for FaultStore {
+    async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
+        self.shared.numbered()?.create_multipart(path).await
+    }
+
+    async fn put_part(&self, path: &Path, id: &MultipartId, part: usize, payload: PutPayload) -> Result<PartId> {
+        let fault = self.shared.draw(Operation::Part, path);
+        self.shared.moved(Operation::Part, payload.content_length() as u64);
+        let put = self.shared.numbered()?.put_part(path, id, part, payload);
+        match fault {
+            Some(Fault::Refused(answer) | Fault::Held(answer)) => answer.give(path.as_ref()).await,
+            Some(Fault::Done(answer)) => {
+                put.await?;
+                answer.give(path.as_ref()).await
+            }
+            Some(Fault::Slow(pause)) => {
+                tokio::time::sleep(pause).await;
+                put.await
+            }
+            Some(Fault::Short(_) | Fault::Flip(_)) | None => put.await,
+        }
+    }
+
+    async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
+        let fault = self.shared.draw(Operation::Complete, path);
+        match fault {
+            Some(Fault::Refused(answer) | Fault::Held(answer)) => return answer.give(path.as_ref()).await,
+            Some(Fault::Slow(pause)) => tokio::time::sleep(pause).await,
+            _ => {}
+        }
+        let result = self.shared.numbered()?.complete_multipart(path, id, parts).await?;
+        self.shared.created(path);
+        match fault {
+            Some(Fault::Done(answer)) => answer.give(path.as_ref()).await,
+            _ => Ok(result),
+        }
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
+        self.shared.numbered()?.abort_multipart(path, id).await
     }
 }

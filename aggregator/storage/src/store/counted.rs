@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 /// What is asked of the store.
@@ -210,6 +211,49 @@ impl MultipartUpload for CountedUpload {
 
     async fn abort(&mut self) -> Result<()> {
         self.inner.abort().await
+    }
+}
+
+/// The parts of a store that numbers them.
+#[derive(Clone)]
+pub(super) struct CountedParts {
+    inner: Arc<dyn MultipartStore>,
+    counters: Arc<RequestCounters>,
+}
+
+impl fmt::Debug for CountedParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CountedParts")
+    }
+}
+
+impl CountedParts {
+    pub(super) fn new(inner: Arc<dyn MultipartStore>, counters: Arc<RequestCounters>) -> Self {
+        Self { inner, counters }
+    }
+
+    fn counted<T>(&self, outcome: Result<T>) -> Result<T> {
+        self.counters.count(StoreOperation::Part, &outcome);
+        outcome
+    }
+}
+
+#[async_trait::async_trait]
+impl MultipartStore for CountedParts {
+    async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
+        self.counted(self.inner.create_multipart(path).await)
+    }
+
+    async fn put_part(&self, path: &Path, id: &MultipartId, part: usize, data: PutPayload) -> Result<PartId> {
+        self.counted(self.inner.put_part(path, id, part, data).await)
+    }
+
+    async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
+        self.counted(self.inner.complete_multipart(path, id, parts).await)
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
+        self.inner.abort_multipart(path, id).await
     }
 }
 

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
@@ -43,8 +44,8 @@ pub(crate) use within::CopiedWithin;
 
 use crate::error::ReadError;
 use crate::store::coalesce::{Distance, Request, coalesce};
-use crate::store::counted::Counted;
-use crate::store::retry::Attempts;
+use crate::store::counted::{Counted, CountedParts};
+use crate::store::retry::{Attempts, READ_PATIENCE};
 
 /// Requests of one read that are under way at a time.
 const REQUESTS_AT_ONCE: usize = 16;
@@ -57,6 +58,8 @@ pub struct Store {
     prefix: Path,
     disk_cache: Option<DiskCache>,
     requests: Arc<RequestCounters>,
+    /// Where parts of an object have numbers.
+    numbered: Option<CountedParts>,
 }
 
 /// What became of a create-only put.
@@ -80,7 +83,14 @@ impl Store {
     pub fn new(objects: Arc<dyn ObjectStore>, prefix: &str) -> Self {
         let requests = Arc::<RequestCounters>::default();
         let objects = Arc::new(Counted::new(objects, requests.clone()));
-        Self { objects, distance: Distance::Network, prefix: Path::from(prefix), disk_cache: None, requests }
+        Self { objects, distance: Distance::Network, prefix: Path::from(prefix), disk_cache: None, requests, numbered: None }
+    }
+
+    /// The same of a store that takes parts of an object by their numbers, so that one may be sent again.
+    pub fn with_numbered_parts<S: ObjectStore + MultipartStore>(objects: Arc<S>, prefix: &str) -> Self {
+        let store = Self::new(objects.clone(), prefix);
+        let numbered = CountedParts::new(objects, store.requests.clone());
+        Self { numbered: Some(numbered), ..store }
     }
 
     /// The same of objects on a disk of this machine.
@@ -139,7 +149,7 @@ impl Store {
 
     /// Begins an object that is written in parts. The name must be nobody else's: parts cannot be created conditionally.
     pub async fn upload(&self, key: &str) -> Result<Upload, CreateError> {
-        Upload::begin(self.objects.as_ref(), &self.path(key), key).await
+        Upload::begin(self, self.path(key), key).await
     }
 
     /// Byte ranges of an object, in the order asked for. Neighbours are fetched together.
@@ -273,7 +283,7 @@ impl Store {
     /// Removes an object; one that is not there is fine.
     pub async fn delete(&self, key: &str) -> Result<(), ReadError> {
         let path = self.path(key);
-        match retry::read(|| self.objects.delete(&path)).await {
+        match retry::again(READ_PATIENCE, || self.objects.delete(&path)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(ReadError::store(key, error)),
         }

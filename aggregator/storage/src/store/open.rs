@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
-use object_store::{ClientOptions, ObjectStore, RetryConfig};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::{ClientOptions, RetryConfig};
 
 use crate::store::secret_files::SecretFiles;
 use crate::store::{Store, folder};
@@ -103,11 +103,11 @@ pub fn open(options: &StoreOptions, prefix: &str) -> Result<Store, OpenError> {
             let objects = folder::shared(path).map_err(|source| OpenError::Folder { path: path.clone(), source })?;
             Ok(Store::local(objects, prefix))
         }
-        StoreOptions::S3(s3) => Ok(Store::new(open_s3(s3)?, prefix)),
+        StoreOptions::S3(s3) => Ok(Store::with_numbered_parts(open_s3(s3)?, prefix)),
     }
 }
 
-fn open_s3(options: &S3Options) -> Result<Arc<dyn ObjectStore>, OpenError> {
+fn open_s3(options: &S3Options) -> Result<Arc<AmazonS3>, OpenError> {
     let client = ClientOptions::new()
         .with_allow_http(options.insecure)
         .with_connect_timeout(Duration::from_secs(5))

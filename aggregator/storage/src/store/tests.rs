@@ -115,6 +115,67 @@ async fn short_bodies_are_read_again_and_never_returned() {
     assert!(store.tail("o", 10, 4).await.expect_err("short each time").to_string().contains("`o`"));
 }
 
+/// Of an object in parts: whatever becomes of a part, or of the end, it is there once and whole.
+#[tokio::test(start_paused = true)]
+async fn parts_that_are_lost_are_sent_again_and_an_end_that_was_reached_is_seen() {
+    use tailwater_faultstore::{Answer, Fault, FaultStore, Operation, Rule};
+    let hour = Duration::from_secs(3600);
+    let bytes: Bytes = (0..20 << 20).map(|place: usize| (place % 251) as u8).collect::<Vec<_>>().into();
+    for operation in [Operation::Part, Operation::Complete] {
+        for fault in [
+            Fault::Refused(Answer::Timeout),
+            Fault::Refused(Answer::SlowDown),
+            Fault::Refused(Answer::Never),
+            Fault::Done(Answer::Reset),
+            Fault::Done(Answer::ServerError),
+            Fault::Slow(hour),
+        ] {
+            let faults = FaultStore::with_numbered_parts(Arc::new(InMemory::new()));
+            let store = Store::with_numbered_parts(Arc::new(faults.clone()), "p");
+            faults.script(Rule::new(operation, fault).skip(u64::from(operation == Operation::Part)));
+            let mut upload = store.upload("o").await.expect("begins");
+            upload.write(bytes.clone()).await.unwrap_or_else(|error| panic!("{operation:?} {fault:?}: {error}"));
+            assert_eq!(store.size("o").await.expect("no fault"), None, "it shows at the end");
+            upload.finish().await.unwrap_or_else(|error| panic!("{operation:?} {fault:?}: {error}"));
+            assert_eq!(faults.counts().faults(), 1);
+            assert!(store.get("o").await.expect("reads").expect("is there") == bytes, "{operation:?} {fault:?}");
+        }
+        // What cannot be done is an error within bounds.
+        for answer in [Answer::SlowDown, Answer::Never, Answer::Denied] {
+            let faults = FaultStore::with_numbered_parts(Arc::new(InMemory::new()));
+            let store = Store::with_numbered_parts(Arc::new(faults.clone()), "p");
+            faults.script(Rule::new(operation, Fault::Refused(answer)).always());
+            let begun = tokio::time::Instant::now();
+            let mut upload = store.upload("o").await.expect("begins");
+            let outcome = match upload.write(bytes.clone()).await {
+                Ok(()) => upload.finish().await,
+                failed => failed,
+            };
+            assert!(outcome.is_err(), "{operation:?} {answer:?}");
+            assert!(begun.elapsed() <= Duration::from_secs(60), "{:?}", begun.elapsed());
+            assert_eq!(store.size("o").await.expect("no fault"), None);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_that_hangs_is_made_again_beside_it() {
+    use tailwater_faultstore::{Answer, Fault, FaultStore, Operation, Rule};
+    let faults = FaultStore::new(Arc::new(InMemory::new()));
+    let store = Store::new(Arc::new(faults.clone()), "");
+    store.create("o", Bytes::from_static(b"0123456789"), PATIENCE).await.expect("no fault");
+    let begun = tokio::time::Instant::now();
+    faults.script(Rule::new(Operation::Get, Fault::Refused(Answer::Never)));
+    assert_eq!(store.get("o").await.expect("reads"), Some(Bytes::from_static(b"0123456789")));
+    faults.script(Rule::new(Operation::Get, Fault::Refused(Answer::Never)));
+    assert_eq!(store.tail("o", 10, 4).await.expect("reads"), Bytes::from_static(b"6789"));
+    faults.script(Rule::new(Operation::Head, Fault::Refused(Answer::Never)));
+    assert_eq!(store.size("o").await.expect("reads"), Some(10));
+    faults.script(Rule::new(Operation::List, Fault::Refused(Answer::Never)));
+    assert_eq!(store.list_after("", None).await.expect("lists").len(), 1);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn who_opens_a_folder_disturbs_nobody_who_writes_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");

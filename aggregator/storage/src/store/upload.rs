@@ -1,21 +1,47 @@
 //! An object that is written in parts, under a name that nobody else uses.
+//!
+//! Where the store numbers parts, each is sent again under its number if it was lost, and the end is asked for again, or found to be reached: the
+//! object is there with its length. A folder appends parts, and a disk that failed once is not tried again.
+
+use std::time::Duration;
 
 use bytes::Bytes;
+use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{MultipartId, MultipartUpload, ObjectStoreExt, PutPayload};
 
-use crate::store::CreateError;
+use crate::store::counted::CountedParts;
+use crate::store::retry::{self, Attempts};
+use crate::store::{CreateError, Store};
 
 /// Bytes of a part; S3 takes no less than 5 MiB but for the last.
 const PART_BYTES: usize = 8 << 20;
 
+/// How long a part, the beginning or the end of an upload is tried. Half of it is what the slowest link may need for a part.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// An object on its way into the store; it appears when it is finished.
 pub struct Upload {
     key: String,
-    parts: Box<dyn MultipartUpload>,
+    parts: Parts,
     /// Less than a part, in pieces.
     rest: Vec<Bytes>,
     rest_bytes: usize,
+}
+
+/// What was sent of it.
+enum Parts {
+    Numbered(NumberedParts),
+    Appended(Box<dyn MultipartUpload>),
+}
+
+struct NumberedParts {
+    store: Store,
+    numbered: CountedParts,
+    path: Path,
+    id: MultipartId,
+    sent: Vec<PartId>,
+    bytes: u64,
 }
 
 impl std::fmt::Debug for Upload {
@@ -25,8 +51,12 @@ impl std::fmt::Debug for Upload {
 }
 
 impl Upload {
-    pub(super) async fn begin(objects: &dyn ObjectStore, path: &Path, key: &str) -> Result<Self, CreateError> {
-        let parts = objects.put_multipart(path).await.map_err(|error| failed(key, &error))?;
+    pub(super) async fn begin(store: &Store, path: Path, key: &str) -> Result<Self, CreateError> {
+        let parts = match &store.numbered {
+            Some(numbered) => NumberedParts::begin(store, numbered.clone(), path).await.map(Parts::Numbered),
+            None => store.objects.put_multipart(&path).await.map(Parts::Appended),
+        };
+        let parts = parts.map_err(|error| failed(key, &error))?;
         Ok(Self { key: key.to_owned(), parts, rest: Vec::new(), rest_bytes: 0 })
     }
 
@@ -50,7 +80,11 @@ impl Upload {
     }
 
     async fn put(&mut self, part: PutPayload) -> Result<(), CreateError> {
-        self.parts.put_part(part).await.map_err(|error| failed(&self.key, &error))
+        let put = match &mut self.parts {
+            Parts::Numbered(parts) => parts.put(part).await,
+            Parts::Appended(parts) => parts.put_part(part).await,
+        };
+        put.map_err(|error| failed(&self.key, &error))
     }
 
     /// Makes the object visible. If that fails, nothing of it stays.
@@ -67,14 +101,54 @@ impl Upload {
             let rest = self.take_rest();
             self.put(rest).await?;
         }
-        self.parts.complete().await.map_err(|error| failed(&self.key, &error))?;
-        Ok(())
+        let completed = match &mut self.parts {
+            Parts::Numbered(parts) => parts.complete().await,
+            Parts::Appended(parts) => parts.complete().await.map(drop),
+        };
+        completed.map_err(|error| failed(&self.key, &error))
     }
 
     /// Throws away what was written.
     pub async fn abort(mut self) {
-        if let Err(error) = self.parts.abort().await {
+        let aborted = match &mut self.parts {
+            Parts::Numbered(parts) => parts.numbered.abort_multipart(&parts.path, &parts.id).await,
+            Parts::Appended(parts) => parts.abort().await,
+        };
+        if let Err(error) = aborted {
             tracing::debug!(key = %self.key, %error, "the parts of an upload that was given up are left to the store");
+        }
+    }
+}
+
+impl NumberedParts {
+    async fn begin(store: &Store, numbered: CountedParts, path: Path) -> object_store::Result<Self> {
+        // One that was begun without our knowing stays with the store, empty.
+        let id = retry::again(PATIENCE, || numbered.create_multipart(&path)).await?;
+        Ok(Self { store: store.clone(), numbered, path, id, sent: Vec::new(), bytes: 0 })
+    }
+
+    async fn put(&mut self, part: PutPayload) -> object_store::Result<()> {
+        let number = self.sent.len();
+        let sent = retry::again(PATIENCE, || self.numbered.put_part(&self.path, &self.id, number, part.clone())).await?;
+        self.bytes += part.content_length() as u64;
+        self.sent.push(sent);
+        Ok(())
+    }
+
+    async fn complete(&mut self) -> object_store::Result<()> {
+        let mut attempts = Attempts::twice_until(PATIENCE);
+        loop {
+            let Err(error) = attempts.run(self.numbered.complete_multipart(&self.path, &self.id, self.sent.clone())).await else {
+                return Ok(());
+            };
+            // An end that was reached unseen is none that can be asked for again: the store does not know the upload any more.
+            let head = attempts.run(self.store.objects.head(&self.path)).await;
+            if head.is_ok_and(|found| found.size == self.bytes) {
+                return Ok(());
+            }
+            if !retry::may_pass(&error) || !attempts.wait().await {
+                return Err(error);
+            }
         }
     }
 }

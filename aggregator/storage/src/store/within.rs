@@ -3,12 +3,16 @@
 //! There is no conditional copy that all servers know, so this is for names that are nobody else's, as it is with objects that are written in parts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use crate::error::ReadError;
 use crate::store::{Store, retry};
+
+/// How long a copy is tried; a server that copies gigabytes answers late.
+const COPY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What servers copy in one request.
 const MOST: u64 = 5 << 30;
@@ -39,7 +43,7 @@ impl Store {
             return Ok(CopiedWithin::Gone);
         }
         let (source, target) = (from.path(key), self.path(key));
-        match retry::read(|| self.objects.copy(&source, &target)).await {
+        match retry::again(COPY_PATIENCE, || self.objects.copy(&source, &target)).await {
             Ok(()) => {}
             Err(object_store::Error::NotFound { .. }) => return Ok(CopiedWithin::Gone),
             Err(error) => {
