@@ -1,5 +1,6 @@
 //! The thread of background work: one piece at a time, tenant by tenant, the most urgent first; new segments are folded also while files are merged.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::compact::{CompactError, CompactionOptions, Compactor, Erasure, Work};
 use tailwater_storage::entry::TenantId;
-use tailwater_storage::manifest::{self, CleanError, Cleaned, Clock, RetireDelays};
+use tailwater_storage::manifest::{self, CleanError, CleanProgress, Cleaned, Clock, RetireDelays};
 use tokio_util::sync::CancellationToken;
 
 use crate::compaction::progress::CompactionProgress;
@@ -35,6 +36,9 @@ const WRITER_IDLE: Duration = Duration::from_secs(86_400);
 
 /// Objects that no version names are deleted when they are so old.
 const ORPHAN_AGE: Duration = Duration::from_secs(86_400);
+
+/// How often long clean-ups tell where they are.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 pub struct WorkOptions {
@@ -314,10 +318,7 @@ impl Worker {
 
     async fn clean_files(&self, tenant: &TenantId, now: i64, retire: &RetireDelays) -> Result<Cleaned, CleanError> {
         let log = self.catalog.manifest_log(tenant);
-        let files = manifest::clean_retired(&log, now, retire, |progress| {
-            tracing::debug!(%tenant, done = progress.done.objects, total = progress.total, "deleting replaced files");
-        });
-        let files = files.await?;
+        let files = manifest::clean_retired(&log, now, retire, told_now_and_then(tenant, "deleting replaced files")).await?;
         self.catalog.refresh(tenant).await?;
         Ok(files)
     }
@@ -335,15 +336,22 @@ impl Worker {
     async fn sweep_tenant(&self, tenant: &TenantId) -> Result<(), CleanError> {
         let now = (self.clock)();
         let log = self.catalog.manifest_log(tenant);
-        let tell = |what: &'static str| {
-            move |progress: manifest::CleanProgress| {
-                tracing::info!(%tenant, done = progress.done.objects, total = progress.total, bytes = progress.done.bytes, "{what}");
-            }
-        };
+        let tell = |what| told_now_and_then(tenant, what);
         manifest::clean_versions(&log, now, VERSIONS_KEPT, tell("deleting old manifest versions")).await?;
         manifest::sweep_orphans(&log, now, ORPHAN_AGE, tell("deleting files that no manifest names")).await?;
         manifest::drop_idle_writers(&log, now, WRITER_IDLE).await?;
         Ok(())
+    }
+}
+
+/// Tells how far a clean-up is, every few seconds.
+fn told_now_and_then<'a>(tenant: &'a TenantId, what: &'static str) -> impl Fn(CleanProgress) + use<'a> {
+    let told = Cell::new(Instant::now());
+    move |CleanProgress { done, total }| {
+        if told.get().elapsed() >= TELL_EVERY {
+            told.set(Instant::now());
+            tracing::info!(%tenant, done = done.objects, total, bytes = done.bytes, "{what}");
+        }
     }
 }
 

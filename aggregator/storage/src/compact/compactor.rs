@@ -15,6 +15,7 @@ use crate::compact::error::CompactError;
 use crate::compact::merge::LeftOut;
 use crate::compact::output::FileSpec;
 use crate::compact::plan::{self, CompactionOptions, FoldPlan, MergePlan};
+use crate::compact::progress::CompactionWork;
 use crate::compact::source::Source;
 use crate::compact::streams::{Streams, merge_streams};
 use crate::compact::whole_pages::{PlanesOfPages, planes_of_whole_pages};
@@ -42,6 +43,7 @@ pub struct Compactor {
     options: CompactionOptions,
     clock: Clock,
     counters: Arc<CompactionCounters>,
+    pub(super) work: Arc<CompactionWork>,
     pub(super) retention: Arc<RetentionCounters>,
     pub(super) looked_through: Arc<Mutex<HashSet<(TombstoneId, FileId)>>>,
     /// Files that were found damaged, and when (ns): no input of a merge for a while, so that others are merged.
@@ -87,6 +89,7 @@ impl Compactor {
             options,
             clock,
             counters: Arc::default(),
+            work: Arc::default(),
             retention: Arc::default(),
             looked_through: Arc::default(),
             damaged: Arc::default(),
@@ -95,6 +98,11 @@ impl Compactor {
 
     pub fn counters(&self) -> &Arc<CompactionCounters> {
         &self.counters
+    }
+
+    /// How far the merge or the rewrite under way is.
+    pub fn work(&self) -> &CompactionWork {
+        &self.work
     }
 
     /// Bytes of lines of a tenant that wait to be compacted.
@@ -184,11 +192,13 @@ impl Compactor {
 
     async fn merge_planned(&self, tenant: &TenantId, plan: &MergePlan, erasure: Arc<dyn Erasure>) -> Result<Work, CompactError> {
         let read_ahead = READ_AHEAD / plan.inputs.len() as u64;
+        let piece = self.work.begin("merging files", tenant, plan.inputs.iter().map(|file| file.raw_bytes).sum());
         let mut sources = Vec::new();
         for file in &plan.inputs {
             let parts = self.catalog.data_file(tenant, file.clone()).await?;
             let planes = self.planes_of_whole_pages(&parts).await?;
-            sources.push((Source::new(self.catalog.clone(), parts.to_vec(), read_ahead).with_whole_pages(planes), None));
+            let source = Source::new(self.catalog.clone(), parts.to_vec(), read_ahead).with_whole_pages(planes).for_piece(&piece);
+            sources.push((source, None));
         }
         let arrived = plan.inputs.iter().map(|file| file.arrived).min().unwrap_or_default();
         let (add, left_out, _) = self.write(tenant, sources, 2, arrived, erasure).await?;

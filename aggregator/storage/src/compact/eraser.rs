@@ -213,7 +213,8 @@ impl Compactor {
         if is_all_erased(&parts, erasure.as_ref()) {
             return self.drop_files(tenant, vec![file.id], file.size, reason).await;
         }
-        let source = Source::new(self.catalog.clone(), parts.to_vec(), READ_AHEAD);
+        let piece = self.work.begin("rewriting a file without what is erased", tenant, file.raw_bytes);
+        let source = Source::new(self.catalog.clone(), parts.to_vec(), READ_AHEAD).for_piece(&piece);
         let (add, ..) = self.write(tenant, vec![(source, None)], file.level, file.arrived, erasure).await?;
         let replacement = FileReplacement { remove: vec![file.id], reason, add, relied_on: Vec::new() };
         self.catalog.commit(tenant, |_| Ok(Change::ReplaceFiles(replacement.clone()))).await?;

@@ -19,6 +19,7 @@ pub(crate) mod error;
 pub(crate) mod merge;
 pub(crate) mod output;
 mod plan;
+mod progress;
 mod reconcile;
 mod retention;
 pub(crate) mod run;
@@ -34,6 +35,7 @@ pub use eraser::{Erased, Expired, RetentionCounters};
 pub use erasure::{DeletedRange, Erasure, LinePredicate, NothingErased, StreamErasure};
 pub use error::CompactError;
 pub use plan::CompactionOptions;
+pub use progress::CompactionWork;
 pub(crate) use reconcile::{Reconciled, reconcile};
 pub use retention::RetentionEdges;
 

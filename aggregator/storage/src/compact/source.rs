@@ -13,6 +13,7 @@ use crate::error::ReadError;
 use crate::file::columns::{LinePage, Wanted};
 use crate::file::pages::Pages;
 
+use crate::compact::progress::Piece;
 use crate::compact::run::{Run, Text};
 use crate::compact::whole_pages::{PlanesOfPages, WholePage};
 
@@ -43,18 +44,26 @@ pub(crate) struct Source {
     decoded: HashMap<(usize, usize), Run>,
     /// Of which part, and up to which page.
     fetched: Option<(usize, Range<usize>, Arc<Pages>)>,
+    /// What its rows are read for, if it is told how far that is.
+    piece: Option<Arc<Piece>>,
 }
 
 impl Source {
     /// `parts` of one object, in their order. `read_ahead`: bytes to fetch at once.
     pub(crate) fn new(catalog: Arc<Catalog>, parts: Vec<Arc<Part>>, read_ahead: u64) -> Self {
         let keeps_pages = parts.first().is_some_and(|part| part.file().is_segment());
-        Self { catalog, parts, keeps_pages, read_ahead, planes: PlanesOfPages::new(), decoded: HashMap::new(), fetched: None }
+        Self { catalog, parts, keeps_pages, read_ahead, planes: PlanesOfPages::new(), decoded: HashMap::new(), fetched: None, piece: None }
     }
 
     /// Offers some pages also as they are stored.
     pub(crate) fn with_whole_pages(mut self, planes: PlanesOfPages) -> Self {
         self.planes = planes;
+        self
+    }
+
+    /// Its rows are read for this piece of work.
+    pub(crate) fn for_piece(mut self, piece: &Arc<Piece>) -> Self {
+        self.piece = Some(piece.clone());
         self
     }
 
@@ -90,6 +99,9 @@ impl Source {
         let rows = stretch.rows.start..stretch.rows.end.min(of_page.end);
         stretch.rows.start = rows.end;
         let run = self.page(stretch.part, page).await?.slice(rows.start - of_page.start, rows.len());
+        if let Some(piece) = &self.piece {
+            piece.advance(run.line_bytes(0..run.rows()) as u64);
+        }
         if rows.end == of_page.end {
             self.let_go(stretch.part, page);
         }
