@@ -147,18 +147,48 @@ fn merge_of_day(day: Day, mut files: Vec<Arc<DataFile>>, options: &CompactionOpt
     if !is_due {
         return None;
     }
-    // During the day only fresh files: what was merged waits for the end of the day.
-    let candidates = if is_settled { files } else { fresh.into_iter().cloned().collect() };
-    let (mut inputs, mut sum): (Vec<Arc<DataFile>>, u64) = (Vec::new(), 0);
-    for file in candidates {
-        if !inputs.is_empty() && (sum + file.raw_bytes > options.merge_bytes || inputs.len() >= options.merge_files) {
-            break;
-        }
-        sum += file.raw_bytes;
-        inputs.push(file);
+    if is_settled {
+        return merge_of_past_day(&files, options);
     }
+    // During the day only fresh files: what was merged waits for the end of the day.
+    let candidates: Vec<Arc<DataFile>> = fresh.into_iter().cloned().collect();
+    let inputs = candidates[..run_length(&candidates, options)].to_vec();
     // A single file is in order already.
     (inputs.len() > 1).then_some(MergePlan { inputs })
+}
+
+/// How many of these files, from the first, become one.
+fn run_length(files: &[Arc<DataFile>], options: &CompactionOptions) -> usize {
+    let mut sum = 0;
+    let fits = |file: &&Arc<DataFile>| {
+        sum += file.raw_bytes;
+        sum <= options.merge_bytes
+    };
+    files.iter().take(options.merge_files).take_while(fits).count().max(1)
+}
+
+/// The longest run of neighbours in which no merged file is larger than all others together; of equally long ones the oldest. A file that was
+/// never merged is rewritten in any case, if need be alone, so that it becomes final.
+///
+/// So what was merged is rewritten only into a file of at least twice its size: late lines, however many times some come, cost each line that many
+/// rewrites at most as sizes double from its first file to the largest, and of these files there are no more than that.
+fn merge_of_past_day(files: &[Arc<DataFile>], options: &CompactionOptions) -> Option<MergePlan> {
+    let mut longest: &[Arc<DataFile>] = &[];
+    for start in 0..files.len() {
+        let most = run_length(&files[start..], options);
+        let is_longer = |length: &usize| *length > longest.len();
+        let found = (1..=most).rev().take_while(is_longer).find(|length| is_worth_it(&files[start..start + length]));
+        if let Some(length) = found {
+            longest = &files[start..start + length];
+        }
+    }
+    (!longest.is_empty()).then(|| MergePlan { inputs: longest.to_vec() })
+}
+
+fn is_worth_it(files: &[Arc<DataFile>]) -> bool {
+    let sum: u64 = files.iter().map(|file| file.raw_bytes).sum();
+    let is_small_enough = |file: &Arc<DataFile>| file.level < 2 || file.raw_bytes <= sum / 2;
+    files.iter().all(is_small_enough) && (files.len() > 1 || files.iter().any(|file| file.level < 2))
 }
 
 /// Bytes of lines that wait to be folded or merged, whether or not it is time.
@@ -167,4 +197,128 @@ pub(super) fn pending_bytes(segments: &[Arc<Part>], manifest: &ManifestState, op
     let soon = CompactionOptions { settle: Duration::ZERO, ..options.clone() };
     let merges = merge(manifest, |_| true, &soon, now).map_or(0, |plan| plan.inputs.iter().map(|file| file.raw_bytes).sum());
     folds + merges
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::compact::tests::erasing::data_file;
+
+    const MIB: u64 = 1 << 20;
+    /// Long after the day of the files.
+    const LATER: i64 = 400 * 86_400_000_000_000;
+
+    /// The files of one past day, in the order of their arrival.
+    #[derive(Default)]
+    struct PastDay {
+        files: Vec<Arc<DataFile>>,
+        made: u64,
+        /// Bytes of lines written by merges.
+        written: u64,
+    }
+
+    impl PastDay {
+        fn of(files: &[(u8, u64)]) -> Self {
+            let mut day = Self::default();
+            files.iter().for_each(|(level, bytes)| day.add(*level, *bytes));
+            day
+        }
+
+        fn add(&mut self, level: u8, raw_bytes: u64) {
+            self.made += 1;
+            let file = data_file(self.made);
+            let arrived = i64::try_from(self.made).expect("few");
+            self.files.push(Arc::new(DataFile { level, raw_bytes, arrived, created: 0, ..file }));
+        }
+
+        fn plan(&self, options: &CompactionOptions) -> Option<MergePlan> {
+            let is_final = |file: &DataFile| file.level >= 2 && file.raw_bytes >= options.merge_bytes / 2;
+            let candidates: Vec<Arc<DataFile>> = self.files.iter().filter(|file| !is_final(file)).cloned().collect();
+            let day = candidates.first()?.day;
+            merge_of_day(day, candidates, options, LATER)
+        }
+
+        /// Merges until nothing is due.
+        fn settle(&mut self, options: &CompactionOptions) {
+            for _ in 0..10_000 {
+                let Some(MergePlan { inputs }) = self.plan(options) else { return };
+                let bytes: u64 = inputs.iter().map(|file| file.raw_bytes).sum();
+                assert!(inputs.len() == 1 || bytes <= options.merge_bytes && inputs.len() <= options.merge_files);
+                self.written += bytes;
+                let first = inputs[0].arrived;
+                self.files.retain(|file| inputs.iter().all(|input| input.id != file.id));
+                self.add(2, bytes);
+                let merged = self.files.pop().expect("was added");
+                let merged = DataFile { arrived: first, ..(*merged).clone() };
+                let at = self.files.partition_point(|file| file.arrived < first);
+                self.files.insert(at, Arc::new(merged));
+            }
+            panic!("merges go on for ever: {:?}", self.sizes());
+        }
+
+        fn sizes(&self) -> Vec<(u8, u64)> {
+            self.files.iter().map(|file| (file.level, file.raw_bytes)).collect()
+        }
+    }
+
+    #[test]
+    fn a_day_that_is_over_becomes_few_files_and_late_lines_leave_the_large_ones_alone() {
+        let options = CompactionOptions::default();
+        for (what, before, after, written) in [
+            ("one file becomes final", vec![(1, 7)], vec![(2, 7)], 7),
+            ("and then stays", vec![(2, 7)], vec![(2, 7)], 0),
+            ("fresh files become one", vec![(1, 64), (1, 64), (1, 3)], vec![(2, 131)], 131),
+            ("with what was merged during the day", vec![(2, 40), (2, 50), (2, 30), (1, 9)], vec![(2, 129)], 129),
+            ("late lines", vec![(2, 400), (1, 1)], vec![(2, 400), (2, 1)], 1),
+            ("more of them", vec![(2, 400), (2, 1), (1, 1)], vec![(2, 400), (2, 2)], 2),
+            ("not enough for the next size", vec![(2, 400), (2, 4), (1, 1)], vec![(2, 400), (2, 4), (2, 1)], 1),
+            ("enough for all of them", vec![(2, 400), (2, 4), (2, 2), (1, 2)], vec![(2, 400), (2, 8)], 8),
+            ("as many as there are already", vec![(2, 400), (1, 410)], vec![(2, 810)], 810),
+            ("no more than one file holds", vec![(1, 500), (1, 500), (1, 500)], vec![(2, 1000), (2, 500)], 1500),
+        ] {
+            let mib = |files: Vec<(u8, u64)>| files.into_iter().map(|(level, bytes)| (level, bytes * MIB)).collect::<Vec<_>>();
+            let mut day = PastDay::of(&mib(before));
+            day.settle(&options);
+            assert_eq!((day.sizes(), day.written), (mib(after), written * MIB), "{what}");
+        }
+    }
+
+    /// A line comes late every minute for two weeks.
+    #[test]
+    fn late_lines_cost_in_proportion_to_what_they_are() {
+        let options = CompactionOptions::default();
+        let mut day = PastDay::of(&[(2, 400 * MIB)]);
+        let folds = 14 * 24 * 60;
+        for _ in 0..folds {
+            day.add(1, 1000);
+            day.settle(&options);
+        }
+        // Each is rewritten once, and then as often as sizes double: 15 times up to 20 MB.
+        assert!(day.written <= 16 * folds * 1000, "{} bytes for {}", day.written, folds * 1000);
+        assert!(day.files.len() <= 16, "{:?}", day.sizes());
+        assert_eq!(day.sizes()[0], (2, 400 * MIB));
+    }
+
+    proptest! {
+        #[test]
+        fn rewrites_are_bounded_however_files_come(sizes in proptest::collection::vec((1u64..200_000, any::<bool>()), 1..150)) {
+            let options = CompactionOptions { merge_bytes: 1_000_000, merge_files: 16, ..CompactionOptions::default() };
+            let mut day = PastDay::default();
+            let mut all = 0;
+            for (bytes, settles) in sizes {
+                day.add(1, bytes);
+                all += bytes;
+                if settles {
+                    day.settle(&options);
+                }
+            }
+            day.settle(&options);
+            prop_assert_eq!(day.sizes().iter().map(|(_, bytes)| bytes).sum::<u64>(), all);
+            prop_assert!(day.sizes().iter().all(|(level, _)| *level == 2));
+            // A line is in a file of at least one byte first, and of half a megabyte at last.
+            prop_assert!(day.written <= 21 * all, "{} for {}", day.written, all);
+        }
+    }
 }
