@@ -25,6 +25,11 @@ impl fmt::Debug for VisibleTimes {
 impl VisibleTimes {
     /// What is left of `[start, end]`.
     pub(crate) fn new(start: i64, end: i64, erasure: StreamErasure) -> Self {
+        #[cfg(feature = "planted-faults")]
+        let erasure = match tailwater_planted::Fault::RetentionUnfiltered.is_planted() {
+            true => StreamErasure { keep_from: i64::MIN, ..erasure },
+            false => erasure,
+        };
         let first = start.max(erasure.keep_from);
         let mut intervals = if first <= end { vec![(first, end)] } else { Vec::new() };
         let mut erased = Vec::new();

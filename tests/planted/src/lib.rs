@@ -52,10 +52,20 @@ pub enum Fault {
     OffsetUnprinted,
     /// Queries may nest as deeply as they like.
     NestingUnbounded,
+    /// A merge commits also if another one has replaced its inputs meanwhile.
+    MergeInputsUnchecked,
+    /// A fold says that it holds one segment more than it does.
+    WatermarkAhead,
+    /// The sweep of orphans spares what the newest version of the manifest names alone.
+    SweepForgetsReaders,
+    /// The text index excludes the first page of a file, whatever is in it.
+    IndexTooSure,
+    /// Queries show what is past its retention until it is erased.
+    RetentionUnfiltered,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 23] = [
+    pub const ALL: [Fault; 28] = [
         Self::AckBeforePut,
         Self::PositionBeforeAnswer,
         Self::RotatedTailForgotten,
@@ -79,6 +89,11 @@ impl Fault {
         Self::FirstMatcherIgnored,
         Self::OffsetUnprinted,
         Self::NestingUnbounded,
+        Self::MergeInputsUnchecked,
+        Self::WatermarkAhead,
+        Self::SweepForgetsReaders,
+        Self::IndexTooSure,
+        Self::RetentionUnfiltered,
     ];
 
     pub fn name(self) -> &'static str {
@@ -106,6 +121,11 @@ impl Fault {
             Self::FirstMatcherIgnored => "first-matcher-ignored",
             Self::OffsetUnprinted => "offset-unprinted",
             Self::NestingUnbounded => "nesting-unbounded",
+            Self::MergeInputsUnchecked => "merge-inputs-unchecked",
+            Self::WatermarkAhead => "watermark-ahead",
+            Self::SweepForgetsReaders => "sweep-forgets-readers",
+            Self::IndexTooSure => "index-too-sure",
+            Self::RetentionUnfiltered => "retention-unfiltered",
         }
     }
 

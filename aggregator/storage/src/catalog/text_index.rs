@@ -31,6 +31,10 @@ pub struct MaybePages {
 
 impl MaybePages {
     pub fn contains(&self, row_group: usize, page: usize) -> bool {
+        #[cfg(feature = "planted-faults")]
+        if (row_group, page) == (0, 0) && tailwater_planted::Fault::IndexTooSure.is_planted() {
+            return false;
+        }
         let granule = self.index.first_granules.get(row_group).map(|first| first + page as u32);
         granule.is_none_or(|granule| self.granules.contains(granule))
     }

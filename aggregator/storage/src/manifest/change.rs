@@ -163,6 +163,8 @@ impl ManifestState {
             if let Some(from) = from.filter(|from| from >= to) {
                 return Err(Conflict::NotAbove { writer: writer.clone(), from, to: *to });
             }
+            #[cfg(feature = "planted-faults")]
+            let to = &(*to + u64::from(tailwater_planted::Fault::WatermarkAhead.is_planted()));
             self.watermarks.insert(writer.clone(), Watermark { sequence: *to, committed_at: self.time });
         }
         self.check_relied_on(&fold.relied_on)?;
@@ -175,6 +177,10 @@ impl ManifestState {
         }
         self.check_relied_on(&replacement.relied_on)?;
         for id in &replacement.remove {
+            #[cfg(feature = "planted-faults")]
+            if tailwater_planted::Fault::MergeInputsUnchecked.is_planted() && !self.files.contains_key(id) {
+                continue;
+            }
             let DataFile { day, level, size, .. } = *self.files.remove(id).ok_or(Conflict::InputGone { file: *id })?;
             let retired = Retired { id: *id, day, level, size, retired_at: self.time, reason: replacement.reason };
             self.retired.insert(*id, retired);
