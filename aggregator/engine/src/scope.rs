@@ -11,6 +11,7 @@ use tailwater_logql::ast::{Matcher, Selector};
 use tailwater_logql::labels::LabelSet;
 use tailwater_logql::matcher::StreamMatcher;
 use tailwater_logql::validate::check_selector;
+use tailwater_storage::store::ReadShare;
 use tailwater_storage::tolerance::Tolerance;
 
 use crate::access::Access;
@@ -21,11 +22,12 @@ pub const TENANT_LABEL: &str = "__tenant_id__";
 /// A stored label of that name.
 const ORIGINAL_LABEL: &str = "original___tenant_id__";
 
-/// The accesses of a query, and whether it may be answered without what is damaged. Cheap to clone.
+/// The accesses of a query, whether it may be answered without what is damaged, and its share of reads. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Scope {
     accesses: Arc<[Access]>,
     tolerance: Tolerance,
+    reads: ReadShare,
 }
 
 impl Scope {
@@ -34,7 +36,7 @@ impl Scope {
         let mut accesses: Vec<Access> = accesses.into_iter().collect();
         accesses.sort_by(|left, right| left.tenant().cmp(right.tenant()));
         accesses.dedup_by(|left, right| left.tenant() == right.tenant());
-        Self { accesses: accesses.into(), tolerance: Tolerance::default() }
+        Self { accesses: accesses.into(), tolerance: Tolerance::default(), reads: ReadShare::default() }
     }
 
     /// The same for a reader who takes damage so; it remembers what was passed over.
@@ -45,6 +47,11 @@ impl Scope {
 
     pub(crate) fn tolerance(&self) -> &Tolerance {
         &self.tolerance
+    }
+
+    /// What the query has of the replica's reads.
+    pub(crate) fn reads(&self) -> &ReadShare {
+        &self.reads
     }
 
     pub fn accesses(&self) -> &[Access] {
@@ -90,7 +97,7 @@ impl Scope {
 
 impl From<Access> for Scope {
     fn from(access: Access) -> Self {
-        Self { accesses: Arc::new([access]), tolerance: Tolerance::default() }
+        Self { accesses: Arc::new([access]), tolerance: Tolerance::default(), reads: ReadShare::default() }
     }
 }
 

@@ -61,11 +61,14 @@ impl Collector for StoreFigures {
             counter.encode(metric)?;
         }
         let (work_done, work_bytes) = self.compactor.work().bytes();
+        let (gets, gets_waiting) = self.catalog.store().gets_under_way_and_waiting();
         let pending: u64 = self.catalog.tenants().iter().map(|tenant| self.compactor.pending_bytes(tenant)).sum();
         for (name, help, value) in [
             ("tailwater_compaction_pending_bytes", "Bytes of lines that wait to be compacted", pending),
             ("tailwater_compaction_work_bytes", "Bytes of lines of the merge or the rewrite under way; 0: none is", work_bytes),
             ("tailwater_compaction_work_done_bytes", "Bytes of lines that it has dealt with", work_done),
+            ("tailwater_object_store_gets_in_flight", "Reads of objects that are under way", gets),
+            ("tailwater_object_store_gets_waiting", "Reads of objects that wait until fewer are under way", gets_waiting),
             ("tailwater_retired_objects", "Replaced objects that wait to be deleted", self.catalog.retired_objects() as u64),
             ("tailwater_segments_uncompacted", "Segments whose rows are not in data files yet", self.catalog.segment_count() as u64),
             ("tailwater_damaged_segments", "Segments that were found and cannot be read", self.catalog.damaged_segments() as u64),

@@ -17,6 +17,7 @@ use tailwater_storage::entry::{StreamId, TenantId};
 use tailwater_storage::file::stream_table::StreamSpan;
 use tailwater_storage::identity::{Repetitions, repetitions};
 use tailwater_storage::pairs::Pairs;
+use tailwater_storage::store::ReadShare;
 use tailwater_storage::tolerance::Tolerance;
 
 use crate::access::{Access, AllowedNamespaces, Incarnations, SpanView};
@@ -204,6 +205,10 @@ impl Selection {
 
     pub(crate) fn tolerance(&self) -> &Tolerance {
         self.scope.tolerance()
+    }
+
+    pub(crate) fn reads(&self) -> &ReadShare {
+        self.scope.reads()
     }
 
     pub(crate) fn streams(&self) -> &[SelectedStream] {

@@ -44,7 +44,7 @@ impl Planner<'_> {
         // Blocks have to be decompressed: each index is a task.
         let asked = files.into_iter().map(|part| {
             let (catalog, selection, probe) = (self.catalog.clone(), selection.clone(), probe.clone());
-            let asked = tokio::spawn(async move { catalog.maybe_pages(selection.part(part).file(), &probe).await });
+            let asked = tokio::spawn(async move { catalog.maybe_pages_by(selection.reads(), selection.part(part).file(), &probe).await });
             AbortOnDropHandle::new(asked)
                 .map(|done| done.map_err(|error| DataFusionError::External(Box::new(error)))?.map_err(QueryError::from))
         });

@@ -24,7 +24,8 @@ pub(crate) struct PageSource {
 impl PageSource {
     /// Fetches the pages of a group, and of them also what tells which rows may be seen. `None`: the reader passes over them.
     pub(crate) async fn fetch(&self, group: &PageGroup, wanted: Wanted) -> Result<Option<Pages>> {
-        let fetched = self.catalog.fetch(self.selection.part(group.part), group.numbers(), self.needed(&group.pages, wanted)).await;
+        let (part, needed) = (self.selection.part(group.part), self.needed(&group.pages, wanted));
+        let fetched = self.catalog.fetch_by(self.selection.reads(), part, group.numbers(), needed).await;
         self.selection.tolerance().pass_over(fetched).map_err(read_error)
     }
 

@@ -44,7 +44,7 @@ use crate::manifest::{
     clean_segments,
 };
 use crate::segment::rows::SegmentRows;
-use crate::store::{Content, ListedObject, Store, paths};
+use crate::store::{Content, ListedObject, ReadShare, Store, paths};
 use crate::tolerance::Tolerance;
 
 pub use cache::CacheBudget;
@@ -472,18 +472,39 @@ impl Catalog {
 
     /// Fetches the wanted columns of some pages of a part, from memory, the cache on disk or the store; decodes nothing.
     pub async fn fetch(&self, part: &Part, pages: impl IntoIterator<Item = usize> + Clone, wanted: Wanted) -> Result<Pages, ReadError> {
+        self.fetch_from(&self.store, part, pages, wanted).await
+    }
+
+    /// The same for a reader who has his share of reads.
+    pub async fn fetch_by(
+        &self,
+        share: &ReadShare,
+        part: &Part,
+        pages: impl IntoIterator<Item = usize> + Clone,
+        wanted: Wanted,
+    ) -> Result<Pages, ReadError> {
+        self.fetch_from(&self.store.read_by(share), part, pages, wanted).await
+    }
+
+    async fn fetch_from(
+        &self,
+        store: &Store,
+        part: &Part,
+        pages: impl IntoIterator<Item = usize> + Clone,
+        wanted: Wanted,
+    ) -> Result<Pages, ReadError> {
         if let Some(rows) = part.recent() {
             return Ok(Pages::Recent(rows));
         }
         let plan = FetchPlan::new(&part.file().footer, part.row_group(), pages, wanted);
         let open = |bytes: &[Bytes]| {
             let pages = plan.fetched(bytes)?;
-            if self.store.has_disk_cache() {
+            if store.has_disk_cache() {
                 pages.check_sums()?;
             }
             Ok(pages)
         };
-        Ok(Pages::Stored(self.opened(part.file(), Content::Rows, &plan.ranges, open).await?))
+        Ok(Pages::Stored(self.opened(store, part.file(), &plan.ranges, open).await?))
     }
 
     /// The same for who reads a part once and for all: it is not worth a place in the cache on disk.
@@ -502,22 +523,24 @@ impl Catalog {
         Ok(Pages::Stored(plan.fetched(&fetched).map_err(|error| self.unread(part.key(), error))?))
     }
 
-    /// Reads ranges of a file and opens them; once more and from the store if they do not check, as the cache on disk keeps what it was given.
+    /// Reads ranges of pages of a file and opens them; once more and from the store if they do not check, as the cache on disk keeps what it was given.
     async fn opened<T>(
         &self,
+        store: &Store,
         file: &OpenFile,
-        content: Content,
         ranges: &[Range<u64>],
         open: impl Fn(&[Bytes]) -> Result<T, FileError>,
     ) -> Result<T, ReadError> {
-        let error = match open(&self.ranges(file, content, ranges).await?) {
+        let (bytes, from_store) = store.cached_ranges((&file.key, file.size), Content::Rows, ranges).await?;
+        self.read_bytes.fetch_add(from_store, Ordering::Relaxed);
+        let error = match open(&bytes) {
             Ok(opened) => return Ok(opened),
             Err(error) => self.unread(&file.key, error),
         };
         if !error.is_damage() {
             return Err(error);
         }
-        match self.ranges_anew((&file.key, file.size), content, ranges).await? {
+        match self.ranges_anew((&file.key, file.size), Content::Rows, ranges).await? {
             Some(bytes) => open(&bytes).map_err(|error| self.unread(&file.key, error)),
             None => Err(error),
         }
@@ -535,14 +558,14 @@ impl Catalog {
         Ok(Some(bytes))
     }
 
-    async fn ranges(&self, file: &OpenFile, content: Content, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
-        let (bytes, from_store) = self.store.cached_ranges((&file.key, file.size), content, ranges).await?;
+    async fn index_ranges(&self, store: &Store, file: &OpenFile, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, ReadError> {
+        let (bytes, from_store) = store.cached_ranges((&file.key, file.size), Content::Index, ranges).await?;
         self.read_bytes.fetch_add(from_store, Ordering::Relaxed);
         Ok(bytes)
     }
 
-    async fn range(&self, file: &OpenFile, content: Content, range: Range<u64>) -> Result<Bytes, ReadError> {
-        let mut fetched = self.ranges(file, content, std::slice::from_ref(&range)).await?;
+    async fn range(&self, store: &Store, file: &OpenFile, range: Range<u64>) -> Result<Bytes, ReadError> {
+        let mut fetched = self.index_ranges(store, file, std::slice::from_ref(&range)).await?;
         Ok(fetched.pop().unwrap_or_default())
     }
 

@@ -14,7 +14,7 @@ use crate::catalog::cache::{FoundIndex, OpenIndex};
 use crate::catalog::part::OpenFile;
 use crate::error::ReadError;
 use crate::file::read::FileFooter;
-use crate::store::Content;
+use crate::store::{Content, ReadShare, Store};
 
 /// Most bytes of a header that are fetched with its prefix in one go.
 const HEADER_GUESS: u64 = 16 << 10;
@@ -77,6 +77,15 @@ pub(crate) fn first_granules(header: &IndexHeader, footer: &FileFooter) -> Optio
 impl Catalog {
     /// Which pages of a file may hold what `probe` asks for; `None`: nothing is known, all may.
     pub async fn maybe_pages(&self, file: &OpenFile, probe: &Probe) -> Result<Option<MaybePages>, ReadError> {
+        self.ask_index(&self.store, file, probe).await
+    }
+
+    /// The same for a reader who has his share of reads.
+    pub async fn maybe_pages_by(&self, share: &ReadShare, file: &OpenFile, probe: &Probe) -> Result<Option<MaybePages>, ReadError> {
+        self.ask_index(&self.store.read_by(share), file, probe).await
+    }
+
+    async fn ask_index(&self, store: &Store, file: &OpenFile, probe: &Probe) -> Result<Option<MaybePages>, ReadError> {
         if matches!(probe, Probe::Always) || file.footer.index.is_empty() {
             return Ok(None);
         }
@@ -84,20 +93,20 @@ impl Catalog {
         let found = match self.caches.index(&key) {
             Some(found) => found,
             None => {
-                let found = self.read_index(file).await?;
+                let found = self.read_index(store, file).await?;
                 self.caches.keep_index(&key, found.clone());
                 found
             }
         };
         let Some(index) = found else { return Ok(None) };
-        let blocks = self.blocks(file, &key, &index, index.header.blocks_for(probe)).await?;
+        let blocks = self.blocks(store, file, (&key, &index), index.header.blocks_for(probe)).await?;
         let outcome = index.header.probe(probe, |block| blocks.get(&block).map(AsRef::as_ref));
         self.index_counters.asked(outcome.asked, outcome.excluded, outcome.missing_blocks);
         Ok(Some(MaybePages { index, granules: outcome.granules }))
     }
 
-    async fn read_index(&self, file: &OpenFile) -> Result<FoundIndex, ReadError> {
-        let header = self.read_index_header(file).await?;
+    async fn read_index(&self, store: &Store, file: &OpenFile) -> Result<FoundIndex, ReadError> {
+        let header = self.read_index_header(store, file).await?;
         if let Some(index) = self.usable(file, header) {
             return Ok(Some(Arc::new(index)));
         }
@@ -109,15 +118,15 @@ impl Catalog {
         Ok(self.usable(file, IndexHeader::parse(&bytes.concat())).map(Arc::new))
     }
 
-    async fn read_index_header(&self, file: &OpenFile) -> Result<Result<IndexHeader, HeaderError>, ReadError> {
+    async fn read_index_header(&self, store: &Store, file: &OpenFile) -> Result<Result<IndexHeader, HeaderError>, ReadError> {
         let place = &file.footer.index;
         let length = HEADER_GUESS.min(place.end - place.start);
-        let bytes = self.range(file, Content::Index, place.start..place.start + length).await?;
+        let bytes = self.range(store, file, place.start..place.start + length).await?;
         Ok(match IndexHeader::length(bytes.get(..PREFIX_LENGTH).unwrap_or(&bytes)) {
             Ok(needed) if (needed as u64) > length => {
                 // A length beyond the index's end is damage, which the header's own checks then find.
                 let end = place.end.min(place.start + needed as u64);
-                IndexHeader::parse(&self.range(file, Content::Index, place.start..end).await?)
+                IndexHeader::parse(&self.range(store, file, place.start..end).await?)
             }
             Ok(_) => IndexHeader::parse(&bytes),
             Err(error) => Err(error),
@@ -175,9 +184,9 @@ impl Catalog {
     /// The rows of some blocks, of those that are intact.
     async fn blocks(
         &self,
+        store: &Store,
         file: &OpenFile,
-        key: &Arc<str>,
-        index: &OpenIndex,
+        (key, index): (&Arc<str>, &OpenIndex),
         wanted: Vec<BlockId>,
     ) -> Result<HashMap<BlockId, Bytes>, ReadError> {
         let mut blocks = HashMap::with_capacity(wanted.len());
@@ -197,7 +206,7 @@ impl Catalog {
             start + range.start..start + range.end
         };
         let ranges: Vec<_> = missing.iter().map(place).collect();
-        for (block, bytes) in missing.into_iter().zip(self.ranges(file, Content::Index, &ranges).await?) {
+        for (block, bytes) in missing.into_iter().zip(self.index_ranges(store, file, &ranges).await?) {
             match index.header.open_block(block, &bytes) {
                 Ok(rows) => {
                     let rows = Bytes::from(rows);

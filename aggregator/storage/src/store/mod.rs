@@ -12,6 +12,7 @@ mod day;
 mod disk;
 mod examine;
 mod folder;
+mod gets;
 mod only;
 mod open;
 pub mod paths;
@@ -37,6 +38,7 @@ pub use counted::{RequestCounters, StoreOperation, StoreOutcome};
 pub use day::{Day, DayError};
 pub use disk::{CacheFolderError, Content, DiskCache, DiskCacheFigures};
 pub use examine::Rights;
+pub use gets::ReadShare;
 pub use open::{OpenError, S3Encryption, S3Options, StoreOptions, clear_unfinished, open};
 pub use probe::ProbeError;
 pub use upload::Upload;
@@ -45,6 +47,7 @@ pub(crate) use within::CopiedWithin;
 use crate::error::ReadError;
 use crate::store::coalesce::{Distance, Request, coalesce};
 use crate::store::counted::{Counted, CountedParts};
+use crate::store::gets::{Gets, Place};
 use crate::store::retry::{Attempts, READ_PATIENCE};
 
 /// Requests of one read that are under way at a time.
@@ -58,6 +61,9 @@ pub struct Store {
     prefix: Path,
     disk_cache: Option<DiskCache>,
     requests: Arc<RequestCounters>,
+    gets: Gets,
+    /// Of whoever reads through this clone.
+    share: Option<ReadShare>,
     /// Where parts of an object have numbers.
     numbered: Option<CountedParts>,
 }
@@ -83,7 +89,16 @@ impl Store {
     pub fn new(objects: Arc<dyn ObjectStore>, prefix: &str) -> Self {
         let requests = Arc::<RequestCounters>::default();
         let objects = Arc::new(Counted::new(objects, requests.clone()));
-        Self { objects, distance: Distance::Network, prefix: Path::from(prefix), disk_cache: None, requests, numbered: None }
+        Self {
+            objects,
+            distance: Distance::Network,
+            prefix: Path::from(prefix),
+            disk_cache: None,
+            requests,
+            gets: Gets::default(),
+            share: None,
+            numbered: None,
+        }
     }
 
     /// The same of a store that takes parts of an object by their numbers, so that one may be sent again.
@@ -101,6 +116,25 @@ impl Store {
     /// Requests to the object store so far.
     pub fn request_counters(&self) -> &RequestCounters {
         &self.requests
+    }
+
+    /// The same store for one reader, who has no more reads under way than his share.
+    #[must_use]
+    pub(crate) fn read_by(&self, share: &ReadShare) -> Self {
+        Self { share: Some(share.clone()), ..self.clone() }
+    }
+
+    /// Reads of object bodies that are under way, and that wait until there are fewer.
+    pub fn gets_under_way_and_waiting(&self) -> (u64, u64) {
+        (self.gets.under_way(), self.gets.waiting())
+    }
+
+    /// `None`: a local disk is read without.
+    async fn place(&self) -> Option<Place<'_>> {
+        match self.distance {
+            Distance::Network => Some(self.gets.place(self.share.as_ref()).await),
+            Distance::Disk => None,
+        }
     }
 
     /// The same store, with what [`Self::cached_ranges`] reads kept on a local disk.
@@ -205,6 +239,7 @@ impl Store {
 
     /// One request of [`Self::ranges`].
     async fn fetch(&self, path: &Path, ranges: Vec<Range<u64>>) -> object_store::Result<Vec<Bytes>> {
+        let _place = self.place().await;
         let fetch = || async {
             let fetched = self.objects.get_ranges(path, &ranges).await?;
             let is_of = |(bytes, range): &(&Bytes, &Range<u64>)| bytes.len() as u64 == range.end - range.start;
@@ -226,6 +261,7 @@ impl Store {
     /// A whole object, or `None` if there is none.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, ReadError> {
         let path = self.path(key);
+        let _place = self.place().await;
         let whole = || async {
             let answer = self.objects.get_opts(&path, GetOptions::default()).await?;
             let range = 0..answer.meta.size;

@@ -31,7 +31,7 @@ pub struct Upload {
 
 /// What was sent of it.
 enum Parts {
-    Numbered(NumberedParts),
+    Numbered(Box<NumberedParts>),
     Appended(Box<dyn MultipartUpload>),
 }
 
@@ -53,7 +53,7 @@ impl std::fmt::Debug for Upload {
 impl Upload {
     pub(super) async fn begin(store: &Store, path: Path, key: &str) -> Result<Self, CreateError> {
         let parts = match &store.numbered {
-            Some(numbered) => NumberedParts::begin(store, numbered.clone(), path).await.map(Parts::Numbered),
+            Some(numbered) => NumberedParts::begin(store, numbered.clone(), path).await.map(|parts| Parts::Numbered(Box::new(parts))),
             None => store.objects.put_multipart(&path).await.map(Parts::Appended),
         };
         let parts = parts.map_err(|error| failed(key, &error))?;
