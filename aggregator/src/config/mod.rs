@@ -128,7 +128,7 @@ impl Default for Compaction {
     fn default() -> Self {
         Self {
             compact_after: Span::seconds(60),
-            fold_bytes: ByteSize::mebibytes(48),
+            fold_bytes: ByteSize::mebibytes(32),
             settle: Span::seconds(60),
             final_level: 1,
             retire_after: Span::seconds(300),

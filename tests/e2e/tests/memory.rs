@@ -1,6 +1,6 @@
 //! A store far larger than the memory it is queried with: every kind of question is answered rightly, and the process stays below its limit.
 //!
-//! `TAILWATER_E2E_STORE_BYTES` says how large (default 300 MB; `tests/run --all`: 5 GB). What is right follows from the lines' numbers.
+//! `TAILWATER_E2E_STORE_BYTES` says how large (default 100 MB; `tests/run --all`: 5 GB). What is right follows from the lines' numbers.
 #![allow(clippy::disallowed_methods, reason = "drills run in real time")]
 
 use std::env;

@@ -31,7 +31,7 @@ pub struct CompactionOptions {
 impl Default for CompactionOptions {
     fn default() -> Self {
         Self {
-            fold_bytes: 48 << 20,
+            fold_bytes: 32 << 20,
             fold_segments: 1000,
             fold_after: Duration::from_secs(60),
             merge_bytes: 1 << 30,

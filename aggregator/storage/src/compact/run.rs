@@ -43,6 +43,18 @@ impl Run {
         }
     }
 
+    /// Its last `length` rows with a text of their own, if that is decoded and they are less than half of it.
+    pub(crate) fn copied_end(&self, length: usize) -> Option<Self> {
+        let Text::Decoded(text) = &self.text else { return None };
+        let end = self.slice(self.rows() - length, length);
+        let (from, to) = (end.offsets[0] as usize, end.offsets[length] as usize);
+        if (to - from) * 2 >= text.len() {
+            return None;
+        }
+        let offsets: Vec<i32> = end.offsets.iter().map(|offset| offset - end.offsets[0]).collect();
+        Some(Self { offsets: OffsetBuffer::new(offsets.into()), text: Text::Decoded(Buffer::from_slice_ref(&text[from..to])), ..end })
+    }
+
     /// Bytes of the lines of some rows.
     pub(crate) fn line_bytes(&self, rows: Range<usize>) -> usize {
         (self.offsets[rows.end] - self.offsets[rows.start]) as usize

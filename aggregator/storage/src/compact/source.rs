@@ -32,6 +32,27 @@ pub(crate) struct Stretch {
     pub(crate) first: i64,
 }
 
+/// The rows of a page from some row of its part on.
+#[derive(Debug, Clone)]
+struct DecodedPage {
+    first_row: usize,
+    rows: Run,
+}
+
+impl DecodedPage {
+    fn of(&self, rows: &Range<usize>) -> Run {
+        self.rows.slice(rows.start - self.first_row, rows.len())
+    }
+
+    /// Forgets the rows before `row` once they are more than half of the text: each input holds a page from stream to stream.
+    fn begin_at(&mut self, row: usize) {
+        let length = self.first_row + self.rows.rows() - row;
+        if let Some(rest) = self.rows.copied_end(length) {
+            *self = Self { first_row: row, rows: rest };
+        }
+    }
+}
+
 /// Reads the rows of one input.
 #[derive(Debug)]
 pub(crate) struct Source {
@@ -41,7 +62,7 @@ pub(crate) struct Source {
     read_ahead: u64,
     /// Of pages that are offered whole and have not been read yet.
     planes: PlanesOfPages,
-    decoded: HashMap<(usize, usize), Run>,
+    decoded: HashMap<(usize, usize), DecodedPage>,
     /// Of which part, and up to which page.
     fetched: Option<(usize, Range<usize>, Arc<Pages>)>,
     /// What its rows are read for, if it is told how far that is.
@@ -73,7 +94,7 @@ impl Source {
 
     /// Forgets decoded pages if they are more than one input may hold; to be called between streams.
     pub(crate) fn keep_within_bounds(&mut self) {
-        let held: usize = self.decoded.values().map(|run| run.line_bytes(0..run.rows())).sum();
+        let held: usize = self.decoded.values().map(|decoded| decoded.rows.line_bytes(0..decoded.rows.rows())).sum();
         if held > KEPT_BYTES {
             self.decoded.clear();
         }
@@ -98,19 +119,20 @@ impl Source {
         let of_page = pages.rows(page);
         let rows = stretch.rows.start..stretch.rows.end.min(of_page.end);
         stretch.rows.start = rows.end;
-        let run = self.page(stretch.part, page).await?.slice(rows.start - of_page.start, rows.len());
+        let run = self.page(stretch.part, page, rows.start).await?.of(&rows);
         if let Some(piece) = &self.piece {
             piece.advance(run.line_bytes(0..run.rows()) as u64);
         }
-        if rows.end == of_page.end {
-            self.let_go(stretch.part, page);
+        if !self.keeps_pages {
+            self.let_go(stretch.part, page, rows.end..of_page.end);
         }
         Ok(Some(run))
     }
 
-    /// Whoever holds rows of the page goes on holding it: this is many inputs' last pages, of which none is read again.
-    fn let_go(&mut self, part: usize, page: usize) {
-        if self.keeps_pages {
+    /// Keeps no more of a page than the rows to come. Whoever holds others of it goes on holding it.
+    fn let_go(&mut self, part: usize, page: usize, rest: Range<usize>) {
+        if !rest.is_empty() {
+            self.decoded.values_mut().for_each(|decoded| decoded.begin_at(rest.start));
             return;
         }
         self.decoded.clear();
@@ -119,9 +141,10 @@ impl Source {
         }
     }
 
-    async fn page(&mut self, part: usize, page: usize) -> Result<Run, ReadError> {
-        if let Some(run) = self.decoded.get(&(part, page)) {
-            return Ok(run.clone());
+    /// A page, from `row` of its part on if not from before.
+    async fn page(&mut self, part: usize, page: usize, row: usize) -> Result<DecodedPage, ReadError> {
+        if let Some(decoded) = self.decoded.get(&(part, page)).filter(|decoded| decoded.first_row <= row) {
+            return Ok(decoded.clone());
         }
         let pages = self.fetched(part, page).await?;
         let key = self.parts[part].key();
@@ -137,13 +160,14 @@ impl Source {
                 (offsets, Text::Decoded(text))
             }
         };
-        let run =
+        let rows =
             Run { timestamps: pages.timestamps(page).map_err(damaged)?, offsets, text, metadata: pages.metadata(page).map_err(damaged)? };
         if !self.keeps_pages {
             self.decoded.clear();
         }
-        self.decoded.insert((part, page), run.clone());
-        Ok(run)
+        let decoded = DecodedPage { first_row: self.parts[part].pages().rows(page).start, rows };
+        self.decoded.insert((part, page), decoded.clone());
+        Ok(decoded)
     }
 
     /// The bytes of a page, and of as many after it as are read at once.
