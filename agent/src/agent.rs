@@ -58,11 +58,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> Result<AgentH
 }
 
 /// The same with what goes on over a change of configuration.
-pub(crate) async fn start_with(mut config: Config, continuing: Continuing, shutdown: CancellationToken) -> Result<AgentHandle, StartError> {
+pub(crate) async fn start_with(config: Config, continuing: Continuing, shutdown: CancellationToken) -> Result<AgentHandle, StartError> {
     install_crypto();
-    if config.run_mode != RunMode::Ship {
-        config.listen = None;
-    }
     if let Some(promtail) = config.promtail.clone() {
         return promtail_agent::start(config, &promtail, continuing, shutdown).await;
     }
@@ -226,7 +223,7 @@ impl Agent {
             let serving = async {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 match tls {
-                    Some(tls) => axum::serve(TlsListener::start(listener, tls)?, admin::router(state)).await,
+                    Some(tls) => axum::serve(TlsListener::new(listener, tls), admin::router(state)).await,
                     None => axum::serve(listener, admin::router(state)).await,
                 }
             };

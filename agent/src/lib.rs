@@ -33,6 +33,7 @@ mod readers;
 mod relabel;
 pub mod reload;
 mod settings;
+mod sockets;
 mod starting;
 mod tail;
 

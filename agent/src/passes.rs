@@ -24,7 +24,8 @@ use crate::promtail_agent::{self, Pods};
 use crate::push::receiver::Receiver;
 use crate::readers::allowed_open_files;
 use crate::reload::Continuing;
-use crate::starting::{OpenedPositions, bind, events_client, receiver, take_data_dir};
+use crate::sockets::Sockets;
+use crate::starting::{OpenedPositions, events_client, receiver, take_data_dir};
 
 /// Where the positions of what `scrape_configs` name are, below those of pods.
 pub(crate) const SCRAPE_CONFIGS: &str = "scrape-configs";
@@ -41,8 +42,8 @@ pub(crate) struct Surface {
 
 impl Surface {
     /// `None` if nothing is to be served.
-    pub(crate) fn bind(config: &Config, pods: Pods) -> Result<Option<Self>, StartError> {
-        let listener = config.listen.map(bind).transpose()?;
+    pub(crate) fn bind(config: &Config, pods: Pods, sockets: &Sockets) -> Result<Option<Self>, StartError> {
+        let listener = config.served_at().map(|address| sockets.listener(address)).transpose()?;
         Ok(listener.map(|listener| Self { listener, config: config.clone(), pods, passes: Arc::default() }))
     }
 
@@ -68,7 +69,7 @@ pub(crate) async fn start(config: Config, continuing: Continuing, shutdown: Canc
         }
         None => Pods::default(),
     };
-    let surface = Surface::bind(&config, pods.clone())?;
+    let surface = Surface::bind(&config, pods.clone(), &continuing.sockets)?;
     let listen = surface.as_ref().and_then(Surface::address);
     let was_used = lock.as_ref().is_some_and(|data_dir| data_dir.was_used);
     let mut passes = Vec::new();

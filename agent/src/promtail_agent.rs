@@ -79,7 +79,7 @@ pub(crate) async fn start(
                 .with_events(events),
         );
     }
-    let surface = Surface::bind(&config, pods)?;
+    let surface = Surface::bind(&config, pods, &continuing.sockets)?;
     let listen = surface.as_ref().and_then(Surface::address);
     let supervisor = tokio::spawn(async move {
         let _lock = lock;

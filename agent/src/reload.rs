@@ -3,8 +3,8 @@
 //! A new configuration is read and checked whole first; a wrong one changes nothing. Then the readers stop, what they read is sent and positions are
 //! written, and reading goes on from there with the new one: at a record boundary behind everything sent; what may be stored is waited for without end, as the new
 //! one may give it other labels. Files
-//! that were deleted meanwhile are handed over by descriptor ([`crate::tail::handover`]). Metrics go on counting. Should the new
-//! one not start, the old one is started again.
+//! that were deleted meanwhile are handed over by descriptor ([`crate::tail::handover`]). Metrics go on counting, and the socket that HTTP is served on
+//! stays open ([`Sockets`]). Should the new one not start, the old one is started again.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::discover::pod_news::PodNews;
 use crate::handle::{AgentError, AgentHandle, StartError};
 use crate::metrics::Metrics;
+use crate::sockets::Sockets;
 use crate::tail::handover::Handover;
 
 /// Between two looks at the configuration file.
@@ -40,13 +41,21 @@ pub(crate) struct Continuing {
     /// What the API tells of pods, for those who look for files.
     pub(crate) news: PodNews,
     pub(crate) ending: Ending,
+    pub(crate) sockets: Sockets,
     /// Open files, by the pass over them that reads them.
     handovers: Arc<Mutex<HashMap<String, Handover>>>,
 }
 
 impl Continuing {
     pub(crate) fn new() -> Self {
-        Self { metrics: Metrics::new(), reload: None, news: PodNews::default(), ending: Ending::default(), handovers: Arc::default() }
+        Self {
+            metrics: Metrics::new(),
+            reload: None,
+            news: PodNews::default(),
+            ending: Ending::default(),
+            sockets: Sockets::default(),
+            handovers: Arc::default(),
+        }
     }
 
     /// Where the pass of that name leaves and finds open files.
@@ -100,31 +109,24 @@ pub async fn run(
     (requests, mut incoming): (ReloadRequests, mpsc::Receiver<Request>),
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let mut continuing = Continuing::new();
-    let mut agent = Running::start(&config, &mut continuing, &requests, &shutdown).await?;
+    let mut launcher = Launcher { continuing: Continuing::new(), requests, shutdown };
+    let mut agent = launcher.start(&config).await?;
     loop {
         let asker = tokio::select! {
             ended = &mut agent.ended => return Ok(ended.unwrap_or(Ok(()))?),
             Some(asker) = incoming.recv() => asker,
         };
-        let outcome = match read() {
+        let new = read().and_then(|new| launcher.bind_first(&config, &new).map(|()| new).map_err(|error| error.to_string()));
+        let outcome = match new {
             Ok(new) => {
-                agent.stop().await?;
-                let next = Running::start(&new, &mut continuing, &requests, &shutdown).await;
-                match next {
-                    Ok(started) => {
-                        (agent, config) = (started, new);
-                        Ok(())
-                    }
-                    Err(error) => {
-                        agent = Running::start(&config, &mut continuing, &requests, &shutdown).await?;
-                        Err(error.to_string())
-                    }
-                }
+                let (running, replaced) = launcher.replace(agent, &config, &new).await?;
+                agent = running;
+                replaced.map(|()| config = new)
             }
             Err(problem) => Err(problem),
         };
-        let metrics = &continuing.metrics;
+        launcher.continuing.sockets.keep(config.served_at());
+        let metrics = &launcher.continuing.metrics;
         match &outcome {
             Ok(()) => drop((metrics.reload_success.inc(), tracing::info!("the new configuration is taken"))),
             Err(problem) => drop((metrics.reload_fail.inc(), tracing::error!(problem, "the old configuration stays"))),
@@ -132,6 +134,64 @@ pub async fn run(
         // Whoever asked may not wait for the answer.
         drop(asker.send(outcome));
     }
+}
+
+/// Starts agents, one after the other.
+struct Launcher {
+    continuing: Continuing,
+    requests: ReloadRequests,
+    shutdown: CancellationToken,
+}
+
+impl Launcher {
+    async fn start(&mut self, config: &Config) -> Result<Running, StartError> {
+        self.continuing.reload = config.enable_reload.then(|| self.requests.clone());
+        let stop = self.shutdown.child_token();
+        self.continuing.ending = Ending { replaced: CancellationToken::new(), shutdown: self.shutdown.clone() };
+        let handle: AgentHandle = start_with(config.clone(), self.continuing.clone(), stop.clone()).await?;
+        let (sender, ended) = oneshot::channel();
+        tokio::spawn(async move { drop(sender.send(handle.join().await)) });
+        Ok(Running { stop, ending: self.continuing.ending.clone(), ended })
+    }
+
+    /// Binds where `new` listens while `old` is still served: an address that somebody else has changes nothing.
+    fn bind_first(&self, old: &Config, new: &Config) -> Result<(), StartError> {
+        match new.served_at() {
+            Some(address) if !shares_port(old, new) => self.continuing.sockets.listener(address).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets an agent with `new` take the place of `agent`, which runs `old`. If it does not start, one with `old` goes on, and the text says why.
+    async fn replace(&mut self, agent: Running, old: &Config, new: &Config) -> Result<(Running, Result<(), String>), RunError> {
+        agent.stop().await?;
+        if shares_port(old, new) {
+            self.continuing.sockets.keep(None);
+        }
+        match self.start(new).await {
+            Ok(running) => Ok((running, Ok(()))),
+            Err(problem) => {
+                self.continuing.sockets.keep(old.served_at());
+                Ok((self.start_again(old).await?, Err(problem.to_string())))
+            }
+        }
+    }
+
+    /// Lines are sent on also if somebody has taken the address meanwhile.
+    async fn start_again(&mut self, old: &Config) -> Result<Running, StartError> {
+        match self.start(old).await {
+            Err(problem @ StartError::Listen { .. }) => {
+                tracing::error!(%problem, "HTTP is not served until the next reload");
+                self.start(&Config { listen: None, ..old.clone() }).await
+            }
+            started => started,
+        }
+    }
+}
+
+/// Whether one of two different addresses may only be free once the other is: `0.0.0.0` takes a port of every one.
+fn shares_port(old: &Config, new: &Config) -> bool {
+    matches!((old.served_at(), new.served_at()), (Some(old), Some(new)) if old != new && old.port() == new.port())
 }
 
 /// One configuration's agent.
@@ -142,21 +202,6 @@ struct Running {
 }
 
 impl Running {
-    async fn start(
-        config: &Config,
-        continuing: &mut Continuing,
-        requests: &ReloadRequests,
-        shutdown: &CancellationToken,
-    ) -> Result<Self, StartError> {
-        continuing.reload = config.enable_reload.then(|| requests.clone());
-        let stop = shutdown.child_token();
-        continuing.ending = Ending { replaced: CancellationToken::new(), shutdown: shutdown.clone() };
-        let handle: AgentHandle = start_with(config.clone(), continuing.clone(), stop.clone()).await?;
-        let (sender, ended) = oneshot::channel();
-        tokio::spawn(async move { drop(sender.send(handle.join().await)) });
-        Ok(Self { stop, ending: continuing.ending.clone(), ended })
-    }
-
     async fn stop(self) -> Result<(), AgentError> {
         self.ending.replaced.cancel();
         self.stop.cancel();

@@ -1,6 +1,5 @@
-//! What an agent needs before it reads: data directory, positions, port, receiver, clients. Each failure is one clear error.
+//! What an agent needs before it reads: data directory, positions, receiver, clients. Each failure is one clear error.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,13 +81,6 @@ pub(crate) async fn take_data_dir(config: &Config, shutdown: &CancellationToken)
             () = tokio::time::sleep(LOCK_WAIT) => {}
         }
     }
-}
-
-pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let fail = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).map_err(fail)?;
-    listener.set_nonblocking(true).map_err(fail)?;
-    Ok(listener)
 }
 
 /// Positions as they were found, and where they are kept.

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -95,67 +95,57 @@ fn roots(pem: &[u8]) -> Result<RootCertStore, String> {
     if roots.is_empty() { Err("the clients' authority has no certificate".to_owned()) } else { Ok(roots) }
 }
 
-/// Connections in the order in which they greeted.
+/// Connections in the order in which they greeted. Nothing of it goes on once it is dropped: the address is free then, and whoever was greeting is gone.
 pub(crate) struct TlsListener {
-    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    address: SocketAddr,
+    listener: TcpListener,
+    tls: Arc<ServerTls>,
+    greeting: JoinSet<Option<Greeted>>,
 }
+
+type Greeted = (TlsStream<TcpStream>, SocketAddr);
 
 impl TlsListener {
-    /// Accepts connections until it is dropped.
-    pub(crate) fn start(listener: TcpListener, tls: ServerTls) -> std::io::Result<Self> {
-        let address = listener.local_addr()?;
-        let (out, ready) = mpsc::channel(HANDSHAKES);
-        tokio::spawn(accept(listener, Arc::new(tls), out));
-        Ok(Self { ready, address })
+    pub(crate) fn new(listener: TcpListener, tls: ServerTls) -> Self {
+        Self { listener, tls: Arc::new(tls), greeting: JoinSet::new() }
     }
-}
-
-async fn accept(listener: TcpListener, tls: Arc<ServerTls>, out: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>) {
-    let slots = Arc::new(Semaphore::new(HANDSHAKES));
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            () = out.closed() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, address)) = accepted else {
-            // Such as no descriptor being left: trying again at once would spin.
-            sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let (tls, out) = (Arc::clone(&tls), out.clone());
-        tokio::spawn(async move {
-            let greeted = timeout(PATIENCE, greet(&tls, stream)).await;
-            drop(slot);
-            match greeted {
-                // Nobody serves any more if it cannot be sent.
-                Ok(Ok(stream)) => drop(out.send((stream, address)).await),
-                Ok(Err(error)) => tracing::debug!(%error, %address, "a connection failed"),
-                Err(_) => tracing::debug!(%address, "a client did not greet in time"),
-            }
-        });
-    }
-}
-
-async fn greet(tls: &ServerTls, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-    let config = tls.config().inspect_err(|error| tracing::warn!(error, "connections to the HTTP surface fail"));
-    TlsAcceptor::from(Arc::new(config.map_err(std::io::Error::other)?)).accept(stream).await
 }
 
 impl Listener for TlsListener {
     type Io = TlsStream<TcpStream>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        match self.ready.recv().await {
-            Some(connection) => connection,
-            // The task that accepts ends with this listener only.
-            None => std::future::pending().await,
+    async fn accept(&mut self) -> Greeted {
+        loop {
+            let accepted = tokio::select! {
+                Some(ended) = self.greeting.join_next() => match ended {
+                    Ok(Some(greeted)) => return greeted,
+                    _ => continue,
+                },
+                accepted = self.listener.accept(), if self.greeting.len() < HANDSHAKES => accepted,
+            };
+            match accepted {
+                Ok((stream, address)) => drop(self.greeting.spawn(greet_in_time(Arc::clone(&self.tls), stream, address))),
+                // Such as no descriptor being left: trying again at once would spin.
+                Err(_) => sleep(Duration::from_millis(100)).await,
+            }
         }
     }
 
     fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        Ok(self.address)
+        self.listener.local_addr()
     }
+}
+
+async fn greet_in_time(tls: Arc<ServerTls>, stream: TcpStream, address: SocketAddr) -> Option<Greeted> {
+    match timeout(PATIENCE, greet(&tls, stream)).await {
+        Ok(Ok(stream)) => return Some((stream, address)),
+        Ok(Err(error)) => tracing::debug!(%error, %address, "a connection failed"),
+        Err(_) => tracing::debug!(%address, "a client did not greet in time"),
+    }
+    None
+}
+
+async fn greet(tls: &ServerTls, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+    let config = tls.config().inspect_err(|error| tracing::warn!(error, "connections to the HTTP surface fail"));
+    TlsAcceptor::from(Arc::new(config.map_err(std::io::Error::other)?)).accept(stream).await
 }

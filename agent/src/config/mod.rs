@@ -153,6 +153,11 @@ impl Config {
         self.promtail.is_none() && self.reads_pods
     }
 
+    /// Where HTTP is served; nowhere while lines are only shown.
+    pub(crate) fn served_at(&self) -> Option<SocketAddr> {
+        self.listen.filter(|_| self.run_mode == RunMode::Ship)
+    }
+
     /// What is scraped as Promtail does it, and what this host is called there.
     pub(crate) fn scraped(&self) -> Option<(&ScrapeConfigs, &str)> {
         match (&self.promtail, &self.scrape_configs) {

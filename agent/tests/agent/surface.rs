@@ -1,23 +1,35 @@
 //! The HTTP surface as `server` of a `promtail.yaml` asks for it: encrypted, for known clients alone, without metrics.
 
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use tailwater_agent::Config;
+use tailwater_agent::reload::{self, ReloadRequests, RunError};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::observe::config_of;
 use crate::support::fronts::Authority;
-use crate::support::{Agent, Recorder};
+use crate::support::{Agent, PATIENCE, Recorder};
 
 /// A configuration with these keys of `server`; or what is wrong with it.
 fn with_server(directory: &Path, url: &str, server: &str) -> Result<Config, String> {
-    let file = directory.join("promtail.yaml");
+    write(directory, url, &format!("http_listen_address: 127.0.0.1, http_listen_port: 0, {server}"));
+    read(directory)
+}
+
+fn write(directory: &Path, url: &str, server: &str) {
     let text = format!(
-        "server: {{http_listen_address: 127.0.0.1, http_listen_port: 0, {server}}}\nclients: [{{url: '{url}'}}]\n\
+        "server: {{{server}}}\nclients: [{{url: '{url}', batchwait: 20ms}}]\n\
          positions: {{filename: {0}/positions.yaml}}\nscrape_configs: [{{job_name: a, static_configs: [{{labels: {{__path__: {0}/a.log}}}}]}}]\n",
         directory.display()
     );
-    std::fs::write(&file, text).unwrap();
-    config_of(&file, &directory.join("data"))
+    std::fs::write(directory.join("promtail.yaml"), text).unwrap();
+}
+
+fn read(directory: &Path) -> Result<Config, String> {
+    config_of(&directory.join("promtail.yaml"), &directory.join("data"))
 }
 
 fn client(authority: &Authority, identity: Option<(String, String)>) -> reqwest::Client {
@@ -58,6 +70,111 @@ async fn the_surface_is_encrypted_and_shows_itself_to_known_clients() {
         }
         agent.stop().await;
     }
+}
+
+/// An agent that takes new configurations, of the `promtail.yaml` there.
+struct Reloaded {
+    requests: ReloadRequests,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), RunError>>,
+}
+
+impl Reloaded {
+    fn start(directory: &Path) -> Self {
+        let (requests, incoming) = reload::channel();
+        let (stop, directory) = (CancellationToken::new(), directory.to_owned());
+        let config = read(&directory).unwrap();
+        let running = tokio::spawn(reload::run(config, move || read(&directory), (requests.clone(), incoming), stop.clone()));
+        Self { requests, stop, running }
+    }
+
+    async fn reload(&self) -> Result<(), String> {
+        reload::request(&self.requests).await
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+async fn wait_until_live(client: &reqwest::Client, url: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match client.get(url).timeout(Duration::from_secs(5)).send().await {
+            Ok(answer) => return assert_eq!(answer.status(), 200),
+            Err(error) => assert!(Instant::now() < deadline, "{url}: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Somebody's socket at a port of its own.
+fn taken() -> (TcpListener, u16) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_never_greet_hold_up_no_reload() {
+    let (directory, recorder, authority) = (tempfile::tempdir().unwrap(), Recorder::start(false).await, Authority::new());
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let path = |name: &str| directory.path().join(name);
+    let (certificate, key) = authority.pair("127.0.0.1");
+    std::fs::write(path("cert.pem"), certificate).unwrap();
+    std::fs::write(path("key.pem"), key).unwrap();
+    let (listener, port) = taken();
+    drop(listener);
+    let files = format!("cert_file: {}, key_file: {}", path("cert.pem").display(), path("key.pem").display());
+    let server = format!("http_listen_address: 127.0.0.1, http_listen_port: {port}, http_tls_config: {{{files}}}");
+    write(directory.path(), &recorder.url(), &server);
+    let agent = Reloaded::start(directory.path());
+    let (client, url) = (client(&authority, None), format!("https://127.0.0.1:{port}/live"));
+    wait_until_live(&client, &url).await;
+    let mut silent: Vec<TcpStream> = (0..16).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    // Once they are greeted nobody else is.
+    let others = || reqwest::Client::builder().danger_accept_invalid_certs(true).timeout(Duration::from_millis(500)).build().unwrap();
+    while others().get(&url).send().await.is_ok() {
+        silent.extend(TcpStream::connect(("127.0.0.1", port)));
+    }
+    agent.reload().await.unwrap();
+    wait_until_live(&client, &url).await;
+    drop(silent);
+    agent.stop().await;
+}
+
+/// It says so, and neither ends nor serves any less.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_somebody_else_has_leaves_the_old_configuration_as_it_is() {
+    let (directory, recorder) = (tempfile::tempdir().unwrap(), Recorder::start(false).await);
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let (listener, old) = taken();
+    let (other, new) = taken();
+    drop(listener);
+    let configure = |address: &str, port: u16| {
+        write(directory.path(), &recorder.url(), &format!("http_listen_address: {address}, http_listen_port: {port}"));
+    };
+    configure("127.0.0.1", old);
+    let agent = Reloaded::start(directory.path());
+    let (client, url) = (reqwest::Client::new(), |port: u16| format!("http://127.0.0.1:{port}/live"));
+    wait_until_live(&client, &url(old)).await;
+    configure("127.0.0.1", new);
+    let told = agent.reload().await.unwrap_err();
+    assert!(told.contains(&format!("cannot listen on `127.0.0.1:{new}`")), "{told}");
+    wait_until_live(&client, &url(old)).await;
+    std::fs::write(directory.path().join("a.log"), "one\n").unwrap();
+    recorder.wait_for(1).await;
+    drop(other);
+    agent.reload().await.unwrap();
+    wait_until_live(&client, &url(new)).await;
+    assert!(TcpListener::bind(("127.0.0.1", old)).is_ok(), "the old one is closed");
+    // What only its own socket is in the way of.
+    configure("0.0.0.0", new);
+    agent.reload().await.unwrap();
+    wait_until_live(&client, &url(new)).await;
+    assert!(TcpListener::bind(("127.0.0.2", new)).is_err(), "of every address");
+    agent.stop().await;
 }
 
 #[test]
