@@ -401,7 +401,7 @@ impl ContainerTail {
         self.is_in_batch = true;
         let is_same_file = front.look(context.now)?.has_shrunk && front.begins_as_before()?;
         if is_same_file {
-            front.go_back_to(front.size);
+            front.go_back_to(front.size.min(front.offset));
             return Ok(());
         }
         context.metrics.possible_loss(PossibleLoss::Truncated);

@@ -156,6 +156,8 @@ pub(crate) struct TailFile {
     pub(crate) size: u64,
     pub(crate) links: u64,
     modified: SystemTime,
+    /// A look saw that it shrank or begins otherwise. That stays until it is acted upon: meanwhile it may grow to where it was.
+    is_replaced: bool,
     /// Its size when a writer last closed it.
     pub(crate) closed_at: Option<u64>,
     /// The kubelet compressed it: what is written now is not kept.
@@ -187,6 +189,7 @@ impl TailFile {
             size: metadata.len(),
             links: metadata.nlink(),
             modified: metadata.modified()?,
+            is_replaced: false,
             closed_at: None,
             has_compressed_copy: false,
             deleted_since: None,
@@ -264,6 +267,7 @@ impl TailFile {
         now < self.next_whole_look
             && self.cuts.is_empty()
             && self.links > 0
+            && !self.is_replaced
             && !self.content.is_compressed()
             && self.looked_at == self.size
             && lseek(&self.file, 0, Whence::SeekEnd).is_ok_and(|size| size.cast_unsigned() == self.size)
@@ -292,12 +296,13 @@ impl TailFile {
         if self.content.is_compressed() {
             return Ok(Look { has_shrunk: false, has_news: !self.content.is_over() });
         }
-        let seen = self.seen();
-        Ok(Look { has_shrunk: seen.has_shrunk || is_rewritten, ..seen })
+        self.is_replaced |= is_rewritten;
+        Ok(self.seen())
     }
 
-    fn seen(&self) -> Look {
-        Look { has_shrunk: self.size < self.seen_to(), has_news: self.size > self.looked_at }
+    fn seen(&mut self) -> Look {
+        self.is_replaced |= self.size < self.seen_to();
+        Look { has_shrunk: self.is_replaced, has_news: self.size > self.looked_at }
     }
 
     /// For how long it has stood as it is.
@@ -328,7 +333,7 @@ impl TailFile {
 
     /// Everything up to the size last seen was looked at.
     pub(crate) fn is_drained(&self) -> bool {
-        if self.content.is_compressed() { self.content.is_over() } else { self.looked_at >= self.size }
+        if self.content.is_compressed() { self.content.is_over() } else { self.looked_at >= self.size && !self.is_replaced }
     }
 
     /// No byte behind it was read.
@@ -483,6 +488,7 @@ impl TailFile {
         self.offset = offset;
         self.looked_at = offset;
         self.long_record = None;
+        self.is_replaced = false;
     }
 
     /// Begins anew as another file: its content was replaced.
@@ -532,6 +538,39 @@ mod tests {
             let mut file = TailFile::new(FileId(1), handle, "0.log", name, Progress::start(None), now).unwrap();
             file.look(now).unwrap();
             assert_eq!(file.next_whole_look - now, expected, "{age} s old");
+        }
+    }
+
+    #[test]
+    fn what_a_look_saw_is_seen_until_the_file_begins_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("0.log");
+        let written = |text: &[u8], changed: u64| {
+            std::fs::write(&path, text).unwrap();
+            File::options().append(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(changed)).unwrap();
+        };
+        // Filled again to the same size, at once or with a look in between.
+        for sizes in [&[6][..], &[0, 6], &[2, 6]] {
+            written(b"a 111\n", 1);
+            let mut now = Instant::now();
+            let (name, handle) = (LogFileName::parse("0.log").unwrap(), open_regular(&path).unwrap());
+            let mut file = TailFile::new(FileId(1), handle, "0.log", name, Progress::start(None), now).unwrap();
+            file.look(now).unwrap();
+            file.go_back_to(6);
+            assert!(file.is_drained() && file.stands_still(now), "read to its end");
+            for (step, size) in sizes.iter().enumerate() {
+                written(&b"b 222\n"[..*size], 2 + step as u64);
+                now += WHOLE_LOOK_OF_QUIET;
+                assert!(file.look(now).unwrap().has_shrunk, "{sizes:?}");
+            }
+            // Whoever looked could not read.
+            for _ in 0..2 {
+                assert!(file.look(now).unwrap().has_shrunk && !file.is_drained() && !file.stands_still(now), "{sizes:?}");
+                now += WHOLE_LOOK_OF_QUIET;
+            }
+            assert!(!file.begins_as_before().unwrap());
+            file.begin_anew(FileId(2), Progress::start(None)).unwrap();
+            assert_eq!(file.look(now).unwrap(), Look { has_shrunk: false, has_news: true }, "{sizes:?}");
         }
     }
 

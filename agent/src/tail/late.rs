@@ -7,7 +7,7 @@ use std::io;
 use super::balance::{FileEnd, Meter};
 use super::container::{ContainerTail, FinishedFile, LateFile, READ_QUANTUM, ReadContext, Turn, add_to_balance, count_denied};
 use super::cuts::cut_pending;
-use super::file::ReadEnd;
+use super::file::{Look, ReadEnd};
 use super::records::RecordSink;
 use super::staged::equip;
 use crate::metrics::PossibleLoss;
@@ -29,7 +29,11 @@ impl ContainerTail {
         let look = file.look(context.now)?;
         let meter = Meter::start(context.counts, context.batch);
         let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
-        let read = if look.has_news { file.read(context.buffer, READ_QUANTUM, &mut sink) } else { Ok(ReadEnd::EndOfFile) };
+        let read = match look {
+            Look { has_shrunk: true, .. } => Ok(ReadEnd::Truncated),
+            Look { has_news: true, .. } => file.read(context.buffer, READ_QUANTUM, &mut sink),
+            _ => Ok(ReadEnd::EndOfFile),
+        };
         self.is_in_batch |= look.has_news;
         let is_at_end = matches!(read, Ok(ReadEnd::EndOfFile));
         let is_over = is_at_end && (file.links == 0 || file.unchanged_for(context.now) >= context.timing.rotate_grace);
