@@ -164,6 +164,7 @@ impl Launcher {
 
     /// Lets an agent with `new` take the place of `agent`, which runs `old`. If it does not start, one with `old` goes on, and the text says why.
     async fn replace(&mut self, agent: Running, old: &Config, new: &Config) -> Result<(Running, Result<(), String>), RunError> {
+        self.continuing.metrics.files.begin_leaving();
         agent.stop().await?;
         if shares_port(old, new) {
             self.continuing.sockets.keep(None);

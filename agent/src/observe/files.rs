@@ -85,7 +85,7 @@ struct Shown<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct FileBoard {
     clients: Mutex<Vec<BTreeMap<ContainerPath, FileView>>>,
-    /// Lines of groups whose readers ended with a configuration: whoever reads them next counts on.
+    /// Lines of groups whose readers ended with the configuration before: whoever reads them next counts on.
     left: Mutex<BTreeMap<ContainerPath, u64>>,
 }
 
@@ -104,6 +104,11 @@ impl FileBoard {
                 files.insert(ContainerPath::clone(group), FileView { lines: before + lines, ..view });
             }
         }
+    }
+
+    /// A reload begins. What the one before left and nobody has read since is read no more.
+    pub(crate) fn begin_leaving(&self) {
+        self.left.lock().clear();
     }
 
     /// The reader of `group` ends, and another one comes with the next configuration, if that reads it.
@@ -208,6 +213,21 @@ mod tests {
         board.forget(0, "c");
         board.report(0, &group, 1, view("/p/0.log", 9));
         assert_eq!(board.all()[0].1.lines, 1, "another file of that name");
+    }
+
+    #[test]
+    fn what_a_new_configuration_does_not_read_is_forgotten_with_the_next() {
+        let board = FileBoard::default();
+        for reload in 0..10 {
+            let group = ContainerPath::from(format!("only in configuration {reload}"));
+            board.report(0, &group, 1, view("/p/0.log", 4));
+            board.report(0, &"kept".into(), 1, view("/p/1.log", 4));
+            board.begin_leaving();
+            [group, "kept".into()].iter().for_each(|group| board.leave(0, group));
+            assert_eq!(board.left.lock().len(), 2, "after reload {reload}");
+        }
+        board.report(0, &"kept".into(), 1, view("/p/1.log", 4));
+        assert_eq!(board.all()[0].1.lines, 11, "what each configuration reads is counted on");
     }
 
     #[test]
