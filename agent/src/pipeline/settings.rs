@@ -54,6 +54,11 @@ impl<'a, 'r> Settings<'a, 'r> {
         self.line
     }
 
+    /// Where the value of `key` is, or else the stage.
+    pub(crate) fn line_of(&self, key: &str) -> usize {
+        self.pairs.iter().find(|(name, _)| name.raw_text() == Some(key)).map_or(self.line, |(_, value)| value.line)
+    }
+
     pub(crate) fn report(&mut self) -> &mut Report {
         self.report
     }

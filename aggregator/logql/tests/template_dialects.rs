@@ -52,7 +52,8 @@ const OWN: &[Function] = &[
     Function::new("Refuse", &[Type::Int], |call| Err(format!("not {}", call.integer(0)))),
 ];
 
-static DIALECT: Dialect = Dialect { functions: &[functions::BUILTIN, functions::COMPARE, functions::TEXT, OWN], is_data_text: false };
+static DIALECT: Dialect =
+    Dialect { functions: &[functions::BUILTIN, functions::COMPARE, functions::TEXT, OWN], without: &["urlencode"], is_data_text: false };
 
 fn run(text: &str) -> String {
     let template = match Template::parse("pipeline_template", text, &DIALECT) {
@@ -72,6 +73,7 @@ fn functions_come_from_tables() {
         ("{{ Reverse .Value }} {{ .Entry | ToUpper }}", "cba THE LINE"),
         ("{{ Join \"-\" .Value .Entry }}", "abc-the line"),
         ("{{ Refuse 3 }}", "template: pipeline_template:1:3: executing \"pipeline_template\" at <Refuse 3>: error calling Refuse: not 3"),
+        ("{{ urlencode .Value }}", "template: pipeline_template:1: function \"urlencode\" not defined"),
         ("{{ __line__ }}", "template: pipeline_template:1: function \"__line__\" not defined"),
     ] {
         assert_eq!(run(text), expected, "{text}");

@@ -46,6 +46,22 @@ static PROMTAIL: Dialect = Dialect {
         urls::FUNCTIONS,
         wrapping::FUNCTIONS,
     ],
+    // Queries have these, Promtail has not.
+    without: &[
+        "__line__",
+        "__timestamp__",
+        "alignLeft",
+        "alignRight",
+        "bytes",
+        "count",
+        "duration_seconds",
+        "toDateInZone",
+        "unixEpochMillis",
+        "unixEpochNanos",
+        "unixToTime",
+        "urldecode",
+        "urlencode",
+    ],
     is_data_text: false,
 };
 
@@ -59,7 +75,7 @@ pub(super) fn parse(text: &str, settings: &mut Settings<'_, '_>) -> Option<Templ
     match read(text) {
         Ok(template) => Some(template),
         Err(error) => {
-            let line = settings.line();
+            let line = settings.line_of("template");
             settings.wrong(line, format!("template `{text}`: {error}"));
             None
         }
@@ -202,9 +218,24 @@ mod tests {
             ("{template: a}", "source"),
             ("{source: a, template: '{{ .a '}", "template"),
             ("{source: a, template: '{{ nofunc .a }}'}", "nofunc"),
+            ("{source: a, template: '{{ set (dict) 1 2 }}'}", "function \"set\" not defined"),
+            ("{source: a, template: '{{ .a | ToUpper | md5sum }}'}", "function \"md5sum\" not defined"),
         ] {
             let found = problems(&format!("- template: {config}"));
             assert!(found[0].contains("template stage") && found[0].contains(part), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_queries_have_is_an_error_of_its_line() {
+        for name in super::PROMTAIL.without {
+            let text = format!(
+                "clients: [{{url: http://h/p}}]\nscrape_configs:\n- job_name: j\n  pipeline_stages:\n  - cri: {{}}\n  - template:\n      \
+                 source: a\n      template: '{{{{ {name} }}}}'\n"
+            );
+            let (config, report) = crate::promtail::parse(&text, "host".to_owned());
+            let told = report.to_string();
+            assert!(config.is_none() && told.contains("line 8") && told.contains(&format!("function \"{name}\" not defined")), "{told}");
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Functions over texts that Promtail's templates have beyond those of queries: hashes, quoting, cases, conversions.
 
-use md5::{Digest, Md5};
 use sha1::Sha1;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use sha3::Sha3_256;
 use tailwater_logql::regex_dialect;
 use tailwater_logql::template::{Call, CallResult, Function, IntegerType, Type, Value};
@@ -24,7 +23,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new("sha256sum", ONE, |call| Ok(hex(&Sha256::digest(call.text(0))))),
     Function::new("sha1sum", ONE, |call| Ok(hex(&Sha1::digest(call.text(0))))),
-    Function::new("md5sum", ONE, |call| Ok(hex(&Md5::digest(call.text(0))))),
     Function::new("toString", ANY, |call| Ok(Value::text(shown(&call.take(0))))),
     Function::new("atoi", ONE, |call| Ok(Value::int(call.string(0).parse().unwrap_or(0)))),
     Function::new("int64", ANY, |call| Ok(Value::Integer(integer(&call.take(0)), IntegerType::Int64))),

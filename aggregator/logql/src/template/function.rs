@@ -16,6 +16,8 @@ use super::value::Value;
 pub struct Dialect {
     /// Later tables cannot replace functions of earlier ones.
     pub functions: &'static [&'static [Function]],
+    /// Names of those tables that are unknown all the same.
+    pub without: &'static [&'static str],
     /// `map[string]string`: a missing name is an empty text. Otherwise it is nothing, and prints `<no value>`.
     pub is_data_text: bool,
 }
@@ -23,6 +25,9 @@ pub struct Dialect {
 impl Dialect {
     pub(super) fn function(&self, name: &str) -> Option<&'static Function> {
         let functions: &'static [&'static [Function]] = self.functions;
+        if self.without.contains(&name) {
+            return None;
+        }
         functions.iter().copied().flatten().find(|function| function.name == name)
     }
 

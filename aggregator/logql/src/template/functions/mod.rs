@@ -30,4 +30,5 @@ pub const DATE: &[Function] = date::FUNCTIONS;
 pub const ENTRY: &[Function] = entry::FUNCTIONS;
 
 /// `line_format` and `label_format`.
-pub static LOGQL: Dialect = Dialect { functions: &[BUILTIN, COMPARE, TEXT, SEARCH, NUMBER, CONVERT, DATE, ENTRY], is_data_text: true };
+pub static LOGQL: Dialect =
+    Dialect { functions: &[BUILTIN, COMPARE, TEXT, SEARCH, NUMBER, CONVERT, DATE, ENTRY], without: &[], is_data_text: true };
