@@ -1,5 +1,7 @@
 //! `/service-discovery`: what was found, with which labels, and why a target is none.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -9,6 +11,7 @@ use super::AdminState;
 use super::page::{self, Cell, Wanted};
 use crate::enrich::labels::canonical_text;
 use crate::observe::pass;
+use crate::positions::table::Positions;
 use crate::promtail::ScrapeConfigs;
 use crate::promtail::file_sd;
 use crate::promtail::jobs::Job;
@@ -32,13 +35,22 @@ struct Found {
     /// What its lines are labelled with.
     labels: Option<Labels>,
     path: Option<String>,
+    /// The clients that have lines of it, where that can be told: of pods.
+    read_for: Option<Vec<String>>,
     /// Why it is no target.
     dropped: Option<String>,
 }
 
 impl Found {
     fn json(&self) -> Value {
-        json!({"source": self.source, "discovered": self.discovered, "labels": self.labels, "path": self.path, "dropped": self.dropped})
+        json!({
+            "source": self.source,
+            "discovered": self.discovered,
+            "labels": self.labels,
+            "path": self.path,
+            "read_for": self.read_for,
+            "dropped": self.dropped,
+        })
     }
 }
 
@@ -60,39 +72,46 @@ fn of_jobs(state: &AdminState, scrape: &ScrapeConfigs, hostname: &str) -> Vec<Fo
 fn of_job(job: &Job, discovered: Labels, hostname: &str) -> Found {
     let source = job.name.clone();
     match judge(job, discovered.clone(), hostname) {
-        Ok((target, path)) => Found { source, discovered, labels: Some(target.labels), path: Some(path), dropped: None },
-        Err(why) => Found { source, discovered, labels: None, path: None, dropped: Some(why.to_string()) },
+        Ok((target, path)) => Found { source, discovered, labels: Some(target.labels), path: Some(path), read_for: None, dropped: None },
+        Err(why) => Found { source, discovered, labels: None, path: None, read_for: None, dropped: Some(why.to_string()) },
     }
 }
 
-/// Pods that the Kubernetes API told, and containers of the log tree that it did not.
+/// Pods that the Kubernetes API told, and for which clients lines of them were read.
 fn of_pods(state: &AdminState) -> Vec<Found> {
-    let snapshot = pass::positions(&state.passes);
-    let on_disk = |uid: &str| {
-        snapshot.instances.keys().any(|key| key.container.split('/').next().is_some_and(|pod| pod.ends_with(&format!("_{uid}"))))
-    };
     let Some(cache) = &state.cache else { return Vec::new() };
-    let cache = cache.read();
+    let read: Vec<(String, BTreeSet<String>)> = pass::by_client(&state.passes)
+        .into_iter()
+        .map(|(client, positions)| (pass::name_of(&state.passes, client).to_owned(), pods_of(&positions)))
+        .collect();
     let mut found = Vec::new();
-    for (directory_uid, pod) in cache.all() {
+    for (directory_uid, pod) in cache.read().all() {
         let mut discovered: Labels = pod.labels.iter().map(|(name, value)| (format!("label {name}"), value.clone())).collect();
         discovered.insert("namespace".to_owned(), pod.namespace.clone());
         discovered.insert("pod".to_owned(), pod.name.clone());
         discovered.insert("uid".to_owned(), pod.uid.clone());
-        let dropped = (!on_disk(directory_uid)).then(|| "no lines of it were read on this node".to_owned());
-        found.push(Found { source: "kubernetes".to_owned(), discovered, labels: None, path: None, dropped });
+        let read_for: Vec<String> = read.iter().filter(|(_, pods)| pods.contains(directory_uid)).map(|(name, _)| name.clone()).collect();
+        let dropped = read_for.is_empty().then(|| "no lines of it were read on this node".to_owned());
+        found.push(Found { source: "kubernetes".to_owned(), discovered, labels: None, path: None, read_for: Some(read_for), dropped });
     }
     found
 }
 
+/// The UIDs in the names of their directories.
+fn pods_of(positions: &Positions) -> BTreeSet<String> {
+    let directories = positions.instances.keys().filter_map(|key| key.container.split('/').next());
+    directories.filter_map(|pod| pod.rsplit_once('_')).map(|(_, uid)| uid.to_owned()).collect()
+}
+
 fn page_of(found: &[Found]) -> String {
-    let headings = ["from", "discovered", "labels of its lines", "path", "why it is no target"];
+    let headings = ["from", "discovered", "labels of its lines", "path", "read for", "why it is no target"];
     let row = |one: &Found| {
         vec![
             Cell::Text(one.source.clone()),
             Cell::Code(canonical_text(&one.discovered)),
             Cell::Code(one.labels.as_ref().map(canonical_text).unwrap_or_default()),
             Cell::Text(one.path.clone().unwrap_or_default()),
+            Cell::Text(one.read_for.as_deref().unwrap_or_default().join(", ")),
             Cell::Bad(one.dropped.clone().unwrap_or_default()),
         ]
     };

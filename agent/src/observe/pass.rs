@@ -34,11 +34,6 @@ pub(crate) fn why_not_ready(passes: &[PassView], now: Instant) -> Option<String>
     (!passes.iter().all(has_looked)).then(|| "the first scan is not done".to_owned())
 }
 
-/// Where the passes for the first client are.
-pub(crate) fn positions(passes: &[PassView]) -> Positions {
-    by_client(passes).remove(&0).unwrap_or_default()
-}
-
 /// What the client of this number is called.
 pub(crate) fn name_of(passes: &[PassView], client: usize) -> &str {
     passes.iter().find(|pass| pass.client == client).map_or("", |pass| &pass.name)

@@ -34,6 +34,36 @@ pub(crate) fn container_of(node: &Node, pod: &str, uid: &str) -> Container {
     Container::new(node.pods().join(format!("shop_{pod}_{uid}/app")))
 }
 
+/// The first client is down for good: what the second one gets is not hidden by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn discovered_pods_are_shown_with_the_clients_that_their_lines_were_read_for() {
+    let (node, recorder, api, mut config) = scene(Duration::from_secs(5)).await;
+    config.listen = Some(([127, 0, 0, 1], 0).into());
+    config.client.name = Some("first".to_owned());
+    config.more_clients.push(config.client.clone());
+    config.more_clients[0].name = Some("second".to_owned());
+    config.client.url = "http://127.0.0.1:1/loki/api/v1/push".to_owned();
+    config.shutdown_timeout = Duration::from_millis(200);
+    for name in ["web-1", "idle-1"] {
+        api.put(pod(name, &format!("uid-{name}"), json!({})));
+    }
+    container_of(&node, "web-1", "uid-web-1").line("hello");
+    let agent = Agent::start(config).await;
+    recorder.wait_for(1).await;
+    let url = format!("http://{}/service-discovery", agent.handle.listen_address().unwrap());
+    let shown = reqwest::get(&url).await.unwrap().text().await.unwrap();
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let of = |name: &str| {
+        let found = shown["discovered"].as_array().unwrap().iter().find(|found| found["discovered"]["pod"] == name);
+        found.map(|found| (found["read_for"].clone(), found["dropped"].clone()))
+    };
+    assert_eq!(of("web-1"), Some((json!(["second"]), json!(null))));
+    assert_eq!(of("idle-1"), Some((json!([]), json!("no lines of it were read on this node"))));
+    let page = reqwest::get(format!("{url}?format=html")).await.unwrap().text().await.unwrap();
+    assert!(page.contains("read for") && page.contains("second"), "{page}");
+    agent.stop().await;
+}
+
 /// Every line's value of a label.
 pub(crate) fn label_by_line(recorder: &Recorder, name: &str) -> BTreeMap<String, Vec<String>> {
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
