@@ -53,9 +53,14 @@ struct Head<'a> {
 /// Where an input stands.
 enum State {
     /// Its next stretch begins with this stamp; nothing of it is read before its turn, as inputs mostly follow one another in time.
-    Unread { first: i64 },
+    Unread {
+        first: i64,
+    },
     /// The next row of a run, which has it.
-    At { run: Run, row: usize },
+    At {
+        run: Run,
+        row: usize,
+    },
     Ended,
 }
 

@@ -11,8 +11,8 @@ use object_store::path::Path;
 use crate::error::ReadError;
 use crate::store::{Store, retry};
 
-/// How long a copy is tried; a server that copies gigabytes answers late.
-const COPY_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a copy is tried; a server that copies gigabytes answers after minutes.
+const COPY_PATIENCE: Duration = Duration::from_secs(1200);
 
 /// What servers copy in one request.
 const MOST: u64 = 5 << 30;
