@@ -115,7 +115,7 @@ pub struct Compaction {
     pub compact_after: Span,
     /// Bytes of lines in segments that are folded at once.
     pub fold_bytes: ByteSize,
-    /// Files of a past day are merged when none came for so long.
+    /// Files of a past day are merged when none came for so long: longer than `compact_after`, or the last segments come to a merged day.
     pub settle: Span,
     /// zstd level of final files, 1 to 9: 6 saves some 5 % of the bytes for five times the CPU.
     pub final_level: u32,
@@ -129,7 +129,7 @@ impl Default for Compaction {
         Self {
             compact_after: Span::seconds(60),
             fold_bytes: ByteSize::mebibytes(32),
-            settle: Span::seconds(60),
+            settle: Span::seconds(120),
             final_level: 1,
             retire_after: Span::seconds(300),
         }

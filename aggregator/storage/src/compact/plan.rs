@@ -36,7 +36,7 @@ impl Default for CompactionOptions {
             fold_after: Duration::from_secs(60),
             merge_bytes: 1 << 30,
             merge_files: 64,
-            settle: Duration::from_secs(60),
+            settle: Duration::from_secs(120),
             final_level: 1,
         }
     }
