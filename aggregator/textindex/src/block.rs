@@ -1,11 +1,14 @@
-//! A block of rows as it is stored: compressed if that is shorter, with a checksum that ties it to its place and to its index.
+//! A block of rows as it is stored: rows of ids without padding, compressed if that is shorter, with a checksum that ties it to its place and
+//! to its index.
 
 use std::cell::RefCell;
 
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::CParameter;
 
 use crate::error::BlockError;
-use crate::layout::BlockId;
+use crate::layout::{BlockId, ClassLayout};
+use crate::padding;
 
 /// What stands behind each block.
 pub(crate) const CHECKSUM_BYTES: usize = 4;
@@ -13,13 +16,22 @@ pub(crate) const CHECKSUM_BYTES: usize = 4;
 /// Fast, and nearly as small as any: what there is to save is the fill.
 const COMPRESSION_LEVEL: i32 = 1;
 
+/// The longest there is: rows of ids are chance, and a shorter repetition costs more than its bytes do by themselves (2.5 % of a plane).
+const LEAST_MATCH: u32 = 7;
+
 /// For [`compressed`].
 pub(crate) fn compressor() -> Compressor<'static> {
-    Compressor::new(COMPRESSION_LEVEL).expect("the level is one that there is")
+    let mut compressor = Compressor::new(COMPRESSION_LEVEL).expect("the level is one that there is");
+    compressor.set_parameter(CParameter::MinMatch(LEAST_MATCH)).expect("zstd takes 3 to 7");
+    compressor
 }
 
 /// Rows of a block as stored: compressed, unless that saves nothing.
-pub(crate) fn compressed(compressor: &mut Compressor<'_>, rows: Vec<u8>) -> Vec<u8> {
+pub(crate) fn compressed(compressor: &mut Compressor<'_>, class: &ClassLayout, rows: Vec<u8>) -> Vec<u8> {
+    let rows = match class.stored_columns() {
+        Some(columns) => padding::without(&rows, class.row_bytes, columns),
+        None => rows,
+    };
     let mut compressed = compressor.compress(&rows).expect("compressing fails for want of memory alone");
     // An index has thousands of blocks, and room for the worst case would make each larger than its rows.
     compressed.shrink_to_fit();
@@ -32,8 +44,8 @@ pub(crate) fn checksum(header_checksum: u32, block: BlockId, body: &[u8]) -> u32
     crc32c::crc32c_append(place, body)
 }
 
-/// The rows of a block, `length` bytes, from what is stored of it with its checksum.
-pub(crate) fn open(header_checksum: u32, block: BlockId, stored: &[u8], length: usize) -> Result<Vec<u8>, BlockError> {
+/// The rows of a block, padded, from what is stored of it with its checksum.
+pub(crate) fn open(header_checksum: u32, block: BlockId, stored: &[u8], class: &ClassLayout) -> Result<Vec<u8>, BlockError> {
     let Some((body, expected)) = stored.split_last_chunk::<CHECKSUM_BYTES>() else {
         return Err(BlockError::Length { block, expected: CHECKSUM_BYTES, actual: stored.len() });
     };
@@ -41,7 +53,15 @@ pub(crate) fn open(header_checksum: u32, block: BlockId, stored: &[u8], length: 
     if expected != actual {
         return Err(BlockError::Checksum { block, expected, actual });
     }
-    decompressed(body, length).ok_or(BlockError::Content { block, expected: length })
+    let length = class.block_bytes();
+    let rows = match class.stored_columns() {
+        Some(columns) => {
+            let packed = decompressed(body, padding::length_without(length, class.row_bytes, columns));
+            packed.map(|packed| padding::with(&packed, length, class.row_bytes, columns))
+        }
+        None => decompressed(body, length),
+    };
+    rows.ok_or(BlockError::Content { block, expected: length })
 }
 
 thread_local! {

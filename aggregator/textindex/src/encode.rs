@@ -58,7 +58,7 @@ impl IndexBuilder {
                 let (mut rows, rows_of_block) = (Vec::with_capacity(class.block_bytes()), class.rows_of(block));
                 slices.truncate(rows_of_block.end);
                 slices.write_rows(rows_of_block, &mut rows);
-                blocks.push(block::compressed(&mut compressor, rows));
+                blocks.push(block::compressed(&mut compressor, class, rows));
             }
             blocks[first..].reverse();
         }

@@ -12,7 +12,7 @@ use crate::layout::{BlockId, Class, Layout};
 use crate::parameters::IndexParameters;
 
 const MAGIC: [u8; 4] = *b"TWTI";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The bytes with which every index begins: enough for [`IndexHeader::length`].
 pub const PREFIX_LENGTH: usize = 16;
@@ -161,7 +161,7 @@ impl IndexHeader {
         if bytes.len() != expected {
             return Err(BlockError::Length { block, expected, actual: bytes.len() });
         }
-        block::open(self.checksum, block, bytes, class.block_bytes())
+        block::open(self.checksum, block, bytes, class)
     }
 }
 
@@ -316,7 +316,7 @@ mod tests {
         let cases = [
             (25, 0x8b, inconsistent("fill limits")),
             (0, b'X', HeaderError::Magic { found: *b"XWTI" }),
-            (4, 1, HeaderError::UnknownVersion { version: 1 }),
+            (4, 2, HeaderError::UnknownVersion { version: 2 }),
             (8, 3, inconsistent("length of the header")),
             (28, 0, inconsistent("number of blocks")),
             (28, 2, inconsistent("length of the granule table")),

@@ -1,7 +1,7 @@
 //! Which block of an index holds which rows of bits: follows from the sizes of the planes alone.
 //!
 //! Planes of the same kind and size are a *class*; the granule that brought the n-th of them has column n in it. Row b
-//! of a class is bit b of all its planes, padded to whole bytes. A block holds as many rows of one class as fit
+//! of a class is bit b of all its planes, padded to whole bytes (stored without, if they are ids). A block holds as many rows of one class as fit
 //! into [`BLOCK_BYTES`], a power of two and at least one. Classes follow each other by plane and size.
 //! Blocks are compressed, so where they lie is told by their lengths.
 
@@ -101,6 +101,15 @@ impl ClassLayout {
     /// Bytes of the rows of a block.
     pub(crate) fn block_bytes(&self) -> usize {
         self.row_bytes << self.rows_in_block_log2
+    }
+
+    /// How many bits of a row are stored. Rows of ids are chance, bit by bit, and stored without padding, up to a tenth of them; `None`: whole
+    /// bytes, for rows of text repeat those before and compress better where they begin alike.
+    pub(crate) fn stored_columns(&self) -> Option<usize> {
+        match self.class.plane {
+            Plane::Id => Some(self.granules.len()),
+            Plane::Text => None,
+        }
     }
 
     /// The rows that a block of this class holds.

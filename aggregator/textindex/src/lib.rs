@@ -10,7 +10,7 @@
 //!          granule table   18 B each: row group, page, first row, rows, size of text plane, size of id plane
 //!          block table     4 B each: length as stored
 //!          CRC-32C         of everything before
-//!          blocks          rows of bits, up to 16 KiB, as a zstd frame if that is shorter; then CRC-32C of (header CRC, block number, these)
+//!          blocks          rows of bits, up to 16 KiB (of ids without padding), as a zstd frame if that is shorter; then CRC-32C of (header CRC, block number, these)
 //! ```
 //! Each granule has two planes of bits; each gram of its lines ([`gram`](Gram)) sets one bit of one of them. Planes of
 //! one size are stored bit-sliced: bit b of all of them side by side is a *row*, so that a gram is looked up with one
@@ -33,6 +33,7 @@ mod granule_set;
 mod header;
 mod layout;
 mod mark;
+mod padding;
 mod parameters;
 mod probe;
 mod search;

@@ -80,7 +80,7 @@ pub struct Work {
 const FIRST_LEVEL: i32 = 1;
 
 /// How full the planes of ids may be in final files.
-const FINAL_ID_FILL: f64 = 0.885;
+const FINAL_ID_FILL: f64 = 0.88;
 
 impl Compactor {
     pub fn new(catalog: Arc<Catalog>, options: CompactionOptions, clock: Clock) -> Self {
