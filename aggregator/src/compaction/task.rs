@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tailwater_storage::catalog::Catalog;
-use tailwater_storage::compact::{CompactError, CompactionOptions, Compactor, Erasure, Work};
+use tailwater_storage::compact::{CompactError, CompactionOptions, Compactor, Erasure, FoldWhen, Work};
 use tailwater_storage::entry::TenantId;
 use tailwater_storage::manifest::{self, CleanError, CleanProgress, Cleaned, Clock, RetireDelays};
 use tokio_util::sync::CancellationToken;
@@ -233,15 +233,15 @@ impl Worker {
         match piece {
             Piece::Fold(_) => {
                 let erasure = self.retention.erasure(tenant);
-                self.fold(tenant, erasure).await
+                self.fold(tenant, erasure, FoldWhen::Due).await
             }
             Piece::Merge(_) => self.merge(tenant).await,
             _ => self.retention.step(tenant).await,
         }
     }
 
-    async fn fold(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>) -> Result<bool, CompactError> {
-        let work = self.compactor.fold(tenant, erasure, false).await?;
+    async fn fold(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>, when: FoldWhen) -> Result<bool, CompactError> {
+        let work = self.compactor.fold(tenant, erasure, when).await?;
         Ok(self.told(tenant, work))
     }
 
@@ -275,7 +275,7 @@ impl Worker {
                 if self.troubles.waits(&piece) || !self.owns(&piece) {
                     continue;
                 }
-                let outcome = self.fold(tenant, erasure.clone()).await;
+                let outcome = self.fold(tenant, erasure.clone(), FoldWhen::BesideMerge).await;
                 let has_failed = outcome.is_err();
                 outcomes.insert(piece, outcome);
                 if has_failed {

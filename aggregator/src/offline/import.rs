@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tailwater_storage::catalog::Catalog;
 use tailwater_storage::cluster::Cluster;
-use tailwater_storage::compact::Compactor;
+use tailwater_storage::compact::{Compactor, FoldWhen};
 use tailwater_storage::entry::{PushBatch, TenantId};
 use tailwater_storage::transfer::{Batches, ImportError, JsonLines, ParquetRows, Records, Tally, is_parquet};
 use tokio::sync::mpsc;
@@ -57,7 +57,7 @@ pub async fn import(options: &ImportOptions) -> Result<(), OfflineError> {
         now: opened.clock.now(),
     };
     // What lies there already is no repetition of what comes.
-    importer.fold(true).await?;
+    importer.fold(FoldWhen::AtOnce).await?;
     let derive = ImportDerive { limits: opened.config.tenant_limits().of(&tenant) };
     let batches = Batches::new(records, derive, tenant, BATCH_BYTES);
     let (tally, duplicates) = importer.run(&opened, &catalog, batches).await?;
@@ -149,7 +149,7 @@ impl Importer {
         let outcome = self.push_all(&ingester, batches).await;
         ingester.stop().await;
         let (tally, failure, folded) = outcome?;
-        let duplicates = folded + self.fold(true).await? + ingester.metrics().duplicates();
+        let duplicates = folded + self.fold(FoldWhen::AtOnce).await? + ingester.metrics().duplicates();
         match failure {
             Some(source) => Err(OfflineError::Import { imported: tally.accepted, source }),
             None => Ok((tally, duplicates)),
@@ -171,7 +171,7 @@ impl Importer {
                     let entries = push.entries() as u64;
                     ingester.push(push).await.map_err(|source| OfflineError::Push { imported, source })?;
                     imported += entries;
-                    duplicates += self.fold(false).await?;
+                    duplicates += self.fold(FoldWhen::Due).await?;
                     progress.set(done, total, || format!("{read} entries read, {imported} handed to the store"));
                 }
                 Handed::End { tally, failure } => return Ok((tally, failure, duplicates)),
@@ -182,12 +182,12 @@ impl Importer {
         Err(OfflineError::Output(io::Error::other("reading the input ended early")))
     }
 
-    /// Folds segments, those that are young too if `at_once`; returns how many entries were there twice.
-    async fn fold(&self, at_once: bool) -> Result<u64, OfflineError> {
+    /// Folds segments; returns how many entries were there twice.
+    async fn fold(&self, when: FoldWhen) -> Result<u64, OfflineError> {
         let mut duplicates = 0;
         loop {
             let erasure = self.rules.erasure(&self.tenant, self.now, false);
-            match self.compactor.fold(&self.tenant, erasure, at_once).await.map_err(OfflineError::Fold)? {
+            match self.compactor.fold(&self.tenant, erasure, when).await.map_err(OfflineError::Fold)? {
                 Some(work) => duplicates += work.duplicates,
                 None => return Ok(duplicates),
             }

@@ -12,7 +12,7 @@ use object_store::{ObjectStoreExt, PutPayload};
 
 use crate::catalog::{CacheBudget, Catalog};
 use crate::cluster::{Cluster, NEWEST_FORMAT};
-use crate::compact::{CompactionOptions, Compactor, NothingErased};
+use crate::compact::{CompactionOptions, Compactor, FoldWhen, NothingErased};
 use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
 use crate::file::columns::Wanted;
 use crate::file::read::SegmentName;
@@ -127,7 +127,7 @@ impl SmallStore {
         let options = CompactionOptions { fold_bytes: 400, merge_files: 3, ..CompactionOptions::default() };
         let compactor = Compactor::new(self.catalog.clone(), options, self.clock());
         let nothing = || Arc::new(NothingErased { as_of: 0 });
-        while compactor.fold(&tenant(), nothing(), true).await.expect("folds").is_some() {}
+        while compactor.fold(&tenant(), nothing(), FoldWhen::AtOnce).await.expect("folds").is_some() {}
         if merges {
             self.now.fetch_add(2 * DAY, Ordering::Relaxed);
             while compactor.merge(&tenant(), nothing(), |_| true).await.expect("merges").is_some() {}

@@ -1,5 +1,4 @@
-//! A block of rows as it is stored: rows of ids without padding, compressed if that is shorter, with a checksum that ties it to its place and
-//! to its index.
+//! A block of rows as it is stored: compressed if that is shorter, with a checksum that ties it to its place and to its index.
 
 use std::cell::RefCell;
 
@@ -8,7 +7,7 @@ use zstd::zstd_safe::CParameter;
 
 use crate::error::BlockError;
 use crate::layout::{BlockId, ClassLayout};
-use crate::padding;
+use crate::rows;
 
 /// What stands behind each block.
 pub(crate) const CHECKSUM_BYTES: usize = 4;
@@ -26,12 +25,9 @@ pub(crate) fn compressor() -> Compressor<'static> {
     compressor
 }
 
-/// Rows of a block as stored: compressed, unless that saves nothing.
+/// Padded rows of a block as stored: packed, and compressed unless that saves nothing.
 pub(crate) fn compressed(compressor: &mut Compressor<'_>, class: &ClassLayout, rows: Vec<u8>) -> Vec<u8> {
-    let rows = match class.stored_columns() {
-        Some(columns) => padding::without(&rows, class.row_bytes, columns),
-        None => rows,
-    };
+    let rows = rows::packed(&rows, class.row_bytes(), class.row_bits);
     let mut compressed = compressor.compress(&rows).expect("compressing fails for want of memory alone");
     // An index has thousands of blocks, and room for the worst case would make each larger than its rows.
     compressed.shrink_to_fit();
@@ -44,7 +40,7 @@ pub(crate) fn checksum(header_checksum: u32, block: BlockId, body: &[u8]) -> u32
     crc32c::crc32c_append(place, body)
 }
 
-/// The rows of a block, padded, from what is stored of it with its checksum.
+/// The rows of a block from what is stored of it with its checksum.
 pub(crate) fn open(header_checksum: u32, block: BlockId, stored: &[u8], class: &ClassLayout) -> Result<Vec<u8>, BlockError> {
     let Some((body, expected)) = stored.split_last_chunk::<CHECKSUM_BYTES>() else {
         return Err(BlockError::Length { block, expected: CHECKSUM_BYTES, actual: stored.len() });
@@ -54,14 +50,7 @@ pub(crate) fn open(header_checksum: u32, block: BlockId, stored: &[u8], class: &
         return Err(BlockError::Checksum { block, expected, actual });
     }
     let length = class.block_bytes();
-    let rows = match class.stored_columns() {
-        Some(columns) => {
-            let packed = decompressed(body, padding::length_without(length, class.row_bytes, columns));
-            packed.map(|packed| padding::with(&packed, length, class.row_bytes, columns))
-        }
-        None => decompressed(body, length),
-    };
-    rows.ok_or(BlockError::Content { block, expected: length })
+    decompressed(body, length).ok_or(BlockError::Content { block, expected: length })
 }
 
 thread_local! {

@@ -55,7 +55,7 @@ impl IndexBuilder {
             slices.finish();
             let first = blocks.len();
             for block in class.block_ids().rev() {
-                let (mut rows, rows_of_block) = (Vec::with_capacity(class.block_bytes()), class.rows_of(block));
+                let (mut rows, rows_of_block) = (Vec::new(), class.rows_of(block));
                 slices.truncate(rows_of_block.end);
                 slices.write_rows(rows_of_block, &mut rows);
                 blocks.push(block::compressed(&mut compressor, class, rows));

@@ -10,6 +10,7 @@ use crate::granule_set::GranuleSet;
 use crate::header::IndexHeader;
 use crate::layout::{BlockId, ClassLayout};
 use crate::parameters::IndexParameters;
+use crate::rows::eight_at;
 use crate::slices;
 
 impl IndexHeader {
@@ -56,7 +57,8 @@ impl IndexHeader {
     }
 }
 
-/// One byte of each row.
+/// Eight columns of all rows.
 fn strip_of(class: &ClassLayout, blocks: &[Vec<u8>], strip: usize) -> Vec<u8> {
-    blocks.iter().flat_map(|rows| rows.iter().skip(strip).step_by(class.row_bytes)).copied().collect()
+    let rows = blocks.iter().zip(class.block_ids()).flat_map(|(rows, block)| class.rows_of(block).map(move |row| (rows, row as u32)));
+    rows.map(|(rows, row)| eight_at(rows, class.row_in_block(row).start + strip * 8)).collect()
 }

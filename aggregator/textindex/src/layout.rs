@@ -1,7 +1,7 @@
 //! Which block of an index holds which rows of bits: follows from the sizes of the planes alone.
 //!
 //! Planes of the same kind and size are a *class*; the granule that brought the n-th of them has column n in it. Row b
-//! of a class is bit b of all its planes, padded to whole bytes (stored without, if they are ids). A block holds as many rows of one class as fit
+//! of a class is bit b of all its planes; rows of text are filled up to whole bytes, those of ids follow bit upon bit. A block holds as many rows of one class as fit
 //! into [`BLOCK_BYTES`], a power of two and at least one. Classes follow each other by plane and size.
 //! Blocks are compressed, so where they lie is told by their lengths.
 
@@ -43,7 +43,8 @@ pub(crate) struct ClassLayout {
     pub(crate) class: Class,
     /// By column, ascending.
     pub(crate) granules: Vec<u32>,
-    pub(crate) row_bytes: usize,
+    /// From row to row.
+    pub(crate) row_bits: usize,
     rows_in_block_log2: u32,
     first_block: u32,
 }
@@ -85,9 +86,15 @@ impl Layout {
 impl ClassLayout {
     fn new(class: Class, granules: Vec<u32>, first_block: u32) -> ClassLayout {
         let row_bytes = granules.len().div_ceil(8);
+        // Rows of ids are chance, bit by bit: what fills up their bytes would be up to a tenth of what is stored. Rows of text repeat those before,
+        // and compress better where they begin alike.
+        let row_bits = match class.plane {
+            Plane::Id => granules.len(),
+            Plane::Text => row_bytes * 8,
+        };
         let rows = (BLOCK_BYTES / row_bytes).max(1);
         let rows_in_block_log2 = rows.ilog2().min(u32::from(class.bits_log2));
-        ClassLayout { class, granules, row_bytes, rows_in_block_log2, first_block }
+        ClassLayout { class, granules, row_bits, rows_in_block_log2, first_block }
     }
 
     pub(crate) fn blocks(&self) -> u32 {
@@ -100,16 +107,12 @@ impl ClassLayout {
 
     /// Bytes of the rows of a block.
     pub(crate) fn block_bytes(&self) -> usize {
-        self.row_bytes << self.rows_in_block_log2
+        (self.row_bits << self.rows_in_block_log2).div_ceil(8)
     }
 
-    /// How many bits of a row are stored. Rows of ids are chance, bit by bit, and stored without padding, up to a tenth of them; `None`: whole
-    /// bytes, for rows of text repeat those before and compress better where they begin alike.
-    pub(crate) fn stored_columns(&self) -> Option<usize> {
-        match self.class.plane {
-            Plane::Id => Some(self.granules.len()),
-            Plane::Text => None,
-        }
+    /// Of a row that is filled up to whole bytes.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.granules.len().div_ceil(8)
     }
 
     /// The rows that a block of this class holds.
@@ -122,10 +125,10 @@ impl ClassLayout {
         BlockId(self.first_block + (row >> self.rows_in_block_log2))
     }
 
-    /// Where a row lies in its block.
+    /// The bits of its block that are a row.
     pub(crate) fn row_in_block(&self, row: u32) -> Range<usize> {
-        let start = (row as usize & ((1 << self.rows_in_block_log2) - 1)) * self.row_bytes;
-        start..start + self.row_bytes
+        let start = (row as usize & ((1 << self.rows_in_block_log2) - 1)) * self.row_bits;
+        start..start + self.row_bits
     }
 }
 
@@ -150,7 +153,7 @@ mod tests {
                 for row in class.rows_of(block) {
                     assert_eq!(class.block_of(row as u32), block);
                 }
-                assert_eq!(class.row_in_block(class.rows_of(block).end as u32 - 1).end, class.block_bytes());
+                assert_eq!(class.row_in_block(class.rows_of(block).end as u32 - 1).end.div_ceil(8), class.block_bytes());
                 assert!(class.block_bytes() <= BLOCK_BYTES);
                 (number, row) = (number + 1, class.rows_of(block).end as u32);
             }

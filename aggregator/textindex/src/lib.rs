@@ -33,9 +33,9 @@ mod granule_set;
 mod header;
 mod layout;
 mod mark;
-mod padding;
 mod parameters;
 mod probe;
+mod rows;
 mod search;
 mod slices;
 

@@ -10,6 +10,7 @@ use crate::header::IndexHeader;
 use crate::layout::{BlockId, ClassLayout};
 use crate::parameters::folded_place;
 use crate::probe::{Places, Probe, Question};
+use crate::rows::eight_at;
 
 /// What a probe found, with figures for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +101,7 @@ impl<'b, B: FnMut(BlockId) -> Option<&'b [u8]>> Search<'_, B> {
         if places.of(class.class.plane).is_empty() {
             return;
         }
-        let mut columns = vec![0_u8; class.row_bytes];
+        let mut columns = vec![0_u8; class.row_bytes()];
         for (column, granule) in class.granules.iter().enumerate() {
             columns[column / 8] |= u8::from(candidates.contains(*granule)) << (column % 8);
         }
@@ -108,11 +109,12 @@ impl<'b, B: FnMut(BlockId) -> Option<&'b [u8]>> Search<'_, B> {
             if columns.iter().all(|byte| *byte == 0) {
                 break;
             }
-            let Some(bits) = (self.block)(class.block_of(row)).and_then(|block| block.get(class.row_in_block(row))) else {
+            let place = class.row_in_block(row);
+            let Some(block) = (self.block)(class.block_of(row)).filter(|block| place.end <= block.len() * 8) else {
                 self.missing_blocks += 1;
                 continue;
             };
-            columns.iter_mut().zip(bits).for_each(|(column, bits)| *column &= bits);
+            columns.iter_mut().zip(place.step_by(8)).for_each(|(column, at)| *column &= eight_at(block, at));
         }
         for (column, granule) in class.granules.iter().enumerate() {
             if columns[column / 8] >> (column % 8) & 1 == 0 {

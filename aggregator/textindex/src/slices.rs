@@ -74,7 +74,7 @@ impl Slices {
     }
 }
 
-/// The planes of which a strip was made; behind fewer than eight stand empty ones.
+/// The planes of which a strip was made; what stands behind fewer than eight of them means nothing.
 pub(crate) fn planes_of(strip: &[u8]) -> [Vec<u64>; 8] {
     let (words, _) = strip.as_chunks::<64>();
     let mut planes: [Vec<u64>; 8] = std::array::from_fn(|_| Vec::with_capacity(words.len()));

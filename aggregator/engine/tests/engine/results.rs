@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tailwater_engine::answer::{MetricAnswer, MetricValue};
 use tailwater_engine::request::{MetricRequest, QueryLimits};
 use tailwater_engine::{Access, Engine, EngineOptions, QueryError, Scope};
-use tailwater_storage::compact::{CompactionOptions, Compactor, DeletedRange, Erasure, StreamErasure};
+use tailwater_storage::compact::{CompactionOptions, Compactor, DeletedRange, Erasure, FoldWhen, StreamErasure};
 use tailwater_storage::entry::TenantId;
 use tailwater_storage::manifest::TombstoneId;
 use tailwater_storage::pairs::Pairs;
@@ -100,7 +100,7 @@ async fn apply(world: &mut Growing, erased: &mut Erased, event: &Event) {
             world.add(world::push(entries), *is_own).await;
             world.catalog.discover(|_, _| ()).await.expect("lists");
         }
-        Event::Fold => drop(compactor.fold(&world::tenant(), Arc::new(erased.clone()), true).await.expect("folds")),
+        Event::Fold => drop(compactor.fold(&world::tenant(), Arc::new(erased.clone()), FoldWhen::AtOnce).await.expect("folds")),
         Event::Merge => drop(compactor.merge(&world::tenant(), Arc::new(erased.clone()), |_| true).await.expect("merges")),
         Event::Delete { app, seconds, text } => erased.deleted.push((app.clone(), *seconds, *text)),
         Event::Expire { app, second } => erased.expired.push((app.clone(), *second)),

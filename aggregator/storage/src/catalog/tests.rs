@@ -1,7 +1,7 @@
 //! What is visible, through restarts, lagging listings and damage.
 
 use super::*;
-use crate::compact::{CompactionOptions, Compactor, NothingErased, RetentionEdges};
+use crate::compact::{CompactionOptions, Compactor, FoldWhen, NothingErased, RetentionEdges};
 use crate::entry::{Metadata, PushBatch, StreamEntries, StreamLabels};
 use crate::manifest::{Tombstone, TombstoneId};
 use crate::pairs::Pairs;
@@ -185,7 +185,7 @@ async fn a_damaged_manifest_stops_its_tenant_alone() {
         let catalog = Arc::new(catalog);
         let compactor = Compactor::new(catalog.clone(), CompactionOptions::default(), Arc::new(|| 0));
         let nothing = || Arc::new(NothingErased { as_of: 0 });
-        assert!(compactor.fold(&damaged, nothing(), true).await.expect_err("knows no watermarks").to_string().contains(&next));
+        assert!(compactor.fold(&damaged, nothing(), FoldWhen::AtOnce).await.expect_err("knows no watermarks").to_string().contains(&next));
         assert!(compactor.merge(&damaged, nothing(), |_| true).await.is_err());
         assert!(compactor.expire(&damaged, RetentionEdges::NONE, nothing()).await.is_err());
         assert!(compactor.erase(&damaged, nothing()).await.is_err());
@@ -209,7 +209,7 @@ async fn what_the_store_answered_wrongly_is_read_anew_and_not_kept() {
         let maker = Arc::new(catalog(&store, 0));
         maker.discover(|_, _| ()).await.expect("lists");
         let compactor = Compactor::new(maker, CompactionOptions::default(), Arc::new(|| 2000));
-        compactor.fold(&TenantId::new("t"), Arc::new(NothingErased { as_of: 0 }), true).await.expect("folds");
+        compactor.fold(&TenantId::new("t"), Arc::new(NothingErased { as_of: 0 }), FoldWhen::AtOnce).await.expect("folds");
 
         let cache = DiskCache::open(folder.path(), 64 << 20).expect("opens");
         let read = async |catalog: &Catalog| {

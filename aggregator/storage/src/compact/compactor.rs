@@ -14,7 +14,7 @@ use crate::compact::erasure::Erasure;
 use crate::compact::error::CompactError;
 use crate::compact::merge::LeftOut;
 use crate::compact::output::FileSpec;
-use crate::compact::plan::{self, CompactionOptions, FoldPlan, MergePlan};
+use crate::compact::plan::{self, CompactionOptions, FoldPlan, FoldWhen, MergePlan};
 use crate::compact::progress::CompactionWork;
 use crate::compact::source::Source;
 use crate::compact::streams::{Streams, merge_streams};
@@ -111,10 +111,9 @@ impl Compactor {
         plan::pending_bytes(&self.catalog.segments(tenant), &manifest, &self.options, (self.clock)())
     }
 
-    /// Folds a tenant's segments if it is time, whichever their age if `at_once`; `None` if there was nothing to do.
-    pub async fn fold(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>, at_once: bool) -> Result<Option<Work>, CompactError> {
-        let fold_after = if at_once { Duration::ZERO } else { self.options.fold_after };
-        let options = CompactionOptions { fold_after, ..self.options.clone() };
+    /// Folds a tenant's segments if it is time; `None` if there was nothing to do.
+    pub async fn fold(&self, tenant: &TenantId, erasure: Arc<dyn Erasure>, when: FoldWhen) -> Result<Option<Work>, CompactError> {
+        let options = when.adapt(&self.options);
         self.catalog.check_manifest(tenant)?;
         for attempt in 1.. {
             let (segments, manifest) = self.catalog.segments_and_manifest(tenant);

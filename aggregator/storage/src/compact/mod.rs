@@ -34,7 +34,7 @@ pub use deletion::{RequestsToErase, requests_to_erase};
 pub use eraser::{Erased, Expired, RetentionCounters};
 pub use erasure::{DeletedRange, Erasure, LinePredicate, NothingErased, StreamErasure};
 pub use error::CompactError;
-pub use plan::CompactionOptions;
+pub use plan::{CompactionOptions, FoldWhen};
 pub use progress::CompactionWork;
 pub(crate) use reconcile::{Reconciled, reconcile};
 pub use retention::RetentionEdges;

@@ -42,6 +42,26 @@ impl Default for CompactionOptions {
     }
 }
 
+/// When segments are folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoldWhen {
+    /// When there are enough of them or the oldest is old enough.
+    Due,
+    /// When there is half as much, and only so much at once: what a merge holds and the rows of segments are in memory together.
+    BesideMerge,
+    AtOnce,
+}
+
+impl FoldWhen {
+    pub(super) fn adapt(self, options: &CompactionOptions) -> CompactionOptions {
+        match self {
+            Self::Due => options.clone(),
+            Self::BesideMerge => CompactionOptions { fold_bytes: options.fold_bytes / 2, ..options.clone() },
+            Self::AtOnce => CompactionOptions { fold_after: Duration::ZERO, ..options.clone() },
+        }
+    }
+}
+
 /// Segments to fold into level-1 files.
 #[derive(Debug, Clone)]
 pub(super) struct FoldPlan {

@@ -119,7 +119,7 @@ impl World {
     async fn compact(&self, options: &CompactionOptions) -> Vec<Work> {
         let compactor = self.compactor(&self.catalog, options.clone());
         let mut done = Vec::new();
-        while let Some(work) = compactor.fold(&tenant(), nothing(), true).await.expect("folds") {
+        while let Some(work) = compactor.fold(&tenant(), nothing(), FoldWhen::AtOnce).await.expect("folds") {
             done.push(work);
         }
         self.now.fetch_add(2 * DAY, Ordering::Relaxed);
@@ -271,7 +271,7 @@ proptest! {
                 let compactor = world.compactor(&world.catalog, options());
                 for _ in 0..6 {
                     // Whatever comes of it: inputs stay visible until a commit is certain.
-                    drop(compactor.fold(&tenant(), nothing(), true).await);
+                    drop(compactor.fold(&tenant(), nothing(), FoldWhen::AtOnce).await);
                     world.now.fetch_add(DAY, Ordering::Relaxed);
                     drop(compactor.merge(&tenant(), nothing(), |_| true).await);
                 }
@@ -287,6 +287,22 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[tokio::test]
+async fn beside_a_merge_half_as_much_is_folded_and_no_more_at_once() {
+    let mut world = World::new();
+    let raw = |segments: &[Arc<crate::catalog::Part>]| segments.iter().map(|part| part.table().bytes()).sum::<u64>();
+    for round in 0..4 {
+        world.flush("W", true, &[(0, round, 1, 0)]).await;
+    }
+    let waiting = raw(&world.catalog.segments(&tenant()));
+    let compactor = world.compactor(&world.catalog, CompactionOptions { fold_bytes: waiting + 1, ..CompactionOptions::default() });
+    assert_eq!(compactor.fold(&tenant(), nothing(), FoldWhen::Due).await.expect("looks"), None);
+    let work = compactor.fold(&tenant(), nothing(), FoldWhen::BesideMerge).await.expect("folds").expect("half waits");
+    assert_eq!((work.inputs, work.raw_bytes), (2, waiting / 2));
+    assert_eq!(compactor.fold(&tenant(), nothing(), FoldWhen::BesideMerge).await.expect("folds").map(|work| work.inputs), Some(2));
+    assert_eq!(compactor.fold(&tenant(), nothing(), FoldWhen::BesideMerge).await.expect("looks"), None);
 }
 
 #[tokio::test]
@@ -372,7 +388,7 @@ async fn of_two_compactors_with_the_same_inputs_one_commits() {
     let (here, there) =
         (world.compactor(&world.catalog, CompactionOptions::default()), world.compactor(&other, CompactionOptions::default()));
     let tenant = tenant();
-    let (one, two) = tokio::join!(here.fold(&tenant, nothing(), true), there.fold(&tenant, nothing(), true));
+    let (one, two) = tokio::join!(here.fold(&tenant, nothing(), FoldWhen::AtOnce), there.fold(&tenant, nothing(), FoldWhen::AtOnce));
     let (one, two) = (one.expect("folds"), two.expect("finds that nothing is left"));
     assert!(one.is_some() != two.is_some(), "{one:?} {two:?}");
     for catalog in [&world.catalog, &other] {
@@ -392,8 +408,8 @@ async fn of_two_compactors_with_other_writers_the_second_compares_with_what_the_
     let (here, there) =
         (world.compactor(&world.catalog, CompactionOptions::default()), world.compactor(&other, CompactionOptions::default()));
     let tenant = tenant();
-    here.fold(&tenant, nothing(), true).await.expect("folds").expect("has a segment");
-    let work = there.fold(&tenant, nothing(), true).await.expect("folds").expect("has a segment");
+    here.fold(&tenant, nothing(), FoldWhen::AtOnce).await.expect("folds").expect("has a segment");
+    let work = there.fold(&tenant, nothing(), FoldWhen::AtOnce).await.expect("folds").expect("has a segment");
     assert_eq!(work.duplicates, 1, "what the first made is compared with, though it came meanwhile");
     let manifest = other.manifest(&tenant);
     assert_eq!(manifest.files().map(|file| file.rows).sum::<u64>(), 3, "the common entry is stored once");
@@ -444,7 +460,7 @@ async fn what_is_erased_is_gone_for_good() {
     let entries: Vec<Entry> = (0..2).flat_map(|stream| (0..6).map(move |second| (stream, second, (second % 2) as u8, 0))).collect();
     world.flush("W", true, &entries).await;
     let compactor = world.compactor(&world.catalog, CompactionOptions::default());
-    compactor.fold(&tenant(), Arc::new(Erased), true).await.expect("folds");
+    compactor.fold(&tenant(), Arc::new(Erased), FoldWhen::AtOnce).await.expect("folds");
     let kept = entries.into_iter().filter(|(stream, second, line, _)| match stream {
         0 => *second >= 3,
         _ => !((2..=4).contains(second) && *line == 1),

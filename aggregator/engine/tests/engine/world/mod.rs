@@ -14,7 +14,7 @@ use tailwater_engine::answer::{LogAnswer, LogEntry, LogStream, MetricAnswer, Met
 use tailwater_engine::request::{Direction, EqualStamps, LogRequest, MetricRequest, QueryLimits};
 use tailwater_logql::ast::Expr;
 use tailwater_storage::catalog::{CacheBudget, Catalog};
-use tailwater_storage::compact::{CompactionOptions, Compactor, NothingErased};
+use tailwater_storage::compact::{CompactionOptions, Compactor, FoldWhen, NothingErased};
 use tailwater_storage::entry::{Metadata, PushBatch, StreamEntries, StreamLabels, TenantId};
 use tailwater_storage::file::read::SegmentName;
 use tailwater_storage::manifest::{self, RetireDelays};
@@ -109,7 +109,7 @@ impl Growing {
         let options = CompactionOptions { fold_after: Duration::ZERO, merge_files: 2, ..CompactionOptions::default() };
         let compactor = Compactor::new(other.clone(), options, Arc::new(|| 1_000));
         let erasure = || Arc::new(NothingErased { as_of: 0 });
-        while compactor.fold(&tenant(), erasure(), true).await.expect("folds").is_some() {}
+        while compactor.fold(&tenant(), erasure(), FoldWhen::AtOnce).await.expect("folds").is_some() {}
         while compactor.merge(&tenant(), erasure(), |_| true).await.expect("merges").is_some() {}
         let log = other.manifest_log(&tenant());
         let at_once = RetireDelays { compacted: Duration::ZERO, dropped: Duration::ZERO };
@@ -146,7 +146,7 @@ fn empty_catalog(store: &Store) -> Arc<Catalog> {
 /// Folds everything that a catalog shows into data files, which have text indexes.
 pub(crate) async fn fold(catalog: &Arc<Catalog>) {
     let compactor = Compactor::new(catalog.clone(), CompactionOptions::default(), Arc::new(|| 1_000));
-    while compactor.fold(&tenant(), Arc::new(NothingErased { as_of: 0 }), true).await.expect("folds").is_some() {}
+    while compactor.fold(&tenant(), Arc::new(NothingErased { as_of: 0 }), FoldWhen::AtOnce).await.expect("folds").is_some() {}
     assert_eq!(catalog.segment_count(), 0, "nothing is left in segments");
 }
 

@@ -189,7 +189,7 @@ async fn take(world: &mut World, model: &mut Model, step: &Step) {
             }
         }
         Step::Advance { seconds } => drop(world.now.fetch_add(seconds * SECOND, Ordering::Relaxed)),
-        Step::Fold => drop(compactor.fold(&tenant(), rules, true).await.expect("folds")),
+        Step::Fold => drop(compactor.fold(&tenant(), rules, FoldWhen::AtOnce).await.expect("folds")),
         Step::Merge => drop(compactor.merge(&tenant(), rules, |_| true).await.expect("merges")),
         Step::Expire => drop(compactor.expire(&tenant(), edges(world.now()), rules).await.expect("expires")),
         Step::Erase => drop(compactor.erase(&tenant(), rules).await.expect("erases")),
@@ -201,7 +201,7 @@ async fn settle(world: &mut World, model: &mut Model) {
     world.now.fetch_add(CANCEL, Ordering::Relaxed);
     let options = CompactionOptions { settle: Duration::ZERO, ..options() };
     let compactor = world.compactor(&world.catalog, options);
-    while compactor.fold(&tenant(), Rules::of_compaction(world), true).await.expect("folds").is_some() {}
+    while compactor.fold(&tenant(), Rules::of_compaction(world), FoldWhen::AtOnce).await.expect("folds").is_some() {}
     while compactor.expire(&tenant(), edges(world.now()), Rules::of_compaction(world)).await.expect("expires").is_some() {}
     while compactor.erase(&tenant(), Rules::of_compaction(world)).await.expect("erases").is_some() {}
     let manifest = world.catalog.manifest(&tenant());
@@ -242,7 +242,7 @@ async fn folded(entries: &[Entry]) -> (World, Compactor) {
     let mut world = World::new();
     world.flush("W", true, entries).await;
     let compactor = world.compactor(&world.catalog, CompactionOptions::default());
-    compactor.fold(&tenant(), nothing(), true).await.expect("folds");
+    compactor.fold(&tenant(), nothing(), FoldWhen::AtOnce).await.expect("folds");
     (world, compactor)
 }
 
@@ -325,7 +325,7 @@ async fn a_request_waits_for_the_fold_of_segments_that_hold_what_it_names() {
     world.now.fetch_add(CANCEL, Ordering::Relaxed);
     world.flush("W", true, &[(3, 86_390, 1, 0)]).await;
     assert_eq!(compactor.erase(&tenant(), Rules::of_compaction(&world)).await.expect("waits"), None);
-    compactor.fold(&tenant(), Rules::of_compaction(&world), true).await.expect("folds");
+    compactor.fold(&tenant(), Rules::of_compaction(&world), FoldWhen::AtOnce).await.expect("folds");
     assert_eq!(compactor.erase(&tenant(), Rules::of_compaction(&world)).await.expect("erases"), Some(Erased::Processed { request: id }));
     assert_eq!(sorted(seen(&world.catalog).await.0), truth([(1, 86_390, 1, 0)]));
 }

@@ -25,7 +25,7 @@ async fn a_file_is_not_read_before_its_first_row_is_due() {
     let compactor = world.compactor(&world.catalog, CompactionOptions::default());
     for entries in [[(0, 1, 1, 0), (0, 2, 2, 0), (0, 3, 3, 0)], [(0, 4, 4, 0), (0, 5, 5, 0), (0, 6, 6, 0)]] {
         world.flush("W", true, &entries).await;
-        compactor.fold(&tenant(), nothing(), true).await.expect("folds").expect("there was a segment");
+        compactor.fold(&tenant(), nothing(), FoldWhen::AtOnce).await.expect("folds").expect("there was a segment");
     }
     let mut files: Vec<_> = world.catalog.manifest(&tenant()).files().cloned().collect();
     files.sort_by_key(|file| std::cmp::Reverse(file.min_timestamp));

@@ -32,7 +32,7 @@ async fn merged(
     let compactor = world.compactor(&world.catalog, options);
     for seconds in pushes {
         world.store("W", true, SegmentRows::from_pushes(&[large(seconds)])).await;
-        compactor.fold(&tenant(), nothing(), true).await.expect("folds").expect("there was a segment");
+        compactor.fold(&tenant(), nothing(), FoldWhen::AtOnce).await.expect("folds").expect("there was a segment");
     }
     world.now.fetch_add(2 * DAY, Ordering::Relaxed);
     let work = compactor.merge(&tenant(), erasure, |_| true).await.expect("merges").expect("there were two files");
