@@ -51,8 +51,13 @@ impl Run {
         if (to - from) * 2 >= text.len() {
             return None;
         }
-        let offsets: Vec<i32> = end.offsets.iter().map(|offset| offset - end.offsets[0]).collect();
-        Some(Self { offsets: OffsetBuffer::new(offsets.into()), text: Text::Decoded(Buffer::from_slice_ref(&text[from..to])), ..end })
+        Some(Self { text: Text::Decoded(Buffer::from_slice_ref(&text[from..to])), ..end.from_zero() })
+    }
+
+    /// With offsets into a text that begins with its first row.
+    pub(crate) fn from_zero(self) -> Self {
+        let offsets: Vec<i32> = self.offsets.iter().map(|offset| offset - self.offsets[0]).collect();
+        Self { offsets: OffsetBuffer::new(offsets.into()), ..self }
     }
 
     /// Bytes of the lines of some rows.

@@ -7,10 +7,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::buffer::Buffer;
+
 use crate::catalog::{Catalog, Part};
 use crate::entry::StreamId;
-use crate::error::ReadError;
+use crate::error::{FileError, ReadError};
 use crate::file::columns::{LinePage, Wanted};
+use crate::file::halves::{HalvedLines, SecondHalf};
 use crate::file::pages::Pages;
 
 use crate::compact::progress::Piece;
@@ -32,23 +35,41 @@ pub(crate) struct Stretch {
     pub(crate) first: i64,
 }
 
-/// The rows of a page from some row of its part on.
-#[derive(Debug, Clone)]
+/// The rows of a page from some row of its part on, as far as their text is decoded.
+#[derive(Debug)]
 struct DecodedPage {
     first_row: usize,
     rows: Run,
+    /// The rows behind these, as each input holds a page from stream to stream: half of its text is enough.
+    second: Option<(Run, SecondHalf)>,
 }
 
 impl DecodedPage {
+    /// Of the rows asked for those at the beginning whose text is there.
     fn of(&self, rows: &Range<usize>) -> Run {
-        self.rows.slice(rows.start - self.first_row, rows.len())
+        let start = rows.start - self.first_row;
+        self.rows.slice(start, rows.len().min(self.rows.rows() - start))
     }
 
-    /// Forgets the rows before `row` once they are more than half of the text: each input holds a page from stream to stream.
+    /// Whether the row is here, or will be once the second half is decoded.
+    fn has(&self, row: usize) -> bool {
+        self.first_row <= row
+    }
+
+    /// Puts the second half in place of the first, if the row is in it.
+    fn go_on_to(&mut self, row: usize) -> Result<(), FileError> {
+        let end = self.first_row + self.rows.rows();
+        if row >= end && let Some((rows, half)) = self.second.take() {
+            *self = Self { first_row: end, rows: Run { text: Text::Decoded(half.text()?), ..rows }, second: None };
+        }
+        Ok(())
+    }
+
+    /// Forgets the rows before `row` once they are more than half of the text.
     fn begin_at(&mut self, row: usize) {
-        let length = self.first_row + self.rows.rows() - row;
+        let length = (self.first_row + self.rows.rows()).saturating_sub(row);
         if let Some(rest) = self.rows.copied_end(length) {
-            *self = Self { first_row: row, rows: rest };
+            (self.first_row, self.rows) = (self.first_row + self.rows.rows() - length, rest);
         }
     }
 }
@@ -92,10 +113,14 @@ impl Source {
         &self.parts
     }
 
+    /// Bytes of text of decoded pages.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.decoded.values().map(|decoded| decoded.rows.line_bytes(0..decoded.rows.rows())).sum()
+    }
+
     /// Forgets decoded pages if they are more than one input may hold; to be called between streams.
     pub(crate) fn keep_within_bounds(&mut self) {
-        let held: usize = self.decoded.values().map(|decoded| decoded.rows.line_bytes(0..decoded.rows.rows())).sum();
-        if held > KEPT_BYTES {
+        if self.held_bytes() > KEPT_BYTES {
             self.decoded.clear();
         }
     }
@@ -118,13 +143,13 @@ impl Source {
         let page = pages.holding(&(stretch.rows.start..stretch.rows.start + 1)).start;
         let of_page = pages.rows(page);
         let rows = stretch.rows.start..stretch.rows.end.min(of_page.end);
-        stretch.rows.start = rows.end;
         let run = self.page(stretch.part, page, rows.start).await?.of(&rows);
+        stretch.rows.start = rows.start + run.rows();
         if let Some(piece) = &self.piece {
             piece.advance(run.line_bytes(0..run.rows()) as u64);
         }
         if !self.keeps_pages {
-            self.let_go(stretch.part, page, rows.end..of_page.end);
+            self.let_go(stretch.part, page, stretch.rows.start..of_page.end);
         }
         Ok(Some(run))
     }
@@ -141,33 +166,41 @@ impl Source {
         }
     }
 
-    /// A page, from `row` of its part on if not from before.
-    async fn page(&mut self, part: usize, page: usize, row: usize) -> Result<DecodedPage, ReadError> {
-        if let Some(decoded) = self.decoded.get(&(part, page)).filter(|decoded| decoded.first_row <= row) {
-            return Ok(decoded.clone());
+    /// A page with the text of `row` of its part, and of rows before that only as far as it was not let go.
+    async fn page(&mut self, part: usize, page: usize, row: usize) -> Result<&DecodedPage, ReadError> {
+        if !self.decoded.get(&(part, page)).is_some_and(|decoded| decoded.has(row)) {
+            let decoded = self.decode(part, page).await?;
+            if !self.keeps_pages {
+                self.decoded.clear();
+            }
+            self.decoded.insert((part, page), decoded);
         }
+        let decoded = self.decoded.get_mut(&(part, page)).expect("it was there or was decoded");
+        decoded.go_on_to(row).map_err(|error| ReadError::file(self.parts[part].key(), error))?;
+        Ok(decoded)
+    }
+
+    async fn decode(&mut self, part: usize, page: usize) -> Result<DecodedPage, ReadError> {
         let pages = self.fetched(part, page).await?;
         let key = self.parts[part].key();
         let damaged = |error| ReadError::file(key, error);
-        let whole = match self.planes.remove(&(part, page)) {
-            Some(planes) => pages.stored_lines(page).map_err(damaged)?.map(|lines| WholePage::new(key.to_owned(), lines, planes)),
-            None => None,
-        };
-        let (offsets, text) = match whole {
-            Some(whole) => (whole.lines.offsets.clone(), Text::Stored(Arc::new(whole))),
-            None => {
-                let LinePage { offsets, text } = pages.lines(page).map_err(damaged)?;
-                (offsets, Text::Decoded(text))
-            }
-        };
-        let rows =
-            Run { timestamps: pages.timestamps(page).map_err(damaged)?, offsets, text, metadata: pages.metadata(page).map_err(damaged)? };
-        if !self.keeps_pages {
-            self.decoded.clear();
+        let first_row = self.parts[part].pages().rows(page).start;
+        let (timestamps, metadata) = (pages.timestamps(page).map_err(damaged)?, pages.metadata(page).map_err(damaged)?);
+        if let Some(planes) = self.planes.remove(&(part, page))
+            && let Some(lines) = pages.stored_lines(page).map_err(damaged)?
+        {
+            let whole = WholePage::new(key.to_owned(), lines, planes);
+            let (offsets, text) = (whole.lines.offsets.clone(), Text::Stored(Arc::new(whole)));
+            return Ok(DecodedPage { first_row, rows: Run { timestamps, offsets, text, metadata }, second: None });
         }
-        let decoded = DecodedPage { first_row: self.parts[part].pages().rows(page).start, rows };
-        self.decoded.insert((part, page), decoded.clone());
-        Ok(decoded)
+        let halved = if self.keeps_pages { None } else { pages.halved_lines(page).map_err(damaged)? };
+        let Some(HalvedLines { offsets, rows, text, second }) = halved else {
+            let LinePage { offsets, text } = pages.lines(page).map_err(damaged)?;
+            return Ok(DecodedPage { first_row, rows: Run { timestamps, offsets, text: Text::Decoded(text), metadata }, second: None });
+        };
+        let all = Run { timestamps, offsets, text: Text::Decoded(text), metadata };
+        let behind = Run { text: Text::Decoded(Buffer::default()), ..all.slice(rows, all.rows() - rows) }.from_zero();
+        Ok(DecodedPage { first_row, rows: all.slice(0, rows), second: Some((behind, second)) })
     }
 
     /// The bytes of a page, and of as many after it as are read at once.

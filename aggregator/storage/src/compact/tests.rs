@@ -1,6 +1,7 @@
 //! Every entry once and in order, whatever was folded and merged when; harmless races; bounded reads.
 
 pub(in crate::compact) mod erasing;
+mod halves;
 mod in_turn;
 mod whole_pages;
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use parquet::basic::Encoding;
 use crate::error::FileError;
 use crate::file::columns::{LinePage, MetadataColumn};
 use crate::file::delta;
+use crate::file::halves::HalvedLines;
 use crate::file::hybrid;
 use crate::file::page_header::{self, PageHeader};
 use crate::file::partial_lines::PartialLines;
@@ -44,7 +46,7 @@ impl StoredLines {
     }
 }
 
-fn damaged(leaf: Leaf, reason: impl ToString) -> FileError {
+pub(super) fn damaged(leaf: Leaf, reason: impl ToString) -> FileError {
     FileError::Damaged { part: "column", reason: format!("`{}`: {}", leaf.name(), reason.to_string()) }
 }
 
@@ -104,6 +106,14 @@ impl PageBytes {
         Ok(LinePage { offsets: OffsetBuffer::new(offsets.into()), text: Buffer::from_vec(plain).slice(text_at) })
     }
 
+    /// The lines with the second half of their text still compressed; `None` if it has no halves.
+    pub(crate) fn halved_lines(&self, rows: usize) -> Result<Option<HalvedLines>, FileError> {
+        let page = self.check(Some(rows))?;
+        page.expect(Encoding::DELTA_LENGTH_BYTE_ARRAY)?;
+        let body = self.bytes.slice_ref(page.body);
+        HalvedLines::of(&body, page.header.uncompressed, rows).map_err(|error| damaged(self.leaf, error))
+    }
+
     /// The page as it is stored; sum, header and lengths are checked.
     pub(crate) fn stored_lines(&self, rows: usize) -> Result<StoredLines, FileError> {
         let page = self.check(Some(rows))?;
@@ -129,6 +139,19 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
+/// At most `capacity` bytes.
+pub(super) fn decompressed(body: &[u8], capacity: usize) -> io::Result<Vec<u8>> {
+    let mut plain = Vec::with_capacity(capacity);
+    DECOMPRESSOR.with_borrow_mut(|slot| {
+        let context = match slot {
+            Some(context) => context,
+            None => slot.insert(zstd::bulk::Decompressor::new()?),
+        };
+        context.decompress_to_buffer(body, &mut plain)
+    })?;
+    Ok(plain)
+}
+
 impl<'a> Checked<'a> {
     fn partial(&self, rows: usize) -> Result<PartialLines<'a>, FileError> {
         self.expect(Encoding::DELTA_LENGTH_BYTE_ARRAY)?;
@@ -141,16 +164,7 @@ impl<'a> Checked<'a> {
     }
 
     fn decompress(&self) -> Result<Vec<u8>, FileError> {
-        let mut plain = Vec::with_capacity(self.header.uncompressed);
-        DECOMPRESSOR
-            .with_borrow_mut(|slot| {
-                let context = match slot {
-                    Some(context) => context,
-                    None => slot.insert(zstd::bulk::Decompressor::new()?),
-                };
-                context.decompress_to_buffer(self.body, &mut plain)
-            })
-            .map_err(|error| damaged(self.leaf, error))?;
+        let plain = decompressed(self.body, self.header.uncompressed).map_err(|error| damaged(self.leaf, error))?;
         if plain.len() != self.header.uncompressed {
             return Err(damaged(self.leaf, "a page decompresses to another length than its header says"));
         }

@@ -17,6 +17,7 @@ mod chunk;
 pub mod columns;
 pub(crate) mod decode;
 mod delta;
+pub(crate) mod halves;
 mod hybrid;
 mod label_columns;
 mod metadata_columns;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::error::FileError;
 use crate::file::columns::{LinePage, MetadataColumn, Wanted};
 use crate::file::decode::{MetadataPages, PageBytes, StoredLines, StringDictionary};
+use crate::file::halves::HalvedLines;
 use crate::file::read::{FileFooter, leaves};
 use crate::file::rows::RowGroupRows;
 use crate::file::schema::Leaf;
@@ -142,6 +143,14 @@ impl Pages {
         match self {
             Self::Stored(stored) => stored.page(Leaf::Line, page).lines(stored.rows(page)),
             Self::Recent(rows) => Ok(recent_lines(rows, page)),
+        }
+    }
+
+    /// The lines of a page with half of their text; `None` if it is not stored in halves.
+    pub(crate) fn halved_lines(&self, page: usize) -> Result<Option<HalvedLines>, FileError> {
+        match self {
+            Self::Stored(stored) => stored.page(Leaf::Line, page).halved_lines(stored.rows(page)),
+            Self::Recent(_) => Ok(None),
         }
     }
 

@@ -111,7 +111,7 @@ impl<'a> Unpacked<'a> {
 }
 
 /// Where frames begin, as far as they tell their lengths: what is behind is reached through the last one.
-fn frames(body: &[u8]) -> Vec<(usize, usize)> {
+pub(super) fn frames(body: &[u8]) -> Vec<(usize, usize)> {
     let (mut frames, mut stored, mut plain) = (Vec::new(), 0, 0);
     while stored < body.len() {
         frames.push((stored, plain));

@@ -89,23 +89,28 @@ pub struct ExportedRows<'a> {
     pub(super) rows: Range<usize>,
 }
 
-/// Writes what a catalog shows of the selection, which should have discovered everything before.
+/// Writes what a catalog shows of the selection, which should have discovered everything before. Each day as it is visible when its turn comes:
+/// a server that works on the store replaces files meanwhile, and deletes them some minutes later.
 pub async fn export(
     catalog: &Arc<Catalog>,
     selection: &ExportSelection,
     writer: &mut dyn RowWriter,
     progress: impl Fn(ExportProgress),
 ) -> Result<Exported, ExportError> {
-    let (segments, manifest) = catalog.segments_and_manifest(&selection.tenant);
-    let days = days(&segments, &manifest, selection);
     let mut export = Export { catalog, selection, exported: Exported::default() };
-    for (done, day) in days.iter().enumerate() {
-        progress(ExportProgress { days_done: done as u64, days_total: days.len() as u64, exported: export.exported });
+    let (mut days_done, mut last) = (0, None);
+    loop {
+        catalog.refresh(&selection.tenant).await.map_err(CompactError::from)?;
+        let (segments, manifest) = catalog.segments_and_manifest(&selection.tenant);
+        let days: Vec<Day> = days(&segments, &manifest, selection).into_iter().filter(|day| last.is_none_or(|last| *day > last)).collect();
+        let told = |exported| progress(ExportProgress { days_done, days_total: days_done + days.len() as u64, exported });
+        told(export.exported);
+        let Some(day) = days.first() else { break };
         export.day(*day, &segments, &manifest, writer).await?;
         writer.end_day()?;
+        (days_done, last) = (days_done + 1, Some(*day));
     }
     writer.finish()?;
-    progress(ExportProgress { days_done: days.len() as u64, days_total: days.len() as u64, exported: export.exported });
     Ok(export.exported)
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Seek, SeekFrom, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
@@ -13,7 +14,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::compact::{DeletedRange, Erasure, NothingErased, StreamErasure};
 use crate::entry::{Metadata, StreamLabels, TenantId};
-use crate::manifest::TombstoneId;
+use crate::manifest::{RetireDelays, TombstoneId, clean_retired};
 use crate::pairs::Pairs;
 use crate::small_store::{Entry, SECOND, Seen, SmallStore, tenant, text, truth};
 use crate::store::paths;
@@ -165,6 +166,35 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[tokio::test]
+async fn a_store_that_is_compacted_meanwhile_is_taken_out_whole() {
+    let mut world = SmallStore::new().await;
+    let days: Vec<Vec<Entry>> = (0..3).map(|day| vec![(0, day * 86_400 + 1, 1, 0), (1, day * 86_400 + 2, 1, 0)]).collect();
+    for day in &days {
+        world.flush("W", day).await;
+        world.compact(false).await;
+    }
+    world.flush("W", &days[1]).await;
+    let old = world.catalog.clone();
+    let old_manifest = old.manifest(&tenant());
+    // Another process replaces and deletes all that the first one knows.
+    let world = world.reopened();
+    world.catalog.discover(|_, _| ()).await.expect("lists");
+    world.compact(true).await;
+    let log = world.catalog.manifest_log(&tenant());
+    let at_once = RetireDelays { compacted: Duration::ZERO, dropped: Duration::ZERO };
+    clean_retired(&log, i64::MAX, &at_once, |_| ()).await.expect("deletes");
+    world.catalog.delete_folded_segments(i64::MAX, Duration::ZERO).await.expect("deletes");
+    for file in old_manifest.files() {
+        assert!(world.store.get(&file.key(&tenant())).await.expect("looks").is_none(), "{} is still there", file.id);
+    }
+
+    let mut output = Vec::new();
+    let exported = export(&old, &everything(), &mut JsonLinesWriter::new(&mut output), |_| ()).await.expect("exports");
+    assert_eq!(exported.entries, 6);
+    assert_eq!(as_seen(&json(&output)), truth(days.concat()));
 }
 
 #[tokio::test]
