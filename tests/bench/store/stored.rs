@@ -1,6 +1,6 @@
 //! What lies in the store's folder.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -37,6 +37,20 @@ impl Stored {
         }
         Ok(())
     }
+}
+
+/// Reads every file once, so that the system has it in memory if there is room: a machine may have let go of what was written minutes ago.
+pub(crate) fn warm(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list `{}`", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            warm(&path)?;
+            continue;
+        }
+        let Some(mut file) = unless_gone(File::open(&path))? else { continue };
+        io::copy(&mut file, &mut io::sink()).with_context(|| format!("cannot read `{}`", path.display()))?;
+    }
+    Ok(())
 }
 
 fn unless_gone<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {

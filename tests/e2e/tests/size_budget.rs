@@ -114,7 +114,10 @@ async fn keep_to(folder: &Folder, name: &str, limit: &str) -> Result<()> {
     aggregator.ready().await?;
     let after = pushed.gone(&aggregator.api()?).await?;
     ensure!(after >= last, "{} lines are back after a new start", last - after);
-    report(&format!("{name}: of {} lines the oldest {last} are gone, {dropped} files; {bytes} bytes are left of {BUDGET}", pushed.lines.len()));
+    report(&format!(
+        "{name}: of {} lines the oldest {last} are gone, {dropped} files; {bytes} bytes are left of {BUDGET}",
+        pushed.lines.len()
+    ));
     aggregator.stop().await
 }
 

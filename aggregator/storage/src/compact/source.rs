@@ -59,7 +59,9 @@ impl DecodedPage {
     /// Puts the second half in place of the first, if the row is in it.
     fn go_on_to(&mut self, row: usize) -> Result<(), FileError> {
         let end = self.first_row + self.rows.rows();
-        if row >= end && let Some((rows, half)) = self.second.take() {
+        if row >= end
+            && let Some((rows, half)) = self.second.take()
+        {
             *self = Self { first_row: end, rows: Run { text: Text::Decoded(half.text()?), ..rows }, second: None };
         }
         Ok(())
