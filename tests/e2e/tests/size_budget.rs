@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "drills run in real time")]
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
@@ -24,8 +25,6 @@ const LINES: i64 = 4_000;
 const NOISE: usize = 256;
 /// About two and a half days.
 const BUDGET: u64 = 1_600_000;
-/// Beside the data files: manifests, and what waits to be retired.
-const OTHERS: u64 = 200_000;
 /// Sizes are looked at every ten seconds.
 const BACKGROUND_LIMIT: Duration = Duration::from_secs(180);
 
@@ -62,15 +61,19 @@ impl Pushed {
         Ok(gone)
     }
 
-    /// Until the store fits; at least the newest day is kept, and the oldest is not.
-    async fn fitted(&self, api: &Api, data: &std::path::Path, days: i64) -> Result<(usize, u64)> {
-        eventually("the store fits", BACKGROUND_LIMIT, || async {
+    /// Until what is left fits, and not a day less. Dropped files stay in the folder for a day, so what is left is told by its share of the lines.
+    async fn fitted(&self, api: &Api, store: &Path) -> Result<usize> {
+        eventually("what is left fits", BACKGROUND_LIMIT, || async {
             let gone = self.gone(api).await?;
-            let bytes = files_below(data)?.iter().map(|file| Ok(file.metadata()?.len())).sum::<Result<u64>>()?;
-            ensure!(bytes <= BUDGET + OTHERS, "{bytes} bytes are stored, {gone} lines are gone");
-            ensure!(gone >= LINES as usize, "{gone} lines are gone only");
-            ensure!(gone <= ((days - 1) * LINES) as usize, "of the newest day lines are gone: {gone} in all");
-            Ok((gone, bytes))
+            let mut bytes = 0;
+            for file in files_below(store)?.iter().filter(|file| file.extension().is_some_and(|extension| extension == "parquet")) {
+                bytes += file.metadata()?.len();
+            }
+            let of_lines = |lines: usize| bytes * lines as u64 / self.lines.len() as u64;
+            let left = self.lines.len() - gone;
+            ensure!(of_lines(left) <= BUDGET, "of {bytes} bytes {} are left", of_lines(left));
+            ensure!(of_lines(left + LINES as usize) > BUDGET, "more is gone than has to: {} bytes are left", of_lines(left));
+            Ok(gone)
         })
         .await
     }
@@ -99,12 +102,12 @@ async fn keep_to(folder: &Folder, name: &str, limit: &str) -> Result<()> {
         pushed.push_day(&api, day).await?;
         pushed.gone(&api).await?;
     }
-    let (first, _) = pushed.fitted(&api, &store, FIRST_DAYS).await?;
+    let first = pushed.fitted(&api, &store).await?;
     for day in FIRST_DAYS..FIRST_DAYS + LATER_DAYS {
         pushed.push_day(&api, day).await?;
         pushed.gone(&api).await?;
     }
-    let (last, bytes) = pushed.fitted(&api, &store, FIRST_DAYS + LATER_DAYS).await?;
+    let last = pushed.fitted(&api, &store).await?;
     ensure!(last > first, "{last} lines are gone after two more days, {first} before");
     let dropped = metric(api.base(), "tailwater_retention_dropped_files_total").await?.context("there is no count of dropped files")?;
     ensure!(dropped > 0.0, "no file was counted as dropped");
@@ -114,10 +117,7 @@ async fn keep_to(folder: &Folder, name: &str, limit: &str) -> Result<()> {
     aggregator.ready().await?;
     let after = pushed.gone(&aggregator.api()?).await?;
     ensure!(after >= last, "{} lines are back after a new start", last - after);
-    report(&format!(
-        "{name}: of {} lines the oldest {last} are gone, {dropped} files; {bytes} bytes are left of {BUDGET}",
-        pushed.lines.len()
-    ));
+    report(&format!("{name}: of {} lines the oldest {last} are gone, {dropped} files, for {BUDGET} bytes", pushed.lines.len()));
     aggregator.stop().await
 }
 
