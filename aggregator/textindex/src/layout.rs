@@ -1,8 +1,9 @@
 //! Which block of an index holds which rows of bits: follows from the sizes of the planes alone.
 //!
 //! Planes of the same kind and size are a *class*; the granule that brought the n-th of them has column n in it. Row b
-//! of a class is bit b of all its planes; rows of text are filled up to whole bytes, those of ids follow bit upon bit. A block holds as many rows of one class as fit
-//! into [`BLOCK_BYTES`], a power of two and at least one. Classes follow each other by plane and size.
+//! of a class is bit b of all its planes; rows of text are filled up to whole bytes, those of ids follow bit upon bit. A
+//! block holds as many rows of one class as fit into [`BLOCK_BYTES`], a power of two and at least one. Classes follow each
+//! other by plane and size.
 //! Blocks are compressed, so where they lie is told by their lengths.
 
 use std::collections::BTreeMap;
