@@ -19,8 +19,8 @@ use tailwater_e2e::random::Random;
 
 /// About as many pages, of 1 MiB of lines each.
 const TREE: &str = "150m";
-/// Needles of a class: with a quarter of them the share of pages was off by a tenth of itself.
-const NEEDLES: usize = 160;
+/// Needles of a class: with forty the share of pages was off by a tenth of itself.
+const NEEDLES: usize = 100;
 const COMPACTION_LIMIT: Duration = Duration::from_secs(120);
 const WINDOW: &str = "3h";
 const WINDOW_END: i64 = generator::START + 2 * 3600 * 1_000_000_000;

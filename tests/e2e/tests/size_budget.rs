@@ -124,8 +124,9 @@ async fn keep_to(folder: &Folder, name: &str, limit: &str) -> Result<()> {
 #[test]
 fn the_oldest_lines_go_first_when_a_store_or_a_tenant_is_too_large() {
     drill("size-budget", |folder| async move {
-        keep_to(&folder, "store", &format!("retention: {{size_budget: {BUDGET}}}\nlimits: {{reject_old_samples_max_age: 30d}}")).await?;
-        keep_to(&folder, "tenant", &format!("limits: {{reject_old_samples_max_age: 30d, retention_bytes: {BUDGET}}}")).await
+        let store = format!("retention: {{size_budget: {BUDGET}}}\nlimits: {{reject_old_samples_max_age: 30d}}");
+        let tenant = format!("limits: {{reject_old_samples_max_age: 30d, retention_bytes: {BUDGET}}}");
+        tokio::try_join!(keep_to(&folder, "store", &store), keep_to(&folder, "tenant", &tenant)).map(drop)
     });
 }
 

@@ -51,11 +51,11 @@ impl Run {
         if (to - from) * 2 >= text.len() {
             return None;
         }
-        Some(Self { text: Text::Decoded(Buffer::from_slice_ref(&text[from..to])), ..end.from_zero() })
+        Some(Self { text: Text::Decoded(Buffer::from_slice_ref(&text[from..to])), ..end.with_own_offsets() })
     }
 
     /// With offsets into a text that begins with its first row.
-    pub(crate) fn from_zero(self) -> Self {
+    pub(crate) fn with_own_offsets(self) -> Self {
         let offsets: Vec<i32> = self.offsets.iter().map(|offset| offset - self.offsets[0]).collect();
         Self { offsets: OffsetBuffer::new(offsets.into()), ..self }
     }

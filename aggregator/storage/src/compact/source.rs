@@ -201,7 +201,7 @@ impl Source {
             return Ok(DecodedPage { first_row, rows: Run { timestamps, offsets, text: Text::Decoded(text), metadata }, second: None });
         };
         let all = Run { timestamps, offsets, text: Text::Decoded(text), metadata };
-        let behind = Run { text: Text::Decoded(Buffer::default()), ..all.slice(rows, all.rows() - rows) }.from_zero();
+        let behind = Run { text: Text::Decoded(Buffer::default()), ..all.slice(rows, all.rows() - rows) }.with_own_offsets();
         Ok(DecodedPage { first_row, rows: all.slice(0, rows), second: Some((behind, second)) })
     }
 
