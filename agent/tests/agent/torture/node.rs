@@ -228,6 +228,7 @@ async fn case_62_a_slow_receiver_does_not_fill_the_memory() {
 /// 63. A hundredth of a processor while lines come.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_63_with_little_processor_time_it_falls_behind_and_recovers() {
+    const LINES_A_ROUND: usize = 4000;
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
     let mut writer = Sequence::new(node.container("app"));
     let group = Group::with(Limit::Processor { thousandths: 50 });
@@ -243,7 +244,7 @@ async fn case_63_with_little_processor_time_it_falls_behind_and_recovers() {
     for round in 0..30 {
         // Without a limit it is stopped for most of the time instead.
         group.is_none().then(|| program.signal(Signal::SIGSTOP));
-        writer.lines(2000);
+        writer.lines(LINES_A_ROUND);
         if round % 5 == 4 {
             writer.container.rotate();
         }
@@ -262,7 +263,8 @@ async fn case_63_with_little_processor_time_it_falls_behind_and_recovers() {
     if let Some(group) = &group {
         let throttled = group.number(["cpu.stat", "cpu.stat"], "nr_throttled ");
         println!("{most_behind} lines behind at most, held back {throttled} times");
-        assert!(most_behind > 5000 && throttled > 10, "{most_behind} lines behind at most, held back {throttled} times");
+        // It was not ready with one round when the next came.
+        assert!(most_behind > LINES_A_ROUND && throttled > 10, "{most_behind} lines behind at most, held back {throttled} times");
     }
 }
 
