@@ -1,8 +1,9 @@
 //! TLS of the HTTP surface, as `server.http_tls_config` of a `promtail.yaml` asks for it.
 //!
 //! Certificates are taken as they are when a connection comes, so that they may be renewed while running. Handshakes run aside, so many at once and no
-//! longer than [`PATIENCE`]: a client that is slow to greet delays nobody.
+//! longer than [`PATIENCE`]; one more ends the oldest: clients that never greet delay nobody.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -100,13 +101,25 @@ pub(crate) struct TlsListener {
     listener: TcpListener,
     tls: Arc<ServerTls>,
     greeting: JoinSet<Option<Greeted>>,
+    /// The same, the oldest first; some may have ended.
+    oldest: VecDeque<AbortHandle>,
 }
 
 type Greeted = (TlsStream<TcpStream>, SocketAddr);
 
 impl TlsListener {
     pub(crate) fn new(listener: TcpListener, tls: ServerTls) -> Self {
-        Self { listener, tls: Arc::new(tls), greeting: JoinSet::new() }
+        Self { listener, tls: Arc::new(tls), greeting: JoinSet::new(), oldest: VecDeque::new() }
+    }
+
+    fn greet(&mut self, stream: TcpStream, address: SocketAddr) {
+        self.oldest.retain(|greeting| !greeting.is_finished());
+        if self.oldest.len() == HANDSHAKES
+            && let Some(longest) = self.oldest.pop_front()
+        {
+            longest.abort();
+        }
+        self.oldest.push_back(self.greeting.spawn(greet_in_time(Arc::clone(&self.tls), stream, address)));
     }
 }
 
@@ -121,10 +134,10 @@ impl Listener for TlsListener {
                     Ok(Some(greeted)) => return greeted,
                     _ => continue,
                 },
-                accepted = self.listener.accept(), if self.greeting.len() < HANDSHAKES => accepted,
+                accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, address)) => drop(self.greeting.spawn(greet_in_time(Arc::clone(&self.tls), stream, address))),
+                Ok((stream, address)) => self.greet(stream, address),
                 // Such as no descriptor being left: trying again at once would spin.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             }
