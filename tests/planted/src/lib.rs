@@ -62,10 +62,12 @@ pub enum Fault {
     IndexTooSure,
     /// Queries show what is past its retention until it is erased.
     RetentionUnfiltered,
+    /// The newest files go first where a store is too large.
+    NewestDropped,
 }
 
 impl Fault {
-    pub const ALL: [Fault; 28] = [
+    pub const ALL: [Fault; 29] = [
         Self::AckBeforePut,
         Self::PositionBeforeAnswer,
         Self::RotatedTailForgotten,
@@ -94,6 +96,7 @@ impl Fault {
         Self::SweepForgetsReaders,
         Self::IndexTooSure,
         Self::RetentionUnfiltered,
+        Self::NewestDropped,
     ];
 
     pub fn name(self) -> &'static str {
@@ -126,6 +129,7 @@ impl Fault {
             Self::SweepForgetsReaders => "sweep-forgets-readers",
             Self::IndexTooSure => "index-too-sure",
             Self::RetentionUnfiltered => "retention-unfiltered",
+            Self::NewestDropped => "newest-dropped",
         }
     }
 

@@ -7,6 +7,10 @@ use crate::manifest::{DataFile, FileId};
 pub fn over_budget<'f, T>(files: impl IntoIterator<Item = (T, &'f DataFile)>, budget: u64) -> Vec<(T, FileId)> {
     let mut files: Vec<(T, &DataFile)> = files.into_iter().collect();
     files.sort_by_key(|(_, file)| (file.max_timestamp, file.min_timestamp, file.id));
+    #[cfg(feature = "planted-faults")]
+    if tailwater_planted::Fault::NewestDropped.is_planted() {
+        files.reverse();
+    }
     let mut stored: u128 = files.iter().map(|(_, file)| u128::from(file.size)).sum();
     let mut dropped = Vec::new();
     for (owner, file) in files {
