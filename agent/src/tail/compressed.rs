@@ -167,11 +167,46 @@ impl ContainerTail {
             let role = &file.parsed_name.role;
             let is_named_so = if is_listed { *role == seen.name.role } else { role_fits(role, seen) };
             if file.parsed_name.instance == seen.name.instance && is_named_so && file.begins_like(head.as_bytes())? {
-                file.has_compressed_copy = true;
+                file.compressed_copy = Some(Box::new(seen.clone()));
                 return Ok(Some(file.id));
             }
         }
         Ok(None)
+    }
+
+    /// Names of copies change where rotation gives numbers.
+    pub(super) fn note_names_of_copies(&mut self, listing: &ContainerListing) {
+        let late = self.late.iter_mut().map(|late| &mut late.file);
+        for copy in self.files.iter_mut().chain(late).filter_map(|file| file.compressed_copy.as_deref_mut()) {
+            let seen = listing.files.iter().find(|seen| (seen.device, seen.inode) == (copy.device, copy.inode));
+            if let Some(seen) = seen.filter(|seen| seen.text != copy.text) {
+                *copy = seen.clone();
+            }
+        }
+    }
+
+    /// Reads a file that is held open on in its compressed copy, from where it stands. `false` if it has none, or one that cannot be read.
+    pub(super) fn go_on_in_copy(&mut self, id: FileId, context: &ReconcileContext<'_>) -> bool {
+        let late = self.late.iter().map(|late| &late.file);
+        let Some(copy) = self.files.iter().chain(late).find(|file| file.id == id).and_then(|file| file.compressed_copy.clone()) else {
+            return false;
+        };
+        let Ok(handle) = self.open(&copy, context) else { return false };
+        let Ok(Some(head)) = decompressed_head(&handle) else { return false };
+        let late = self.late.iter_mut().map(|late| &mut late.file);
+        let Some(file) = self.files.iter_mut().chain(late).find(|file| file.id == id) else { return false };
+        // Told modulo 2^32.
+        let told = handle.metadata().and_then(|metadata| told_size(&handle, metadata.size())).ok().flatten();
+        let is_shorter = file.size <= u64::from(u32::MAX) && told.is_some_and(|told| u64::from(told) < file.size);
+        if !file.begins_like(head.as_bytes()).unwrap_or(false) || file.go_on_in_copy(handle, &copy, &head).is_err() {
+            return false;
+        }
+        if is_shorter {
+            context.metrics.possible_loss(PossibleLoss::DeletedHold);
+            tracing::warn!(container = &*self.path, file = copy.text, "what was written to a log file after it was compressed is missing");
+        }
+        self.compressed.insert((copy.device, copy.inode), CompressedFile { size: copy.size, file: Some(id), is_settled: true });
+        true
     }
 
     /// Whether the file of `entry` is there as a plain file with the name of another rotation, so that `seen` is no copy of it.

@@ -94,9 +94,12 @@ impl Running {
         let Some((first, index)) = oldest else { return };
         let is_too_old = now.saturating_duration_since(first.since) > self.worker.timing.deleted_hold;
         if is_too_old || all > self.worker.max_held_bytes {
-            self.containers[index].let_go(&self.worker.metrics);
-            // There may be more.
-            self.next_hold = now;
+            // A copy takes the place of the file it is of.
+            let context = self.worker.reconcile_context(now, 1);
+            if self.containers[index].let_go(&context) {
+                // There may be more.
+                self.next_hold = now;
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
 use super::handover::HandedFile;
 use super::records::{RecordSink, leading_nul};
 use crate::clock;
+use crate::discover::listing::SeenFile;
 use crate::discover::paths::LogFileName;
 use crate::parse::time::StampReader;
 use crate::positions::table::{ContainerPath, FileEntry, FileId, InstanceKey, LineCut, Progress};
@@ -160,8 +161,10 @@ pub(crate) struct TailFile {
     is_replaced: bool,
     /// Its size when a writer last closed it.
     pub(crate) closed_at: Option<u64>,
-    /// The kubelet compressed it: what is written now is not kept.
-    pub(crate) has_compressed_copy: bool,
+    /// The kubelet compressed it, as this: what is written now is not kept.
+    pub(super) compressed_copy: Option<Box<SeenFile>>,
+    /// The last listing did not have it under any name.
+    pub(super) is_unlisted: bool,
     /// Since when it has no name any more.
     pub(crate) deleted_since: Option<Instant>,
     last_growth: Instant,
@@ -191,7 +194,8 @@ impl TailFile {
             modified: metadata.modified()?,
             is_replaced: false,
             closed_at: None,
-            has_compressed_copy: false,
+            compressed_copy: None,
+            is_unlisted: false,
             deleted_since: None,
             last_growth: now,
             next_whole_look: now,
@@ -489,6 +493,20 @@ impl TailFile {
         self.looked_at = offset;
         self.long_record = None;
         self.is_replaced = false;
+    }
+
+    /// Goes on where it is in a compressed copy, of which the content begins with `head`, and lets its own bytes go.
+    pub(super) fn go_on_in_copy(&mut self, handle: File, copy: &SeenFile, head: &Head) -> io::Result<()> {
+        let metadata = handle.metadata()?;
+        self.modified = metadata.modified()?;
+        (self.device, self.inode) = (metadata.dev(), metadata.ino());
+        (self.size, self.links) = (metadata.len(), metadata.nlink());
+        (self.file, self.content) = (handle, Content::of_rotated());
+        self.fingerprint = Fingerprint::of(head.as_bytes());
+        (self.name, self.parsed_name) = (copy.text.clone(), copy.name.clone());
+        (self.compressed_copy, self.closed_at, self.deleted_since) = (None, None, None);
+        self.go_back_to(self.offset);
+        Ok(())
     }
 
     /// Begins anew as another file: its content was replaced.

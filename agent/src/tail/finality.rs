@@ -97,7 +97,7 @@ impl ContainerTail {
         let is_unlinked = front.links == 0 && front.watched_unchanged_for(context.now) >= UNLINKED_GRACE.min(context.timing.rotate_grace);
         let is_closed = may_be_over && front.is_closed();
         let is_old = (successor_has_data || self.has_ended) && front.unchanged_for(context.now) >= context.timing.rotate_grace;
-        if is_unlinked || is_closed || is_old || front.has_compressed_copy {
+        if is_unlinked || is_closed || is_old || front.compressed_copy.is_some() {
             return true;
         }
         // A last writer may have written between the look before and the end of its descriptor.

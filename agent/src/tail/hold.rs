@@ -1,16 +1,20 @@
 //! Files that were deleted and are still held open: their bytes are there, and on the node's disk, until they are read.
 //!
-//! They are held for so long and up to so many bytes, of all containers together; then the one deleted first is let go, and counted if bytes of it were
-//! unread. A file that is read stays open until that is acknowledged, or a reload in between would lose what was on its way. This is looked after even while the receiver takes nothing, since that is when files are deleted unread.
+//! They are held for so long and up to so many bytes, of all containers together; then the one deleted first is let go. What was unread of it is read in
+//! its compressed copy, if there is one, and counted otherwise. A file that is read stays open until that is acknowledged, or a reload in between would lose what was on its way. This is looked after even while the receiver takes nothing, since that is when files are deleted unread.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::balance::FileEnd;
 use super::container::ContainerTail;
 use super::file::TailFile;
 use super::handover::HandedFile;
+use super::reconcile::ReconcileContext;
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::positions::table::{FileId, Mark, PositionsTable, Progress};
+
+/// How long a deleted file is held for a listing that tells whether it has a compressed copy, whatever the limits say.
+const COPY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A deleted file that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,16 +75,26 @@ impl ContainerTail {
         (bytes, oldest)
     }
 
-    /// Lets the file go that was deleted first. Returns the bytes it took.
-    pub(crate) fn let_go(&mut self, metrics: &Metrics) -> u64 {
+    /// Lets the file go that was deleted first. `false` if a listing has to tell first whether it has a compressed copy.
+    pub(crate) fn let_go(&mut self, context: &ReconcileContext<'_>) -> bool {
         // What is on its way is not lost with its file.
         let on_its_way = self.unacknowledged.iter().position(|file| file.deleted_since.is_some());
         if let Some(index) = on_its_way {
-            return self.unacknowledged.remove(index).offset;
+            self.unacknowledged.remove(index);
+            return true;
         }
         let late = self.late.iter().map(|late| &late.file);
-        let first = self.files.iter().chain(late).filter(|file| file.deleted_since.is_some()).min_by_key(|file| file.deleted_since);
-        let Some((id, bytes)) = first.map(|file| (file.id, file.size)) else { return 0 };
+        let deleted = self.files.iter().chain(late).filter_map(|file| Some((file.deleted_since?, file)));
+        let Some((since, first)) = deleted.min_by_key(|(since, _)| *since) else { return true };
+        let (id, is_told) = (first.id, first.is_unlisted || first.is_drained());
+        if self.go_on_in_copy(id, context) {
+            return true;
+        }
+        if !is_told && context.now.saturating_duration_since(since) < COPY_PATIENCE {
+            context.handover.ask_for_listing(&self.path);
+            return false;
+        }
+        let metrics = context.metrics;
         if let Some(index) = self.late.iter().position(|late| late.file.id == id) {
             let mut late = self.late.swap_remove(index);
             self.count_unread(&late.file, metrics);
@@ -97,7 +111,7 @@ impl ContainerTail {
                 self.is_in_batch = true;
             }
         }
-        bytes
+        true
     }
 
     fn count_unread(&self, file: &TailFile, metrics: &Metrics) {

@@ -55,6 +55,7 @@ impl ContainerTail {
         }
         self.look_for_gone_names(listing, context.now);
         let has_news = self.take_unknown(listing, context);
+        self.note_names_of_copies(listing);
         // It may be opened only later, when there is room. What it did before is part of its balance.
         let woken = self.woken.as_deref().copied();
         let opened = woken.and_then(|(id, balance)| Some((self.files.iter_mut().find(|file| file.id == id)?, balance)));
@@ -67,8 +68,10 @@ impl ContainerTail {
 
     /// Files held open whose names are not there are looked at soon: they may be deleted.
     fn look_for_gone_names(&mut self, listing: &ContainerListing, now: Instant) {
-        for file in &mut self.files {
-            if !listing.files.iter().any(|seen| (seen.device, seen.inode) == (file.device, file.inode)) {
+        let late = self.late.iter_mut().map(|late| &mut late.file);
+        for file in self.files.iter_mut().chain(late) {
+            file.is_unlisted = !listing.files.iter().any(|seen| (seen.device, seen.inode) == (file.device, file.inode));
+            if file.is_unlisted {
                 file.look_soon(now);
             }
         }

@@ -170,6 +170,20 @@ impl Worker {
         }
         running.hand_over_the_rest();
     }
+
+    /// With `room` for so many more open files.
+    pub(super) fn reconcile_context(&self, now: Instant, room: usize) -> ReconcileContext<'_> {
+        ReconcileContext {
+            positions: &self.positions,
+            metrics: &self.metrics,
+            now,
+            is_full_reread: self.is_full_reread,
+            not_before: self.not_before,
+            handover: &self.handover,
+            docker_root: self.docker_root.as_deref(),
+            room: Cell::new(room),
+        }
+    }
 }
 
 impl Running {
@@ -352,16 +366,8 @@ impl Running {
     }
 
     pub(super) fn reconcile(&mut self, index: usize, listing: &ContainerListing, now: Instant) -> bool {
-        let context = ReconcileContext {
-            positions: &self.worker.positions,
-            metrics: &self.worker.metrics,
-            now,
-            is_full_reread: self.worker.is_full_reread,
-            not_before: self.worker.not_before,
-            handover: &self.worker.handover,
-            docker_root: self.worker.docker_root.as_deref(),
-            room: Cell::new(self.worker.max_open_files.saturating_sub(usize::try_from(self.own_open_files).unwrap_or(0))),
-        };
+        let room = self.worker.max_open_files.saturating_sub(usize::try_from(self.own_open_files).unwrap_or(0));
+        let context = self.worker.reconcile_context(now, room);
         self.containers[index].reconcile(listing, &context)
     }
 

@@ -221,6 +221,11 @@ pub(crate) fn descriptors_of(path: &Path) -> usize {
     open_paths().filter(|open| open == path).count()
 }
 
+/// The same of a file that was deleted under this name.
+pub(crate) fn deleted_descriptors_of(path: &Path) -> usize {
+    descriptors_of(Path::new(&format!("{} (deleted)", path.display())))
+}
+
 /// What the descriptors of this process lead to.
 pub(crate) fn open_paths() -> impl Iterator<Item = PathBuf> {
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().flatten();

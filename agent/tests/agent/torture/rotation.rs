@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -10,7 +11,7 @@ use nix::sys::signal::Signal;
 use super::pause;
 use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact, faults, faults_of};
-use crate::support::{Agent, Container, Node, Reaction, Recorder, descriptors_of, gzip, wait_until};
+use crate::support::{Agent, Container, Node, Reaction, Recorder, deleted_descriptors_of, descriptors_of, gzip, wait_until};
 
 /// 1. Rename and reopen at a mebibyte while as much as the disk takes is written, many times.
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +165,7 @@ async fn case_06_a_growing_temporary_file_is_never_read() {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&std::fs::read(path).unwrap()).unwrap();
         let bytes = encoder.finish().unwrap();
-        let named = |ending: &str| std::path::PathBuf::from(format!("{}.{ending}", path.display()));
+        let named = |ending: &str| PathBuf::from(format!("{}.{ending}", path.display()));
         let mut temporary = File::create(named("tmp")).unwrap();
         for part in bytes.chunks(bytes.len() / 5 + 1) {
             temporary.write_all(part).unwrap();
@@ -223,6 +224,45 @@ async fn case_07_deleted_files_are_held_until_they_are_read_within_the_limit() {
             assert!(missing > 0 && missing < 6000, "{missing} lines missing");
             assert_eq!(agent.metric("balance_errors_total"), 0.0);
         }
+        agent.stop().await;
+    }
+}
+
+/// 7. With too little room to hold them, or for too short a time, while the kubelet keeps compressed copies: what was unread is read there, also of the file
+/// that was half read, and over an end of the agent.
+#[tokio::test(flavor = "multi_thread")]
+async fn case_07_deleted_files_that_are_let_go_are_read_in_their_compressed_copies() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    for (bytes, age, is_ended) in [(300_000, HOUR, false), (1 << 30, Duration::from_millis(300), false), (300_000, HOUR, true)] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        recorder.behave(|number| if number < 2 { Reaction::Store } else { Reaction::Refuse(503) });
+        let mut config = node.config(&recorder.url());
+        config.client.batchsize = 20_000;
+        config.readers = 1;
+        (config.deleted_hold_bytes, config.timing.deleted_hold) = (bytes, age);
+        let mut agent = Agent::start(config.clone()).await;
+        let mut writer = Sequence::new(node.container("app"));
+        let mut compressed = Vec::new();
+        for _ in 0..6 {
+            writer.lines(1000);
+            let rotated = writer.container.rotate();
+            // The agent has it open before it goes.
+            wait_until("an open file", || descriptors_of(&rotated) > 0, String::new).await;
+            gzip(&rotated);
+            compressed.push(rotated);
+        }
+        writer.lines(10);
+        let is_held = |rotated: &&PathBuf| deleted_descriptors_of(rotated) > 0;
+        let is_let_go = || compressed.iter().filter(is_held).count() < 4;
+        wait_until("files let go", is_let_go, || agent.handle.render_metrics()).await;
+        if is_ended {
+            agent.stop().await;
+            agent = Agent::start(config).await;
+        }
+        recorder.behave(|_| Reaction::Store);
+        recorder.wait_for(writer.total()).await;
+        assert_exact(&recorder, &[&writer]);
+        agent.assert_balanced();
         agent.stop().await;
     }
 }
@@ -440,7 +480,7 @@ async fn drill_22_a_thousand_rotations_of_twenty_files() {
         // The same pod names under another UID.
         let place = |number: usize| node.pods().join(format!("shop_web-{number}_uid-{generation}/g{generation}c{number}"));
         let mut writers: Vec<Sequence> = (0..20).map(|number| Sequence::new(Container::new(place(number)))).collect();
-        let mut rotated: Vec<Vec<std::path::PathBuf>> = vec![Vec::new(); writers.len()];
+        let mut rotated: Vec<Vec<PathBuf>> = vec![Vec::new(); writers.len()];
         for round in 0..25 {
             for (writer, rotated) in writers.iter_mut().zip(&mut rotated) {
                 writer.lines(10);
