@@ -120,7 +120,7 @@ async fn answer(engine: &Engine, access: &Access, request: &MetricRequest) -> Re
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn answers_are_those_without_kept_results(
