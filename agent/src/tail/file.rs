@@ -163,7 +163,7 @@ pub(crate) struct TailFile {
     pub(crate) closed_at: Option<u64>,
     /// The kubelet compressed it, as this: what is written now is not kept.
     pub(super) compressed_copy: Option<Box<SeenFile>>,
-    /// The last listing did not have it under any name.
+    /// It was deleted, and the last listing, which came after that, does not have it under any name.
     pub(super) is_unlisted: bool,
     /// Since when it has no name any more.
     pub(crate) deleted_since: Option<Instant>,

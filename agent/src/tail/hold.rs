@@ -86,13 +86,16 @@ impl ContainerTail {
         let late = self.late.iter().map(|late| &late.file);
         let deleted = self.files.iter().chain(late).filter_map(|file| Some((file.deleted_since?, file)));
         let Some((since, first)) = deleted.min_by_key(|(since, _)| *since) else { return true };
-        let (id, is_told) = (first.id, first.is_unlisted || first.is_drained());
-        if self.go_on_in_copy(id, context) {
-            return true;
-        }
-        if !is_told && context.now.saturating_duration_since(since) < COPY_PATIENCE {
-            context.handover.ask_for_listing(&self.path);
-            return false;
+        let id = first.id;
+        if !is_read(first) {
+            let is_told = first.is_unlisted || context.now.saturating_duration_since(since) >= COPY_PATIENCE;
+            if self.go_on_in_copy(id, context) {
+                return true;
+            }
+            if !is_told {
+                context.handover.ask_for_listing(&self.path);
+                return false;
+            }
         }
         let metrics = context.metrics;
         if let Some(index) = self.late.iter().position(|late| late.file.id == id) {
@@ -115,7 +118,7 @@ impl ContainerTail {
     }
 
     fn count_unread(&self, file: &TailFile, metrics: &Metrics) {
-        if file.is_drained() && file.offset >= file.size {
+        if is_read(file) {
             return;
         }
         metrics.possible_loss(PossibleLoss::DeletedHold);
@@ -126,4 +129,9 @@ impl ContainerTail {
             "deleted log file was held too long or took too much of the disk; its unread lines are missing"
         );
     }
+}
+
+/// Nothing of it is left to be read.
+fn is_read(file: &TailFile) -> bool {
+    file.is_drained() && file.offset >= file.size
 }

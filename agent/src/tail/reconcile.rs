@@ -70,8 +70,9 @@ impl ContainerTail {
     fn look_for_gone_names(&mut self, listing: &ContainerListing, now: Instant) {
         let late = self.late.iter_mut().map(|late| &mut late.file);
         for file in self.files.iter_mut().chain(late) {
-            file.is_unlisted = !listing.files.iter().any(|seen| (seen.device, seen.inode) == (file.device, file.inode));
-            if file.is_unlisted {
+            let is_unlisted = !listing.files.iter().any(|seen| (seen.device, seen.inode) == (file.device, file.inode));
+            file.is_unlisted = is_unlisted && file.deleted_since.is_some();
+            if is_unlisted {
                 file.look_soon(now);
             }
         }
