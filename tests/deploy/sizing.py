@@ -35,7 +35,7 @@ def shown_bytes(count):
 
 
 def shown_cores(cores):
-    return f"{cores * 1000:.0f}m" if cores < 1 else f"{cores:.1f}"
+    return f"{max(1, round(cores * 1000))}m" if cores < 1 else f"{cores:.1f}"
 
 
 def cores_for_writing(lines_per_second):
