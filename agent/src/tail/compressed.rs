@@ -161,8 +161,7 @@ impl ContainerTail {
 
     /// The file held open of which it is a copy: that is read by its descriptor, and is final now.
     fn held_of_copy(&mut self, seen: &SeenFile, head: &Head, listing: &ContainerListing) -> std::io::Result<Option<FileId>> {
-        let late = self.late.iter_mut().map(|late| &mut late.file);
-        for file in self.files.iter_mut().chain(late) {
+        for file in self.unfinished_mut() {
             let is_listed = listing.files.iter().any(|plain| (plain.device, plain.inode) == (file.device, file.inode));
             let role = &file.parsed_name.role;
             let is_named_so = if is_listed { *role == seen.name.role } else { role_fits(role, seen) };
@@ -176,8 +175,7 @@ impl ContainerTail {
 
     /// Names of copies change where rotation gives numbers.
     pub(super) fn note_names_of_copies(&mut self, listing: &ContainerListing) {
-        let late = self.late.iter_mut().map(|late| &mut late.file);
-        for copy in self.files.iter_mut().chain(late).filter_map(|file| file.compressed_copy.as_deref_mut()) {
+        for copy in self.unfinished_mut().filter_map(|file| file.compressed_copy.as_deref_mut()) {
             let seen = listing.files.iter().find(|seen| (seen.device, seen.inode) == (copy.device, copy.inode));
             if let Some(seen) = seen.filter(|seen| seen.text != copy.text) {
                 *copy = seen.clone();
@@ -187,14 +185,12 @@ impl ContainerTail {
 
     /// Reads a file that is held open on in its compressed copy, from where it stands. `false` if it has none, or one that cannot be read.
     pub(super) fn go_on_in_copy(&mut self, id: FileId, context: &ReconcileContext<'_>) -> bool {
-        let late = self.late.iter().map(|late| &late.file);
-        let Some(copy) = self.files.iter().chain(late).find(|file| file.id == id).and_then(|file| file.compressed_copy.clone()) else {
+        let Some(copy) = self.unfinished().find(|file| file.id == id).and_then(|file| file.compressed_copy.clone()) else {
             return false;
         };
         let Ok(handle) = self.open(&copy, context) else { return false };
         let Ok(Some(head)) = decompressed_head(&handle) else { return false };
-        let late = self.late.iter_mut().map(|late| &mut late.file);
-        let Some(file) = self.files.iter_mut().chain(late).find(|file| file.id == id) else { return false };
+        let Some(file) = self.unfinished_mut().find(|file| file.id == id) else { return false };
         // Told modulo 2^32.
         let told = handle.metadata().and_then(|metadata| told_size(&handle, metadata.size())).ok().flatten();
         let is_shorter = file.size <= u64::from(u32::MAX) && told.is_some_and(|told| u64::from(told) < file.size);

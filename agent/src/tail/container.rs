@@ -248,6 +248,15 @@ impl ContainerTail {
         self.is_gone && self.open_files() == 0 && !self.is_in_batch && !self.is_restarting()
     }
 
+    /// Its open files that are not read to their ends, or may grow.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = &TailFile> {
+        self.files.iter().chain(self.late.iter().map(|late| &late.file))
+    }
+
+    pub(super) fn unfinished_mut(&mut self) -> impl Iterator<Item = &mut TailFile> {
+        self.files.iter_mut().chain(self.late.iter_mut().map(|late| &mut late.file))
+    }
+
     pub(crate) fn open_files(&self) -> usize {
         self.files.len() + self.late.len() + self.unacknowledged.len()
     }

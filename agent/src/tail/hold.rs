@@ -56,10 +56,9 @@ impl ContainerTail {
     /// Looks which files have no name any more; while files are read, the front one's turns have looked. Returns the bytes they take and which of them
     /// was deleted first.
     pub(crate) fn held(&mut self, now: Instant, is_reading: bool) -> (u64, Option<Held>) {
-        let late = self.late.iter_mut().map(|late| &mut late.file);
         let mut bytes = 0;
         let mut oldest: Option<Held> = None;
-        for (index, file) in self.files.iter_mut().chain(late).enumerate() {
+        for (index, file) in self.unfinished_mut().enumerate() {
             // An error shows again when it is read.
             let is_looked_at = (is_reading && index == 0) || file.look(now).is_ok();
             let Some(since) = file.deleted_since.filter(|_| is_looked_at) else { continue };
@@ -83,8 +82,7 @@ impl ContainerTail {
             self.unacknowledged.remove(index);
             return true;
         }
-        let late = self.late.iter().map(|late| &late.file);
-        let deleted = self.files.iter().chain(late).filter_map(|file| Some((file.deleted_since?, file)));
+        let deleted = self.unfinished().filter_map(|file| Some((file.deleted_since?, file)));
         let Some((since, first)) = deleted.min_by_key(|(since, _)| *since) else { return true };
         let id = first.id;
         if !is_read(first) {

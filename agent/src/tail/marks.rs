@@ -35,8 +35,7 @@ impl ContainerTail {
             ending.marks.into_iter().for_each(|mark| batch.mark(mark));
             ending.balances.into_iter().for_each(|part| batch.balance(part));
         }
-        let late = self.late.iter_mut().map(|late| &mut late.file);
-        for file in self.files.iter_mut().chain(late) {
+        for file in self.unfinished_mut() {
             if let Some(part) = file.balance.take(file.id) {
                 batch.balance(part);
             }

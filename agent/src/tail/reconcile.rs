@@ -68,8 +68,7 @@ impl ContainerTail {
 
     /// Files held open whose names are not there are looked at soon: they may be deleted.
     fn look_for_gone_names(&mut self, listing: &ContainerListing, now: Instant) {
-        let late = self.late.iter_mut().map(|late| &mut late.file);
-        for file in self.files.iter_mut().chain(late) {
+        for file in self.unfinished_mut() {
             let is_unlisted = !listing.files.iter().any(|seen| (seen.device, seen.inode) == (file.device, file.inode));
             file.is_unlisted = is_unlisted && file.deleted_since.is_some();
             if is_unlisted {
@@ -173,8 +172,7 @@ impl ContainerTail {
 
     /// A file held open keeps its inode; only its name may be new.
     fn know_held_file(&mut self, seen: &SeenFile) -> bool {
-        let late = self.late.iter_mut().map(|late| &mut late.file);
-        let held = self.files.iter_mut().chain(late).find(|file| (file.device, file.inode) == (seen.device, seen.inode));
+        let held = self.unfinished_mut().find(|file| (file.device, file.inode) == (seen.device, seen.inode));
         let Some(file) = held else { return false };
         if file.name != seen.text && !seen.is_interim {
             file.name.clone_from(&seen.text);

@@ -51,18 +51,15 @@ impl ContainerTail {
 
     /// Entries it put into the batch being filled and has not told of.
     fn untold_entries(&self) -> i64 {
-        let late = self.late.iter().map(|late| &late.file);
-        let of_files: i64 = self.files.iter().chain(late).map(|file| file.balance.unsent_entries()).sum();
+        let of_files: i64 = self.unfinished().map(|file| file.balance.unsent_entries()).sum();
         let ended = self.ending.iter().flat_map(|ending| &ending.balances);
         of_files + ended.map(|part| part.part.entries).sum::<i64>()
     }
 
     /// Its balances, none of which can be compared any more.
     fn take_interrupted_balances(&mut self) -> Vec<BalancePart> {
-        let late = self.late.iter_mut().map(|late| &mut late.file);
-        let of_files =
-            self.files.iter_mut().chain(late).map(|file| std::mem::take(&mut file.balance).finish(file.id, FileEnd::Interrupted));
         let ended = self.ending.take().map_or_else(Vec::new, |ending| ending.balances);
+        let of_files = self.unfinished_mut().map(|file| std::mem::take(&mut file.balance).finish(file.id, FileEnd::Interrupted));
         let ended = ended.into_iter().map(|part| BalancePart { end: Some((Balance::default(), FileEnd::Interrupted)), ..part });
         ended.chain(of_files).collect()
     }
