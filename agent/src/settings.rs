@@ -15,7 +15,7 @@ pub struct Timing {
     pub poll_max: Duration,
     /// Between two looks at a file of which nothing was read for `quiet_after`.
     pub poll_quiet: Duration,
-    /// When an idle file is quiet.
+    /// When an idle file is quiet, and its container is put to rest.
     pub quiet_after: Duration,
     /// How long a rotated file stands at its end before it is final.
     pub rotate_grace: Duration,

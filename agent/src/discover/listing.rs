@@ -56,6 +56,15 @@ pub(crate) struct SeenContainer {
     pub(crate) source: Source,
 }
 
+impl SeenContainer {
+    /// A container of the tree of pod logs; `None` if that is no path of one.
+    pub(crate) fn of_path(path: ContainerPath, directory: Arc<Path>) -> Option<Self> {
+        let (pod, container) = path.split_once('/')?;
+        let source = Source::Container { pod: Arc::new(PodDirectory::parse(pod)?), container: container.into() };
+        Some(Self { path, directory, source })
+    }
+}
+
 /// What a container's directory holds.
 #[derive(Debug, Clone)]
 pub(crate) struct ContainerListing {
@@ -122,6 +131,16 @@ impl SeenPod {
     pub(crate) fn below(root: &Path, name: &str) -> Option<Self> {
         let pod = Arc::new(PodDirectory::parse(name)?);
         Some(Self { directory: root.join(name).into(), name: name.to_owned(), pod })
+    }
+
+    /// The container that has `path` and lies in `directory`: what others keep of it is one text.
+    pub(crate) fn container_at(&self, path: &ContainerPath, directory: &Arc<Path>) -> SeenContainer {
+        let container = path.rsplit('/').next().unwrap_or_default().into();
+        SeenContainer {
+            path: ContainerPath::clone(path),
+            directory: Arc::clone(directory),
+            source: Source::Container { pod: Arc::clone(&self.pod), container },
+        }
     }
 
     /// Its container of this name.

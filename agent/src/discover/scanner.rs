@@ -19,12 +19,12 @@ use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::clock_jumps::ClockJumps;
-use super::listing::{self, ContainerListing, Identities, Ignored, SeenContainer, SeenPod, Source};
+use super::listing::{self, ContainerListing, Ignored, SeenContainer, SeenPod, Source};
 use super::paths::{LogFileName, PodDirectory};
 use super::pod_news::PodNews;
 use super::scanning::{Fate, Scanning};
 use super::selection::{PodLabels, Selection};
-use super::told_sizes::ToldSizes;
+use super::told::Told;
 use super::watch::{Change, DirectoryWatches, Standing};
 use crate::enrich::pods::PodCache;
 use crate::observe::heartbeats::Heartbeat;
@@ -58,11 +58,8 @@ struct Running {
     scanner: Scanner,
     watches: Option<DirectoryWatches>,
     changes: Receiver<Change>,
-    /// Directories of containers that were told to workers.
-    known: BTreeMap<ContainerPath, SeenContainer>,
-    /// Names and identities last told of each container.
-    told: HashMap<ContainerPath, Identities>,
-    sizes: ToldSizes,
+    /// Containers that were told to workers.
+    known: BTreeMap<ContainerPath, Known>,
     /// Docker's directories, and which container's directory has the link to each.
     links: HashMap<Arc<Path>, Arc<Path>>,
     /// Directories of pods of which labels decide whether they are read, and since when those are awaited.
@@ -74,6 +71,13 @@ struct Running {
     beat: Heartbeat,
     /// Not all directories are watched.
     is_degraded: bool,
+}
+
+/// What is kept of a container. There may be ten thousand.
+#[derive(Debug)]
+struct Known {
+    directory: Arc<Path>,
+    told: Told,
 }
 
 /// What a scan, or a look at some directories, finds.
@@ -99,8 +103,6 @@ impl Scanner {
             watches,
             changes,
             known: BTreeMap::new(),
-            told: HashMap::new(),
-            sizes: ToldSizes::default(),
             links: HashMap::new(),
             undecided: HashMap::new(),
             next_scan: Instant::now(),
@@ -252,7 +254,8 @@ impl Running {
     /// A container as it was told, if it was: what others keep of it is one text.
     fn seen_container(&self, pod: &SeenPod, name: &str) -> SeenContainer {
         let container = pod.container(name);
-        self.known.get(&container.path).cloned().unwrap_or(container)
+        let known = self.known.get_key_value(&container.path);
+        known.map(|(path, known)| pod.container_at(path, &known.directory)).unwrap_or(container)
     }
 
     /// A pod's containers that are read, if it is as it was when it was listed.
@@ -261,16 +264,13 @@ impl Running {
         let prefix = format!("{}/", pod.name);
         let known =
             self.known.range::<str, _>((Bound::Included(&*prefix), Bound::Unbounded)).take_while(|(path, _)| path.starts_with(&prefix));
-        known.map(|(_, container)| container.clone()).collect()
+        known.map(|(path, known)| pod.container_at(path, &known.directory)).collect()
     }
 
     /// Whether a container has one file, which is what its reader was told.
     fn is_as_told(&self, SeenContainer { path, directory, .. }: &SeenContainer) -> bool {
-        let Some([(name, device, inode)]) = self.told.get(path).map(Vec::as_slice) else { return false };
-        let is_same = directory
-            .join(name)
-            .symlink_metadata()
-            .is_ok_and(|file| (file.dev(), file.ino()) == (*device, *inode) && self.sizes.is_told(path, file.len()));
+        let Some((name, is_told)) = self.known.get(path).and_then(|known| known.told.only_file()) else { return false };
+        let is_same = directory.join(name).symlink_metadata().is_ok_and(|metadata| is_told(&metadata));
         is_same && !self.scanner.scanning.handover.is_asked(path)
     }
 
@@ -278,13 +278,15 @@ impl Running {
         self.scanner.scanning.metrics.directories_listed.inc();
         let mut ignored = Ignored::default();
         match self.settled_listing(container, &mut ignored) {
-            Ok((listing, is_new)) => {
+            Ok((listing, told)) => {
                 let has_links = self.watch_behind_links(&listing);
                 let is_asked = self.scanner.scanning.handover.take_ask(&listing.path);
-                let is_news = self.sizes.have_changed(&listing) || is_new || is_asked;
+                let before = self.known.remove(&listing.path).map(|known| known.told).unwrap_or_default();
+                self.scanner.scanning.metrics.kubelet_keeps.see(before.names(), &listing);
+                let is_news = told.is_news_after(&before) || is_asked;
                 if !listing.is_gone {
                     findings.seen.insert(listing.path.clone());
-                    self.known.insert(listing.path.clone(), container.clone());
+                    self.know(container, told);
                 }
                 if !has_links && ignored == Ignored::default() {
                     self.watches.iter_mut().for_each(|watches| watches.listed(&container.directory));
@@ -309,20 +311,17 @@ impl Running {
     }
 
     /// A listing made while nothing was renamed: a file may be missed that is renamed while its directory is read, and then a newer one be
-    /// taken for the oldest. So a listing that says anything new must be seen twice in a row. Returns whether it does.
-    fn settled_listing(&mut self, container: &SeenContainer, ignored: &mut Ignored) -> std::io::Result<(ContainerListing, bool)> {
+    /// taken for the oldest. So a listing that says anything new must be seen twice in a row. Returns what it tells as well.
+    fn settled_listing(&self, container: &SeenContainer, ignored: &mut Ignored) -> std::io::Result<(ContainerListing, Told)> {
         const TRIES: usize = 20;
-        let told = self.told.get(&container.path).cloned().unwrap_or_default();
-        let mut before = told.clone();
+        let mut before = self.known.get(&container.path).map(|known| known.told.clone()).unwrap_or_default();
         for attempt in 1.. {
             let mut ignored_here = Ignored::default();
             let listing = listing::container(container, self.scanner.docker_root.as_deref(), &mut ignored_here)?;
-            let now = listing.identities();
-            if now == before || attempt == TRIES {
+            let now = Told::of(&listing);
+            if now.names_the_same(&before) || attempt == TRIES {
                 ignored.add(ignored_here);
-                self.scanner.scanning.metrics.kubelet_keeps.see(&told, &listing);
-                self.told.insert(ContainerPath::clone(&container.path), now);
-                return Ok((listing, attempt > 1));
+                return Ok((listing, now));
             }
             before = now;
         }
@@ -338,17 +337,20 @@ impl Running {
     fn tell_gone(&mut self, seen: &BTreeSet<ContainerPath>) {
         let gone: Vec<_> = self.known.keys().filter(|path| !seen.contains(*path)).cloned().collect();
         for path in gone {
-            let Some(container) = self.known.remove(&path) else { continue };
-            self.told.remove(&path);
-            self.sizes.forget(&path);
+            let Some(Known { directory, .. }) = self.known.remove(&path) else { continue };
+            let Some(container) = SeenContainer::of_path(path, directory) else { continue };
             // It may have come back, or be unreadable for now: the listing says.
             if let Ok(listing) = listing::container(&container, self.scanner.docker_root.as_deref(), &mut Ignored::default()) {
                 if !listing.is_gone {
-                    self.known.insert(path, container);
+                    self.know(&container, Told::default());
                 }
                 self.tell(listing);
             }
         }
+    }
+
+    fn know(&mut self, SeenContainer { path, directory, .. }: &SeenContainer, told: Told) {
+        self.known.insert(ContainerPath::clone(path), Known { directory: Arc::clone(directory), told });
     }
 
     fn look_at_changes(&mut self, first: Change) {

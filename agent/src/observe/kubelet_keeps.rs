@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 
-use crate::discover::listing::{ContainerListing, Identities};
+use crate::discover::listing::ContainerListing;
 use crate::discover::paths::{FileRole, LogFileName};
 
 /// The kubelet's defaults: `containerLogMaxSize`, and `containerLogMaxFiles` without the one that is written.
@@ -29,14 +29,14 @@ struct Learned {
 }
 
 impl KubeletKeeps {
-    /// Takes in what the directory of a container holds, and held when it was listed before.
-    pub(crate) fn see(&self, before: &Identities, listing: &ContainerListing) {
+    /// Takes in what the directory of a container holds; `before`: the names of what it held when it was listed before, if they were several.
+    pub(crate) fn see<'a>(&self, before: impl Iterator<Item = &'a str>, listing: &ContainerListing) {
         let names = listing.files.iter().filter(|file| LogFileName::parse(&file.text).is_some());
         let rotated = names.filter(|file| file.name.role != FileRole::Live);
         let smallest = rotated.filter(|file| !file.name.is_compressed).map(|file| file.size).min();
         let now = listing.files.iter().map(|file| file.text.as_str());
         let now = stamps(now);
-        let was = stamps(before.iter().map(|(name, ..)| name.as_str()));
+        let was = stamps(before);
         let mut learned = self.0.lock();
         if let Some(size) = smallest.filter(|size| *size > 0) {
             learned.rotated_at = Some(learned.rotated_at.map_or(size, |other| other.min(size)));
@@ -83,7 +83,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::discover::listing::{self, Ignored, SeenPod};
+    use crate::discover::listing::{self, Identities, Ignored, SeenPod};
 
     /// Files by name and size, as a listing shows them after what was there before.
     fn see(keeps: &KubeletKeeps, before: &mut Identities, files: &[(&str, usize)]) {
@@ -93,7 +93,7 @@ mod tests {
         files.iter().for_each(|(name, size)| fs::write(directory.join(name), vec![b'x'; *size]).unwrap());
         let pod = SeenPod::below(root.path(), "ns_pod_uid").unwrap();
         let listing = listing::container(&pod.container("app"), None, &mut Ignored::default()).unwrap();
-        keeps.see(before, &listing);
+        keeps.see(before.iter().map(|(name, ..)| name.as_str()), &listing);
         *before = listing.identities();
     }
 

@@ -136,7 +136,7 @@ impl ContainerTail {
             self.settle_compressed(seen, None);
             return Ok(false);
         };
-        let start = Progress { offset, ..Progress::start(self.last_stamp_before(seen)) };
+        let start = Progress { offset, ..Progress::start(self.last_stamp_of(seen.name.instance)) };
         let id = context.positions.lock().new_file();
         self.settle_compressed(seen, Some(id));
         let file = TailFile::new(id, handle, &seen.text, seen.name.clone(), start, context.now)?;

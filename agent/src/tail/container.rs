@@ -2,7 +2,7 @@
 //!
 //! Only the front file is read. It gives way to the next when it is final and drained; state passes from file to file within an instance
 //! and starts anew with the next one. A file that grows after it was final is read on its own ([`super::late`]); one that is deleted is held
-//! ([`super::hold`]); one to which nothing is written may be closed ([`super::sleep`]).
+//! ([`super::hold`]). A container to which nothing is written is put to rest ([`super::rest`]).
 //! Positions name the clean point: files that lie wholly before it are finished.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::balance::{Balance, BalancePart, FileBalance, FileEnd, Meter};
+use super::balance::{Balance, BalancePart, FileEnd, Meter};
 use super::container_stages::ContainerStages;
 use super::counts::ReadCounts;
 use super::cuts::{apply_cut, flush_all, record_clock};
@@ -24,11 +24,10 @@ use super::rate::{ContainerRate, RateLimit};
 use super::records::{LineRules, RecordSink};
 use super::restart::Restart;
 use super::retry::Retries;
-use super::sleep::Sleeping;
 use super::state::{CleanPoint, LineState};
 use super::stream_limit::StreamLimit;
 use crate::batch::builder::BatchBuilder;
-use crate::discover::listing::{ContainerListing, SeenContainer, Source};
+use crate::discover::listing::{ContainerListing, SeenContainer, SeenFile, Source};
 use crate::enrich::Enricher;
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::parse::cri::OutputStream;
@@ -79,6 +78,13 @@ pub(crate) struct FinishedFile {
     pub(crate) modified: Option<SystemTime>,
 }
 
+impl FinishedFile {
+    /// Whether it is what is seen, and as it was.
+    pub(super) fn is_still(&self, seen: &SeenFile) -> bool {
+        (self.entry.device, self.entry.inode, self.size, self.modified) == (seen.device, seen.inode, seen.size, Some(seen.modified))
+    }
+}
+
 /// A compressed rotated file as it was looked at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CompressedFile {
@@ -112,7 +118,7 @@ pub(crate) struct ContainerTail {
     pub(crate) files: VecDeque<TailFile>,
     pub(crate) late: Vec<LateFile>,
     pub(crate) finished: Vec<FinishedFile>,
-    /// Entries of the checkpoint not yet found on disk, and of the file that is closed for now; the table's own.
+    /// Entries of the checkpoint not yet found on disk, and of files that were closed; the table's own.
     pub(crate) remembered: Vec<(FileId, Arc<FileEntry>)>,
     /// Compressed files by device and inode.
     pub(crate) compressed: BTreeMap<(u64, u64), CompressedFile>,
@@ -121,10 +127,6 @@ pub(crate) struct ContainerTail {
     pub(super) unacknowledged: Vec<Unacknowledged>,
     /// Open files of before a reload, until the first listing is taken in.
     pub(super) handed: Vec<HandedFile>,
-    /// Its live file, closed while nothing is written to it.
-    pub(crate) sleeping: Option<Box<Sleeping>>,
-    /// A file that was closed and is not open again yet.
-    pub(super) woken: Option<Box<(FileId, FileBalance)>>,
     /// Its directory is to be listed again, and what could not be opened to be opened.
     pub(crate) needs_listing: bool,
     /// A listing of which not everything could be opened.
@@ -195,8 +197,6 @@ impl ContainerTail {
             is_listed: false,
             unacknowledged: Vec::new(),
             handed: Vec::new(),
-            sleeping: None,
-            woken: None,
             needs_listing: false,
             postponed: None,
             retries: Retries::default(),
@@ -270,10 +270,19 @@ impl ContainerTail {
     /// Whether nothing happened to it since its last turn, as far as one question for its file's size says. All else is asked when that is looked at whole.
     pub(crate) fn is_quiet(&self, now: Instant) -> bool {
         let Some(front) = self.files.front() else { return false };
-        let is_alone = self.files.len() == 1 && self.late.is_empty() && self.sleeping.is_none();
+        let is_alone = self.files.len() == 1 && self.late.is_empty();
         let is_settled = self.is_reported && !self.is_in_batch && !self.has_ended && self.paused_until.is_none();
         let has_pending = || self.state.as_deref().is_none_or(|(_, state)| state.has_pending());
         is_alone && is_settled && self.entered == Some(front.id) && !has_pending() && front.stands_still(now)
+    }
+
+    /// Whether nothing is left to be done about files before the live one, nor to be told or tried again.
+    pub(super) fn has_nothing_to_do(&self) -> bool {
+        let is_listed = self.is_listed && !self.is_gone && !self.needs_listing && self.postponed.is_none() && self.handed.is_empty();
+        let is_read = self.late.is_empty() && self.passed.is_empty() && self.unacknowledged.is_empty();
+        let is_told = self.is_reported && !self.is_in_batch && self.ending.is_none();
+        let is_waiting = self.paused_until.is_some() || self.waiting_since.is_some() || self.restart.is_some() || self.retries.has_any();
+        is_listed && is_read && is_told && !is_waiting
     }
 
     /// Looks whether the tenant of its lines is limited.
@@ -285,7 +294,7 @@ impl ContainerTail {
     }
 
     /// Nothing was written to it for a while: what can be made again takes no memory meanwhile.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn forget_rendered(&mut self) {
         self.outlets.values_mut().for_each(|outlet| outlet.rest());
         self.finished.shrink_to_fit();
     }
@@ -296,10 +305,6 @@ impl ContainerTail {
             return Ok(Turn::Idle);
         }
         self.paused_until = None;
-        if self.sleeping.is_some() {
-            self.look_at_sleeping();
-            return Ok(Turn::Idle);
-        }
         let (lines, bytes) = (context.counts.lines, context.counts.bytes);
         self.outlets.values_mut().filter_map(|outlet| outlet.rate.as_mut()).for_each(|rate| rate.set_now(context.now));
         let turn = self.read_files(context);

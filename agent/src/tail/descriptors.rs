@@ -57,21 +57,6 @@ impl Running {
         }
     }
 
-    /// Closes up to `count` files that are read and acknowledged, those first to which nothing was written for longest.
-    fn close_quiet_files(&mut self, count: usize) {
-        let mut quiet: Vec<(Instant, usize)> = Vec::new();
-        for (index, container) in self.containers.iter().enumerate() {
-            if container.may_sleep(&self.worker.positions) {
-                quiet.push((container.last_activity, index));
-            }
-        }
-        quiet.sort_unstable();
-        for (_, index) in quiet.into_iter().take(count) {
-            self.containers[index].fall_asleep(&self.worker.positions);
-            self.count_open_files(1, 0);
-        }
-    }
-
     /// Deleted files are held until they are read, within the limits.
     pub(super) fn hold_deleted(&mut self, now: Instant) {
         if self.containers.iter().any(|container| !container.unacknowledged.is_empty()) {

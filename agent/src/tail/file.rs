@@ -218,6 +218,11 @@ impl TailFile {
         Self { content: Content::of_rotated(), fingerprint: Fingerprint::of(head.as_bytes()), may_be_sent: u64::MAX, ..self }
     }
 
+    /// As it was seen when it was read to where it begins now, all of that acknowledged: the next look tells what changed since.
+    pub(super) fn seen_before(self, size: u64, modified: SystemTime, fingerprint: Fingerprint) -> Self {
+        Self { size, modified, fingerprint, may_be_sent: self.start.offset, ..self }
+    }
+
     /// Its end could not be decompressed.
     pub(crate) fn is_damaged(&self) -> bool {
         self.content.is_damaged()

@@ -1,7 +1,7 @@
 //! Bytes of log files to entries of batches, on plain threads.
 //!
 //! [`worker`] is one reader thread with its share of containers and its batch, [`turns`] and [`share`] say who reads first, [`descriptors`] which files it
-//! holds open. [`container`] is one
+//! holds open, [`rest`] what it keeps of containers to which nothing is written. [`container`] is one
 //! container's files in the order in which they are read, [`entrance`] and [`finality`] a file's beginning and end; [`file`] holds one descriptor.
 //! [`records`] turns a chunk of bytes into entries, [`state`] being what carries over from one record to the next; [`outlet`] is where an instance's
 //! entries go. [`reconcile`] takes in what a directory holds, [`cuts`] decides about lines that do not end, [`marks`] says what an acknowledgement will
@@ -41,10 +41,10 @@ mod read_clock;
 pub(crate) mod reconcile;
 pub(crate) mod records;
 mod report;
+mod rest;
 mod restart;
 mod retry;
 mod share;
-mod sleep;
 mod staged;
 pub(crate) mod stages;
 pub(crate) mod state;

@@ -46,23 +46,9 @@ impl ContainerTail {
     /// Takes in a listing of the container's directory. Returns whether anything is to be read soon.
     pub(crate) fn reconcile(&mut self, listing: &ContainerListing, context: &ReconcileContext<'_>) -> bool {
         self.is_gone = listing.is_gone;
-        if self.sleeps_through(listing) {
-            self.needs_listing = false;
-            return false;
-        }
-        if let Some(sleeping) = self.sleeping.take() {
-            self.woken = Some(Box::new((sleeping.id, sleeping.balance)));
-        }
         self.look_for_gone_names(listing, context.now);
         let has_news = self.take_unknown(listing, context);
         self.note_names_of_copies(listing);
-        // It may be opened only later, when there is room. What it did before is part of its balance.
-        let woken = self.woken.as_deref().copied();
-        let opened = woken.and_then(|(id, balance)| Some((self.files.iter_mut().find(|file| file.id == id)?, balance)));
-        if let Some((file, balance)) = opened {
-            file.balance = balance;
-            self.woken = None;
-        }
         has_news
     }
 
@@ -182,10 +168,7 @@ impl ContainerTail {
     }
 
     fn is_finished_and_unchanged(&mut self, seen: &SeenFile, context: &ReconcileContext<'_>) -> bool {
-        let is_it = |file: &&mut FinishedFile| {
-            (file.entry.device, file.entry.inode, file.size, file.modified) == (seen.device, seen.inode, seen.size, Some(seen.modified))
-        };
-        let Some(file) = self.finished.iter_mut().find(is_it) else { return false };
+        let Some(file) = self.finished.iter_mut().find(|file| file.is_still(seen)) else { return false };
         file.entry.name.clone_from(&seen.text);
         context.positions.lock().seen_again(file.id);
         true
@@ -234,7 +217,7 @@ impl ContainerTail {
             Some(not_before) => lookback::start_of(&handle, seen.modified, not_before)?,
             None => self.offset_taken_over(seen),
         };
-        let start = Progress { offset, ..Progress::start(self.last_stamp_before(seen)) };
+        let start = Progress { offset, ..Progress::start(self.last_stamp_of(seen.name.instance)) };
         let id = context.positions.lock().new_file();
         self.enqueue(new(id, handle, start)?);
         Ok(true)
@@ -330,10 +313,10 @@ impl ContainerTail {
     }
 
     /// The stamp that the instance's last finished or vanished file ended with.
-    pub(super) fn last_stamp_before(&self, seen: &SeenFile) -> Option<i64> {
+    pub(super) fn last_stamp_of(&self, instance: u32) -> Option<i64> {
         let finished = self.finished.iter().map(|file| (file.id, &file.entry));
         let remembered = self.remembered.iter().map(|(id, entry)| (*id, &**entry));
-        let of_instance = finished.chain(remembered).filter(|(_, entry)| entry.instance.number == seen.name.instance);
+        let of_instance = finished.chain(remembered).filter(|(_, entry)| entry.instance.number == instance);
         of_instance.max_by_key(|(id, _)| *id).and_then(|(_, entry)| entry.progress.last_stamp)
     }
 

@@ -19,6 +19,10 @@ impl Retries {
         files.any(|(other, _, next)| *other == file && now < *next)
     }
 
+    pub(super) fn has_any(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// When the first of them is to be tried again.
     pub(super) fn next(&self) -> Option<Instant> {
         self.0.iter().flat_map(|unopened| &unopened.0).map(|(_, _, next)| *next).min()

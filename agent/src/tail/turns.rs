@@ -20,9 +20,10 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// Containers have other numbers now.
-    pub(super) fn restart(&mut self) {
-        *self = Self::default();
+    /// Containers have other numbers now; `None`: they are not read any more.
+    pub(super) fn renumber(&mut self, numbers: &[Option<usize>]) {
+        self.next = numbers.iter().skip(self.next).find_map(|number| *number).unwrap_or(0);
+        self.cycle = self.cycle.iter().filter_map(|index| numbers[*index]).collect();
     }
 }
 
@@ -109,5 +110,15 @@ mod tests {
         let mut cycle = most_pressed_last([(0, 1), (2, 4), (3, 2), (5, 4), (6, 1)].into_iter());
         let order: Vec<usize> = std::iter::from_fn(|| cycle.pop()).collect();
         assert_eq!(order, [2, 5, 3, 0, 6]);
+    }
+
+    #[test]
+    fn whose_turn_it_is_does_not_change_when_others_are_taken_out() {
+        let numbers = [Some(0), None, None, Some(1), Some(2)];
+        for (next, expected) in [(0, 0), (1, 1), (3, 1), (4, 2), (5, 0)] {
+            let mut turns = Turns { next, cycle: vec![4, 2, 0] };
+            turns.renumber(&numbers);
+            assert_eq!((turns.next, turns.cycle.as_slice()), (expected, &[2, 0][..]), "from {next}");
+        }
     }
 }

@@ -20,6 +20,7 @@ use super::counts::ReadCounts;
 use super::handover::Handover;
 use super::reconcile::ReconcileContext;
 use super::records::LineRules;
+use super::rest::Resting;
 use super::share::BandwidthShare;
 use super::stream_limit::StreamLimit;
 use super::turns::Turns;
@@ -123,6 +124,11 @@ pub(super) struct Running {
     #[allow(clippy::vec_box, reason = "see above")]
     pub(super) containers: Vec<Box<ContainerTail>>,
     pub(super) by_path: HashMap<ContainerPath, usize>,
+    /// Those that are not among them, since nothing is written to them.
+    pub(super) resting: HashMap<ContainerPath, Box<Resting>>,
+    /// Files of them that are open.
+    pub(super) resting_open: usize,
+    pub(super) next_resting_look: Instant,
     pub(super) own_open_files: i64,
     /// Processor time of this thread that is counted.
     counted_cpu: Duration,
@@ -131,13 +137,13 @@ pub(super) struct Running {
     pub(super) own_held_bytes: u64,
     pub(super) next_hold: Instant,
     /// Idle containers are looked at together, at multiples of their pace from here.
-    started: Instant,
+    pub(super) started: Instant,
     pub(super) share: BandwidthShare,
     pub(super) turns: Turns,
 }
 
 /// What a look at all containers says.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Survey {
     /// Something was read, has ended or waits for a descriptor.
     is_something_left: bool,
@@ -153,6 +159,9 @@ impl Worker {
             counts: ReadCounts::default(),
             containers: Vec::new(),
             by_path: HashMap::new(),
+            resting: HashMap::new(),
+            resting_open: 0,
+            next_resting_look: Instant::now(),
             own_open_files: 0,
             counted_cpu: Duration::ZERO,
             reading_on: 0,
@@ -194,6 +203,9 @@ impl Running {
             self.next_hold = now + HOLD_INTERVAL;
             self.hold_deleted(now);
         }
+        if now >= self.next_resting_look {
+            self.look_at_resting(now);
+        }
         if !self.worker.outgoing.is_blocked() {
             self.read_round(now);
             now = Instant::now();
@@ -219,7 +231,9 @@ impl Running {
 
     /// One pass over all containers: there may be thousands, and in most steps nothing is to be done about any.
     fn survey(&self) -> Survey {
-        let mut survey = Survey { is_something_left: !self.worker.outgoing.batch.is_empty(), ..Survey::default() };
+        let is_something_left = !self.worker.outgoing.batch.is_empty();
+        let next_turn = (!self.resting.is_empty()).then_some(self.next_resting_look);
+        let mut survey = Survey { is_something_left, open_files: self.resting_open, next_turn };
         for container in &self.containers {
             survey.is_something_left |= container.is_in_batch || container.needs_listing || container.is_over();
             survey.open_files += container.open_files();
@@ -291,7 +305,7 @@ impl Running {
                 container.poll_interval = (container.poll_interval * 2).clamp(timing.poll_min, poll_max);
                 container.next_turn = next_on_grid(self.started, now, container.poll_interval);
                 if container.poll_interval >= poll_max && !container.is_in_batch {
-                    container.rest();
+                    container.forget_rendered();
                 }
                 Turn::Idle
             }
@@ -343,8 +357,11 @@ impl Running {
 
     pub(super) fn take_listing(&mut self, listing: &ContainerListing) {
         let now = Instant::now();
-        let index = match self.by_path.get(&listing.path) {
-            Some(index) => *index,
+        if self.resting.get(&listing.path).is_some_and(|resting| resting.knows_all_of(listing)) {
+            return;
+        }
+        let index = match self.by_path.get(&listing.path).copied().or_else(|| self.wake(&listing.path, now)) {
+            Some(index) => index,
             None if listing.is_gone && !self.worker.handover.has(&listing.path) => return,
             None => self.add_container(listing, now),
         };
@@ -376,31 +393,55 @@ impl Running {
         let mut tail = ContainerTail::new(listing.container(), remembered, now);
         tail.handed = self.worker.handover.take(&listing.path);
         self.worker.enricher.begin_reading(&listing.source);
-        self.containers.push(Box::new(tail));
         self.worker.all_containers.fetch_add(1, Ordering::Relaxed);
-        let index = self.containers.len() - 1;
-        self.by_path.insert(listing.path.clone(), index);
+        self.begin_with(tail)
+    }
+
+    /// Takes a container among those that are read; where it stands there.
+    pub(super) fn begin_with(&mut self, tail: ContainerTail) -> usize {
+        let index = self.containers.len();
+        self.by_path.insert(ContainerPath::clone(&tail.path), index);
+        self.containers.push(Box::new(tail));
         index
     }
 
+    /// Takes those at these places, in rising order, from among the containers that are read.
+    pub(super) fn take_out(&mut self, places: &[usize]) -> Vec<ContainerTail> {
+        let mut taken = Vec::new();
+        let mut numbers = Vec::new();
+        let mut left = places.iter().peekable();
+        for (index, container) in std::mem::take(&mut self.containers).into_iter().enumerate() {
+            if left.next_if_eq(&&index).is_some() {
+                numbers.push(None);
+                self.by_path.remove(&container.path);
+                taken.push(*container);
+            } else {
+                numbers.push(Some(self.containers.len()));
+                self.containers.push(container);
+            }
+        }
+        self.reading_on = self.containers.iter().filter(|container| container.is_reading_on).count();
+        self.by_path.values_mut().for_each(|index| *index = numbers[*index].expect("it was not taken"));
+        self.turns.renumber(&numbers);
+        taken
+    }
+
     fn note_closed(&mut self, container: &str, identity: (u64, u64), size: u64) {
-        let Some(index) = self.by_path.get(container) else { return };
-        let container = &mut self.containers[*index];
+        let Some(index) = self.by_path.get(container).copied().or_else(|| self.wake(container, Instant::now())) else { return };
+        let container = &mut self.containers[index];
         for file in container.files.iter_mut().filter(|file| (file.device, file.inode) == identity) {
             file.closed_at = Some(size);
-            container.next_turn = Instant::now();
-        }
-        if container.sleeping.is_some() {
             container.next_turn = Instant::now();
         }
     }
 
     fn remove_ended(&mut self) {
-        if !self.containers.iter().any(|container| container.is_over()) {
+        let ended: Vec<usize> = (0..self.containers.len()).filter(|index| self.containers[*index].is_over()).collect();
+        if ended.is_empty() {
             return;
         }
         let now = Instant::now();
-        let (ended, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.containers).into_iter().partition(|container| container.is_over());
+        let ended = self.take_out(&ended);
         let mut positions = self.worker.positions.lock();
         for mut container in ended {
             container.count_pending(&self.worker.pending_bytes);
@@ -410,10 +451,6 @@ impl Running {
             self.worker.enricher.end_reading(&container.source, now);
             self.worker.metrics.files.forget(self.worker.client, &container.path);
         }
-        self.containers = rest;
-        self.reading_on = self.containers.iter().filter(|container| container.is_reading_on).count();
-        self.by_path = self.containers.iter().enumerate().map(|(index, container)| (container.path.clone(), index)).collect();
-        self.turns.restart();
     }
 
     /// At the end: what was read goes out without waiting, as far as the lane takes it.
@@ -422,10 +459,14 @@ impl Running {
         self.worker.outgoing.send_at_end();
         self.close_batch(Instant::now());
         self.publish_open_files(0);
-        for container in self.containers.drain(..) {
+        let read = self.containers.drain(..).map(|container| container.into_handed());
+        let resting = self.resting.drain().map(|(path, resting)| {
+            self.worker.metrics.resting_containers.dec();
+            (ContainerPath::clone(&path), resting.into_handed(&path))
+        });
+        for (path, container) in read.chain(resting) {
             self.worker.enricher.end_reading(&container.source, Instant::now());
-            self.worker.metrics.files.leave(self.worker.client, &container.path);
-            let (path, container) = container.into_handed();
+            self.worker.metrics.files.leave(self.worker.client, &path);
             self.worker.handover.leave(path, container);
         }
         self.worker.outgoing.send_at_end();
@@ -433,13 +474,13 @@ impl Running {
 }
 
 /// The longest wait between two looks at an idle file, with so many containers.
-fn stretched(poll_max: Duration, containers: usize) -> Duration {
+pub(super) fn stretched(poll_max: Duration, containers: usize) -> Duration {
     let factor = containers.max(CONTAINERS_AT_FULL_PACE) as f64 / CONTAINERS_AT_FULL_PACE as f64;
     poll_max.mul_f64(factor)
 }
 
 /// The next moment after `now` that is a whole number of steps after `start`: containers of one pace are due together, and none waits longer than its pace.
-fn next_on_grid(start: Instant, now: Instant, step: Duration) -> Instant {
+pub(super) fn next_on_grid(start: Instant, now: Instant, step: Duration) -> Instant {
     let nanos = step.as_nanos().max(1);
     let steps = now.saturating_duration_since(start).as_nanos() / nanos + 1;
     u64::try_from(steps * nanos).map_or(now + step, |nanos| start + Duration::from_nanos(nanos))

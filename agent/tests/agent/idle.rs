@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact};
-use crate::support::{Agent, Node, Recorder, wait_until};
+use crate::support::{Agent, Node, Recorder, gzip, wait_until};
 use tailwater_agent::config::Timing;
 
 /// Whether a count stands still while scans pass over directories; `before` is what both were when it last moved.
@@ -67,10 +67,85 @@ async fn quiet_files_are_looked_at_less_often_and_at_once_when_they_are_rotated(
     agent.stop().await;
 }
 
-/// What one more file that is read and acknowledged takes of the program's own memory, in bytes. A third of it are what watches of its two directories take.
-async fn bytes_of_a_quiet_file(flags: &[&str], most: u64) {
+/// Whatever happens to the files of containers that are at rest, looked at by turns or told by watches, is read, once, from where they were.
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_at_rest_are_read_on_where_they_were() {
+    const CONTAINERS: usize = 21;
+    const KINDS: usize = 7;
+    for watch_directories in [true, false] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        let mut writers: Vec<Sequence> = (0..CONTAINERS).map(|number| Sequence::new(node.container(&format!("c{number}")))).collect();
+        // One never says anything before.
+        writers.iter_mut().skip(1).for_each(|writer| writer.lines(2));
+        let mut config = node.config(&recorder.url());
+        (config.timing.quiet_after, config.timing.poll_quiet) = (Duration::from_millis(50), Duration::from_millis(50));
+        config.timing.scan_interval = Duration::from_millis(200);
+        config.timing.watch_directories = watch_directories;
+        config.timing.degraded_scan_interval = Duration::from_millis(200);
+        let mut agent = Agent::start(config.clone()).await;
+        let total = |writers: &[Sequence]| writers.iter().map(Sequence::total).sum::<usize>();
+        for round in 0..KINDS + 2 {
+            recorder.wait_for(total(&writers)).await;
+            let is_at_rest = || agent.metric("resting_containers") >= CONTAINERS as f64;
+            wait_until("all containers at rest", is_at_rest, || agent.handle.render_metrics()).await;
+            agent.assert_balanced();
+            if round % 5 == 4 {
+                agent.stop().await;
+                agent = Agent::start(config.clone()).await;
+            }
+            for (number, writer) in writers.iter_mut().enumerate() {
+                match (number + round) % KINDS {
+                    0 => {}
+                    1 => writer.lines(3),
+                    2 => {
+                        writer.container.rotate();
+                        writer.lines(2);
+                    }
+                    3 => {
+                        writer.lines(2);
+                        let rotated = writer.container.rotate();
+                        writer.lines(2);
+                        writer.container.rotate();
+                        gzip(&rotated);
+                        writer.lines(2);
+                    }
+                    // Its descriptor is all that there is of the lines; an agent that comes later cannot know that nothing is missing.
+                    4 if round % 5 != 4 => {
+                        writer.lines(2);
+                        std::fs::remove_file(writer.container.live()).unwrap();
+                        writer.container.reopen();
+                        writer.lines(1);
+                    }
+                    5 => {
+                        writer.lines(1);
+                        writer.container.restart();
+                        writer.lines(2);
+                    }
+                    4 => {}
+                    _ => {
+                        let (record, _) = writer.next(0);
+                        let (head, tail) = record.split_at(record.len() / 2);
+                        writer.container.raw(head.as_bytes());
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                        writer.container.raw(tail.as_bytes());
+                    }
+                }
+            }
+        }
+        recorder.wait_for(total(&writers)).await;
+        assert_exact(&recorder, &writers.iter().collect::<Vec<_>>());
+        agent.assert_balanced();
+        agent.stop().await;
+    }
+}
+
+/// What one more file that is read and acknowledged takes of the program's own memory, in bytes, once its container is at rest. More than a third of it are
+/// what watches of its two directories take.
+#[tokio::test(flavor = "multi_thread")]
+async fn little_is_kept_of_a_quiet_file() {
     const FEW: usize = 200;
     const MANY: usize = 2_200;
+    const MOST: u64 = 4_400;
     let mut own: Vec<u64> = Vec::new();
     for count in [FEW, MANY] {
         let (node, recorder) = (Node::new(), Recorder::start(true).await);
@@ -79,17 +154,13 @@ async fn bytes_of_a_quiet_file(flags: &[&str], most: u64) {
             std::fs::create_dir_all(&directory).unwrap();
             std::fs::write(directory.join("0.log"), "2026-11-21T09:00:00.000000001Z stdout F one\n").unwrap();
         }
-        let program = Program::start_with(&node, &recorder.url(), flags);
+        let program = Program::start(&node, &recorder.url());
         recorder.wait_for(count).await;
-        let bound = own.first().map_or(u64::MAX, |few| few + most * (MANY - FEW) as u64);
+        program.wait_for_metric("tailwater_agent_resting_containers", |resting| resting == count as f64).await;
+        let bound = own.first().map_or(u64::MAX, |few| few + MOST * (MANY - FEW) as u64);
         wait_until("little memory", || program.anonymous() <= bound, || format!("{} KiB, {own:?}", program.anonymous() >> 10)).await;
         tokio::time::sleep(Duration::from_secs(2)).await;
         own.push(program.anonymous());
     }
     println!("{} bytes a file", own[1].saturating_sub(own[0]) / (MANY - FEW) as u64);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn little_is_kept_of_a_quiet_file() {
-    bytes_of_a_quiet_file(&[], 5_500).await;
 }

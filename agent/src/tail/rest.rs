@@ -1,0 +1,264 @@
+//! Containers at rest: all that there is of them is read and acknowledged, and nothing was written to them for a while.
+//!
+//! Most containers of a node are. Of one at rest only that is kept by which its files are known again, and the descriptor of the live one; how far that was
+//! read, with what stamps and labels, stands in the table of positions. Once its size or time of change is another one, or a listing tells something new, it
+//! is read on as after a restart of the agent. Where descriptors are scarce the live file is closed as well, and its path is looked at instead.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::balance::{BalancePart, FileEnd};
+use super::container::{CompressedFile, ContainerTail, FinishedFile};
+use super::file::TailFile;
+use super::handover::{HandedContainer, HandedFile};
+use super::worker::{Running, next_on_grid, stretched};
+use crate::discover::listing::{ContainerListing, SeenContainer, SeenFile, Source};
+use crate::discover::paths::{FileRole, LogFileName};
+use crate::positions::table::{ContainerPath, FileEntry, FileId, PositionsTable, Progress};
+
+/// What is kept of a container. There may be ten thousand.
+#[derive(Debug)]
+pub(super) struct Resting {
+    directory: Arc<Path>,
+    /// `None`: all of its files are finished.
+    live: Option<LiveFile>,
+    past: Option<Box<Past>>,
+    /// When something was last read of it.
+    since: Instant,
+}
+
+/// A live file, as it was when it was read to its end.
+#[derive(Debug)]
+struct LiveFile {
+    id: FileId,
+    /// `None`: closed.
+    file: Option<File>,
+    instance: u32,
+    name: Box<str>,
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: SystemTime,
+}
+
+/// Files before the live one that are still there, as the container knew them.
+#[derive(Debug, Default)]
+struct Past {
+    finished: Vec<FinishedFile>,
+    compressed: BTreeMap<(u64, u64), CompressedFile>,
+    remembered: Vec<(FileId, Arc<FileEntry>)>,
+}
+
+impl LiveFile {
+    fn parsed_name(&self) -> LogFileName {
+        LogFileName { instance: self.instance, role: FileRole::Live, is_compressed: false }
+    }
+
+    fn is(&self, seen: &SeenFile) -> bool {
+        (self.device, self.inode, self.size, self.modified) == (seen.device, seen.inode, seen.size, seen.modified)
+            && seen.name.role == FileRole::Live
+    }
+
+    fn is_as_before(&self, metadata: &Metadata) -> bool {
+        (metadata.dev(), metadata.ino(), metadata.len()) == (self.device, self.inode, self.size)
+            && metadata.modified().is_ok_and(|modified| modified == self.modified)
+    }
+}
+
+impl Resting {
+    fn is_open(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.file.is_some())
+    }
+
+    /// Looks at the live file, by its descriptor or by its name. An error shows again when it is read.
+    fn is_as_before(&self) -> bool {
+        self.live.as_ref().is_none_or(|live| {
+            let metadata = live.file.as_ref().map_or_else(|| self.directory.join(&*live.name).symlink_metadata(), File::metadata);
+            metadata.is_ok_and(|metadata| live.is_as_before(&metadata))
+        })
+    }
+
+    fn close(&mut self) {
+        self.live.iter_mut().for_each(|live| live.file = None);
+    }
+
+    /// Whether a listing says nothing that it does not know.
+    pub(super) fn knows_all_of(&self, listing: &ContainerListing) -> bool {
+        let is_live = |seen: &SeenFile| self.live.as_ref().is_some_and(|live| live.is(seen));
+        let is_past = |seen: &SeenFile| self.past.as_ref().is_some_and(|past| past.knows(seen));
+        let is_new_interim = |seen: &SeenFile| {
+            seen.is_interim && self.live.as_ref().is_none_or(|live| (live.device, live.inode) != (seen.device, seen.inode))
+        };
+        let is_live_there = self.live.is_none() || listing.files.iter().any(is_live);
+        !listing.is_gone && is_live_there && listing.files.iter().all(|seen| is_live(seen) || is_past(seen) || is_new_interim(seen))
+    }
+
+    /// Its open file goes on over a reload.
+    pub(super) fn into_handed(self, path: &ContainerPath) -> HandedContainer {
+        let SeenContainer { directory, source, .. } = container_of(ContainerPath::clone(path), self.directory);
+        let handed = |live: LiveFile| {
+            let parsed_name = live.parsed_name();
+            Some(HandedFile { file: live.file?, name: live.name.into(), parsed_name })
+        };
+        HandedContainer { directory, source, files: self.live.and_then(handed).into_iter().collect() }
+    }
+}
+
+impl Past {
+    fn knows(&self, seen: &SeenFile) -> bool {
+        let is_copy = self.compressed.get(&(seen.device, seen.inode)).is_some_and(|known| known.is_settled && known.size == seen.size);
+        is_copy || self.finished.iter().any(|file| file.is_still(seen))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.finished.is_empty() && self.compressed.is_empty() && self.remembered.is_empty()
+    }
+}
+
+fn container_of(path: ContainerPath, directory: Arc<Path>) -> SeenContainer {
+    SeenContainer::of_path(path, directory).expect("it was read under this path")
+}
+
+impl ContainerTail {
+    /// Whether there is nothing to be done about it: all of it is read and acknowledged, nothing is pending.
+    pub(super) fn may_rest(&self, positions: &PositionsTable) -> bool {
+        let is_pod = matches!(self.source, Source::Container { .. });
+        let has_pending = self.state.as_deref().is_some_and(|(_, state)| state.has_pending() || state.frozen.is_some());
+        if !is_pod || !self.has_nothing_to_do() || has_pending {
+            return false;
+        }
+        let mut files = self.files.iter();
+        match (files.next(), files.next()) {
+            (None, _) => true,
+            (Some(_), Some(_)) => false,
+            (Some(live), None) => {
+                let is_live = live.parsed_name.role == FileRole::Live && live.links > 0 && live.compressed_copy.is_none();
+                let is_read = live.is_drained() && live.offset == live.size && live.cuts.is_empty();
+                is_live && is_read && (live.size == 0 || positions.acknowledged(live.id) == Some(live.offset))
+            }
+        }
+    }
+
+    /// What is kept of it. To be called when it [may rest](Self::may_rest): then all else that is to be known of it stands in the table.
+    fn into_resting(mut self, keeps_open: bool) -> (ContainerPath, Resting, Option<BalancePart>) {
+        let mut balance = None;
+        let live = self.files.pop_front().and_then(|mut file| {
+            balance = Some(std::mem::take(&mut file.balance).finish(file.id, FileEnd::Drained));
+            let (id, device, inode, size, modified) = (file.id, file.device, file.inode, file.size, file.modified());
+            let HandedFile { file, name, parsed_name } = file.into_handed()?;
+            let (instance, file) = (parsed_name.instance, keeps_open.then_some(file));
+            Some(LiveFile { id, file, instance, name: name.into(), device, inode, size, modified })
+        });
+        let past = Past { finished: self.finished, compressed: self.compressed, remembered: self.remembered };
+        let past = (!past.is_empty()).then(|| Box::new(past));
+        (self.path, Resting { directory: self.directory, live, past, since: self.last_activity }, balance)
+    }
+
+    /// A container that was at rest; `entry`: what the table has of its live file.
+    fn woken(path: ContainerPath, resting: Resting, entry: Option<Arc<FileEntry>>, now: Instant) -> Self {
+        let container = container_of(path, resting.directory);
+        let past = resting.past.map(|past| *past).unwrap_or_default();
+        let mut woken = Self::new(container, past.remembered, now);
+        (woken.is_listed, woken.finished, woken.compressed) = (true, past.finished, past.compressed);
+        let Some(live) = resting.live else { return woken };
+        let id = live.id;
+        match (live.reopened(entry.as_deref(), &woken, now), entry) {
+            (Ok(Some(file)), _) => woken.enqueue(file),
+            // Closed: to be found again by inode and head.
+            (_, entry) => {
+                woken.remembered.extend(entry.map(|entry| (id, entry)));
+                woken.needs_listing = true;
+            }
+        }
+        woken
+    }
+}
+
+impl LiveFile {
+    /// As it was when its container went to rest, for a look to tell what changed; `None` if it was closed.
+    fn reopened(mut self, entry: Option<&FileEntry>, container: &ContainerTail, now: Instant) -> io::Result<Option<TailFile>> {
+        let Some(file) = self.file.take() else { return Ok(None) };
+        let start = match entry {
+            Some(entry) => entry.progress.clone(),
+            // It was empty.
+            None => Progress::start(container.last_stamp_of(self.instance)),
+        };
+        let file = TailFile::new(self.id, file, &self.name, self.parsed_name(), start, now)?;
+        Ok(Some(file.seen_before(self.size, self.modified, entry.map(|entry| entry.fingerprint).unwrap_or_default())))
+    }
+}
+
+impl Running {
+    /// Looks at all containers at rest, and lets those rest to which nothing was written for long.
+    pub(super) fn look_at_resting(&mut self, now: Instant) {
+        self.next_resting_look = next_on_grid(self.started, now, self.resting_pace());
+        self.counts.looks += self.resting.len() as u64;
+        let changed = self.resting.iter().filter(|(_, resting)| !resting.is_as_before());
+        let changed: Vec<ContainerPath> = changed.map(|(path, _)| ContainerPath::clone(path)).collect();
+        for path in changed {
+            self.wake(&path, now);
+        }
+        let quiet_after = self.worker.timing.quiet_after;
+        let is_quiet = |container: &ContainerTail| now.saturating_duration_since(container.last_activity) >= quiet_after;
+        self.let_rest(self.that_may_rest(is_quiet), true);
+    }
+
+    /// Between two looks at containers at rest.
+    fn resting_pace(&self) -> Duration {
+        let containers = self.worker.all_containers.load(Ordering::Relaxed);
+        stretched(self.worker.timing.poll_max, containers).max(self.worker.timing.poll_quiet)
+    }
+
+    /// Closes up to `count` files that are read and acknowledged, those first to which nothing was written for longest.
+    pub(super) fn close_quiet_files(&mut self, count: usize) {
+        let mut open: Vec<&mut Resting> =
+            self.resting.values_mut().map(|resting| &mut **resting).filter(|resting| resting.is_open()).collect();
+        open.sort_unstable_by_key(|resting| resting.since);
+        let closed = open.len().min(count);
+        open.into_iter().take(count).for_each(Resting::close);
+        self.resting_open -= closed;
+        let mut quiet = self.that_may_rest(|container| container.open_files() > 0);
+        let last_activity = |index: &usize| self.containers[*index].last_activity;
+        quiet.sort_by_key(last_activity);
+        quiet.truncate(count - closed);
+        self.let_rest(quiet, false);
+    }
+
+    fn that_may_rest(&self, is_meant: impl Fn(&ContainerTail) -> bool) -> Vec<usize> {
+        let mut meant = self.containers.iter().enumerate().filter(|(_, container)| is_meant(container)).peekable();
+        if meant.peek().is_none() {
+            return Vec::new();
+        }
+        let positions = self.worker.positions.lock();
+        meant.filter(|(_, container)| container.may_rest(&positions)).map(|(index, _)| index).collect()
+    }
+
+    fn let_rest(&mut self, containers: Vec<usize>, keeps_open: bool) {
+        if containers.is_empty() {
+            return;
+        }
+        for container in self.take_out(&containers) {
+            let (path, resting, balance) = container.into_resting(keeps_open);
+            balance.into_iter().for_each(|part| self.worker.outgoing.batch.balance(part));
+            self.resting_open += usize::from(resting.is_open());
+            self.resting.insert(path, Box::new(resting));
+            self.worker.metrics.resting_containers.inc();
+        }
+    }
+
+    /// Reads a container on that is at rest; where it stands then.
+    pub(super) fn wake(&mut self, path: &str, now: Instant) -> Option<usize> {
+        let (path, resting) = self.resting.remove_entry(path)?;
+        self.worker.metrics.resting_containers.dec();
+        self.resting_open -= usize::from(resting.is_open());
+        let live = resting.live.as_ref().map(|live| live.id);
+        let entry = live.and_then(|live| self.worker.positions.lock().entry(live));
+        Some(self.begin_with(ContainerTail::woken(path, *resting, entry, now)))
+    }
+}
