@@ -218,7 +218,7 @@ mod tests {
             ("{template: a}", "source"),
             ("{source: a, template: '{{ .a '}", "template"),
             ("{source: a, template: '{{ nofunc .a }}'}", "nofunc"),
-            ("{source: a, template: '{{ set (dict) 1 2 }}'}", "function \"set\" not defined"),
+            ("{source: a, template: '{{ genCA .a 1 }}'}", "function \"genCA\" not defined"),
             ("{source: a, template: '{{ .a | ToUpper | md5sum }}'}", "function \"md5sum\" not defined"),
         ] {
             let found = problems(&format!("- template: {config}"));

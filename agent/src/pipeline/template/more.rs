@@ -40,7 +40,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let wanted = call.string(0);
         Ok(Value::Bool(type_name(&call.take(1)) == wanted.trim_start_matches('*')))
     }),
-    Function::new("deepCopy", ANY, |call| Ok(kept(call.take(0)))),
+    Function::new("deepCopy", ANY, |call| Ok(copied(&kept(call.take_whole(0))))),
     Function::new("add1f", ANY, |call| Ok(Value::Float(shown(&call.take(0)).parse::<f64>().unwrap_or(0.0) + 1.0))),
     Function::new("expandenv", ONE, |call| Ok(Value::text(expanded(&call.string(0))))),
     Function::new("deepEqual", ANY_TWO, |call| Ok(Value::Bool(kept(call.take(0)) == kept(call.take(1))))),
@@ -129,6 +129,15 @@ fn sequence<'v>(call: &mut Call<'_, 'v>) -> CallResult<'v> {
         _ => Vec::new(),
     };
     Ok(Value::text(numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(" ")))
+}
+
+/// Maps in it are maps of their own.
+fn copied(value: &Value<'static>) -> Value<'static> {
+    match value {
+        Value::Map(entries) => Value::Map(entries.all().iter().map(|(key, value)| (key.clone(), copied(value))).collect()),
+        Value::List(items) => list(items.iter().map(copied).collect::<Vec<_>>()),
+        other => other.clone(),
+    }
 }
 
 fn kind(value: &Value<'_>) -> &'static str {

@@ -89,12 +89,8 @@ pub(super) fn compiled(pattern: &str) -> Result<regex::bytes::Regex, String> {
 pub(super) fn shown(value: &Value<'_>) -> String {
     match value {
         Value::Text(text) => String::from_utf8_lossy(text).into_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::Integer(value, _) => value.to_string(),
-        Value::Float(value) => value.to_string(),
-        Value::List(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" ")),
         Value::Nothing | Value::Nil => String::new(),
-        Value::Map(_) | Value::Root | Value::Time(_) => format!("{value:?}"),
+        value => String::from_utf8_lossy(&value.printed()).into_owned(),
     }
 }
 

@@ -1,8 +1,6 @@
 //! Functions over addresses: taken apart into a map, and put together again.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use tailwater_logql::template::{Call, CallResult, Function, Type, Value};
 
@@ -104,12 +102,12 @@ fn taken_apart<'v>(call: &mut Call<'_, 'v>) -> CallResult<'v> {
         ("fragment", address.fragment),
         ("opaque", address.opaque),
     ];
-    Ok(Value::Map(Rc::new(parts.into_iter().map(|(name, part)| (name.into(), owned(part))).collect::<BTreeMap<_, _>>())))
+    Ok(Value::Map(parts.into_iter().map(|(name, part)| (name.into(), owned(part))).collect()))
 }
 
 fn put_together<'v>(call: &mut Call<'_, 'v>) -> CallResult<'v> {
-    let Value::Map(parts) = call.take(0) else { return Err("urlJoin takes a map".to_owned()) };
-    let part = |name: &str| parts.get(name).map(shown).unwrap_or_default();
+    let Value::Map(parts) = call.take_whole(0) else { return Err("urlJoin takes a map".to_owned()) };
+    let part = |name: &str| parts.get(name).as_ref().map(shown).unwrap_or_default();
     let [scheme, userinfo, host, path] = ["scheme", "userinfo", "host", "path"].map(part);
     let [query, fragment, opaque] = ["query", "fragment", "opaque"].map(part);
     let mut text = if scheme.is_empty() { String::new() } else { format!("{scheme}:") };

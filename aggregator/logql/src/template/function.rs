@@ -127,6 +127,17 @@ impl<'v> Call<'_, 'v> {
         std::mem::replace(&mut self.arguments[index], Value::Nothing)
     }
 
+    /// The same, the template's data being a map of texts.
+    pub fn take_whole(&mut self, index: usize) -> Value<'v> {
+        match self.take(index) {
+            Value::Root => {
+                let pairs = self.environment.pairs().into_iter();
+                Value::Map(pairs.map(|(name, text)| (name.into(), Value::text(text))).collect())
+            }
+            value => value,
+        }
+    }
+
     /// Takes an argument of type [`Type::String`].
     pub fn text(&mut self, index: usize) -> Cow<'v, [u8]> {
         match self.take(index) {

@@ -4,7 +4,6 @@
 //! become U+FFFD. Nesting is bounded by [`MAXIMUM_DEPTH`]; deeper texts are no JSON here.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use super::value::Value;
 
@@ -64,7 +63,7 @@ impl Reader<'_> {
         self.at += 1;
         let mut entries = BTreeMap::new();
         if self.take(b'}') {
-            return Some(Value::Map(Rc::new(entries)));
+            return Some(Value::Map(entries.into_iter().collect()));
         }
         loop {
             self.skip_blanks();
@@ -77,7 +76,7 @@ impl Reader<'_> {
             }
             entries.insert(key.into(), self.value(depth + 1)?);
             if self.take(b'}') {
-                return Some(Value::Map(Rc::new(entries)));
+                return Some(Value::Map(entries.into_iter().collect()));
             }
             if !self.take(b',') {
                 return None;
@@ -204,7 +203,7 @@ mod tests {
     fn strings_are_unescaped() {
         let read = |text: &str| read(text.as_bytes());
         assert_eq!(read(r#""a\n\u00e9\ud83d\ude00\ud800x""#), Some(Value::text("a\né😀\u{fffd}x")));
-        assert_eq!(read(r#"{"a":1,"a":2}"#), Some(Value::Map(Rc::new(BTreeMap::from([("a".into(), Value::Float(2.0))])))));
+        assert_eq!(read(r#"{"a":1,"a":2}"#), Some(Value::Map([("a".into(), Value::Float(2.0))].into_iter().collect())));
     }
 
     proptest! {

@@ -13,6 +13,7 @@
 mod analysis;
 mod budget;
 mod encode;
+mod entries;
 mod execute;
 mod format;
 mod function;
@@ -33,6 +34,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use analysis::FieldsRead;
+pub use entries::Entries;
 pub(crate) use format::shortest_float;
 pub use function::{Call, CallResult, Dialect, Function, Type};
 pub use time::{Time, Zone};

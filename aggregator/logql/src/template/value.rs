@@ -1,13 +1,12 @@
 //! The values of templates: what Go's reflection would show of them.
 //!
-//! Strings are bytes, as in Go, and borrow from the entry or the template where they can. Lists and maps come from
-//! JSON alone and are shared, never changed. Two kinds of nothing are told apart, because Go prints and refuses them
+//! Strings are bytes, as in Go, and borrow from the entry or the template where they can. Lists are shared, never changed. Two kinds of nothing are told apart, because Go prints and refuses them
 //! differently: [`Value::Nothing`] (no value at all) and [`Value::Nil`] (an empty place of a list or map).
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::entries::Entries;
 use super::time::Time;
 
 /// A value of a template.
@@ -22,8 +21,7 @@ pub enum Value<'v> {
     Float(f64),
     Text(Cow<'v, [u8]>),
     List(Rc<[Value<'static>]>),
-    /// Sorted by key, as Go prints and walks maps.
-    Map(Rc<BTreeMap<Box<str>, Value<'static>>>),
+    Map(Entries),
     /// The data of the template: its names are resolved by the environment.
     Root,
     Time(Time),

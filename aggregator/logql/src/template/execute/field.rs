@@ -47,7 +47,7 @@ impl<'v> Execution<'v> {
             Value::Nothing => Ok(Value::Nothing),
             Value::Nil => self.error(format!("nil pointer evaluating interface {{}}.{name}")),
             Value::Root => Ok(self.root_value(self.environment.field(field.index))),
-            Value::Map(entries) => Ok(entries.get(name).cloned().unwrap_or(Value::Nil)),
+            Value::Map(entries) => Ok(entries.get(name).unwrap_or(Value::Nil)),
             value => {
                 let type_name = if receiver.is_interface { "interface {}" } else { self.type_name(value) };
                 self.error(format!("can't evaluate field {name} in type {type_name}"))

@@ -27,6 +27,43 @@ pub(super) fn print_value(value: &Value<'_>, environment: &dyn Environment, data
     }
 }
 
+impl Value<'_> {
+    /// As `print` would; the template's data as an empty map.
+    pub fn printed(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        print_value(self, &NoData, "map[string]interface {}", &mut out);
+        out
+    }
+}
+
+struct NoData;
+
+impl Environment for NoData {
+    fn field(&self, _: usize) -> Option<&[u8]> {
+        None
+    }
+
+    fn named(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn pairs(&self) -> Vec<(&str, &[u8])> {
+        Vec::new()
+    }
+
+    fn line(&self) -> &[u8] {
+        b""
+    }
+
+    fn timestamp(&self) -> i64 {
+        0
+    }
+
+    fn now(&self) -> i64 {
+        0
+    }
+}
+
 /// `print`: a blank between two values of which neither is a text.
 pub(super) fn print(values: &[Value<'_>], environment: &dyn Environment, data_type: &'static str, out: &mut Vec<u8>) {
     for (index, value) in values.iter().enumerate() {

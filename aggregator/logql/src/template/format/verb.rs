@@ -42,6 +42,7 @@ impl<'o> Writer<'o> {
             (Value::Text(text), _) => self.text(text, value, verb),
             (Value::List(items), _) => self.list(items, verb),
             (Value::Map(entries), _) => {
+                let entries = entries.all();
                 let entries = entries.iter().map(|(key, value)| (key.as_bytes(), value.clone()));
                 self.map(entries, "map[string]interface {}", verb);
             }

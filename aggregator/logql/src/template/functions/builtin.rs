@@ -84,7 +84,7 @@ fn index<'v>(call: &mut Call<'_, 'v>) -> CallResult<'v> {
             }
             Value::Map(entries) => {
                 let key = map_key(&key, call.data_type)?;
-                entries.get(&*key).cloned().unwrap_or(Value::Nil)
+                entries.get(&key).unwrap_or(Value::Nil)
             }
             Value::Root => {
                 let key = map_key(&key, call.data_type)?;
