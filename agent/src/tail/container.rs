@@ -148,6 +148,8 @@ pub(crate) struct ContainerTail {
     pub(super) passed: Vec<Passed>,
     pub(super) outlets: Outlets,
     pub(super) waiting_since: Option<Instant>,
+    /// Instances with labels need not wait for what their pod wishes: this was read before it came to rest.
+    pub(super) was_at_rest: bool,
     /// A limit lets it be read again from then on.
     paused_until: Option<Instant>,
     /// Makes reading pause; `None` without a limit.
@@ -210,6 +212,7 @@ impl ContainerTail {
             passed: Vec::new(),
             outlets: Outlets::default(),
             waiting_since: None,
+            was_at_rest: false,
             paused_until: None,
             rate: None,
             rate_limit: None,

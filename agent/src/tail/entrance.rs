@@ -72,7 +72,7 @@ impl ContainerTail {
         let entry = match (recorded, &self.source) {
             (Some(entry), Source::Container { pod, .. }) => {
                 let since = *self.waiting_since.get_or_insert(context.now);
-                if !context.enricher.may_go_on(pod, context.now.saturating_duration_since(since)) {
+                if !self.was_at_rest && !context.enricher.may_go_on(pod, context.now.saturating_duration_since(since)) {
                     return false;
                 }
                 entry

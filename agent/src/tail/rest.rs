@@ -165,7 +165,8 @@ impl ContainerTail {
         let container = container_of(path, resting.directory);
         let past = resting.past.map(|past| *past).unwrap_or_default();
         let mut woken = Self::new(container, past.remembered, now);
-        (woken.is_listed, woken.finished, woken.compressed) = (true, past.finished, past.compressed);
+        (woken.is_listed, woken.was_at_rest) = (true, true);
+        (woken.finished, woken.compressed) = (past.finished, past.compressed);
         let Some(live) = resting.live else { return woken };
         let id = live.id;
         match (live.reopened(entry.as_deref(), &woken, now), entry) {
@@ -203,6 +204,10 @@ impl Running {
         let changed: Vec<ContainerPath> = changed.map(|(path, _)| ContainerPath::clone(path)).collect();
         for path in changed {
             self.wake(&path, now);
+        }
+        if self.worker.streams.is_some() {
+            // Its streams would be another's when it is read on.
+            return;
         }
         let quiet_after = self.worker.timing.quiet_after;
         let is_quiet = |container: &ContainerTail| now.saturating_duration_since(container.last_activity) >= quiet_after;

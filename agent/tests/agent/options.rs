@@ -112,11 +112,15 @@ async fn pods_that_come_after_the_first_start_are_read_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_beyond_the_limit_are_dropped_and_counted_until_others_end() {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
-    let agent = Agent::start(configured(&node, &recorder, "limits: {max_streams: 2}")).await;
+    let mut config = configured(&node, &recorder, "limits: {max_streams: 2}");
+    // A container that is quiet for a while keeps what it has.
+    (config.timing.quiet_after, config.timing.poll_quiet) = (Duration::from_millis(20), Duration::from_millis(20));
+    let agent = Agent::start(config).await;
     let mut first = node.container("first");
     first.line("out");
     first.write("stderr", "F", "err");
     recorder.wait_for(2).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let mut second = node.container("second");
     second.lines(0..10);
     let dropped = || agent.metric("dropped_lines_total{reason=\"stream_limited\"}");
