@@ -405,13 +405,14 @@ impl Running {
         index
     }
 
-    /// Takes those at these places, in rising order, from among the containers that are read.
+    /// Takes those at these places from among the containers that are read.
     pub(super) fn take_out(&mut self, places: &[usize]) -> Vec<ContainerTail> {
         let mut taken = Vec::new();
         let mut numbers = Vec::new();
-        let mut left = places.iter().peekable();
-        for (index, container) in std::mem::take(&mut self.containers).into_iter().enumerate() {
-            if left.next_if_eq(&&index).is_some() {
+        let mut is_taken = vec![false; self.containers.len()];
+        places.iter().for_each(|index| is_taken[*index] = true);
+        for (container, is_taken) in std::mem::take(&mut self.containers).into_iter().zip(is_taken) {
+            if is_taken {
                 numbers.push(None);
                 self.by_path.remove(&container.path);
                 taken.push(*container);
