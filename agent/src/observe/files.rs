@@ -1,6 +1,7 @@
 //! What readers last saw of each group of files: a container's, or a target's.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -31,7 +32,7 @@ impl Default for LivePath {
 impl LivePath {
     pub(crate) fn text(&self) -> String {
         match self {
-            Self::Instance(directory, number) => directory.join(format!("{number}.log")).to_string_lossy().into_owned(),
+            Self::Instance(directory, number) => directory.join(live_name(*number)).to_string_lossy().into_owned(),
             Self::Named(path) => path.clone(),
         }
     }
@@ -74,6 +75,73 @@ impl FileView {
     }
 }
 
+/// A view as it is kept; those of containers at rest, of which there may be ten thousand, in few bytes.
+#[derive(Debug)]
+enum Kept {
+    Whole(Box<FileView>),
+    Resting(Box<RestingView>),
+}
+
+/// All is read of a container's live file, which has its name.
+#[derive(Debug)]
+struct RestingView {
+    directory: Arc<Path>,
+    instance: u32,
+    device: u64,
+    inode: u64,
+    size: u64,
+    lines: u64,
+}
+
+impl Kept {
+    fn lines(&self) -> u64 {
+        match self {
+            Self::Whole(view) => view.lines,
+            Self::Resting(view) => view.lines,
+        }
+    }
+
+    /// What is seen of `group`.
+    fn view(&self, group: &str) -> FileView {
+        match self {
+            Self::Whole(view) => FileView::clone(view),
+            Self::Resting(view) => FileView {
+                path: LivePath::Instance(Arc::clone(&view.directory), view.instance),
+                name: live_name(view.instance),
+                namespace: namespace_of(group).to_owned(),
+                device: view.device,
+                inode: view.inode,
+                read: view.size,
+                size: view.size,
+                waiting: 0,
+                lines: view.lines,
+                last_error: None,
+            },
+        }
+    }
+
+    /// The same in few bytes, if nothing is left out by that.
+    fn rest(&mut self, group: &str) {
+        let Self::Whole(view) = self else { return };
+        let LivePath::Instance(directory, instance) = &view.path else { return };
+        let FileView { device, inode, size, lines, .. } = **view;
+        let resting =
+            Self::Resting(Box::new(RestingView { directory: Arc::clone(directory), instance: *instance, device, inode, size, lines }));
+        if resting.view(group) == **view {
+            *self = resting;
+        }
+    }
+}
+
+fn live_name(instance: u32) -> String {
+    format!("{instance}.log")
+}
+
+/// `<namespace>_<pod>_<uid>/<container>`; nothing for another target.
+pub(super) fn namespace_of(group: &str) -> &str {
+    group.split_once('/').and_then(|(pod, _)| pod.split_once('_')).map_or("", |(namespace, _)| namespace)
+}
+
 /// A group as its series tell of it.
 struct Shown<'a> {
     view: &'a FileView,
@@ -84,7 +152,7 @@ struct Shown<'a> {
 /// All groups that are being read, for each client by itself.
 #[derive(Debug, Default)]
 pub(crate) struct FileBoard {
-    clients: Mutex<Vec<BTreeMap<ContainerPath, FileView>>>,
+    clients: Mutex<Vec<BTreeMap<ContainerPath, Kept>>>,
     /// Lines of groups whose readers ended with the configuration before: whoever reads them next counts on.
     left: Mutex<BTreeMap<ContainerPath, u64>>,
 }
@@ -98,11 +166,19 @@ impl FileBoard {
         }
         let files = &mut clients[client];
         match files.get_mut(group) {
-            Some(known) => *known = FileView { lines: known.lines + lines, ..view },
+            Some(Kept::Whole(known)) => **known = FileView { lines: known.lines + lines, ..view },
+            Some(kept) => *kept = Kept::Whole(Box::new(FileView { lines: kept.lines() + lines, ..view })),
             None => {
                 let before = self.left.lock().get(group).copied().unwrap_or_default();
-                files.insert(ContainerPath::clone(group), FileView { lines: before + lines, ..view });
+                files.insert(ContainerPath::clone(group), Kept::Whole(Box::new(FileView { lines: before + lines, ..view })));
             }
+        }
+    }
+
+    /// Nothing is written to `group`: it is kept in few bytes until somebody reports of it again.
+    pub(crate) fn rest(&self, client: usize, group: &str) {
+        if let Some(kept) = self.clients.lock().get_mut(client).and_then(|files| files.get_mut(group)) {
+            kept.rest(group);
         }
     }
 
@@ -116,7 +192,7 @@ impl FileBoard {
         let view = self.clients.lock().get_mut(client).and_then(|files| files.remove(group));
         let mut left = self.left.lock();
         let lines = left.entry(ContainerPath::clone(group)).or_default();
-        *lines = view.map_or(0, |view| view.lines).max(*lines);
+        *lines = view.map_or(0, |view| view.lines()).max(*lines);
     }
 
     /// The group is gone, and with it its series.
@@ -127,20 +203,30 @@ impl FileBoard {
 
     /// What is read for one client.
     pub(crate) fn of(&self, client: usize) -> BTreeMap<ContainerPath, FileView> {
-        self.clients.lock().get(client).cloned().unwrap_or_default()
+        let clients = self.clients.lock();
+        let files = clients.get(client).into_iter().flatten();
+        files.map(|(group, kept)| (ContainerPath::clone(group), kept.view(group))).collect()
     }
 
     /// Each group once: as far as it is read for the client that is furthest behind, with its lines as often as any client's reader has counted them.
     pub(crate) fn all(&self) -> Vec<(ContainerPath, FileView)> {
         let clients = self.clients.lock();
         let mut all: BTreeMap<&ContainerPath, FileView> = BTreeMap::new();
-        for (group, view) in clients.iter().flatten() {
-            let known = all.entry(group).or_insert_with(|| view.clone());
-            let lines = known.lines.max(view.lines);
-            if view.unread() > known.unread() {
-                known.clone_from(view);
+        for (group, kept) in clients.iter().flatten() {
+            let view = kept.view(group);
+            match all.entry(group) {
+                Entry::Vacant(entry) => {
+                    entry.insert(view);
+                }
+                Entry::Occupied(mut entry) => {
+                    let known = entry.get_mut();
+                    let lines = known.lines.max(view.lines);
+                    if view.unread() > known.unread() {
+                        *known = view;
+                    }
+                    known.lines = lines;
+                }
             }
-            known.lines = lines;
         }
         all.into_iter().map(|(group, view)| (group.clone(), view)).collect()
     }
@@ -197,6 +283,29 @@ mod tests {
         let mut text = String::new();
         board.render(&mut text);
         assert!(!text.contains("path="), "{text}");
+    }
+
+    #[test]
+    fn a_group_at_rest_is_shown_as_before_and_counted_on() {
+        let board = FileBoard::default();
+        let group = ContainerPath::from("shop_web_uid/app");
+        let path = LivePath::Instance(Path::new("/pods/shop_web_uid/app").into(), 3);
+        let read = FileView { path, name: "3.log".to_owned(), device: 1, inode: 2, ..view("", 9) };
+        let failing = FileView { last_error: Some("denied".to_owned()), ..read.clone() };
+        let renamed = FileView { name: "3.log.20261121-090000".to_owned(), ..read.clone() };
+        for (view, rests) in [(read.clone(), true), (FileView { read: 8, ..read.clone() }, false), (failing, false), (renamed, false)] {
+            board.report(0, &group, 2, view);
+            let before = board.all();
+            board.rest(0, &group);
+            assert_eq!(matches!(board.clients.lock()[0][&group], Kept::Resting(_)), rests, "{before:?}");
+            assert_eq!((&board.all(), &board.of(0)[&group]), (&before, &before[0].1));
+        }
+        board.report(0, &group, 1, read);
+        assert_eq!(board.all()[0].1.lines, 9);
+        board.rest(0, &group);
+        board.leave(0, &group);
+        board.report(0, &group, 1, view("/p/0.log", 4));
+        assert_eq!(board.all()[0].1.lines, 10);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::files::FileView;
+use super::files::{FileView, namespace_of};
 use super::journals::{self, JournalView};
 use crate::metrics::{Metrics, Namespace};
 use crate::positions::table::{ContainerPath, InstanceKey, Positions};
@@ -177,11 +177,6 @@ impl Standing {
         self.namespace = view.namespace;
         self.last_error = view.last_error;
     }
-}
-
-/// `<namespace>_<pod>_<uid>/<container>`; nothing for another target.
-fn namespace_of(group: &str) -> &str {
-    group.split_once('/').and_then(|(pod, _)| pod.split_once('_')).map_or("", |(namespace, _)| namespace)
 }
 
 fn instance_of(name: &str) -> u32 {

@@ -252,9 +252,12 @@ impl Running {
             let (path, resting, balance) = container.into_resting(keeps_open);
             balance.into_iter().for_each(|part| self.worker.outgoing.batch.balance(part));
             self.resting_open += usize::from(resting.is_open());
-            self.resting.insert(path, Box::new(resting));
+            self.worker.metrics.files.rest(self.worker.client, &path);
             self.worker.metrics.resting_containers.inc();
+            self.resting.insert(path, Box::new(resting));
         }
+        // After the start most containers are.
+        self.by_path.shrink_to(2 * self.by_path.len());
     }
 
     /// Reads a container on that is at rest; where it stands then.
