@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::docker;
-use super::paths::{FileRole, LogFileName, PodDirectory};
+use super::paths::{self, FileRole, LogFileName, PodDirectory};
 use super::target::FileTarget;
 use crate::positions::table::ContainerPath;
 
@@ -59,8 +59,8 @@ pub(crate) struct SeenContainer {
 impl SeenContainer {
     /// A container of the tree of pod logs; `None` if that is no path of one.
     pub(crate) fn of_path(path: ContainerPath, directory: Arc<Path>) -> Option<Self> {
-        let (pod, container) = path.split_once('/')?;
-        let source = Source::Container { pod: Arc::new(PodDirectory::parse(pod)?), container: container.into() };
+        let (pod, container) = paths::parse_container(&path)?;
+        let source = Source::Container { pod: Arc::new(pod), container: container.into() };
         Some(Self { path, directory, source })
     }
 }
@@ -145,11 +145,7 @@ impl SeenPod {
 
     /// Its container of this name.
     pub(crate) fn container(&self, name: &str) -> SeenContainer {
-        SeenContainer {
-            path: format!("{}/{name}", self.name).into(),
-            directory: self.directory.join(name).into(),
-            source: Source::Container { pod: Arc::clone(&self.pod), container: name.into() },
-        }
+        self.container_at(&format!("{}/{name}", self.name).into(), &self.directory.join(name).into())
     }
 }
 

@@ -21,6 +21,12 @@ impl PodDirectory {
     }
 }
 
+/// A container's path below the root, `<pod directory>/<container>`, taken apart.
+pub(crate) fn parse_container(path: &str) -> Option<(PodDirectory, &str)> {
+    let (pod, container) = path.split_once('/')?;
+    Some((PodDirectory::parse(pod)?, container))
+}
+
 /// In the place of a stamp: behind all of them.
 const UNSTAMPED: &str = "~";
 
@@ -42,14 +48,24 @@ pub(crate) struct LogFileName {
     pub(crate) is_compressed: bool,
 }
 
+/// The name of an instance's live file.
+pub(crate) fn live_name(instance: impl std::fmt::Display) -> String {
+    format!("{instance}.log")
+}
+
 impl LogFileName {
+    /// Of the live file of an instance.
+    pub(crate) fn live(instance: u32) -> Self {
+        Self { instance, role: FileRole::Live, is_compressed: false }
+    }
+
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let (number, rest) = name.split_once('.')?;
         let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
         let instance = number.parse().ok().filter(|_| is_number)?;
         let rest = rest.strip_prefix("log")?;
         if rest.is_empty() {
-            return Some(Self { instance, role: FileRole::Live, is_compressed: false });
+            return Some(Self::live(instance));
         }
         let stamp = rest.strip_prefix('.')?;
         let (stamp, is_compressed) = stamp.strip_suffix(".gz").map_or((stamp, false), |stamp| (stamp, true));
@@ -59,7 +75,7 @@ impl LogFileName {
     /// A name on the way to another one: `<n>.log.tmp`, `<n>.log.<stamp>.tmp` and whatever else begins so.
     pub(crate) fn parse_interim(name: &str) -> Option<Self> {
         let (number, rest) = name.split_once(".log.")?;
-        let live = Self::parse(&format!("{number}.log"))?;
+        let live = Self::parse(&live_name(number))?;
         let stamp = rest.split('.').next().filter(|stamp| is_rotation_stamp(stamp)).unwrap_or(UNSTAMPED);
         Self::parse(name).is_none().then(|| Self { role: FileRole::Rotated(stamp.to_owned()), ..live })
     }

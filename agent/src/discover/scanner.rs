@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::clock_jumps::ClockJumps;
 use super::listing::{self, ContainerListing, Ignored, SeenContainer, SeenPod, Source};
-use super::paths::{LogFileName, PodDirectory};
+use super::paths::{self, LogFileName, PodDirectory};
 use super::pod_news::PodNews;
 use super::scanning::{Fate, Scanning};
 use super::selection::{PodLabels, Selection};
@@ -481,10 +481,7 @@ impl Running {
 
     /// After the first scan: containers of the checkpoint that are not there at all.
     fn count_missing_containers(&self, seen: &BTreeSet<ContainerPath>) {
-        let is_selected = |container: &str| {
-            let parsed = container.split_once('/').and_then(|(pod, name)| Some((PodDirectory::parse(pod)?, name)));
-            parsed.is_some_and(|(pod, name)| self.may_take(&pod, name))
-        };
+        let is_selected = |container: &str| paths::parse_container(container).is_some_and(|(pod, name)| self.may_take(&pod, name));
         let fate = |container: &str, _: &FileEntry| if is_selected(container) { Fate::Gone } else { Fate::LeftOut };
         self.scanner.scanning.count_missing(|container| seen.contains(container), fate);
     }

@@ -6,7 +6,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
 use super::listing::{ContainerListing, Identities, SeenFile};
-use super::paths::FileRole;
+use super::paths::{FileRole, live_name};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Told {
@@ -67,10 +67,6 @@ impl Told {
         };
         identities.iter().map(|(name, ..)| name.as_str())
     }
-}
-
-fn live_name(instance: u32) -> String {
-    format!("{instance}.log")
 }
 
 #[cfg(test)]

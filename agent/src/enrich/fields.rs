@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::InstanceQuestion;
 use super::pods::PodFacts;
+use crate::discover::paths::live_name;
 
 /// What may be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +70,7 @@ impl MetadataField {
 pub(super) fn live_file(question: InstanceQuestion<'_>, pods_dir: &Path) -> String {
     let InstanceQuestion { pod, container, number, .. } = question;
     let directory = format!("{}_{}_{}", pod.namespace, pod.pod, pod.uid);
-    pods_dir.join(directory).join(container).join(format!("{number}.log")).display().to_string()
+    pods_dir.join(directory).join(container).join(live_name(number)).display().to_string()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::discover::paths::live_name;
 use crate::pipeline::counters::sample;
 use crate::positions::table::ContainerPath;
 
@@ -131,10 +132,6 @@ impl Kept {
             *self = resting;
         }
     }
-}
-
-fn live_name(instance: u32) -> String {
-    format!("{instance}.log")
 }
 
 /// `<namespace>_<pod>_<uid>/<container>`; nothing for another target.

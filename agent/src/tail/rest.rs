@@ -10,14 +10,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::balance::{BalancePart, FileEnd};
 use super::container::{CompressedFile, ContainerTail, FinishedFile};
 use super::file::TailFile;
 use super::handover::{HandedContainer, HandedFile};
-use super::worker::{Running, next_on_grid, stretched};
+use super::worker::{Running, next_on_grid};
 use crate::discover::listing::{ContainerListing, SeenContainer, SeenFile, Source};
 use crate::discover::paths::{FileRole, LogFileName};
 use crate::positions::table::{ContainerPath, FileEntry, FileId, PositionsTable, Progress};
@@ -56,10 +55,6 @@ struct Past {
 }
 
 impl LiveFile {
-    fn parsed_name(&self) -> LogFileName {
-        LogFileName { instance: self.instance, role: FileRole::Live, is_compressed: false }
-    }
-
     fn is(&self, seen: &SeenFile) -> bool {
         (self.device, self.inode, self.size, self.modified) == (seen.device, seen.inode, seen.size, seen.modified)
             && seen.name.role == FileRole::Live
@@ -68,6 +63,18 @@ impl LiveFile {
     fn is_as_before(&self, metadata: &Metadata) -> bool {
         (metadata.dev(), metadata.ino(), metadata.len()) == (self.device, self.inode, self.size)
             && metadata.modified().is_ok_and(|modified| modified == self.modified)
+    }
+
+    /// As it was when its container went to rest, for a look to tell what changed; `None` if it was closed.
+    fn reopened(mut self, entry: Option<&FileEntry>, container: &ContainerTail, now: Instant) -> io::Result<Option<TailFile>> {
+        let Some(file) = self.file.take() else { return Ok(None) };
+        let start = match entry {
+            Some(entry) => entry.progress.clone(),
+            // It was empty.
+            None => Progress::start(container.last_stamp_of(self.instance)),
+        };
+        let file = TailFile::new(self.id, file, &self.name, LogFileName::live(self.instance), start, now)?;
+        Ok(Some(file.seen_before(self.size, self.modified, entry.map(|entry| entry.fingerprint).unwrap_or_default())))
     }
 }
 
@@ -102,10 +109,8 @@ impl Resting {
     /// Its open file goes on over a reload.
     pub(super) fn into_handed(self, path: &ContainerPath) -> HandedContainer {
         let SeenContainer { directory, source, .. } = container_of(ContainerPath::clone(path), self.directory);
-        let handed = |live: LiveFile| {
-            let parsed_name = live.parsed_name();
-            Some(HandedFile { file: live.file?, name: live.name.into(), parsed_name })
-        };
+        let handed =
+            |live: LiveFile| Some(HandedFile { file: live.file?, name: live.name.into(), parsed_name: LogFileName::live(live.instance) });
         HandedContainer { directory, source, files: self.live.and_then(handed).into_iter().collect() }
     }
 }
@@ -181,24 +186,10 @@ impl ContainerTail {
     }
 }
 
-impl LiveFile {
-    /// As it was when its container went to rest, for a look to tell what changed; `None` if it was closed.
-    fn reopened(mut self, entry: Option<&FileEntry>, container: &ContainerTail, now: Instant) -> io::Result<Option<TailFile>> {
-        let Some(file) = self.file.take() else { return Ok(None) };
-        let start = match entry {
-            Some(entry) => entry.progress.clone(),
-            // It was empty.
-            None => Progress::start(container.last_stamp_of(self.instance)),
-        };
-        let file = TailFile::new(self.id, file, &self.name, self.parsed_name(), start, now)?;
-        Ok(Some(file.seen_before(self.size, self.modified, entry.map(|entry| entry.fingerprint).unwrap_or_default())))
-    }
-}
-
 impl Running {
     /// Looks at all containers at rest, and lets those rest to which nothing was written for long.
     pub(super) fn look_at_resting(&mut self, now: Instant) {
-        self.next_resting_look = next_on_grid(self.started, now, self.resting_pace());
+        self.next_resting_look = next_on_grid(self.started, now, self.worker.quiet_pace());
         self.counts.looks += self.resting.len() as u64;
         let changed = self.resting.iter().filter(|(_, resting)| !resting.is_as_before());
         let changed: Vec<ContainerPath> = changed.map(|(path, _)| ContainerPath::clone(path)).collect();
@@ -212,12 +203,6 @@ impl Running {
         let quiet_after = self.worker.timing.quiet_after;
         let is_quiet = |container: &ContainerTail| now.saturating_duration_since(container.last_activity) >= quiet_after;
         self.let_rest(self.that_may_rest(is_quiet), true);
-    }
-
-    /// Between two looks at containers at rest.
-    fn resting_pace(&self) -> Duration {
-        let containers = self.worker.all_containers.load(Ordering::Relaxed);
-        stretched(self.worker.timing.poll_max, containers).max(self.worker.timing.poll_quiet)
     }
 
     /// Closes up to `count` files that are read and acknowledged, those first to which nothing was written for longest.

@@ -180,6 +180,16 @@ impl Worker {
         running.hand_over_the_rest();
     }
 
+    /// The longest wait between two looks at an idle file.
+    fn idle_pace(&self) -> Duration {
+        stretched(self.timing.poll_max, self.all_containers.load(Ordering::Relaxed))
+    }
+
+    /// The same of one to which nothing was written for long, at rest or not.
+    pub(super) fn quiet_pace(&self) -> Duration {
+        self.idle_pace().max(self.timing.poll_quiet)
+    }
+
     /// With `room` for so many more open files.
     pub(super) fn reconcile_context(&self, now: Instant, room: usize) -> ReconcileContext<'_> {
         ReconcileContext {
@@ -260,12 +270,12 @@ impl Running {
 
     pub(super) fn turn(&mut self, index: usize, now: Instant) -> Turn {
         let worker = &mut self.worker;
-        let poll_max = stretched(worker.timing.poll_max, worker.all_containers.load(Ordering::Relaxed));
+        let poll_max = worker.idle_pace();
         self.counts.looks += 1;
         let container = &mut self.containers[index];
         if container.poll_interval >= poll_max && container.is_quiet(now) {
-            let has_rested = now.saturating_duration_since(container.last_activity) >= worker.timing.quiet_after;
-            container.poll_interval = if has_rested { poll_max.max(worker.timing.poll_quiet) } else { poll_max };
+            let is_long_quiet = now.saturating_duration_since(container.last_activity) >= worker.timing.quiet_after;
+            container.poll_interval = if is_long_quiet { worker.quiet_pace() } else { poll_max };
             container.next_turn = next_on_grid(self.started, now, container.poll_interval);
             return Turn::Idle;
         }
@@ -475,7 +485,7 @@ impl Running {
 }
 
 /// The longest wait between two looks at an idle file, with so many containers.
-pub(super) fn stretched(poll_max: Duration, containers: usize) -> Duration {
+fn stretched(poll_max: Duration, containers: usize) -> Duration {
     let factor = containers.max(CONTAINERS_AT_FULL_PACE) as f64 / CONTAINERS_AT_FULL_PACE as f64;
     poll_max.mul_f64(factor)
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::program::Program;
+use crate::kubernetes::container_of;
+use crate::support::program::{Program, free_address};
 use crate::support::sequence::{Sequence, assert_exact};
-use crate::support::{Agent, Node, Recorder, gzip, wait_until};
+use crate::support::{Agent, Node, Recorder, gzip, kubeconfig, wait_until};
 use tailwater_agent::config::Timing;
 
 /// Whether a count stands still while scans pass over directories; `before` is what both were when it last moved.
@@ -137,6 +138,29 @@ async fn containers_at_rest_are_read_on_where_they_were() {
         agent.assert_balanced();
         agent.stop().await;
     }
+}
+
+/// What an instance's labels are was waited for once: its next line does not wait again when its container was at rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_at_rest_does_not_wait_for_its_pod_again() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    let mut config = node.config(&recorder.url());
+    config.kubeconfig = Some(kubeconfig(&node, free_address()));
+    config.metadata_wait = Duration::from_secs(5);
+    (config.timing.quiet_after, config.timing.poll_quiet) = (Duration::from_millis(50), Duration::from_millis(50));
+    let mut container = node.container("app");
+    container.line("first");
+    let agent = Agent::start(config).await;
+    recorder.wait_for(1).await;
+    wait_until("rest", || agent.metric("resting_containers") == 1.0, || agent.handle.render_metrics()).await;
+    // Its lines wait as long as they may, and those of the other would wait longer.
+    container_of(&node, "new", "uid-new").line("new");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    container.line("second");
+    recorder.wait_for(3).await;
+    assert_eq!(recorder.all().iter().map(|entry| entry.line.as_str()).collect::<Vec<_>>(), ["first", "second", "new"]);
+    agent.assert_balanced();
+    agent.stop().await;
 }
 
 /// What one more file that is read and acknowledged takes of the program's own memory, in bytes, once its container is at rest. More than a third of it are

@@ -228,29 +228,6 @@ async fn an_api_that_does_not_even_listen_stops_nothing() {
     agent.stop().await;
 }
 
-/// What an instance's labels are was waited for once: its next line does not wait again when its container was at rest.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_container_at_rest_does_not_wait_for_its_pod_again() {
-    let (node, recorder) = (Node::new(), Recorder::start(true).await);
-    let mut config = node.config(&recorder.url());
-    config.kubeconfig = Some(kubeconfig(&node, crate::support::program::free_address()));
-    config.metadata_wait = Duration::from_secs(5);
-    (config.timing.quiet_after, config.timing.poll_quiet) = (Duration::from_millis(50), Duration::from_millis(50));
-    let mut container = node.container("app");
-    container.line("first");
-    let agent = Agent::start(config).await;
-    recorder.wait_for(1).await;
-    wait_until("rest", || agent.metric("resting_containers") == 1.0, || agent.handle.render_metrics()).await;
-    // Its lines wait as long as they may, and those of the other would wait longer.
-    container_of(&node, "new", "uid-new").line("new");
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    container.line("second");
-    recorder.wait_for(3).await;
-    assert_eq!(recorder.all().iter().map(|entry| entry.line.as_str()).collect::<Vec<_>>(), ["first", "second", "new"]);
-    agent.assert_balanced();
-    agent.stop().await;
-}
-
 /// Case 46 with kill -9 around edits: every line has the labels of its first sending.
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_around_edits_of_labels_give_no_line_two_label_sets() {

@@ -11,13 +11,12 @@ const WITH_KEY: &[Type] = &[Type::Any, Type::String];
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new("dict", &[], |call| {
-        let made = Entries::default();
-        for index in (0..call.count()).step_by(2) {
-            let key = shown(&call.take(index));
-            let value = if index + 1 < call.count() { kept(call.take_whole(index + 1)) } else { owned("") };
-            made.set(&key, value)?;
-        }
-        Ok(Value::Map(made))
+        let count = call.count();
+        let pair = |index| {
+            let key = shown(&call.take(index)).into();
+            (key, if index + 1 < count { kept(call.take_whole(index + 1)) } else { owned("") })
+        };
+        Ok(Value::Map((0..count).step_by(2).map(pair).collect()))
     })
     .with_rest(Type::Any),
     Function::new("get", WITH_KEY, |call| {

@@ -56,7 +56,13 @@ impl Entries {
 
 impl FromIterator<(Box<str>, Value<'static>)> for Entries {
     fn from_iter<I: IntoIterator<Item = (Box<str>, Value<'static>)>>(entries: I) -> Self {
-        Self(Rc::new(RefCell::new(entries.into_iter().collect())))
+        entries.into_iter().collect::<BTreeMap<_, _>>().into()
+    }
+}
+
+impl From<BTreeMap<Box<str>, Value<'static>>> for Entries {
+    fn from(entries: BTreeMap<Box<str>, Value<'static>>) -> Self {
+        Self(Rc::new(RefCell::new(entries)))
     }
 }
 

@@ -63,7 +63,7 @@ impl Reader<'_> {
         self.at += 1;
         let mut entries = BTreeMap::new();
         if self.take(b'}') {
-            return Some(Value::Map(entries.into_iter().collect()));
+            return Some(Value::Map(entries.into()));
         }
         loop {
             self.skip_blanks();
@@ -76,7 +76,7 @@ impl Reader<'_> {
             }
             entries.insert(key.into(), self.value(depth + 1)?);
             if self.take(b'}') {
-                return Some(Value::Map(entries.into_iter().collect()));
+                return Some(Value::Map(entries.into()));
             }
             if !self.take(b',') {
                 return None;

@@ -1,7 +1,8 @@
 //! The values of templates: what Go's reflection would show of them.
 //!
-//! Strings are bytes, as in Go, and borrow from the entry or the template where they can. Lists are shared, never changed. Two kinds of nothing are told apart, because Go prints and refuses them
-//! differently: [`Value::Nothing`] (no value at all) and [`Value::Nil`] (an empty place of a list or map).
+//! Strings are bytes, as in Go, and borrow from the entry or the template where they can. Lists are shared,
+//! never changed. Two kinds of nothing are told apart, because Go prints and refuses them differently:
+//! [`Value::Nothing`] (no value at all) and [`Value::Nil`] (an empty place of a list or map).
 
 use std::borrow::Cow;
 use std::rc::Rc;

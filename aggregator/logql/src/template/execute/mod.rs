@@ -193,7 +193,7 @@ impl<'v> Execution<'v> {
                 self.iterations(pipeline, body, items, true, out)?
             }
             Value::Map(entries) => {
-                let entries = entries.all().into_iter().map(|(key, item)| (Value::text(key.as_bytes()), item));
+                let entries = entries.all().into_iter().map(|(key, item)| (Value::text(String::from(key)), item));
                 self.iterations(pipeline, body, entries, true, out)?
             }
             Value::Root => {
