@@ -6,20 +6,18 @@
 //! acknowledged by then is not committed, and is read again at the next start. A part that fails ends the whole.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver as CommandReceiver, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle as ThreadHandle;
 
 use parking_lot::RwLock;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::tls::TlsListener;
-use crate::admin::{self, AdminState};
 use crate::batch::builder::{BatchBuilder, BatchLimits};
 use crate::budget::Budget;
-use crate::config::{Config, MetadataMode, RunMode};
+use crate::config::{Config, RunMode};
 use crate::discover::pod_news::PodNews;
 use crate::discover::scanner::Scanner;
 use crate::discover::scanning::Scanning;
@@ -30,19 +28,19 @@ use crate::events::EventSource;
 use crate::handle::{AgentError, AgentHandle, StartError};
 use crate::journal::{JournalJobs, JournalReader};
 use crate::metrics::Metrics;
-use crate::observe::buffer;
 use crate::observe::pass::PassView;
-use crate::passes::{self, Surface};
+use crate::passes;
+use crate::passes::member::Member;
 use crate::positions::keeper::{self, SharedPositions};
-use crate::positions::store::PositionsStore;
+use crate::positions::table::PositionsTable;
 use crate::promtail_agent::{self, TargetPlan};
 use crate::push::announce;
-use crate::push::lane::{self, BlockedState, Lane, LaneBatches};
+use crate::push::laggards::Laggards;
+use crate::push::lane::{self, Lane, LaneSender};
 use crate::push::outgoing::Outgoing;
-use crate::push::receiver::Receiver;
-use crate::readers::{IN_FLIGHT, Readers, Totals, reader_count, spawn_thread};
-use crate::reload::{Continuing, Ending, ReloadRequests};
-use crate::starting::{OpenedPositions, docker_root, install_crypto};
+use crate::readers::{IN_FLIGHT, Readers, ReadingEnd, RunningLane, Totals, reader_count, spawn_thread};
+use crate::reload::{Continuing, Ending};
+use crate::starting::{docker_root, install_crypto};
 use crate::tail::container_stages::ContainerStages;
 use crate::tail::handover::Handover;
 use crate::tail::records::LineRules;
@@ -67,115 +65,121 @@ pub(crate) async fn start_with(config: Config, continuing: Continuing, shutdown:
 }
 
 /// How files are found.
+#[derive(Clone)]
 pub(crate) enum Discovery {
     /// The tree of pod logs.
     Pods { root: PathBuf },
     /// The jobs of `scrape_configs`.
-    Targets(Box<TargetPlan>),
+    Targets(Arc<TargetPlan>),
 }
 
-/// One pass over the files, for one receiver.
+impl Discovery {
+    /// Whether the same lines with the same labels come of both.
+    pub(crate) fn finds_the_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pods { root }, Self::Pods { root: other }) => root == other,
+            (Self::Targets(plan), Self::Targets(other)) => plan.limits.external_labels == other.limits.external_labels,
+            _ => false,
+        }
+    }
+}
+
+/// One pass over the files, for one client or several that are in step.
 pub(crate) struct Agent {
+    /// As the first of them has it, with the part of all that the process may take.
     config: Config,
     discovery: Discovery,
-    receiver: Receiver,
+    /// Whether anything is acknowledged.
+    is_new: bool,
+    members: Vec<Member>,
     positions: SharedPositions,
-    store: Option<PositionsStore>,
     metrics: Arc<Metrics>,
-    /// To send Kubernetes' events.
-    events: Option<kube::Client>,
     news: PodNews,
-    reload: Option<ReloadRequests>,
     ending: Ending,
-    blocked: Arc<BlockedState>,
     is_first_scan_done: Arc<AtomicBool>,
-    is_full_reread: bool,
-    /// Lines of pods stamped before it are not read.
-    not_before: Option<i64>,
-    /// Open files of before a reload, and for after one.
+    /// Open files of those who read before, and for those who do after it.
     handover: Handover,
 }
 
+/// A pass that has ended.
+pub(crate) struct Ended {
+    /// For whom it was, with what they have acknowledged.
+    pub(crate) members: Vec<Member>,
+    pub(crate) end: Result<ReadingEnd, AgentError>,
+}
+
 impl Agent {
-    /// `pass` names this pass over the files among several; it goes on over a reload.
-    pub(crate) fn new(
-        config: Config,
-        discovery: Discovery,
-        receiver: Receiver,
-        positions: OpenedPositions,
-        (pass, continuing): (&str, Continuing),
-    ) -> Self {
+    /// For members that are in step; `of` all members.
+    pub(crate) fn new(members: Vec<Member>, of: usize, continuing: &Continuing) -> Self {
+        let first = &members[0];
+        let (mut config, discovery, is_new) = (first.config.clone(), first.discovery.clone(), first.positions.loaded.files.is_empty());
+        passes::share_limits(&mut config, members.len(), of);
+        let has_scanned = members.iter().all(|member| member.is_first_scan_done.load(Ordering::Acquire));
+        let positions = PositionsTable::load(members.iter().map(|member| &member.positions.loaded));
         Self {
             config,
             discovery,
-            receiver,
-            positions: positions.table,
-            store: Some(positions.store),
-            handover: continuing.handover(pass),
-            metrics: continuing.metrics,
-            events: None,
-            news: continuing.news,
-            reload: continuing.reload,
-            ending: continuing.ending,
-            blocked: Arc::default(),
-            is_first_scan_done: Arc::default(),
-            is_full_reread: positions.is_full_reread,
-            not_before: positions.not_before,
+            is_new,
+            positions: SharedPositions::new(positions),
+            metrics: Arc::clone(&continuing.metrics),
+            news: continuing.news.clone(),
+            ending: continuing.ending.clone(),
+            is_first_scan_done: Arc::new(has_scanned.into()),
+            handover: Handover::together(members.iter().map(|member| continuing.handover(&member.name))),
+            members,
         }
     }
 
-    /// The same with Kubernetes' events, if there is a client for them.
-    pub(crate) fn with_events(self, events: Option<kube::Client>) -> Self {
-        Self { events, ..self }
+    fn first(&self) -> &Member {
+        &self.members[0]
     }
 
     /// What is shown of it.
-    pub(crate) fn view(&self) -> PassView {
-        PassView {
+    pub(crate) fn views(&self) -> Vec<PassView> {
+        let view = |(place, member): (usize, &Member)| PassView {
+            member: member.name.clone(),
             positions: self.positions.clone(),
-            blocked: Arc::clone(&self.blocked),
+            place,
+            blocked: Arc::clone(&member.blocked),
             is_first_scan_done: Arc::clone(&self.is_first_scan_done),
-            host: self.receiver.labels.host.clone(),
-            client: self.receiver.client,
-            name: self.config.client.name.clone().unwrap_or_else(|| self.receiver.labels.host.clone()),
-        }
+            host: member.receiver.labels.host.clone(),
+            client: member.receiver.client,
+            name: member.config.client.name.clone().unwrap_or_else(|| member.receiver.labels.host.clone()),
+        };
+        self.members.iter().enumerate().map(view).collect()
     }
 
-    /// Runs until `shutdown`. `cache` holds what the Kubernetes API tells of pods; absent without one.
-    pub(crate) async fn run(
-        mut self,
-        surface: Option<Surface>,
-        cache: Option<Arc<RwLock<PodCache>>>,
-        shutdown: CancellationToken,
-    ) -> Result<(), AgentError> {
-        let Some(store) = self.store.take() else { return Ok(()) };
-        let background = CancellationToken::new();
+    /// Runs until `shutdown`, or until a client lags. `cache` holds what the Kubernetes API tells of pods; absent without one.
+    pub(crate) async fn run(mut self, cache: Option<Arc<RwLock<PodCache>>>, shutdown: CancellationToken) -> Ended {
         let keeper_stop = CancellationToken::new();
         let vanished_kept = self.config.timing.vanished_kept;
-        let keeping = keeper::keep(self.positions.clone(), store, vanished_kept, Arc::clone(&self.metrics), keeper_stop.clone());
+        let stores = self.members.iter_mut().filter_map(|member| member.positions.store.take()).collect();
+        let keeping = keeper::keep(self.positions.clone(), stores, vanished_kept, Arc::clone(&self.metrics), keeper_stop.clone());
         let kept = tokio::spawn(keeping);
-        let served = self.serve(surface, cache.clone(), background.clone());
-        let measured = served.is_some().then(|| tokio::spawn(buffer::watch(Arc::clone(&self.metrics), background.clone())));
         let enricher = self.enricher(cache);
         let announced = Arc::clone(&enricher.sends_metadata);
-        let mut result = match self.spawn_readers(Arc::new(enricher), vec![kept.abort_handle()]) {
+        let mut end = match self.spawn_readers(Arc::new(enricher), vec![kept.abort_handle()]) {
             Ok(mut readers) => {
                 let ended = self.watch_over(&mut readers, &announced, &shutdown).await;
-                readers.stop(self.config.shutdown_timeout, &self.ending).await;
+                match &ended {
+                    Ok(ReadingEnd::Lag(laggards)) => readers.stop_for(laggards, self.config.shutdown_timeout).await,
+                    _ => readers.stop(self.config.shutdown_timeout, &self.ending).await,
+                }
                 ended
             }
             Err(error) => Err(AgentError::Part(error.to_string())),
         };
         keeper_stop.cancel();
-        background.cancel();
-        for task in [Some(kept), served, measured].into_iter().flatten() {
-            if let Err(error) = task.await
-                && result.is_ok()
-            {
-                result = Err(AgentError::Part(error.to_string()));
-            }
+        match kept.await {
+            Ok(stores) => self.members.iter_mut().zip(stores).for_each(|(member, store)| member.positions.store = Some(store)),
+            Err(error) if end.is_ok() => end = Err(AgentError::Part(error.to_string())),
+            Err(_) => {}
         }
-        result
+        for (place, member) in self.members.iter_mut().enumerate() {
+            member.positions.loaded = self.positions.lock().snapshot(place);
+            member.is_first_scan_done = Arc::clone(&self.is_first_scan_done);
+        }
+        Ended { members: self.members, end }
     }
 
     fn enricher(&self, cache: Option<Arc<RwLock<PodCache>>>) -> Enricher {
@@ -190,65 +194,28 @@ impl Agent {
             limits: config.label_limits,
             fields: config.metadata_fields.clone(),
             pods_dir: config.pods_dir.clone(),
-            sends_metadata: Arc::new(self.sends_metadata().map_or_else(OnceLock::new, OnceLock::from)),
+            sends_metadata: Arc::new(self.first().sends_metadata().map_or_else(OnceLock::new, OnceLock::from)),
             metrics: Arc::clone(&self.metrics),
         }
     }
 
-    /// Returns when `shutdown` comes or a part ends. A receiver that is asked what it takes may not be up yet: files are found and held open
+    /// Returns when `shutdown` comes, a client lags or a part ends. A receiver that is asked what it takes may not be up yet: files are found and held open
     /// meanwhile, and read as soon as it has answered.
     async fn watch_over(
         &mut self,
         readers: &mut Readers,
         announced: &OnceLock<bool>,
         shutdown: &CancellationToken,
-    ) -> Result<(), AgentError> {
+    ) -> Result<ReadingEnd, AgentError> {
         let sends_metadata = match announced.get() {
             Some(sends) => *sends,
             None => tokio::select! {
                 ended = readers.watch_over(shutdown) => return ended,
-                is_tailwater = announce::is_tailwater(&self.receiver) => *announced.get_or_init(|| is_tailwater),
+                is_tailwater = announce::is_tailwater(&self.first().receiver) => *announced.get_or_init(|| is_tailwater),
             },
         };
         self.spawn_events(sends_metadata, readers);
         readers.watch_over(shutdown).await
-    }
-
-    fn serve(&self, surface: Option<Surface>, cache: Option<Arc<RwLock<PodCache>>>, stop: CancellationToken) -> Option<JoinHandle<()>> {
-        let Surface { listener, config, pods, passes } = surface?;
-        let state =
-            AdminState { config: Arc::new(config), metrics: Arc::clone(&self.metrics), passes, cache, pods, reload: self.reload.clone() };
-        let tls = state.config.promtail.as_ref().and_then(|promtail| promtail.server_tls()).cloned();
-        Some(tokio::spawn(async move {
-            let serving = async {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                match tls {
-                    Some(tls) => axum::serve(TlsListener::new(listener, tls), admin::router(state)).await,
-                    None => axum::serve(listener, admin::router(state)).await,
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => {}
-                result = serving => if let Err(error) = result {
-                    tracing::error!(error = %error, "the HTTP server ended");
-                },
-            }
-        }))
-    }
-
-    /// Whether structured metadata is sent; `None` if the receiver is to be asked.
-    fn sends_metadata(&self) -> Option<bool> {
-        // The stages of a `promtail.yaml` say what is sent.
-        if self.config.promtail.is_some() {
-            return Some(false);
-        }
-        match self.config.metadata {
-            // Nobody is asked in a run that sends nothing.
-            MetadataMode::Auto if self.receiver.prints => Some(false),
-            MetadataMode::Auto => None,
-            MetadataMode::Standard => Some(true),
-            MetadataMode::None => Some(false),
-        }
     }
 
     fn spawn_readers(&self, enricher: Arc<Enricher>, needed: Vec<AbortHandle>) -> Result<Readers, StartError> {
@@ -257,8 +224,9 @@ impl Agent {
             stop: Arc::default(),
             threads: Vec::new(),
             lanes: Vec::new(),
+            laggards: Laggards::among(self.members.iter().map(|member| Arc::clone(&member.receiver.limited))),
             events: Default::default(),
-            doubts: Arc::default(),
+            doubts: self.members.iter().map(|_| Arc::default()).collect(),
             needed,
         };
         let mut handles = Vec::new();
@@ -266,9 +234,8 @@ impl Agent {
         for index in 0..count {
             let (sender, commands) = sync_channel(COMMAND_QUEUE);
             let handle = WorkerHandle(sender);
-            let (lane_sender, batches) = lane::channel((IN_FLIGHT / count).max(1));
-            self.spawn_lane(handle.clone(), batches, &mut readers);
-            let worker = self.worker(commands, lane_sender, &enricher, &readers.stop, &totals);
+            let lane = self.spawn_lanes(&handle, (IN_FLIGHT / count).max(1), self.members.len(), &mut readers);
+            let worker = self.worker(commands, lane, &enricher, &readers.stop, &totals);
             readers.threads.push(spawn_thread(format!("reader-{index}"), move || worker.run())?);
             handles.push(handle);
         }
@@ -283,7 +250,7 @@ impl Agent {
         };
         readers.threads.push(self.spawn_scanner(scanning, enricher.cache.clone())?);
         if let Discovery::Targets(plan) = &self.discovery {
-            self.spawn_journal(plan.journal(), &enricher, &mut readers)?;
+            self.spawn_journal(plan.journal(self.is_new), &enricher, &mut readers)?;
         }
         Ok(readers)
     }
@@ -304,7 +271,7 @@ impl Agent {
                     hostname: plan.hostname.clone(),
                     limits: Arc::clone(&plan.limits),
                     docker_root: docker_root(&self.config),
-                    old_offsets: plan.old_positions.offsets.clone(),
+                    old_offsets: if self.is_new { plan.old_positions.offsets.clone() } else { Default::default() },
                     scanning,
                 };
                 spawn_thread("target-scanner".to_owned(), move || scanner.run())
@@ -318,8 +285,7 @@ impl Agent {
             return Ok(());
         }
         let (sender, commands) = sync_channel(COMMAND_QUEUE);
-        let (lane, batches) = lane::channel(1);
-        self.spawn_lane(WorkerHandle(sender), batches, readers);
+        let lane = self.spawn_lanes(&WorkerHandle(sender), 1, self.members.len(), readers);
         let reader = JournalReader {
             jobs,
             commands,
@@ -335,13 +301,12 @@ impl Agent {
         Ok(())
     }
 
-    /// Sends Kubernetes' events, if there is a client for them.
-    fn spawn_events(&mut self, sends_metadata: bool, readers: &mut Readers) {
-        let Some(client) = self.events.take() else { return };
+    /// Sends Kubernetes' events to the first client, if it is to get them.
+    fn spawn_events(&self, sends_metadata: bool, readers: &mut Readers) {
+        let Some(client) = self.first().events.clone() else { return };
         // Nobody waits to be told that the lane has room.
         let (sender, _) = sync_channel(1);
-        let (lane, batches) = lane::channel(1);
-        self.spawn_lane(WorkerHandle(sender), batches, readers);
+        let lane = self.spawn_lanes(&WorkerHandle(sender), 1, 1, readers);
         let source = EventSource {
             client,
             identity: self.config.node_name.clone(),
@@ -358,22 +323,29 @@ impl Agent {
         readers.events.1 = Some(tokio::spawn(source.run(stop)));
     }
 
-    fn spawn_lane(&self, reader: WorkerHandle, batches: LaneBatches, readers: &mut Readers) {
-        let lane = Lane {
-            receiver: self.receiver.clone(),
-            positions: self.positions.clone(),
-            metrics: Arc::clone(&self.metrics),
-            blocked: Arc::clone(&self.blocked),
-            reader,
-            doubts: Arc::clone(&readers.doubts),
-        };
-        readers.lanes.push(tokio::spawn(lane.run(batches)));
+    /// Lanes to the first `receivers` members, each with so much room.
+    fn spawn_lanes(&self, reader: &WorkerHandle, room: usize, receivers: usize, readers: &mut Readers) -> LaneSender {
+        let (sender, lanes) = lane::channel(room, receivers);
+        for (place, (batches, member)) in lanes.into_iter().zip(&self.members).enumerate() {
+            let lane = Lane {
+                receiver: member.receiver.clone(),
+                place,
+                positions: self.positions.clone(),
+                metrics: Arc::clone(&self.metrics),
+                blocked: Arc::clone(&member.blocked),
+                reader: reader.clone(),
+                doubts: Arc::clone(&readers.doubts[place]),
+            };
+            readers.laggards.add_lane(place, batches.load());
+            readers.lanes.push(RunningLane { place, task: tokio::spawn(lane.run(batches)) });
+        }
+        sender
     }
 
     fn worker(
         &self,
         commands: CommandReceiver<Command>,
-        lane: lane::LaneSender,
+        lane: LaneSender,
         enricher: &Arc<Enricher>,
         stop: &Arc<AtomicBool>,
         totals: &Totals,
@@ -382,17 +354,17 @@ impl Agent {
         Worker {
             commands,
             outgoing: self.outgoing(lane),
-            limited: Arc::clone(&self.receiver.limited),
+            limited: self.members.iter().map(|member| Arc::clone(&member.receiver.limited)).collect(),
             metrics: Arc::clone(&self.metrics),
             positions: self.positions.clone(),
             enricher: Arc::clone(enricher),
             rules: self.line_rules(),
             stages: self.container_stages(),
             timing: config.timing.clone(),
-            is_full_reread: self.is_full_reread,
-            not_before: self.not_before,
+            is_full_reread: self.first().positions.is_full_reread,
+            not_before: self.first().positions.not_before,
             stop: Arc::clone(stop),
-            client: self.receiver.client,
+            clients: self.members.iter().map(|member| member.receiver.client).collect(),
             max_open_files: (config.max_open_files / reader_count(config.readers)).max(1),
             held_bytes: Arc::clone(&totals.held_bytes),
             max_held_bytes: config.deleted_hold_bytes,
@@ -405,7 +377,7 @@ impl Agent {
         }
     }
 
-    fn outgoing(&self, lane: lane::LaneSender) -> Outgoing {
+    fn outgoing(&self, lane: LaneSender) -> Outgoing {
         Outgoing::new(BatchBuilder::new(self.batch_limits()), lane, self.config.client.batchwait)
     }
 

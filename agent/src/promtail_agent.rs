@@ -1,23 +1,25 @@
-//! The agent as a `promtail.yaml` says: one pass over the files for each client, with positions of its own.
+//! The agent as a `promtail.yaml` says: clients with positions of their own, and the jobs whose files are read for them.
 //!
-//! The passes run as [`crate::passes`] says. The first one counts the pipelines' metrics; all share the watches of pods. What `scrape_configs` of the native
+//! The passes run as [`crate::passes`] says. The first client's counts the pipelines' metrics; all share the watches of pods. What `scrape_configs` of the native
 //! configuration name is read in the same way ([`native_plan`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::{Agent, Discovery};
+use crate::agent::Discovery;
 use crate::config::{Config, LongLine, RunMode, ScrapeConfigs};
 use crate::enrich::kubernetes;
 use crate::handle::{AgentHandle, StartError};
 use crate::journal::JournalJobs;
 use crate::metrics::Metrics;
-use crate::passes::{self, Surface};
+use crate::passes::Surface;
+use crate::passes::member::Member;
+use crate::passes::running::Passes;
 use crate::pipeline::TokenBucket;
 use crate::promtail::client::PromtailClient;
 use crate::promtail::jobs::{Job, PodDiscovery};
@@ -40,8 +42,10 @@ pub(crate) struct TargetPlan {
 }
 
 impl TargetPlan {
-    pub(crate) fn journal(&self) -> JournalJobs {
-        JournalJobs { jobs: self.jobs.clone(), limits: Arc::clone(&self.limits), old_cursors: self.old_positions.cursors.clone() }
+    /// `is_new`: there are no positions but those of a Promtail.
+    pub(crate) fn journal(&self, is_new: bool) -> JournalJobs {
+        let old_cursors = if is_new { self.old_positions.cursors.clone() } else { Default::default() };
+        JournalJobs { jobs: self.jobs.clone(), limits: Arc::clone(&self.limits), old_cursors }
     }
 }
 
@@ -60,45 +64,42 @@ pub(crate) async fn start(
     let (everything, mut watches) = (CancellationToken::new(), JoinSet::new());
     let pods =
         watch_pods(&promtail.scrape, (&promtail.hostname, config.timing.watch_spread), (&metrics, &everything), &mut watches).await?;
-    let mut passes = Vec::new();
+    let started = SystemTime::now();
+    let mut members = Vec::new();
     // What is only shown is shown once.
     let clients = if config.run_mode == RunMode::Ship { promtail.clients.len() } else { 1 };
     for (index, client) in promtail.clients.iter().enumerate().take(clients) {
-        let (config, receiver) = of_client(&config, promtail, (client, index), clients)?;
-        let positions = OpenedPositions::open(&config, lock.as_ref().is_some_and(|data_dir| data_dir.was_used));
+        let (config, receiver) = of_client(&config, promtail, (client, index))?;
+        let positions = OpenedPositions::open(&config, lock.as_ref().is_some_and(|data_dir| data_dir.was_used), started);
         let plan = TargetPlan {
             jobs: jobs(&promtail.scrape, index),
             pods: pods.clone(),
             hostname: promtail.hostname.clone(),
             limits: Arc::new(StageLimits { inspects: config.run_mode == RunMode::Inspect, ..limits(promtail, client, index, &metrics) }),
-            old_positions: if positions.is_new { old_positions.clone() } else { OldPositions::default() },
+            old_positions: old_positions.clone(),
         };
         let events = if index == 0 { events_client(&config, &metrics).await? } else { None };
-        passes.push(
-            Agent::new(config, Discovery::Targets(Box::new(plan)), receiver, positions, (&client.name, continuing.clone()))
-                .with_events(events),
-        );
+        let discovery = Discovery::Targets(Arc::new(plan));
+        members.push(Member { events, ..Member::new(client.name.clone(), config, discovery, receiver, positions) });
     }
     let surface = Surface::bind(&config, pods, &continuing.sockets)?;
     let listen = surface.as_ref().and_then(Surface::address);
     let supervisor = tokio::spawn(async move {
         let _lock = lock;
-        let result = passes::run_all(passes, surface, None, watches, shutdown).await;
+        let result = Passes::run(members, surface, (None, watches), continuing, shutdown).await;
         everything.cancel();
         result
     });
     Ok(AgentHandle { metrics, listen, supervisor })
 }
 
-/// The configuration of one pass of `count`, with what the file says about the client of that number.
+/// The configuration with what the file says about the client of that number.
 fn of_client(
     config: &Config,
     promtail: &PromtailConfig,
     (client, index): (&PromtailClient, usize),
-    count: usize,
 ) -> Result<(Config, Receiver), StartError> {
     let mut config = config.clone();
-    passes::share_limits(&mut config, count);
     config.client = client.config.clone();
     config.max_line_size = MAX_LINE_BYTES;
     config.timing.scan_interval = promtail.timing.scan_interval;
@@ -186,25 +187,4 @@ pub(crate) async fn watch_pods(
         }
     }
     Ok(pods)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::readers::allowed_open_files;
-    use crate::starting::install_crypto;
-
-    #[test]
-    fn each_pass_has_its_part_of_what_the_process_may_take() {
-        install_crypto();
-        let text = "clients: [{url: http://a/p}, {url: http://b/p}]\nscrape_configs:\n- job_name: j\n";
-        let (promtail, report) = crate::promtail::parse(text, "host".to_owned());
-        let promtail = promtail.unwrap_or_else(|| panic!("{report}"));
-        let config = Config { run_mode: RunMode::DryRun, ..Config::default() };
-        for (index, client) in promtail.clients.iter().enumerate() {
-            let (of_pass, _) = of_client(&config, &promtail, (client, index), 2).unwrap();
-            assert_eq!(of_pass.max_open_files, allowed_open_files(config.max_open_files) / 2);
-            assert_eq!((of_pass.deleted_hold_bytes, of_pass.memory_limit), (config.deleted_hold_bytes / 2, config.memory_limit / 2));
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,11 +11,10 @@ use crate::enrich::kubernetes;
 use crate::handle::StartError;
 use crate::metrics::Metrics;
 use crate::positions::first_start;
-use crate::positions::keeper::SharedPositions;
 use crate::positions::lock::{DataDirLock, LockError};
 use crate::positions::rewind;
 use crate::positions::store::{LoadedFrom, PositionsStore};
-use crate::positions::table::PositionsTable;
+use crate::positions::table::Positions;
 use crate::push::receiver::Receiver;
 
 /// Between two attempts to take a data directory that another agent has.
@@ -85,17 +84,17 @@ pub(crate) async fn take_data_dir(config: &Config, shutdown: &CancellationToken)
 
 /// Positions as they were found, and where they are kept.
 pub(crate) struct OpenedPositions {
-    pub(crate) store: PositionsStore,
-    pub(crate) table: SharedPositions,
-    pub(crate) is_new: bool,
+    /// Absent while a pass has it.
+    pub(crate) store: Option<PositionsStore>,
+    pub(crate) loaded: Positions,
     pub(crate) is_full_reread: bool,
     /// Lines stamped before it are not read, nanoseconds since the epoch; `None`: all are.
     pub(crate) not_before: Option<i64>,
 }
 
 impl OpenedPositions {
-    /// `was_used`: an agent ran on this directory before, so that positions that are not there were lost.
-    pub(crate) fn open(config: &Config, was_used: bool) -> Self {
+    /// `was_used`: an agent ran on this directory before, so that positions that are not there were lost. `started`: for all clients the same.
+    pub(crate) fn open(config: &Config, was_used: bool, started: SystemTime) -> Self {
         let directory = &config.data_dir;
         let (store, mut loaded, source) = PositionsStore::open(directory);
         let mut store = if config.run_mode == RunMode::Ship { store } else { store.without_writing() };
@@ -105,10 +104,10 @@ impl OpenedPositions {
                 Err(error) => tracing::warn!(error = %error, "cannot write positions; the request to rewind stays"),
             }
         }
-        let is_new = loaded.files.is_empty();
         let is_full_reread = source == LoadedFrom::Damaged || (source == LoadedFrom::Nothing && was_used);
         let is_first = source == LoadedFrom::Nothing && !was_used;
-        let not_before = first_start::not_before(directory, config.initial_lookback, is_first, config.run_mode == RunMode::Ship);
-        Self { store, table: SharedPositions::new(PositionsTable::load(loaded)), is_new, is_full_reread, not_before }
+        let not_before =
+            first_start::not_before(directory, config.initial_lookback, is_first.then_some(started), config.run_mode == RunMode::Ship);
+        Self { store: Some(store), loaded, is_full_reread, not_before }
     }
 }

@@ -80,9 +80,10 @@ fn of_job(job: &Job, discovered: Labels, hostname: &str) -> Found {
 /// Pods that the Kubernetes API told, and for which clients lines of them were read.
 fn of_pods(state: &AdminState) -> Vec<Found> {
     let Some(cache) = &state.cache else { return Vec::new() };
-    let read: Vec<(String, BTreeSet<String>)> = pass::by_client(&state.passes)
+    let passes = state.passes.now();
+    let read: Vec<(String, BTreeSet<String>)> = pass::by_client(&passes)
         .into_iter()
-        .map(|(client, positions)| (pass::name_of(&state.passes, client).to_owned(), pods_of(&positions)))
+        .map(|(client, positions)| (pass::name_of(&passes, client).to_owned(), pods_of(&positions)))
         .collect();
     let mut found = Vec::new();
     for (directory_uid, pod) in cache.read().all() {

@@ -22,7 +22,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::enrich::pods::PodCache;
 use crate::metrics::Metrics;
-use crate::observe::pass::{self, PassView};
+use crate::observe::pass::{self, PassViews};
 use crate::observe::standing;
 use crate::promtail_agent::Pods;
 use crate::reload::ReloadRequests;
@@ -32,7 +32,7 @@ use crate::reload::ReloadRequests;
 pub(crate) struct AdminState {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) passes: Arc<[PassView]>,
+    pub(crate) passes: PassViews,
     /// What the Kubernetes API told; absent without one.
     pub(crate) cache: Option<Arc<RwLock<PodCache>>>,
     /// Pods that jobs ask for.
@@ -60,7 +60,7 @@ pub(crate) fn router(state: AdminState) -> Router {
 }
 
 async fn ready(State(state): State<AdminState>) -> (StatusCode, String) {
-    match pass::why_not_ready(&state.passes, Instant::now()) {
+    match pass::why_not_ready(&state.passes.now(), Instant::now()) {
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         None => (StatusCode::OK, "ready\n".to_owned()),
     }
@@ -75,7 +75,7 @@ async fn live(State(state): State<AdminState>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(state): State<AdminState>) -> impl IntoResponse {
-    standing::measure(&state.metrics, &pass::by_client(&state.passes), clock::now());
+    standing::measure(&state.metrics, &pass::by_client(&state.passes.now()), clock::now());
     let mut text = state.metrics.render();
     if let Some((scrape, _)) = state.config.scraped() {
         scrape.render_metrics(&mut text);

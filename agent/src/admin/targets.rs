@@ -21,10 +21,11 @@ struct Client<'a> {
 }
 
 pub(super) async fn targets(State(state): State<AdminState>, headers: HeaderMap, wanted: Query<Wanted>) -> Response {
-    let clients: Vec<Client<'_>> = pass::by_client(&state.passes)
+    let passes = state.passes.now();
+    let clients: Vec<Client<'_>> = pass::by_client(&passes)
         .into_iter()
         .map(|(client, positions)| Client {
-            name: pass::name_of(&state.passes, client),
+            name: pass::name_of(&passes, client),
             files: standings(&state.metrics, client, &positions),
             positions,
         })

@@ -91,7 +91,7 @@ mod tests {
             entry.progress.is_finished = name == "finished";
             entry.inode = if name == "journal" { 0 } else { entry.inode };
             let file = table.new_file();
-            table.acknowledge(&Mark { file, entry });
+            table.acknowledge(0, &Mark { file, entry });
         }
         let scanning = Scanning {
             workers: Vec::new(),

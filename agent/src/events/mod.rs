@@ -28,6 +28,7 @@ use crate::tail::balance::{Balance, BalancePart};
 use feed::{Feed, FeedError};
 use k8s_openapi::api::events::v1::Event;
 use lease::Leadership;
+pub(crate) use resume::CONTAINER;
 use resume::ResumePoint;
 
 /// After a broken watch, and its limit.

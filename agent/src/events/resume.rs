@@ -5,7 +5,9 @@ use crate::positions::table::{FileEntry, FileId, InstanceKey, Progress};
 use crate::tail::fingerprint::Fingerprint;
 
 /// As which the positions know the events.
-const CONTAINER: &str = "kubernetes-events";
+pub(crate) const CONTAINER: &str = "kubernetes-events";
+/// Place of the client that gets them.
+const FIRST: usize = 0;
 /// Events come out of order by so much; nanoseconds.
 const MARGIN: i64 = 120 * 1_000_000_000;
 
@@ -59,14 +61,14 @@ impl ResumePoint {
     }
 }
 
-/// What is acknowledged, and as which file.
+/// What the first client has acknowledged, to which events go, and as which file.
 pub(super) fn remembered(positions: &SharedPositions) -> (FileId, ResumePoint) {
     let mut positions = positions.lock();
-    match positions.files_of(CONTAINER).pop() {
+    match positions.files_of_client(FIRST, CONTAINER).pop() {
         Some((file, entry)) => (file, ResumePoint::parse(&entry.name)),
         None => {
             let file = positions.new_file();
-            positions.acknowledge(&crate::positions::table::Mark { file, entry: ResumePoint::default().entry() });
+            positions.acknowledge(FIRST, &crate::positions::table::Mark { file, entry: ResumePoint::default().entry() });
             (file, ResumePoint::default())
         }
     }

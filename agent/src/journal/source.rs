@@ -469,7 +469,7 @@ mod tests {
             while self.source.turn(&mut context) {}
             self.source.add_marks(&mut self.batch, &self.positions);
             let batch = self.batch.finish(self.now);
-            batch.marks.iter().for_each(|mark| self.positions.lock().acknowledge(mark));
+            batch.marks.iter().for_each(|mark| self.positions.lock().acknowledge(0, mark));
             (lines(&batch), self.settled.settle(&batch.balances, batch.entries))
         }
     }
@@ -509,13 +509,13 @@ mod tests {
         made.write_to(&path);
         assert_eq!(harness.read(), (numbered(40..50), 0));
         assert_eq!(harness.read(), (Vec::new(), 0));
-        let shown = standings(&harness.metrics, 0, &harness.positions.lock().snapshot());
+        let shown = standings(&harness.metrics, 0, &harness.positions.lock().snapshot(0));
         assert_eq!((shown.len(), shown[0].read, shown[0].acknowledged, shown[0].state()), (1, Some(32), 32, "idle"));
         assert_eq!(shown[0].path.as_deref(), path.to_str());
         made.is_archived = true;
         made.write_to(&path);
         assert_eq!(harness.read(), (Vec::new(), 0));
-        let shown = standings(&harness.metrics, 0, &harness.positions.lock().snapshot());
+        let shown = standings(&harness.metrics, 0, &harness.positions.lock().snapshot(0));
         assert_eq!((shown.len(), shown[0].state()), (1, "finished"));
     }
 
@@ -529,8 +529,8 @@ mod tests {
         assert_eq!(Harness::new(directory.path(), "[]", positions.clone()).read().0, numbered(0..10));
         add_lines(&mut made, 10..15);
         made.write_to(&directory.path().join("system.journal"));
-        let kept = positions.lock().snapshot();
-        let reloaded = SharedPositions::new(PositionsTable::load(kept));
+        let kept = positions.lock().snapshot(0);
+        let reloaded = SharedPositions::new(PositionsTable::load([&kept]));
         assert_eq!(Harness::new(directory.path(), "[]", reloaded).read(), (numbered(10..15), 0));
     }
 
@@ -561,7 +561,7 @@ mod tests {
         let mut harness = Harness::new(directory.path(), "[]", shared());
         assert_eq!(harness.read(), (numbered(0..10), 0));
         harness.read();
-        let shown = standings(&harness.metrics, 0, &harness.positions.lock().snapshot());
+        let shown = standings(&harness.metrics, 0, &harness.positions.lock().snapshot(0));
         let states: Vec<_> = shown.iter().map(|file| (file.state(), file.last_error.is_some())).collect();
         assert!(states.contains(&("failing", true)) && states.contains(&("idle", false)), "{states:?}");
     }

@@ -79,6 +79,8 @@ pub(crate) struct Metrics {
     pub(crate) watch_degraded: SharedFlag,
     pub(crate) open_files: Gauge,
     pub(crate) resting_containers: Gauge,
+    /// Over the files.
+    pub(crate) passes: Gauge,
     pub(crate) active_targets: Gauge,
     pub(crate) scan_seconds: Gauge<f64, AtomicU64>,
     push_requests: Family<Outcome, Counter>,
@@ -141,6 +143,7 @@ impl Metrics {
             watch_degraded: Default::default(),
             open_files: Default::default(),
             resting_containers: Default::default(),
+            passes: Default::default(),
             active_targets: Default::default(),
             scan_seconds: Default::default(),
             push_requests: Default::default(),

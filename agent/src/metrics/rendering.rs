@@ -86,6 +86,8 @@ impl Metrics {
         registry.register("open_files", "Log files held open", self.open_files.clone());
         let resting = "Containers of which all is read and acknowledged and to which nothing is written: little is kept of each";
         registry.register("resting_containers", resting, self.resting_containers.clone());
+        let passes = "Passes over the files being made: clients that are in step share one";
+        registry.register("passes", passes, self.passes.clone());
         registry.register("active_targets", "Files that jobs of a promtail.yaml name", self.active_targets.clone());
         registry.register("scan_seconds", "Duration of the last full scan", self.scan_seconds.clone());
         registry.register("push_requests", "Requests by outcome", self.push_requests.clone());

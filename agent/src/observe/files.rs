@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs;
+use std::iter::repeat_n;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -155,27 +156,32 @@ pub(crate) struct FileBoard {
 }
 
 impl FileBoard {
-    /// Replaces what is known of `group` as it is read for the client of this number; `lines` are those read since.
-    pub(crate) fn report(&self, client: usize, group: &ContainerPath, lines: u64, view: FileView) {
+    /// Replaces what is known of `group` as it is read for the clients of these numbers; `lines` are those read since.
+    pub(crate) fn report(&self, readers_of: &[usize], group: &ContainerPath, lines: u64, view: FileView) {
         let mut clients = self.clients.lock();
-        if clients.len() <= client {
-            clients.resize_with(client + 1, BTreeMap::new);
-        }
-        let files = &mut clients[client];
-        match files.get_mut(group) {
-            Some(Kept::Whole(known)) => **known = FileView { lines: known.lines + lines, ..view },
-            Some(kept) => *kept = Kept::Whole(Box::new(FileView { lines: kept.lines() + lines, ..view })),
-            None => {
-                let before = self.left.lock().get(group).copied().unwrap_or_default();
-                files.insert(ContainerPath::clone(group), Kept::Whole(Box::new(FileView { lines: before + lines, ..view })));
+        for (client, view) in readers_of.iter().zip(repeat_n(view, readers_of.len())) {
+            if clients.len() <= *client {
+                clients.resize_with(client + 1, BTreeMap::new);
+            }
+            let files = &mut clients[*client];
+            match files.get_mut(group) {
+                Some(Kept::Whole(known)) => **known = FileView { lines: known.lines + lines, ..view },
+                Some(kept) => *kept = Kept::Whole(Box::new(FileView { lines: kept.lines() + lines, ..view })),
+                None => {
+                    let before = self.left.lock().get(group).copied().unwrap_or_default();
+                    files.insert(ContainerPath::clone(group), Kept::Whole(Box::new(FileView { lines: before + lines, ..view })));
+                }
             }
         }
     }
 
     /// Nothing is written to `group`: it is kept in few bytes until somebody reports of it again.
-    pub(crate) fn rest(&self, client: usize, group: &str) {
-        if let Some(kept) = self.clients.lock().get_mut(client).and_then(|files| files.get_mut(group)) {
-            kept.rest(group);
+    pub(crate) fn rest(&self, readers_of: &[usize], group: &str) {
+        let mut clients = self.clients.lock();
+        for client in readers_of {
+            if let Some(kept) = clients.get_mut(*client).and_then(|files| files.get_mut(group)) {
+                kept.rest(group);
+            }
         }
     }
 
@@ -185,17 +191,24 @@ impl FileBoard {
     }
 
     /// The reader of `group` ends, and another one comes with the next configuration, if that reads it.
-    pub(crate) fn leave(&self, client: usize, group: &ContainerPath) {
-        let view = self.clients.lock().get_mut(client).and_then(|files| files.remove(group));
+    pub(crate) fn leave(&self, readers_of: &[usize], group: &ContainerPath) {
+        let lines_read = self.remove(readers_of, group);
         let mut left = self.left.lock();
         let lines = left.entry(ContainerPath::clone(group)).or_default();
-        *lines = view.map_or(0, |view| view.lines()).max(*lines);
+        *lines = lines_read.max(*lines);
     }
 
     /// The group is gone, and with it its series.
-    pub(crate) fn forget(&self, client: usize, group: &str) {
+    pub(crate) fn forget(&self, readers_of: &[usize], group: &str) {
         self.left.lock().remove(group);
-        self.clients.lock().get_mut(client).and_then(|files| files.remove(group));
+        self.remove(readers_of, group);
+    }
+
+    /// Returns the lines that were read.
+    fn remove(&self, readers_of: &[usize], group: &str) -> u64 {
+        let mut clients = self.clients.lock();
+        let removed = readers_of.iter().filter_map(|client| clients.get_mut(*client)?.remove(group));
+        removed.map(|view| view.lines()).max().unwrap_or_default()
     }
 
     /// What is read for one client.
@@ -269,14 +282,14 @@ mod tests {
     #[test]
     fn lines_add_up_and_series_vanish_with_the_group() {
         let board = FileBoard::default();
-        board.report(0, &"c".into(), 2, view("/p/0.log", 4));
-        board.report(0, &"c".into(), 3, view("/p/0.log", 9));
+        board.report(&[0], &"c".into(), 2, view("/p/0.log", 4));
+        board.report(&[0], &"c".into(), 3, view("/p/0.log", 9));
         let mut text = String::new();
         board.render(&mut text);
         for line in ["promtail_read_lines_total{path=\"/p/0.log\"} 5", "promtail_read_bytes_total{path=\"/p/0.log\"} 9"] {
             assert!(text.contains(line), "{line} in {text}");
         }
-        board.forget(0, "c");
+        board.forget(&[0], "c");
         let mut text = String::new();
         board.render(&mut text);
         assert!(!text.contains("path="), "{text}");
@@ -291,17 +304,17 @@ mod tests {
         let failing = FileView { last_error: Some("denied".to_owned()), ..read.clone() };
         let renamed = FileView { name: "3.log.20261121-090000".to_owned(), ..read.clone() };
         for (view, rests) in [(read.clone(), true), (FileView { read: 8, ..read.clone() }, false), (failing, false), (renamed, false)] {
-            board.report(0, &group, 2, view);
+            board.report(&[0], &group, 2, view);
             let before = board.all();
-            board.rest(0, &group);
+            board.rest(&[0], &group);
             assert_eq!(matches!(board.clients.lock()[0][&group], Kept::Resting(_)), rests, "{before:?}");
             assert_eq!((&board.all(), &board.of(0)[&group]), (&before, &before[0].1));
         }
-        board.report(0, &group, 1, read);
+        board.report(&[0], &group, 1, read);
         assert_eq!(board.all()[0].1.lines, 9);
-        board.rest(0, &group);
-        board.leave(0, &group);
-        board.report(0, &group, 1, view("/p/0.log", 4));
+        board.rest(&[0], &group);
+        board.leave(&[0], &group);
+        board.report(&[0], &group, 1, view("/p/0.log", 4));
         assert_eq!(board.all()[0].1.lines, 10);
     }
 
@@ -309,15 +322,15 @@ mod tests {
     fn lines_are_counted_on_by_the_reader_after_a_reload() {
         let board = FileBoard::default();
         let group = ContainerPath::from("c");
-        board.report(0, &group, 5, view("/p/0.log", 4));
-        board.report(1, &group, 3, view("/p/0.log", 4));
-        board.leave(1, &group);
-        board.leave(0, &group);
+        board.report(&[0], &group, 5, view("/p/0.log", 4));
+        board.report(&[1], &group, 3, view("/p/0.log", 4));
+        board.leave(&[1], &group);
+        board.leave(&[0], &group);
         assert!(board.all().is_empty(), "nobody reads it");
-        board.report(0, &group, 2, view("/p/0.log", 9));
+        board.report(&[0], &group, 2, view("/p/0.log", 9));
         assert_eq!(board.all()[0].1.lines, 7);
-        board.forget(0, "c");
-        board.report(0, &group, 1, view("/p/0.log", 9));
+        board.forget(&[0], "c");
+        board.report(&[0], &group, 1, view("/p/0.log", 9));
         assert_eq!(board.all()[0].1.lines, 1, "another file of that name");
     }
 
@@ -326,21 +339,21 @@ mod tests {
         let board = FileBoard::default();
         for reload in 0..10 {
             let group = ContainerPath::from(format!("only in configuration {reload}"));
-            board.report(0, &group, 1, view("/p/0.log", 4));
-            board.report(0, &"kept".into(), 1, view("/p/1.log", 4));
+            board.report(&[0], &group, 1, view("/p/0.log", 4));
+            board.report(&[0], &"kept".into(), 1, view("/p/1.log", 4));
             board.begin_leaving();
-            [group, "kept".into()].iter().for_each(|group| board.leave(0, group));
+            [group, "kept".into()].iter().for_each(|group| board.leave(&[0], group));
             assert_eq!(board.left.lock().len(), 2, "after reload {reload}");
         }
-        board.report(0, &"kept".into(), 1, view("/p/1.log", 4));
+        board.report(&[0], &"kept".into(), 1, view("/p/1.log", 4));
         assert_eq!(board.all()[0].1.lines, 11, "what each configuration reads is counted on");
     }
 
     #[test]
     fn what_several_clients_read_is_one_series_of_the_slowest() {
         let board = FileBoard::default();
-        board.report(1, &"c".into(), 1, view("/p/0.log", 2));
-        board.report(0, &"c".into(), 5, view("/p/0.log", 9));
+        board.report(&[1], &"c".into(), 1, view("/p/0.log", 2));
+        board.report(&[0], &"c".into(), 5, view("/p/0.log", 9));
         let mut text = String::new();
         board.render(&mut text);
         for line in
@@ -348,7 +361,7 @@ mod tests {
         {
             assert!(text.contains(line), "{line} in {text}");
         }
-        board.forget(1, "c");
+        board.forget(&[1], "c");
         assert_eq!((board.all()[0].1.read, board.of(1).len()), (9, 0));
     }
 
@@ -356,7 +369,7 @@ mod tests {
     fn very_many_files_are_added_up_by_namespace() {
         let board = FileBoard::default();
         for number in 0..=MAX_PATH_SERIES {
-            board.report(0, &number.to_string().into(), 1, view(&format!("/p/{number}/0.log"), 2));
+            board.report(&[0], &number.to_string().into(), 1, view(&format!("/p/{number}/0.log"), 2));
         }
         let mut text = String::new();
         board.render(&mut text);

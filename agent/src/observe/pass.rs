@@ -5,14 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use parking_lot::RwLock;
+
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::Positions;
 use crate::push::lane::BlockedState;
 
-/// One pass.
+/// A pass, as far as it is for one client.
 #[derive(Clone)]
 pub(crate) struct PassView {
+    /// Names the client and what is read for it.
+    pub(crate) member: String,
     pub(crate) positions: SharedPositions,
+    /// Of the client among those that the pass is for.
+    pub(crate) place: usize,
     pub(crate) blocked: Arc<BlockedState>,
     pub(crate) is_first_scan_done: Arc<AtomicBool>,
     /// Host of its receiver.
@@ -21,6 +27,25 @@ pub(crate) struct PassView {
     pub(crate) client: usize,
     /// What that client is called.
     pub(crate) name: String,
+}
+
+/// All of them, at each moment.
+#[derive(Clone, Default)]
+pub(crate) struct PassViews(Arc<RwLock<Vec<PassView>>>);
+
+impl PassViews {
+    /// Takes the place of what was shown of the same client before.
+    pub(crate) fn show(&self, view: PassView) {
+        let mut views = self.0.write();
+        match views.iter_mut().find(|known| known.member == view.member) {
+            Some(known) => *known = view,
+            None => views.push(view),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Vec<PassView> {
+        self.0.read().clone()
+    }
 }
 
 /// Why the agent is not ready; `None` if it is. Every pass must have looked for files once, and no receiver may refuse for long.
@@ -43,7 +68,7 @@ pub(crate) fn name_of(passes: &[PassView], client: usize) -> &str {
 pub(crate) fn by_client(passes: &[PassView]) -> BTreeMap<usize, Positions> {
     let mut clients: BTreeMap<usize, Positions> = BTreeMap::new();
     for pass in passes {
-        let Positions { files, instances } = pass.positions.lock().snapshot();
+        let Positions { files, instances } = pass.positions.lock().snapshot(pass.place);
         let all = clients.entry(pass.client).or_default();
         all.files.extend(files);
         all.instances.extend(instances);
@@ -61,7 +86,9 @@ mod tests {
     #[test]
     fn every_pass_must_have_looked_and_no_receiver_may_refuse() {
         let pass = |host: &str| PassView {
-            positions: SharedPositions::new(PositionsTable::load(Positions::default())),
+            member: host.to_owned(),
+            positions: SharedPositions::new(PositionsTable::default()),
+            place: 0,
             blocked: Arc::default(),
             is_first_scan_done: Arc::default(),
             host: host.to_owned(),

@@ -203,8 +203,8 @@ mod tests {
             waiting: 7,
             ..FileView::default()
         };
-        metrics.files.report(0, &"shop_a_u/c".into(), 1, view("shop_a_u/c", 2));
-        metrics.files.report(0, &"shop_b_u/c".into(), 1, FileView { last_error: Some("denied".to_owned()), ..view("shop_b_u/c", 9) });
+        metrics.files.report(&[0], &"shop_a_u/c".into(), 1, view("shop_a_u/c", 2));
+        metrics.files.report(&[0], &"shop_b_u/c".into(), 1, FileView { last_error: Some("denied".to_owned()), ..view("shop_b_u/c", 9) });
         let positions = Positions { files: vec![file_entry("shop_a_u/c", 60).into()], ..Positions::default() };
         let found = standings(&metrics, 0, &positions);
         assert_eq!(found.len(), 2);
@@ -230,7 +230,7 @@ mod tests {
         };
         let positions = |offset| Positions { files: vec![file_entry("shop_a_u/c", offset).into()], ..Positions::default() };
         for (client, read) in [(0, 100), (1, 40)] {
-            metrics.files.report(client, &"shop_a_u/c".into(), 1, view(read));
+            metrics.files.report(&[client], &"shop_a_u/c".into(), 1, view(read));
         }
         measure(&metrics, &BTreeMap::from([(0, positions(100)), (1, positions(30))]), 3_000_000_005);
         assert_eq!((metrics.lag_seconds_max.get(), metrics.unacked_bytes.get()), (3.0, 10));

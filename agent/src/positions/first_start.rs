@@ -46,7 +46,8 @@ struct Decision {
 }
 
 /// The stamp before which lines are not read, nanoseconds since the epoch; `None`: all are.
-pub(crate) fn not_before(data_dir: &Path, lookback: InitialLookback, is_first: bool, may_write: bool) -> Option<i64> {
+/// `first`: when an agent starts there for the first time, if this is it.
+pub(crate) fn not_before(data_dir: &Path, lookback: InitialLookback, first: Option<SystemTime>, may_write: bool) -> Option<i64> {
     let path = data_dir.join(NAME);
     match fs::read(&path) {
         Ok(bytes) => match serde_json::from_slice::<Decision>(&bytes) {
@@ -62,7 +63,7 @@ pub(crate) fn not_before(data_dir: &Path, lookback: InitialLookback, is_first: b
             return None;
         }
     }
-    let not_before = lookback.not_before(SystemTime::now()).filter(|_| is_first)?;
+    let not_before = lookback.not_before(first?)?;
     if may_write && let Err(error) = write(data_dir, &Decision { not_before }) {
         tracing::warn!(path = %path.display(), error = %error, "cannot write the instant of the first start; a restart reads all files");
     }
@@ -80,7 +81,7 @@ mod tests {
     #[test]
     fn what_the_first_start_decides_stands() {
         let directory = tempfile::tempdir().unwrap();
-        let ask = |lookback, is_first| not_before(directory.path(), lookback, is_first, true);
+        let ask = |lookback, is_first: bool| not_before(directory.path(), lookback, is_first.then(SystemTime::now), true);
         assert_eq!(ask(InitialLookback::All, true), None);
         assert_eq!(ask(InitialLookback::End, false), None, "an agent ran here before");
         let first = ask(InitialLookback::For(Duration::from_secs(3600)), true).unwrap();
@@ -96,7 +97,7 @@ mod tests {
     #[test]
     fn a_run_that_leaves_everything_as_it_is_writes_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(not_before(directory.path(), InitialLookback::End, true, false).is_some());
+        assert!(not_before(directory.path(), InitialLookback::End, Some(SystemTime::now()), false).is_some());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 

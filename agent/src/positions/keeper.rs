@@ -65,22 +65,23 @@ impl SharedPositions {
     }
 }
 
-/// Writes positions until `stop`, then once more. Entries of files that are gone stay for `vanished_kept`.
+/// Writes positions until `stop`, then once more: those of every client where its store is. Entries of files that are gone stay for `vanished_kept`.
+/// Returns the stores.
 pub(crate) async fn keep(
     shared: SharedPositions,
-    store: PositionsStore,
+    stores: Vec<PositionsStore>,
     vanished_kept: Duration,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
-) {
-    Keeper::new(shared, store, vanished_kept, metrics).run(&stop).await;
+) -> Vec<PositionsStore> {
+    Keeper::new(shared, stores, vanished_kept, metrics).run(&stop).await
 }
 
 struct Keeper {
     shared: SharedPositions,
     wanted: watch::Receiver<Revision>,
-    /// Absent only while a write has it.
-    store: Option<PositionsStore>,
+    /// Of each client by its place. Absent only while a write has them.
+    stores: Vec<PositionsStore>,
     metrics: Arc<Metrics>,
     written: Revision,
     vanished_kept: Duration,
@@ -88,11 +89,11 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(shared: SharedPositions, store: PositionsStore, vanished_kept: Duration, metrics: Arc<Metrics>) -> Self {
+    fn new(shared: SharedPositions, stores: Vec<PositionsStore>, vanished_kept: Duration, metrics: Arc<Metrics>) -> Self {
         Self {
             wanted: shared.0.wanted.subscribe(),
             shared,
-            store: Some(store),
+            stores,
             metrics,
             written: Revision::default(),
             vanished_kept,
@@ -100,11 +101,12 @@ impl Keeper {
         }
     }
 
-    async fn run(mut self, stop: &CancellationToken) {
+    async fn run(mut self, stop: &CancellationToken) -> Vec<PositionsStore> {
         while !stop.is_cancelled() {
             self.step(stop).await;
         }
         self.write().await;
+        self.stores
     }
 
     async fn step(&mut self, stop: &CancellationToken) {
@@ -148,30 +150,31 @@ impl Keeper {
     }
 
     async fn write(&mut self) {
-        let (positions, revision) = {
+        let (snapshots, revision) = {
             let table = self.shared.lock();
-            (table.snapshot(), table.revision())
+            let snapshots: Vec<_> = (0..self.stores.len()).map(|place| table.snapshot(place)).collect();
+            (snapshots, table.revision())
         };
-        let Some(mut store) = self.store.take() else { return };
+        let mut stores = std::mem::take(&mut self.stores);
         let written = tokio::task::spawn_blocking(move || {
             #[cfg(feature = "planted-faults")]
             tailwater_planted::Fault::KeeperPanics.panics_at(2);
-            let result = store.write(&positions);
-            (store, result)
+            let results: Vec<_> = stores.iter_mut().zip(&snapshots).map(|(store, positions)| store.write(positions)).collect();
+            (stores, results)
         })
         .await;
         match written {
-            Ok((store, result)) => {
-                self.store = Some(store);
-                match result {
-                    Ok(()) => self.written = revision,
-                    Err(error) => {
-                        self.metrics.positions_write_errors.inc();
-                        tracing::warn!(error = %error, "cannot write positions; they stay in memory");
-                    }
+            Ok((stores, results)) => {
+                self.stores = stores;
+                if results.iter().all(Result::is_ok) {
+                    self.written = revision;
+                }
+                for error in results.into_iter().filter_map(Result::err) {
+                    self.metrics.positions_write_errors.inc();
+                    tracing::warn!(error = %error, "cannot write positions; they stay in memory");
                 }
             }
-            // Without the store nothing could be written any more: the agent ends, and goes on from what is on disk.
+            // Without the stores nothing could be written any more: the agent ends, and goes on from what is on disk.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
         self.shared.0.settled.send_replace(revision);
@@ -197,7 +200,7 @@ mod tests {
         let shared = SharedPositions::new(PositionsTable::default());
         let stop = CancellationToken::new();
         let (store, ..) = PositionsStore::open(directory.path());
-        let task = tokio::spawn(keep(shared.clone(), store, KEPT, Metrics::new(), stop.clone()));
+        let task = tokio::spawn(keep(shared.clone(), vec![store], KEPT, Metrics::new(), stop.clone()));
         let revision = decide(&shared);
         shared.ensure_durable(revision).await;
         assert_eq!(PositionsStore::open(directory.path()).1.instances.len(), 1);
@@ -210,17 +213,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let shared = SharedPositions::new(PositionsTable::default());
         let file = shared.lock().new_file();
-        shared.lock().acknowledge(&Mark { file, entry: file_entry("gone", 10) });
+        shared.lock().acknowledge(0, &Mark { file, entry: file_entry("gone", 10) });
         shared.lock().vanished(file, Instant::now());
         let (store, ..) = PositionsStore::open(directory.path());
-        let keeper = Keeper::new(shared.clone(), store, Duration::ZERO, Metrics::new());
+        let keeper = Keeper::new(shared.clone(), vec![store], Duration::ZERO, Metrics::new());
         let stop = CancellationToken::new();
         let task = tokio::spawn(async move { keeper.run(&stop).await });
         for _ in 0..8 {
             shared.write_soon();
             tokio::time::sleep(WRITE_INTERVAL / 4).await;
         }
-        assert_eq!(shared.lock().snapshot().files.len(), 0);
+        assert_eq!(shared.lock().snapshot(0).files.len(), 0);
         task.abort();
     }
 
@@ -231,7 +234,7 @@ mod tests {
         let shared = SharedPositions::new(PositionsTable::default());
         let stop = CancellationToken::new();
         let metrics = Metrics::new();
-        let task = tokio::spawn(keep(shared.clone(), store, KEPT, metrics.clone(), stop.clone()));
+        let task = tokio::spawn(keep(shared.clone(), vec![store], KEPT, metrics.clone(), stop.clone()));
         let revision = decide(&shared);
         shared.ensure_durable(revision).await;
         assert!(metrics.positions_write_errors.get() > 0);
@@ -248,7 +251,7 @@ mod tests {
         decide(&shared);
         let stop = CancellationToken::new();
         stop.cancel();
-        keep(shared, store, KEPT, Metrics::new(), stop).await;
+        keep(shared, vec![store], KEPT, Metrics::new(), stop).await;
         assert_eq!(PositionsStore::open(directory.path()).1.instances.len(), 1);
     }
 }

@@ -1,12 +1,15 @@
 //! The table of positions: files with their acknowledged offsets, instances with their labels.
 //!
 //! Workers add decisions and look entries up; the sender moves offsets when a batch is acknowledged. Each change raises `revision`;
-//! a decision's revision must be durable before the first push that rests on it.
+//! a decision's revision must be durable before the first push that rests on it. Where several clients are read for together, what is decided holds for all
+//! of them, and each acknowledges for itself: readers see what all have acknowledged, and what is written for a client is what that one has.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::agreement::Acknowledged;
+use super::ahead::Ahead;
 use super::pairs::PackedPairs;
 use crate::parse::cri::OutputStream;
 use crate::pipeline::context::KnownStamp;
@@ -136,7 +139,10 @@ pub(crate) struct Positions {
 
 #[derive(Debug, Default)]
 pub(crate) struct PositionsTable {
+    /// As far as all clients have acknowledged.
     files: HashMap<FileId, Arc<FileEntry>>,
+    /// Where single clients are further.
+    ahead: Ahead,
     /// The files of each container: with thousands of containers nobody walks over all files for each of them.
     by_container: BTreeSet<(ContainerPath, FileId)>,
     instances: HashMap<InstanceKey, Arc<InstanceEntry>>,
@@ -147,13 +153,32 @@ pub(crate) struct PositionsTable {
 }
 
 impl PositionsTable {
-    pub(crate) fn load(positions: Positions) -> Self {
-        let mut table = Self { instances: positions.instances.into_iter().collect(), ..Self::default() };
-        for entry in positions.files {
-            let file = table.new_file();
-            table.insert(file, entry);
+    /// For clients that agree, by their places.
+    pub(crate) fn load<'a>(clients: impl IntoIterator<Item = &'a Positions>) -> Self {
+        let clients: Vec<_> = clients.into_iter().collect();
+        let acknowledged: Vec<_> = clients.iter().map(|client| Acknowledged::by(client)).collect();
+        let mut table = Self { ahead: Ahead::of(clients.len()), ..Self::default() };
+        for (place, client) in clients.into_iter().enumerate() {
+            let (by_all, by_some) = client.files.iter().partition::<Vec<_>, _>(|entry| acknowledged.iter().all(|known| known.has(entry)));
+            for entry in by_all.into_iter().filter(|_| place == 0) {
+                let file = table.new_file();
+                table.insert(file, Arc::clone(entry));
+            }
+            for entry in by_some {
+                let file = table.new_file();
+                table.insert_of_client(place, file, Arc::clone(entry));
+            }
+            table.instances.extend(client.instances.iter().map(|(key, entry)| (key.clone(), Arc::clone(entry))));
         }
         table
+    }
+
+    fn insert_of_client(&mut self, place: usize, file: FileId, entry: Arc<FileEntry>) {
+        let container = ContainerPath::clone(&entry.instance.container);
+        match self.ahead.acknowledge(place, file, entry) {
+            Some(of_all) => self.insert(file, of_all),
+            None => drop(self.by_container.insert((container, file))),
+        }
     }
 
     /// A file's container is always the same.
@@ -165,7 +190,8 @@ impl PositionsTable {
     }
 
     fn remove(&mut self, file: FileId) -> Option<Arc<FileEntry>> {
-        let entry = self.files.remove(&file)?;
+        let ahead = self.ahead.remove(file);
+        let entry = self.files.remove(&file).or(ahead)?;
         self.by_container.remove(&(ContainerPath::clone(&entry.instance.container), file));
         Some(entry)
     }
@@ -197,11 +223,24 @@ impl PositionsTable {
         self.files.get(&file).is_some_and(|entry| entry.progress.is_finished && entry.progress.offset >= offset)
     }
 
+    /// What the client at `place` has acknowledged of a file.
+    fn entry_of_client(&self, place: usize, file: FileId) -> Option<&Arc<FileEntry>> {
+        self.ahead.entry(place, file).or_else(|| self.files.get(&file))
+    }
+
     /// Entries of a container's files, by number of first insertion.
     pub(crate) fn files_of(&self, container: &str) -> Vec<(FileId, Arc<FileEntry>)> {
+        self.numbers_of(container).filter_map(|file| Some((file, Arc::clone(self.files.get(&file)?)))).collect()
+    }
+
+    /// The same of what the client at `place` has acknowledged.
+    pub(crate) fn files_of_client(&self, place: usize, container: &str) -> Vec<(FileId, Arc<FileEntry>)> {
+        self.numbers_of(container).filter_map(|file| Some((file, Arc::clone(self.entry_of_client(place, file)?)))).collect()
+    }
+
+    fn numbers_of(&self, container: &str) -> impl Iterator<Item = FileId> {
         let of_container = self.by_container.range((ContainerPath::from(container), FileId(0))..);
-        let of_container = of_container.take_while(|(other, _)| &**other == container);
-        of_container.filter_map(|(_, file)| Some((*file, Arc::clone(self.files.get(file)?)))).collect()
+        of_container.take_while(move |(other, _)| &**other == container).map(|(_, file)| *file)
     }
 
     pub(crate) fn containers(&self) -> BTreeSet<ContainerPath> {
@@ -220,6 +259,7 @@ impl PositionsTable {
             self.insert(file, Arc::new(entry));
         }
         self.files.entry(file).and_modify(|entry| Arc::make_mut(entry).cuts.push(cut));
+        self.ahead.add_cut(file, cut);
         self.changed()
     }
 
@@ -230,9 +270,9 @@ impl PositionsTable {
         self.changed()
     }
 
-    /// Moves a file's progress. Marks of one file come in order.
-    pub(crate) fn acknowledge(&mut self, mark: &Mark) {
-        let cuts = self.files.get(&mark.file).map(|entry| entry.cuts.clone()).unwrap_or_default();
+    /// Moves a file's progress for the client at `place`. Marks of one file come in order.
+    pub(crate) fn acknowledge(&mut self, place: usize, mark: &Mark) {
+        let cuts = self.entry_of_client(place, mark.file).map(|entry| entry.cuts.clone()).unwrap_or_default();
         let mut entry = mark.entry.clone();
         // A stamp from the clock belongs to the line that begins there, and that line is not acknowledged.
         let is_ahead = |cut: &LineCut| match cut.kind {
@@ -243,7 +283,7 @@ impl PositionsTable {
         if entry.progress.is_finished {
             entry.cuts.clear();
         }
-        self.insert(mark.file, Arc::new(entry));
+        self.insert_of_client(place, mark.file, Arc::new(entry));
         self.changed();
     }
 
@@ -253,8 +293,7 @@ impl PositionsTable {
         for file in &expired {
             self.vanished.remove(file);
             if let Some(entry) = self.remove(*file) {
-                let others = self.files_of(&entry.instance.container);
-                if !others.iter().any(|(_, other)| other.instance == entry.instance) {
+                if !self.has_files_of(&entry.instance) {
                     self.instances.remove(&entry.instance);
                 }
             }
@@ -262,6 +301,12 @@ impl PositionsTable {
         if !expired.is_empty() {
             self.changed();
         }
+    }
+
+    /// Whether any client acknowledged something of it.
+    fn has_files_of(&self, instance: &InstanceKey) -> bool {
+        let entry = |file| self.files.get(&file).or_else(|| self.ahead.any(file));
+        self.numbers_of(&instance.container).filter_map(entry).any(|entry| entry.instance == *instance)
     }
 
     /// The file is gone since `now`, unless that was known.
@@ -273,13 +318,20 @@ impl PositionsTable {
         self.vanished.remove(&file);
     }
 
-    pub(crate) fn snapshot(&self) -> Positions {
-        let mut files: Vec<_> = self.files.iter().collect();
+    /// Where the client at `place` is.
+    pub(crate) fn snapshot(&self, place: usize) -> Positions {
+        let ahead = self.ahead.entries(place);
+        let mut files: Vec<_> = self.files.iter().filter(|(file, _)| !ahead.contains_key(file)).chain(ahead).collect();
         files.sort_by_key(|(file, _)| **file);
         Positions {
             files: files.into_iter().map(|(_, entry)| Arc::clone(entry)).collect(),
             instances: self.instances.iter().map(|(key, entry)| (key.clone(), Arc::clone(entry))).collect(),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn ahead_entries(&self) -> usize {
+        self.ahead.len()
     }
 
     fn changed(&mut self) -> Revision {
@@ -313,7 +365,7 @@ pub(crate) mod tests {
         for offset in [10, 20] {
             table.decide_cut(file, LineCut { offset, stream: OutputStream::Stderr, kind: CutKind::End }, file_entry("c", 0));
         }
-        table.acknowledge(&Mark { file, entry: file_entry("c", 10) });
+        table.acknowledge(0, &Mark { file, entry: file_entry("c", 10) });
         let (_, entry) = table.files_of("c").remove(0);
         assert_eq!(entry.cuts, [LineCut { offset: 20, stream: OutputStream::Stderr, kind: CutKind::End }]);
         assert_eq!(entry.progress.offset, 10);
@@ -321,22 +373,22 @@ pub(crate) mod tests {
 
     #[test]
     fn files_are_found_by_their_container_whatever_comes_and_goes() {
-        let mut table = PositionsTable::load(Positions {
+        let mut table = PositionsTable::load([&Positions {
             files: ["b", "a", "b/c", "b"].map(|container| Arc::new(file_entry(container, 1))).into(),
             instances: BTreeMap::new(),
-        });
+        }]);
         let found = |table: &PositionsTable, container: &str| table.files_of(container).iter().map(|(file, _)| file.0).collect::<Vec<_>>();
         assert_eq!((found(&table, "b"), found(&table, "a"), found(&table, "")), (vec![1, 4], vec![2], vec![]));
         let (cut, new) = (table.new_file(), table.new_file());
         table.decide_cut(cut, LineCut { offset: 3, stream: OutputStream::Stderr, kind: CutKind::End }, file_entry("a", 0));
-        table.acknowledge(&Mark { file: cut, entry: file_entry("a", 2) });
+        table.acknowledge(0, &Mark { file: cut, entry: file_entry("a", 2) });
         table.decide_truncation(FileId(1), new, file_entry("b", 0));
         let now = Instant::now();
         table.vanished(FileId(2), now);
         table.forget_vanished(now);
         assert_eq!((found(&table, "b"), found(&table, "a"), found(&table, "b/c")), (vec![4, new.0], vec![cut.0], vec![3]));
         assert_eq!(table.containers().iter().map(|container| &**container).collect::<Vec<_>>(), ["a", "b", "b/c"]);
-        let walked = table.snapshot().files.len();
+        let walked = table.snapshot(0).files.len();
         assert_eq!(walked, table.by_container.len(), "both know the same files");
     }
 
@@ -345,7 +397,7 @@ pub(crate) mod tests {
         let mut table = PositionsTable::default();
         let file = table.new_file();
         let before = table.revision();
-        table.acknowledge(&Mark { file, entry: file_entry("c", 10) });
+        table.acknowledge(0, &Mark { file, entry: file_entry("c", 10) });
         assert!(table.revision() > before);
     }
 
@@ -355,12 +407,12 @@ pub(crate) mod tests {
         let file = table.new_file();
         let entry = file_entry("c", 10);
         table.decide_instance(entry.instance.clone(), InstanceEntry { label_sets: Vec::new(), first_stamp: 0, revision: 0 }.into());
-        table.acknowledge(&Mark { file, entry });
+        table.acknowledge(0, &Mark { file, entry });
         let now = Instant::now();
         table.vanished(file, now);
         table.forget_vanished(now.checked_sub(Duration::from_secs(1)).unwrap());
-        assert_eq!(table.snapshot().files.len(), 1);
+        assert_eq!(table.snapshot(0).files.len(), 1);
         table.forget_vanished(now);
-        assert_eq!(table.snapshot(), Positions::default());
+        assert_eq!(table.snapshot(0), Positions::default());
     }
 }

@@ -5,6 +5,7 @@
 //! end unless the configuration says otherwise ([`super::delivery`]); at shutdown the lane is simply dropped, and nothing was committed that was not
 //! acknowledged. Batches that wait for a limited tenant alone make room for a few others ([`super::unsettled`]).
 
+use std::iter::repeat_n;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -72,23 +73,32 @@ impl LaneCounts {
     }
 }
 
-/// The reader's end.
+/// The reader's end, for lanes to one or several receivers: each gets every batch.
 #[derive(Debug)]
 pub(crate) struct LaneSender {
+    ends: Vec<LaneEnd>,
+    /// At most so many in flight to any of them.
+    room: usize,
+}
+
+#[derive(Debug)]
+struct LaneEnd {
     batches: mpsc::Sender<Batch>,
     counts: Arc<LaneCounts>,
-    /// At most so many in flight.
-    room: usize,
 }
 
 impl LaneSender {
     /// Nothing that was handed over is on its way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.counts.in_flight.load(Ordering::Acquire) == 0
+        self.ends.iter().all(|end| end.counts.in_flight.load(Ordering::Acquire) == 0)
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.counts.in_flight.load(Ordering::Acquire) < self.room
+        self.ends.iter().all(|end| end.counts.in_flight.load(Ordering::Acquire) < self.room)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.ends.iter().any(|end| end.batches.is_closed())
     }
 
     /// Hands a batch over, or gives it back if there is no room.
@@ -96,42 +106,47 @@ impl LaneSender {
         if !self.has_room() {
             return Err(Box::new(batch));
         }
-        match self.batches.try_reserve() {
-            Ok(permit) => {
-                self.counts.one_more();
-                permit.send(batch);
-                Ok(())
-            }
-            Err(_) => Err(Box::new(batch)),
+        // All or none: what one receiver got out of order would come twice.
+        let Ok(permits) = self.ends.iter().map(|end| end.batches.try_reserve()).collect::<Result<Vec<_>, _>>() else {
+            return Err(Box::new(batch));
+        };
+        self.give(permits, batch);
+        Ok(())
+    }
+
+    fn give(&self, permits: Vec<mpsc::Permit<'_, Batch>>, batch: Batch) {
+        let batches = repeat_n(batch, permits.len());
+        for ((end, permit), batch) in self.ends.iter().zip(permits).zip(batches) {
+            end.counts.one_more();
+            permit.send(batch);
         }
     }
 
     /// Waits for room and hands a batch over. Given up before that, nothing was handed over.
     pub(crate) async fn send(&self, batch: Batch) {
-        while !self.has_room() && !self.batches.is_closed() {
+        while !self.has_room() && !self.is_closed() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        match self.batches.reserve().await {
-            Ok(permit) => {
-                self.counts.one_more();
-                permit.send(batch);
-            }
+        match futures::future::try_join_all(self.ends.iter().map(|end| end.batches.reserve())).await {
+            Ok(permits) => self.give(permits, batch),
             Err(_) => tracing::debug!("a batch was not sent before the end"),
         }
     }
 
     /// Waits until everything handed over is settled.
     pub(crate) async fn settled(&self) {
-        while self.counts.unsettled.load(Ordering::Acquire) > 0 && !self.batches.is_closed() {
+        while self.ends.iter().any(|end| end.counts.unsettled.load(Ordering::Acquire) > 0) && !self.is_closed() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Waits for the lane to take a batch; once the lane has ended, what it did not take stays unacknowledged.
+    /// Waits for the lanes to take a batch; what a lane that has ended did not take stays unacknowledged.
     pub(crate) fn send_at_end(&self, batch: Batch) {
-        self.counts.one_more();
-        if self.batches.blocking_send(batch).is_err() {
-            tracing::debug!("a batch was not sent before the end; its lines are read again at the next start");
+        for (end, batch) in self.ends.iter().zip(repeat_n(batch, self.ends.len())) {
+            end.counts.one_more();
+            if end.batches.blocking_send(batch).is_err() {
+                tracing::debug!("a batch was not sent before the end; its lines are read again at the next start");
+            }
         }
     }
 }
@@ -139,6 +154,8 @@ impl LaneSender {
 /// The sending end.
 pub(crate) struct Lane {
     pub(crate) receiver: Receiver,
+    /// Of its client among those that are read for together.
+    pub(crate) place: usize,
     pub(crate) positions: SharedPositions,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) blocked: Arc<BlockedState>,
@@ -147,23 +164,47 @@ pub(crate) struct Lane {
     pub(crate) doubts: Arc<Doubts>,
 }
 
-/// A lane that holds `room` batches, the one being sent among them.
-pub(crate) fn channel(room: usize) -> (LaneSender, LaneBatches) {
-    let (sender, batches) = mpsc::channel(room);
-    let counts = Arc::new(LaneCounts::default());
-    (LaneSender { batches: sender, counts: Arc::clone(&counts), room }, LaneBatches { batches, counts })
+/// Lanes to so many receivers, each of which holds `room` batches, the one being sent among them.
+pub(crate) fn channel(room: usize, receivers: usize) -> (LaneSender, Vec<LaneBatches>) {
+    let lane = || {
+        let (sender, batches) = mpsc::channel(room);
+        let counts = Arc::new(LaneCounts::default());
+        (LaneEnd { batches: sender, counts: Arc::clone(&counts) }, LaneBatches { batches, counts, room })
+    };
+    let (ends, batches) = std::iter::repeat_with(lane).take(receivers).unzip();
+    (LaneSender { ends, room }, batches)
+}
+
+/// How full a lane is.
+#[derive(Debug)]
+pub(crate) struct LaneLoad {
+    counts: Arc<LaneCounts>,
+    room: usize,
+}
+
+impl LaneLoad {
+    pub(super) fn has_room(&self) -> bool {
+        self.counts.in_flight.load(Ordering::Acquire) < self.room
+    }
 }
 
 pub(crate) struct LaneBatches {
     batches: mpsc::Receiver<Batch>,
     counts: Arc<LaneCounts>,
+    room: usize,
+}
+
+impl LaneBatches {
+    pub(crate) fn load(&self) -> LaneLoad {
+        LaneLoad { counts: Arc::clone(&self.counts), room: self.room }
+    }
 }
 
 impl Lane {
     /// Sends until the reader has ended and everything is settled.
     pub(crate) async fn run(self, incoming: LaneBatches) {
         self.metrics.clients.expect(&self.receiver.labels);
-        let LaneBatches { mut batches, counts } = incoming;
+        let LaneBatches { mut batches, counts, .. } = incoming;
         let (mut unsettled, mut balances) = (Unsettled::new(Arc::clone(&self.doubts)), SettledBalances::default());
         let mut requests = FuturesUnordered::new();
         let mut is_open = true;
@@ -231,7 +272,7 @@ impl Lane {
         let has_finished = marks.iter().any(|mark| mark.entry.progress.is_finished);
         {
             let mut positions = self.positions.lock();
-            marks.iter().for_each(|mark| positions.acknowledge(mark));
+            marks.iter().for_each(|mark| positions.acknowledge(self.place, mark));
         }
         if has_finished {
             self.positions.write_soon();
@@ -246,7 +287,7 @@ impl Lane {
         }
         let revision = {
             let mut positions = self.positions.lock();
-            batch.marks.iter().for_each(|mark| positions.acknowledge(mark));
+            batch.marks.iter().for_each(|mark| positions.acknowledge(self.place, mark));
             positions.revision()
         };
         self.positions.ensure_durable(revision).await;
@@ -264,17 +305,33 @@ mod tests {
     use super::*;
     use crate::batch::builder::{BatchBuilder, BatchLimits};
 
+    fn batch() -> Batch {
+        BatchBuilder::new(BatchLimits { batch_bytes: 1, max_line_bytes: 1 }).finish(Instant::now())
+    }
+
     #[test]
     fn a_lane_takes_as_many_batches_as_it_has_room_for() {
-        let (sender, mut batches) = channel(2);
-        let batch = || BatchBuilder::new(BatchLimits { batch_bytes: 1, max_line_bytes: 1 }).finish(Instant::now());
+        let (sender, mut lanes) = channel(2, 1);
+        let lane = &mut lanes[0];
         assert!(sender.is_idle() && sender.try_send(batch()).is_ok());
         // One that is being sent is in the lane as long as it is not settled.
-        assert!(batches.batches.try_recv().is_ok() && sender.has_room());
+        assert!(lane.batches.try_recv().is_ok() && sender.has_room());
         assert!(sender.try_send(batch()).is_ok() && !sender.has_room());
         assert!(sender.try_send(batch()).is_err());
-        LaneCounts::less(&batches.counts.in_flight, 1);
+        LaneCounts::less(&lane.counts.in_flight, 1);
         assert!(sender.try_send(batch()).is_ok());
+    }
+
+    #[test]
+    fn of_several_lanes_all_get_a_batch_or_none() {
+        let (sender, mut lanes) = channel(1, 2);
+        assert!(sender.try_send(batch()).is_ok());
+        assert!(lanes.iter_mut().all(|lane| lane.batches.try_recv().is_ok()));
+        LaneCounts::less(&lanes[0].counts.in_flight, 1);
+        assert!(!sender.is_idle() && sender.try_send(batch()).is_err(), "the second has no room");
+        LaneCounts::less(&lanes[1].counts.in_flight, 1);
+        drop(lanes.pop());
+        assert!(sender.try_send(batch()).is_err() && lanes[0].batches.try_recv().is_err(), "the second has ended");
     }
 
     #[test]

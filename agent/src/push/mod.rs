@@ -2,7 +2,7 @@
 //!
 //! [`lane`] sends the batches of one reader thread, each tenant's requests one after another, which keeps the order within every stream; [`unsettled`] knows
 //! what is on its way, [`doubt`] what of it may be stored, [`delivery`] settles one request, [`receiver`] makes it; [`answer`] says what an answer means, [`backoff`] how long to wait,
-//! [`limited`] which tenants do, [`announce`] asks once whether the receiver is one of ours.
+//! [`limited`] which tenants do, [`laggards`] which clients hold up others, [`announce`] asks once whether the receiver is one of ours.
 //!
 //! Invariants: a retry holds the same entries; what a batch's marks say is true only after a 2xx, or after its refused entries were counted.
 
@@ -12,6 +12,7 @@ pub(crate) mod backoff;
 mod delivery;
 pub(crate) mod doubt;
 pub(crate) mod gate;
+pub(crate) mod laggards;
 pub(crate) mod lane;
 pub(crate) mod limited;
 pub(crate) mod oauth2;

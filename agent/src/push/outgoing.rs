@@ -1,6 +1,6 @@
-//! The batch being filled and its way to the lane: what every reading thread does with its lines.
+//! The batch being filled and its way to the lanes: what every reading thread does with its lines.
 //!
-//! A batch goes when it is full, when its oldest line is old enough, or at once when no request is in flight. While the lane takes none, the closed batch
+//! A batch goes when it is full, when its oldest line is old enough, or at once when no request is in flight. While a lane takes none, the closed batch
 //! waits here and nothing more is to be read.
 
 use std::time::{Duration, Instant};

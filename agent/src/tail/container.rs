@@ -33,7 +33,7 @@ use crate::metrics::{Metrics, PossibleLoss};
 use crate::parse::cri::OutputStream;
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::{ContainerPath, FileEntry, FileId, Mark, Progress};
-use crate::push::limited::LimitedTenants;
+use crate::push::limited::{LimitedTenants, Tenant};
 use crate::settings::Timing;
 
 /// Bytes a container may read in one turn.
@@ -288,11 +288,12 @@ impl ContainerTail {
         is_listed && is_read && is_told && !is_waiting
     }
 
-    /// Looks whether the tenant of its lines is limited.
-    pub(super) fn must_wait_for_tenant(&mut self, limited: &LimitedTenants) -> bool {
+    /// Looks whether one of the receivers limits the tenant of its lines.
+    pub(super) fn must_wait_for_tenant(&mut self, limited: &[Arc<LimitedTenants>]) -> bool {
         let outlet = || self.state.as_deref().and_then(|(instance, _)| self.outlets.get(*instance));
+        let is_limited = |tenant: &Tenant| limited.iter().any(|limited| limited.is_limited(tenant));
         self.waits_for_tenant =
-            limited.are_any() && outlet().is_some_and(|outlet| outlet.tenant().is_some_and(|tenant| limited.is_limited(tenant)));
+            limited.iter().any(|limited| limited.are_any()) && outlet().is_some_and(|outlet| outlet.tenant().is_some_and(is_limited));
         self.waits_for_tenant
     }
 

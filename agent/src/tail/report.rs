@@ -12,8 +12,8 @@ struct BeingRead {
 }
 
 impl ContainerTail {
-    /// Puts on `board` what a turn for the client of that number saw; one in which nothing happened has nothing to tell.
-    pub(super) fn report(&mut self, (board, client): (&FileBoard, usize), lines: u64, turn: &std::io::Result<Turn>) {
+    /// Puts on `board` what a turn for the clients of those numbers saw; one in which nothing happened has nothing to tell.
+    pub(super) fn report(&mut self, (board, clients): (&FileBoard, &[usize]), lines: u64, turn: &std::io::Result<Turn>) {
         let last_error = turn.as_ref().err().map(ToString::to_string);
         let is_quiet = matches!(turn, Ok(Turn::Idle)) && lines == 0;
         if is_quiet && self.is_reported {
@@ -29,7 +29,7 @@ impl ContainerTail {
             }
         };
         let waiting = self.files.iter().skip(1).map(|file| file.size.saturating_sub(file.offset)).sum();
-        board.report(client, &self.path, lines, FileView { path, namespace, waiting, last_error, ..being_read.view });
+        board.report(clients, &self.path, lines, FileView { path, namespace, waiting, last_error, ..being_read.view });
     }
 
     /// The file in front, or the last one if nothing is left to read.

@@ -237,7 +237,7 @@ impl Running {
             let (path, resting, balance) = container.into_resting(keeps_open);
             balance.into_iter().for_each(|part| self.worker.outgoing.batch.balance(part));
             self.resting_open += usize::from(resting.is_open());
-            self.worker.metrics.files.rest(self.worker.client, &path);
+            self.worker.metrics.files.rest(&self.worker.clients, &path);
             self.worker.metrics.resting_containers.inc();
             self.resting.insert(path, Box::new(resting));
         }

@@ -82,8 +82,8 @@ impl WorkerHandle {
 pub(crate) struct Worker {
     pub(crate) commands: Receiver<Command>,
     pub(crate) outgoing: Outgoing,
-    /// Of whom nothing is read for now.
-    pub(crate) limited: Arc<LimitedTenants>,
+    /// Of whom nothing is read for now, by receiver.
+    pub(crate) limited: Vec<Arc<LimitedTenants>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) positions: SharedPositions,
     pub(crate) enricher: Arc<Enricher>,
@@ -96,7 +96,7 @@ pub(crate) struct Worker {
     pub(crate) not_before: Option<i64>,
     pub(crate) stop: Arc<AtomicBool>,
     /// For which of the clients it reads.
-    pub(crate) client: usize,
+    pub(crate) clients: Vec<usize>,
     /// Files this worker may hold open.
     pub(crate) max_open_files: usize,
     /// Bytes of deleted files that all workers hold, and how many they may be.
@@ -304,7 +304,7 @@ impl Running {
         let turn = container.turn(&mut context);
         self.share.read(context.counts.bytes - bytes_before, container.is_behind);
         container.note_backlog();
-        container.report((&worker.metrics.files, worker.client), self.counts.lines - lines_before, &turn);
+        container.report((&worker.metrics.files, &worker.clients), self.counts.lines - lines_before, &turn);
         worker.outgoing.batch.touched(now);
         let is_reading_on = container.has_pending_bytes() && matches!(turn, Ok(Turn::Progress | Turn::BatchFull));
         self.reading_on = self.reading_on + usize::from(is_reading_on) - usize::from(container.is_reading_on);
@@ -460,7 +460,7 @@ impl Running {
             container.remembered.iter().for_each(|(file, _)| positions.vanished(*file, now));
             self.worker.all_containers.fetch_sub(1, Ordering::Relaxed);
             self.worker.enricher.end_reading(&container.source, now);
-            self.worker.metrics.files.forget(self.worker.client, &container.path);
+            self.worker.metrics.files.forget(&self.worker.clients, &container.path);
         }
     }
 
@@ -477,7 +477,7 @@ impl Running {
         });
         for (path, container) in read.chain(resting) {
             self.worker.enricher.end_reading(&container.source, Instant::now());
-            self.worker.metrics.files.leave(self.worker.client, &path);
+            self.worker.metrics.files.leave(&self.worker.clients, &path);
             self.worker.handover.leave(path, container);
         }
         self.worker.outgoing.send_at_end();

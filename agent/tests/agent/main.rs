@@ -12,6 +12,7 @@ mod crash;
 mod doctor;
 mod events;
 mod idle;
+mod in_step;
 mod joining;
 mod journal;
 mod kubernetes;

@@ -1,56 +1,41 @@
-//! Several receivers: one pass over the files for each, with positions of its own; and one more for each over what `scrape_configs` name besides pods.
+//! Several receivers: each has positions of its own, and those that are in step are read for in one pass over the files. What `scrape_configs` name besides
+//! pods has passes of its own.
 //!
-//! A client that is slow or down so never holds up another. The first pass serves HTTP and sends events; the passes share what the Kubernetes API tells. A
-//! pass that fails ends all. In the native configuration [`start`] makes the passes, for a `promtail.yaml` [`crate::promtail_agent`] does.
+//! Clients are in step that are sent the same bytes ([`member`]). One that does not keep up goes on by itself ([`running`]), so that a client that is slow or
+//! down holds up nobody. The passes share what the Kubernetes API tells; one that fails ends all. In the native configuration [`start`] makes the members, for
+//! a `promtail.yaml` [`crate::promtail_agent`] does.
 
-use std::net::{SocketAddr, TcpListener};
+pub(crate) mod member;
+pub(crate) mod running;
+mod surface;
+
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use parking_lot::RwLock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::agent::{Agent, Discovery};
+use crate::agent::Discovery;
 use crate::config::{ClientConfig, Config, MetadataSource, RunMode};
 use crate::enrich::kubelet;
 use crate::enrich::kubernetes::{self, Watching};
 use crate::enrich::pods::PodCache;
-use crate::handle::{AgentError, AgentHandle, StartError};
+use crate::handle::{AgentHandle, StartError};
 use crate::metrics::Metrics;
-use crate::observe::pass::PassView;
 use crate::promtail_agent::{self, Pods};
 use crate::push::receiver::Receiver;
 use crate::readers::allowed_open_files;
 use crate::reload::Continuing;
-use crate::sockets::Sockets;
 use crate::starting::{OpenedPositions, events_client, receiver, take_data_dir};
+use member::Member;
+use running::Passes;
+pub(crate) use surface::Surface;
 
 /// Where the positions of what `scrape_configs` name are, below those of pods.
 pub(crate) const SCRAPE_CONFIGS: &str = "scrape-configs";
-
-/// Where HTTP is served, and the configuration that it shows: of all clients.
-pub(crate) struct Surface {
-    pub(crate) listener: TcpListener,
-    pub(crate) config: Config,
-    /// Those that jobs ask for.
-    pub(crate) pods: Pods,
-    /// All of them, once they are made.
-    pub(crate) passes: Arc<[PassView]>,
-}
-
-impl Surface {
-    /// `None` if nothing is to be served.
-    pub(crate) fn bind(config: &Config, pods: Pods, sockets: &Sockets) -> Result<Option<Self>, StartError> {
-        let listener = config.served_at().map(|address| sockets.listener(address)).transpose()?;
-        Ok(listener.map(|listener| Self { listener, config: config.clone(), pods, passes: Arc::default() }))
-    }
-
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.listener.local_addr().ok()
-    }
-}
 
 /// Starts the agent in its native configuration.
 pub(crate) async fn start(config: Config, continuing: Continuing, shutdown: CancellationToken) -> Result<AgentHandle, StartError> {
@@ -60,7 +45,7 @@ pub(crate) async fn start(config: Config, continuing: Continuing, shutdown: Canc
     let lock = take_data_dir(&config, &shutdown).await?;
     let metrics = Arc::clone(&continuing.metrics);
     let kubernetes = if root.is_some() { connect(&config, &metrics).await? } else { None };
-    let mut events = events_client(&config, &metrics).await?;
+    let events = events_client(&config, &metrics).await?;
     let (watching, mut watches) = (CancellationToken::new(), JoinSet::new());
     let pods = match &config.scrape_configs {
         Some(native) => {
@@ -72,14 +57,14 @@ pub(crate) async fn start(config: Config, continuing: Continuing, shutdown: Canc
     let surface = Surface::bind(&config, pods.clone(), &continuing.sockets)?;
     let listen = surface.as_ref().and_then(Surface::address);
     let was_used = lock.as_ref().is_some_and(|data_dir| data_dir.was_used);
-    let mut passes = Vec::new();
+    let started = SystemTime::now();
+    let mut members = Vec::new();
     for (index, ((name, config), receiver)) in clients.into_iter().zip(receivers).enumerate() {
         // Of a client that is new an agent never ran there.
         let was_used = if name.is_empty() { was_used } else { config.data_dir.exists() };
         if let Some(root) = &root {
-            let discovery = Discovery::Pods { root: root.clone() };
-            passes
-                .push(pass(config.clone(), discovery, receiver.clone(), was_used, (&name, continuing.clone()))?.with_events(events.take()));
+            let found = (Discovery::Pods { root: root.clone() }, receiver.clone());
+            members.push(member(name.clone(), config.clone(), found, (was_used, started))?);
         }
         if let Some(native) = config.scrape_configs.clone() {
             let plan = promtail_agent::native_plan(&config, &native.scrape, pods.clone(), index, &metrics);
@@ -88,15 +73,17 @@ pub(crate) async fn start(config: Config, continuing: Continuing, shutdown: Canc
                 config.data_dir.push(SCRAPE_CONFIGS);
                 was_used = config.data_dir.exists();
             }
-            let name = format!("{name}/{SCRAPE_CONFIGS}");
-            let pass = pass(config, Discovery::Targets(Box::new(plan)), receiver, was_used, (&name, continuing.clone()))?;
-            passes.push(pass.with_events(events.take()));
+            let found = (Discovery::Targets(Arc::new(plan)), receiver);
+            members.push(member(format!("{name}/{SCRAPE_CONFIGS}"), config, found, (was_used, started))?);
         }
     }
-    let cache = kubernetes.map(|client| watch(client, &config, continuing, &watching, &mut watches));
+    if let Some(first) = members.first_mut() {
+        first.events = events;
+    }
+    let cache = kubernetes.map(|client| watch(client, &config, continuing.clone(), &watching, &mut watches));
     let supervisor = tokio::spawn(async move {
         let _lock = lock;
-        let result = run_all(passes, surface, cache, watches, shutdown).await;
+        let result = Passes::run(members, surface, (cache, watches), continuing, shutdown).await;
         watching.cancel();
         result
     });
@@ -109,45 +96,18 @@ fn pods_root(config: &Config) -> Result<PathBuf, StartError> {
     root.ok_or_else(|| StartError::PodsDir { path: config.pods_dir.clone() })
 }
 
-/// A pass with its positions, in the data directory that its configuration names.
-fn pass(config: Config, discovery: Discovery, receiver: Receiver, was_used: bool, named: (&str, Continuing)) -> Result<Agent, StartError> {
+/// A member with its positions, in the data directory that its configuration names.
+fn member(
+    name: String,
+    config: Config,
+    (discovery, receiver): (Discovery, Receiver),
+    (was_used, started): (bool, SystemTime),
+) -> Result<Member, StartError> {
     if config.run_mode == RunMode::Ship {
         std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
     }
-    let positions = OpenedPositions::open(&config, was_used);
-    Ok(Agent::new(config, discovery, receiver, positions, named))
-}
-
-/// Runs all passes until `shutdown`, or until one fails, or one of the `watches` of the Kubernetes API does.
-pub(crate) async fn run_all(
-    passes: Vec<Agent>,
-    mut surface: Option<Surface>,
-    cache: Option<Arc<RwLock<PodCache>>>,
-    mut watches: JoinSet<()>,
-    shutdown: CancellationToken,
-) -> Result<(), AgentError> {
-    let mut running = JoinSet::new();
-    let stop = shutdown.child_token();
-    if let Some(surface) = &mut surface {
-        surface.passes = passes.iter().map(Agent::view).collect();
-    }
-    for pass in passes {
-        running.spawn(pass.run(surface.take(), cache.clone(), stop.clone()));
-    }
-    let mut result = Ok(());
-    loop {
-        let ended = tokio::select! {
-            ended = running.join_next() => match ended {
-                Some(ended) => ended.unwrap_or_else(|error| Err(AgentError::Part(error.to_string()))),
-                None => return result,
-            },
-            Some(_) = watches.join_next() => Err(AgentError::Part("its watch of the kubernetes api ended unexpectedly".to_owned())),
-        };
-        if ended.is_err() {
-            result = ended;
-            stop.cancel();
-        }
-    }
+    let positions = OpenedPositions::open(&config, was_used, started);
+    Ok(Member::new(name, config, discovery, receiver, positions))
 }
 
 /// What a client's positions are named after; `None` if they are in the data directory itself, as those of an only client without a name are. Nothing in
@@ -163,14 +123,13 @@ pub(crate) fn positions_name(client: &ClientConfig, is_first: bool) -> Option<St
     }
 }
 
-/// The passes' names and configurations.
+/// The clients' names and configurations.
 fn clients(config: &Config) -> Vec<(String, Config)> {
     // What is only shown is shown once.
     let count = if config.run_mode == RunMode::Ship { 1 + config.more_clients.len() } else { 1 };
-    let kinds = usize::from(config.reads_pods) + usize::from(config.scrape_configs.is_some());
     let clients = std::iter::once(&config.client).chain(&config.more_clients).take(count).enumerate();
     let of_client = |(index, client)| {
-        let mut of_client = of_client(config, client, count * kinds);
+        let mut of_client = of_client(config, client);
         let name = positions_name(client, index == 0);
         if index > 0 {
             of_client.pipeline_stages = config.pipeline_stages.as_ref().map(|stages| Arc::new(stages.uncounted()));
@@ -183,20 +142,19 @@ fn clients(config: &Config) -> Vec<(String, Config)> {
     clients.map(of_client).collect()
 }
 
-/// The configuration of a pass for a client, of `count` passes in all.
-fn of_client(config: &Config, client: &ClientConfig, count: usize) -> Config {
+/// The configuration with one of its clients.
+fn of_client(config: &Config, client: &ClientConfig) -> Config {
     let mut config = Config { client: client.clone(), more_clients: Vec::new(), ..config.clone() };
     config.external_labels.extend(client.external_labels.clone());
-    share_limits(&mut config, count);
     config
 }
 
-/// Leaves to one of `count` passes its part of what the process may take: each opens the files by itself.
-pub(crate) fn share_limits(config: &mut Config, count: usize) {
-    let count = count.max(1);
-    config.max_open_files = (allowed_open_files(config.max_open_files) / count).max(1);
-    config.deleted_hold_bytes /= count as u64;
-    config.memory_limit /= count;
+/// Leaves to a pass for so many members `of` all its part of what the process may take: each opens the files by itself.
+pub(crate) fn share_limits(config: &mut Config, members: usize, of: usize) {
+    let of = of.max(1);
+    config.max_open_files = (allowed_open_files(config.max_open_files) * members / of).max(1);
+    config.deleted_hold_bytes = config.deleted_hold_bytes / of as u64 * members as u64;
+    config.memory_limit = config.memory_limit / of * members;
 }
 
 /// A client of the Kubernetes API, if there is one to ask.
@@ -242,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_client_has_a_directory_of_its_own_and_a_part_of_what_all_may_take() {
+    fn each_client_has_a_directory_of_its_own() {
         let mut config = Config { more_clients: vec![ClientConfig::new("http://b"), ClientConfig::new("http://c")], ..Config::default() };
         config.external_labels.insert("cluster".to_owned(), "c1".to_owned());
         config.client.external_labels.insert("to".to_owned(), "a".to_owned());
@@ -252,14 +210,22 @@ mod tests {
         };
         let before = directories(&config);
         assert_eq!((before[0].as_str(), before[2].as_str()), ("tailwater-agent", "client-the_archive"));
-        let passes = clients(&config);
-        assert_eq!(passes.iter().map(|(_, config)| config.external_labels.len()).collect::<Vec<_>>(), [2, 1, 1]);
-        let open_files = allowed_open_files(4096) / 3;
-        assert!(passes.iter().all(|(_, config)| config.max_open_files == open_files && config.deleted_hold_bytes == (1 << 30) / 3));
-        assert!(passes.iter().all(|(_, config)| config.memory_limit == (32 << 20) / 3));
+        let each = clients(&config);
+        assert_eq!(each.iter().map(|(_, config)| config.external_labels.len()).collect::<Vec<_>>(), [2, 1, 1]);
         let shown = clients(&Config { run_mode: RunMode::DryRun, ..config.clone() });
         assert_eq!(shown.len(), 1, "what is only shown is shown once");
         config.more_clients.reverse();
         assert_eq!(directories(&config), [&*before[0], &*before[2], &*before[1]], "positions go with their client");
+    }
+    #[test]
+    fn each_pass_has_its_part_of_what_the_process_may_take() {
+        let whole = Config::default();
+        let open_files = allowed_open_files(whole.max_open_files);
+        for members in [1, 2] {
+            let mut config = whole.clone();
+            share_limits(&mut config, members, 3);
+            assert_eq!((config.max_open_files, config.deleted_hold_bytes), (open_files * members / 3, (1 << 30) / 3 * members as u64));
+            assert_eq!(config.memory_limit, (32 << 20) / 3 * members);
+        }
     }
 }

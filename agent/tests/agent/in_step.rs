@@ -1,0 +1,160 @@
+//! Several clients that are sent the same: one pass over the files for all of them, until one does not keep up.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tailwater_agent::Config;
+use tailwater_agent::config::{ClientConfig, MetadataMode};
+
+use crate::support::program::Program;
+use crate::support::sequence::{Sequence, assert_exact, faults};
+use crate::support::{Agent, Node, Numbers, Reaction, Recorder, wait_until};
+
+/// A configuration for two receivers with the same settings.
+fn alike(node: &Node, first: &Recorder, second: &Recorder) -> Config {
+    let mut config = node.config(&first.url());
+    config.metadata = MetadataMode::Standard;
+    config.shutdown_timeout = Duration::from_secs(1);
+    config.more_clients.push(ClientConfig { url: second.url(), name: Some("second".to_owned()), ..config.client.clone() });
+    config
+}
+
+async fn wait_for_passes(agent: &Agent, count: usize) {
+    let passes = || agent.metric("passes");
+    wait_until("passes over the files", || passes() == count as f64, || passes().to_string()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_are_sent_the_same_share_one_pass() {
+    let (node, first, second) = (Node::new(), Recorder::start(true).await, Recorder::start(true).await);
+    let config = alike(&node, &first, &second);
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(300);
+    for start in 0..2 {
+        let agent = Agent::start(config.clone()).await;
+        for _ in 0..3 {
+            writer.lines(100);
+            for recorder in [&first, &second] {
+                recorder.wait_for(writer.total()).await;
+            }
+            writer.container.rotate();
+        }
+        let metrics = agent.handle.metrics();
+        let read = if start == 0 { writer.total() } else { 300 } as u64;
+        assert_eq!((agent.metric("passes"), metrics.lines_read, metrics.lines_acknowledged), (1.0, read, 2 * read));
+        agent.assert_balanced();
+        agent.stop().await;
+    }
+    for recorder in [&first, &second] {
+        assert_exact(recorder, &[&writer]);
+        assert_eq!(recorder.arrived(), writer.total(), "nothing is sent twice");
+    }
+    let positions = |path: &str| std::fs::read_to_string(node.data().join(path)).unwrap();
+    assert_eq!(positions("positions.json").lines().count(), positions("client-second/positions.json").lines().count());
+}
+
+/// A receiver that refuses holds up the other for a moment, and then has a pass of its own, for which files are held open that are deleted meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_keep_up_is_read_for_by_itself() {
+    let (node, first, second) = (Node::new(), Recorder::start(true).await, Recorder::start(true).await);
+    let agent = Agent::start(alike(&node, &first, &second)).await;
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(100);
+    for recorder in [&first, &second] {
+        recorder.wait_for(100).await;
+    }
+    assert_eq!(agent.metric("passes"), 1.0);
+    second.behave(|_| Reaction::Refuse(503));
+    let mut write_while = async |is_over: &dyn Fn() -> bool| {
+        while !is_over() {
+            writer.lines(50);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let rotated = writer.container.rotate();
+        writer.lines(50);
+        (rotated, writer.total())
+    };
+    let (rotated, total) = write_while(&|| agent.metric("passes") == 2.0).await;
+    first.wait_for(total).await;
+    // What the second has not read has no name any more.
+    std::fs::remove_file(rotated).unwrap();
+    let (_, total) = write_while(&|| true).await;
+    first.wait_for(total).await;
+    assert!(second.count() < total);
+    second.behave(|_| Reaction::Store);
+    second.wait_for(total).await;
+    for recorder in [&first, &second] {
+        assert!(faults(recorder, &[&writer]).is_empty(), "{:?}", faults(recorder, &[&writer]));
+    }
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// Deleted files that only the slow one had not acknowledged are handed to its own pass.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_deleted_before_a_client_goes_on_by_itself_are_read_for_it() {
+    let (node, first, second) = (Node::new(), Recorder::start(true).await, Recorder::start(true).await);
+    second.behave(|_| Reaction::Refuse(503));
+    let agent = Agent::start(alike(&node, &first, &second)).await;
+    let mut writer = Sequence::new(node.container("app"));
+    for _ in 0..3 {
+        writer.lines(100);
+        first.wait_for(writer.total()).await;
+        let rotated = writer.container.rotate();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        std::fs::remove_file(rotated).unwrap();
+    }
+    wait_for_passes(&agent, 2).await;
+    second.behave(|_| Reaction::Store);
+    writer.lines(100);
+    for recorder in [&first, &second] {
+        recorder.wait_for(writer.total()).await;
+        assert_exact(recorder, &[&writer]);
+    }
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// As [`alike`], for a program whose first client is given by flag.
+fn with_second(node: &Node, url: &str) -> PathBuf {
+    let file = node.data().with_file_name("agent.yaml");
+    let client = "batchwait: 20ms, backoff_config: {min_period: 10ms, max_period: 200ms}";
+    std::fs::write(&file, format!("metadata: standard\nclients:\n- {{{client}}}\n- {{url: '{url}', name: second, {client}}}\n")).unwrap();
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_agent_that_read_for_both_repeats_to_each_only_what_that_one_had() {
+    let (node, first, second) = (Node::new(), Recorder::start(true).await, Recorder::start(true).await);
+    for (seed, recorder) in [(1, &first), (2, &second)] {
+        let mut reactions = Numbers(seed);
+        recorder.behave(move |_| match reactions.below(4) {
+            0 => Reaction::LoseAnswer,
+            1 => Reaction::Refuse(503),
+            _ => Reaction::Store,
+        });
+    }
+    let file = with_second(&node, &second.url());
+    let flags = ["--config", file.to_str().unwrap()];
+    let mut writer = Sequence::new(node.container("app"));
+    for kill in 0..5 {
+        let mut program = Program::start_with(&node, &first.url(), &flags);
+        for _ in 0..10 {
+            writer.lines(50);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        wait_until("pushes to both", || first.pushes() > 0 && second.pushes() > 0, String::new).await;
+        program.kill();
+        if kill % 2 == 0 {
+            writer.container.rotate();
+        }
+    }
+    let program = Program::start_with(&node, &first.url(), &flags);
+    for recorder in [&first, &second] {
+        recorder.wait_for(writer.total()).await;
+        assert_exact(recorder, &[&writer]);
+    }
+    let metrics = program.metrics().await;
+    assert_eq!(metrics["tailwater_agent_balance_errors_total"], 0.0);
+    assert_eq!(metrics["tailwater_agent_possible_loss_total{reason=\"rotated_away\"}"], 0.0);
+}
