@@ -32,13 +32,14 @@ use crate::observe::pass::PassView;
 use crate::passes;
 use crate::passes::member::Member;
 use crate::positions::keeper::{self, SharedPositions};
+use crate::positions::meeting::Meeting;
 use crate::positions::table::PositionsTable;
 use crate::promtail_agent::{self, TargetPlan};
 use crate::push::announce;
 use crate::push::laggards::Laggards;
 use crate::push::lane::{self, Lane, LaneSender};
 use crate::push::outgoing::Outgoing;
-use crate::readers::{IN_FLIGHT, Readers, ReadingEnd, RunningLane, Totals, reader_count, spawn_thread};
+use crate::readers::{IN_FLIGHT, PAUSE_TIMEOUT, Readers, ReadingEnd, RunningLane, Totals, reader_count, spawn_thread};
 use crate::reload::{Continuing, Ending};
 use crate::starting::{docker_root, install_crypto};
 use crate::tail::container_stages::ContainerStages;
@@ -99,6 +100,10 @@ pub(crate) struct Agent {
     is_first_scan_done: Arc<AtomicBool>,
     /// Open files of those who read before, and for those who do after it.
     handover: Handover,
+    /// Up to where files are read, if not to their ends.
+    meeting: Option<Arc<Meeting>>,
+    /// Whether all its clients took batches when somebody looked last.
+    takes_batches: Arc<AtomicBool>,
 }
 
 /// A pass that has ended.
@@ -126,8 +131,23 @@ impl Agent {
             ending: continuing.ending.clone(),
             is_first_scan_done: Arc::new(has_scanned.into()),
             handover: Handover::together(members.iter().map(|member| continuing.handover(&member.name))),
+            meeting: None,
+            takes_batches: Arc::default(),
             members,
         }
+    }
+
+    /// The same for a pass that only reads until its clients meet others.
+    pub(crate) fn up_to(self, meeting: Arc<Meeting>) -> Self {
+        Self { meeting: Some(meeting), ..self }
+    }
+
+    pub(crate) fn positions(&self) -> &SharedPositions {
+        &self.positions
+    }
+
+    pub(crate) fn takes_batches(&self) -> &Arc<AtomicBool> {
+        &self.takes_batches
     }
 
     fn first(&self) -> &Member {
@@ -149,8 +169,9 @@ impl Agent {
         self.members.iter().enumerate().map(view).collect()
     }
 
-    /// Runs until `shutdown`, or until a client lags. `cache` holds what the Kubernetes API tells of pods; absent without one.
-    pub(crate) async fn run(mut self, cache: Option<Arc<RwLock<PodCache>>>, shutdown: CancellationToken) -> Ended {
+    /// Runs until `stop`, or until a client lags. `cache` holds what the Kubernetes API tells of pods; absent without one. Other passes come after it unless
+    /// `shutdown` came.
+    pub(crate) async fn run(mut self, cache: Option<Arc<RwLock<PodCache>>>, stop: CancellationToken, shutdown: CancellationToken) -> Ended {
         let keeper_stop = CancellationToken::new();
         let vanished_kept = self.config.timing.vanished_kept;
         let stores = self.members.iter_mut().filter_map(|member| member.positions.store.take()).collect();
@@ -160,10 +181,12 @@ impl Agent {
         let announced = Arc::clone(&enricher.sends_metadata);
         let mut end = match self.spawn_readers(Arc::new(enricher), vec![kept.abort_handle()]) {
             Ok(mut readers) => {
-                let ended = self.watch_over(&mut readers, &announced, &shutdown).await;
+                let ended = self.watch_over(&mut readers, &announced, &stop).await;
+                let timeout = self.config.shutdown_timeout;
                 match &ended {
-                    Ok(ReadingEnd::Lag(laggards)) => readers.stop_for(laggards, self.config.shutdown_timeout).await,
-                    _ => readers.stop(self.config.shutdown_timeout, &self.ending).await,
+                    Ok(ReadingEnd::Lag(laggards)) => readers.stop_for(laggards, timeout).await,
+                    Ok(ReadingEnd::Shutdown) if !shutdown.is_cancelled() => readers.stop(timeout.min(PAUSE_TIMEOUT), &self.ending).await,
+                    _ => readers.stop(timeout, &self.ending).await,
                 }
                 ended
             }
@@ -194,7 +217,7 @@ impl Agent {
             limits: config.label_limits,
             fields: config.metadata_fields.clone(),
             pods_dir: config.pods_dir.clone(),
-            sends_metadata: Arc::new(self.first().sends_metadata().map_or_else(OnceLock::new, OnceLock::from)),
+            sends_metadata: Arc::clone(&self.first().sends_metadata),
             metrics: Arc::clone(&self.metrics),
         }
     }
@@ -224,7 +247,10 @@ impl Agent {
             stop: Arc::default(),
             threads: Vec::new(),
             lanes: Vec::new(),
-            laggards: Laggards::among(self.members.iter().map(|member| Arc::clone(&member.receiver.limited))),
+            laggards: Laggards::among(
+                self.members.iter().map(|member| Arc::clone(&member.receiver.limited)),
+                Arc::clone(&self.takes_batches),
+            ),
             events: Default::default(),
             doubts: self.members.iter().map(|_| Arc::default()).collect(),
             needed,
@@ -247,6 +273,7 @@ impl Agent {
             is_first_scan_done: Arc::clone(&self.is_first_scan_done),
             stop: Arc::clone(&readers.stop),
             handover: self.handover.clone(),
+            is_begun_anew: self.is_first_scan_done.load(Ordering::Acquire),
         };
         readers.threads.push(self.spawn_scanner(scanning, enricher.cache.clone())?);
         if let Discovery::Targets(plan) = &self.discovery {
@@ -294,6 +321,7 @@ impl Agent {
             positions: self.positions.clone(),
             rules: self.line_rules(),
             sends_metadata: Arc::clone(&enricher.sends_metadata),
+            meeting: self.meeting.clone(),
             poll: self.config.timing.poll_max,
             stop: Arc::clone(&readers.stop),
         };
@@ -372,6 +400,7 @@ impl Agent {
             streams: totals.streams.clone(),
             pending_bytes: Arc::clone(&totals.pending_bytes),
             max_pending_bytes: self.budget().pending,
+            meeting: self.meeting.clone(),
             docker_root: docker_root(config),
             handover: self.handover.clone(),
         }

@@ -80,7 +80,9 @@ pub(crate) async fn start(
         };
         let events = if index == 0 { events_client(&config, &metrics).await? } else { None };
         let discovery = Discovery::Targets(Arc::new(plan));
-        members.push(Member { events, ..Member::new(client.name.clone(), config, discovery, receiver, positions) });
+        let mut member = Member::new(client.name.clone(), config, discovery, receiver, positions);
+        member.events = events;
+        members.push(member);
     }
     let surface = Surface::bind(&config, pods, &continuing.sockets)?;
     let listen = surface.as_ref().and_then(Surface::address);

@@ -17,8 +17,8 @@ use crate::tail::stream_limit::StreamLimit;
 const MAX_READERS: usize = 4;
 /// Between two looks at what ends.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// So long the others wait for the answers of those that hold them up.
-const LAGGARD_TIMEOUT: Duration = Duration::from_secs(2);
+/// So long clients wait for answers to others when passes end that others follow.
+pub(crate) const PAUSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Batches closed and not acknowledged, all lanes together.
 pub(crate) const IN_FLIGHT: usize = 4;
 
@@ -129,7 +129,7 @@ impl Readers {
     pub(crate) async fn stop_for(mut self, laggards: &[usize], timeout: Duration) {
         self.begin_to_stop();
         // What is under way may be answered yet, and need not be sent again.
-        let until = Instant::now() + LAGGARD_TIMEOUT.min(timeout);
+        let until = Instant::now() + PAUSE_TIMEOUT.min(timeout);
         while self.is_in_doubt(Some(laggards)) && Instant::now() < until {
             tokio::time::sleep(LOOK_EVERY).await;
         }

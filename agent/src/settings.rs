@@ -21,6 +21,8 @@ pub struct Timing {
     pub rotate_grace: Duration,
     /// How long a split line waits for its end.
     pub partial_idle: Duration,
+    /// How long a client that was read for by itself keeps up with others before one pass reads for all of them.
+    pub rejoin_after: Duration,
     /// How long a deleted file is held open at most.
     pub deleted_hold: Duration,
     /// How long a deleted pod stays known after its files are read.
@@ -50,6 +52,7 @@ impl Default for Timing {
             quiet_after: Duration::from_secs(10),
             rotate_grace: Duration::from_secs(5),
             partial_idle: Duration::from_secs(60),
+            rejoin_after: Duration::from_secs(10),
             deleted_hold: Duration::from_secs(600),
             deleted_pod_kept: Duration::from_secs(600),
             vanished_kept: Duration::from_secs(600),

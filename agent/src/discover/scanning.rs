@@ -21,6 +21,8 @@ pub(crate) struct Scanning {
     pub(crate) stop: Arc<AtomicBool>,
     /// Open files of before a reload.
     pub(crate) handover: Handover,
+    /// Somebody looked before for the same clients, and counted what was missing.
+    pub(crate) is_begun_anew: bool,
 }
 
 impl Scanning {
@@ -62,7 +64,7 @@ impl Scanning {
                     continue;
                 }
                 positions.vanished(file, Instant::now());
-                if fate == Fate::Gone && !entry.progress.is_finished {
+                if fate == Fate::Gone && !entry.progress.is_finished && !self.is_begun_anew {
                     self.metrics.possible_loss(PossibleLoss::RotatedAway);
                     tracing::warn!(
                         container = &*container,
@@ -101,6 +103,7 @@ mod tests {
             is_first_scan_done: Arc::default(),
             stop: Arc::default(),
             handover: Handover::default(),
+            is_begun_anew: false,
         };
         let fate = |container: &str, _: &FileEntry| match container {
             "left-out" => Fate::LeftOut,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::source::{JournalSource, SourceContext};
 use crate::metrics::Metrics;
 use crate::positions::keeper::SharedPositions;
+use crate::positions::meeting::Meeting;
 use crate::promtail::jobs::Job;
 use crate::promtail::old_positions::Cursor;
 use crate::push::outgoing::Outgoing;
@@ -42,6 +43,8 @@ pub(crate) struct JournalReader {
     pub(crate) rules: LineRules,
     /// Whether the receiver takes structured metadata, once it has said so; nothing is read before.
     pub(crate) sends_metadata: Arc<OnceLock<bool>>,
+    /// Up to where files are read, if not to their ends.
+    pub(crate) meeting: Option<Arc<Meeting>>,
     /// Between two looks at files to which nothing is written.
     pub(crate) poll: Duration,
     pub(crate) stop: Arc<AtomicBool>,
@@ -103,6 +106,7 @@ impl Running {
             metrics: &reader.metrics,
             rules: reader.rules,
             takes_pairs: reader.sends_metadata.get().copied().unwrap_or(false),
+            meeting: reader.meeting.as_deref(),
             now,
         };
         let mut may_be_more = false;

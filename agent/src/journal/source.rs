@@ -21,6 +21,7 @@ use crate::clock;
 use crate::metrics::{DropReason, JournalFailure, Metrics, PossibleLoss};
 use crate::observe::journals;
 use crate::positions::keeper::SharedPositions;
+use crate::positions::meeting::Meeting;
 use crate::positions::table::{ContainerPath, FileEntry, FileId, Mark, Progress};
 use crate::promtail::jobs::Job;
 use crate::promtail::journal::JournalConfig;
@@ -49,6 +50,8 @@ pub(super) struct SourceContext<'a> {
     pub(super) rules: LineRules,
     /// Whether the receiver takes pairs that no stage made.
     pub(super) takes_pairs: bool,
+    /// Up to where files are read, if not to their ends.
+    pub(super) meeting: Option<&'a Meeting>,
     pub(super) now: Instant,
 }
 
@@ -122,7 +125,7 @@ impl JournalSource {
         }
         self.look(context);
         for _ in 0..TURN_ENTRIES {
-            let Some(index) = self.earliest() else {
+            let Some(index) = self.earliest(context.meeting) else {
                 self.flush_expired(context);
                 self.settle_drained(context);
                 return false;
@@ -290,10 +293,12 @@ impl JournalSource {
         }
     }
 
-    /// The file with the entry that was written first.
-    fn earliest(&self) -> Option<usize> {
+    /// The file with the entry that was written first, of those that are read now.
+    fn earliest(&self, meeting: Option<&Meeting>) -> Option<usize> {
+        let until =
+            |journal: &OpenJournal| meeting.map_or(u64::MAX, |meeting| meeting.until(&self.container, 0, (0, 0), Some(journal.name())));
         let heads = self.open.iter().enumerate().filter(|(_, journal)| !journal.has_failed).filter_map(|(index, journal)| {
-            let head = journal.head.as_ref()?;
+            let head = journal.head.as_ref().filter(|head| head.seqnum < until(journal))?;
             Some((index, journal.file.seqnum_id(), head))
         });
         heads.reduce(|first, other| if order(&other, &first) == Ordering::Less { other } else { first }).map(|(index, ..)| index)
@@ -428,6 +433,7 @@ mod tests {
         batch: BatchBuilder,
         counts: ReadCounts,
         settled: SettledBalances,
+        meeting: Option<Meeting>,
         now: Instant,
     }
 
@@ -450,6 +456,7 @@ mod tests {
                 batch,
                 counts: ReadCounts::default(),
                 settled: SettledBalances::default(),
+                meeting: None,
                 now: Instant::now(),
             }
         }
@@ -464,6 +471,7 @@ mod tests {
                 metrics: &self.metrics,
                 rules: RULES,
                 takes_pairs: false,
+                meeting: self.meeting.as_ref(),
                 now: self.now,
             };
             while self.source.turn(&mut context) {}

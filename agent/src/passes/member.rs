@@ -1,13 +1,18 @@
 //! A client of a pass over the files: what is looked for, to whom it goes, how far it is.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::agent::Discovery;
 use crate::config::{Config, MetadataMode, RunMode};
 use crate::push::lane::BlockedState;
 use crate::push::receiver::Receiver;
 use crate::starting::OpenedPositions;
+
+/// The longest time that a client goes on by itself though it keeps up.
+const MAX_APART: Duration = Duration::from_secs(600);
 
 pub(crate) struct Member {
     /// Names it among all, also over a reload.
@@ -17,49 +22,107 @@ pub(crate) struct Member {
     pub(crate) discovery: Discovery,
     pub(crate) receiver: Receiver,
     pub(crate) positions: OpenedPositions,
+    /// Whether structured metadata is sent, once that is known.
+    pub(crate) sends_metadata: Arc<OnceLock<bool>>,
     /// To send Kubernetes' events to it.
     pub(crate) events: Option<kube::Client>,
     pub(crate) blocked: Arc<BlockedState>,
     pub(crate) is_first_scan_done: Arc<AtomicBool>,
+    /// How long it is to keep up before it is read for together with others.
+    pub(super) apart: Duration,
+    /// Since when it is.
+    pub(super) joined: Option<Instant>,
 }
 
 impl Member {
     pub(crate) fn new(name: String, config: Config, discovery: Discovery, receiver: Receiver, positions: OpenedPositions) -> Self {
-        Self { name, config, discovery, receiver, positions, events: None, blocked: Arc::default(), is_first_scan_done: Arc::default() }
+        Self {
+            name,
+            sends_metadata: Arc::new(sends_metadata(&config, &receiver).map_or_else(OnceLock::new, OnceLock::from)),
+            discovery,
+            receiver,
+            positions,
+            events: None,
+            blocked: Arc::default(),
+            is_first_scan_done: Arc::default(),
+            apart: config.timing.rejoin_after,
+            joined: None,
+            config,
+        }
     }
 
-    /// Whether structured metadata is sent; `None` if the receiver is to be asked.
-    pub(crate) fn sends_metadata(&self) -> Option<bool> {
-        // The stages of a `promtail.yaml` say what is sent.
-        if self.config.promtail.is_some() {
-            return Some(false);
-        }
-        match self.config.metadata {
-            // Nobody is asked in a run that sends nothing.
-            MetadataMode::Auto if self.receiver.prints => Some(false),
-            MetadataMode::Auto => None,
-            MetadataMode::Standard => Some(true),
-            MetadataMode::None => Some(false),
+    pub(super) fn likeness(&self) -> Likeness {
+        Likeness {
+            discovery: self.discovery.clone(),
+            external_labels: self.config.external_labels.clone(),
+            batches: (self.config.client.batchwait, self.config.client.batchsize),
+            sends: self.config.run_mode == RunMode::Ship,
+            sends_metadata: Arc::clone(&self.sends_metadata),
         }
     }
 
     /// Whether both are sent the same bytes from now on, so that one pass can read for them.
-    pub(super) fn is_in_step_with(&self, other: &Self) -> bool {
-        let client = |member: &Self| (member.config.client.batchwait, member.config.client.batchsize);
+    fn is_in_step_with(&self, other: &Self) -> bool {
         let begins_at = |member: &Self| (member.positions.not_before, member.positions.is_full_reread);
-        self.config.run_mode == RunMode::Ship
-            && self.discovery.finds_the_same_as(&other.discovery)
-            && self.config.external_labels == other.config.external_labels
-            && client(self) == client(other)
-            && self.sends_metadata().is_some()
-            && self.sends_metadata() == other.sends_metadata()
+        self.likeness().is_like(&other.likeness())
             && begins_at(self) == begins_at(other)
             && self.positions.loaded.agree_with(&other.positions.loaded)
     }
+
+    /// From now on it goes on from where `other` is, which is where it is itself.
+    pub(super) fn join(&mut self, other: &Self, now: Instant) {
+        self.positions.loaded = other.positions.loaded.with_events_of(&self.positions.loaded);
+        (self.positions.not_before, self.positions.is_full_reread) = (other.positions.not_before, other.positions.is_full_reread);
+        self.joined = Some(now);
+    }
+
+    /// It held up others, or did not meet them. If that was so not long ago as well, it goes on by itself for longer.
+    pub(super) fn part(&mut self, now: Instant) {
+        let was_long_together = self.joined.take().is_some_and(|since| now.saturating_duration_since(since) >= MAX_APART);
+        self.apart = if was_long_together { self.config.timing.rejoin_after } else { (2 * self.apart).min(MAX_APART) };
+    }
 }
 
-/// Those that are in step in one pass each, in their order.
-pub(super) fn together(members: Vec<Member>) -> Vec<Vec<Member>> {
+/// `None` if the receiver is to be asked.
+fn sends_metadata(config: &Config, receiver: &Receiver) -> Option<bool> {
+    // The stages of a `promtail.yaml` say what is sent.
+    if config.promtail.is_some() {
+        return Some(false);
+    }
+    match config.metadata {
+        // Nobody is asked in a run that sends nothing.
+        MetadataMode::Auto if receiver.prints => Some(false),
+        MetadataMode::Auto => None,
+        MetadataMode::Standard => Some(true),
+        MetadataMode::None => Some(false),
+    }
+}
+
+/// What the bytes depend on that a client is sent of a line.
+pub(super) struct Likeness {
+    discovery: Discovery,
+    external_labels: BTreeMap<String, String>,
+    batches: (Duration, usize),
+    /// It is not only shown.
+    sends: bool,
+    sends_metadata: Arc<OnceLock<bool>>,
+}
+
+impl Likeness {
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let announced = self.sends_metadata.get();
+        self.sends
+            && self.discovery.finds_the_same_as(&other.discovery)
+            && self.external_labels == other.external_labels
+            && self.batches == other.batches
+            && announced.is_some()
+            && announced == other.sends_metadata.get()
+    }
+}
+
+/// Those that are in step in one pass each, in the order of the clients.
+pub(super) fn together(mut members: Vec<Member>) -> Vec<Vec<Member>> {
+    members.sort_by_key(|member| member.receiver.client);
     let mut passes: Vec<Vec<Member>> = Vec::new();
     for member in members {
         match passes.iter_mut().find(|pass| pass[0].is_in_step_with(&member)) {

@@ -5,6 +5,7 @@
 //! down holds up nobody. The passes share what the Kubernetes API tells; one that fails ends all. In the native configuration [`start`] makes the members, for
 //! a `promtail.yaml` [`crate::promtail_agent`] does.
 
+mod joining;
 pub(crate) mod member;
 pub(crate) mod running;
 mod surface;

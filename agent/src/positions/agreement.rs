@@ -25,6 +25,13 @@ impl<'a> Acknowledged<'a> {
 }
 
 impl Positions {
+    /// The same, with the place among events of another client.
+    pub(crate) fn with_events_of(&self, other: &Self) -> Self {
+        let are_events = |entry: &&Arc<FileEntry>| *entry.instance.container == *events::CONTAINER;
+        let own = self.files.iter().filter(|entry| !are_events(entry));
+        Self { files: own.chain(other.files.iter().filter(are_events)).cloned().collect(), instances: self.instances.clone() }
+    }
+
     /// Whether both clients are at the same places. Kubernetes' events go to one of them.
     pub(crate) fn agree_with(&self, other: &Self) -> bool {
         let all_are_in = |all: &Self, others: &Self| {

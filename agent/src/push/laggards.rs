@@ -1,6 +1,7 @@
 //! Who holds up others: clients that are read for together get the same batches, and nothing is read while one of them takes none.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::lane::LaneLoad;
@@ -24,28 +25,35 @@ impl Client {
     }
 }
 
-/// The clients of one pass, by their places.
+/// The clients of one pass.
 #[derive(Debug)]
-pub(crate) struct Laggards(Vec<Client>);
+pub(crate) struct Laggards {
+    /// By their places.
+    clients: Vec<Client>,
+    /// Whether all of them took batches at the last look.
+    all_take: Arc<AtomicBool>,
+}
 
 impl Laggards {
-    pub(crate) fn among(clients: impl IntoIterator<Item = Arc<LimitedTenants>>) -> Self {
-        Self(clients.into_iter().map(|limited| Client { lanes: Vec::new(), limited, held_up: 0 }).collect())
+    pub(crate) fn among(clients: impl IntoIterator<Item = Arc<LimitedTenants>>, all_take: Arc<AtomicBool>) -> Self {
+        let client = |limited| Client { lanes: Vec::new(), limited, held_up: 0 };
+        Self { clients: clients.into_iter().map(client).collect(), all_take }
     }
 
     pub(crate) fn add_lane(&mut self, place: usize, lane: LaneLoad) {
-        self.0[place].lanes.push(lane);
+        self.clients[place].lanes.push(lane);
     }
 
     /// Looks who takes batches at this moment. Returns the places of those that have held up others for too long.
     pub(crate) fn look(&mut self) -> Vec<usize> {
-        let takes: Vec<bool> = self.0.iter().map(Client::takes_batches).collect();
+        let takes: Vec<bool> = self.clients.iter().map(Client::takes_batches).collect();
+        self.all_take.store(takes.iter().all(|takes| *takes), Ordering::Release);
         let is_any_free = takes.contains(&true);
-        for (client, takes) in self.0.iter_mut().zip(takes) {
+        for (client, takes) in self.clients.iter_mut().zip(takes) {
             client.held_up = if !takes && is_any_free { client.held_up + 1 } else { client.held_up.saturating_sub(1) };
         }
         let is_laggard = |client: &Client| client.held_up >= PATIENCE;
-        self.0.iter().enumerate().filter(|(_, client)| is_laggard(client)).map(|(place, _)| place).collect()
+        self.clients.iter().enumerate().filter(|(_, client)| is_laggard(client)).map(|(place, _)| place).collect()
     }
 }
 
@@ -64,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_client_lags_when_it_takes_nothing_for_long_while_another_does() {
-        let mut laggards = Laggards::among([Arc::default(), Arc::default()]);
+        let mut laggards = Laggards::among([Arc::default(), Arc::default()], Arc::default());
         let lanes = [0, 1].map(|place| {
             let (sender, mut lane) = lane::channel(1, 1);
             let lane = lane.remove(0);
@@ -83,10 +91,12 @@ mod tests {
     #[test]
     fn a_client_lags_whose_receiver_limits_a_tenant() {
         let limited: Arc<LimitedTenants> = Arc::default();
-        let mut laggards = Laggards::among([Arc::default(), Arc::clone(&limited)]);
+        let all_take: Arc<AtomicBool> = Arc::default();
+        let mut laggards = Laggards::among([Arc::default(), Arc::clone(&limited)], Arc::clone(&all_take));
         let waiting = limited.begin(&None);
         assert_eq!((0..PATIENCE).map(|_| laggards.look()).last(), Some(vec![1]));
+        assert!(!all_take.load(Ordering::Acquire));
         drop(waiting);
-        assert!(laggards.look().is_empty());
+        assert!(laggards.look().is_empty() && all_take.load(Ordering::Acquire));
     }
 }

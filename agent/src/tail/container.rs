@@ -32,6 +32,7 @@ use crate::enrich::Enricher;
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::parse::cri::OutputStream;
 use crate::positions::keeper::SharedPositions;
+use crate::positions::meeting::Meeting;
 use crate::positions::table::{ContainerPath, FileEntry, FileId, Mark, Progress};
 use crate::push::limited::{LimitedTenants, Tenant};
 use crate::settings::Timing;
@@ -57,6 +58,8 @@ pub(crate) struct ReadContext<'a> {
     pub(crate) pending_bytes: &'a AtomicUsize,
     /// How much that may be.
     pub(crate) max_pending_bytes: usize,
+    /// Up to where files are read, if not to their ends.
+    pub(crate) meeting: Option<&'a Meeting>,
     pub(crate) now: Instant,
 }
 
@@ -335,7 +338,7 @@ impl ContainerTail {
     fn read_files(&mut self, context: &mut ReadContext<'_>) -> io::Result<Turn> {
         let mut has_progress = false;
         while !self.files.is_empty() {
-            if !self.enter_front(context) {
+            if self.is_front_at(self.front_bound(context)) || !self.enter_front(context) {
                 break;
             }
             self.follow_labels(context);
@@ -362,6 +365,18 @@ impl ContainerTail {
         Ok(if has_progress { Turn::Progress } else { Turn::Idle })
     }
 
+    /// The offset up to which the front file is read.
+    fn front_bound(&self, context: &ReadContext<'_>) -> u64 {
+        match (context.meeting, self.files.front()) {
+            (Some(meeting), Some(front)) => meeting.until(&self.path, front.parsed_name.instance, (front.device, front.inode), None),
+            _ => u64::MAX,
+        }
+    }
+
+    fn is_front_at(&self, bound: u64) -> bool {
+        self.files.front().is_some_and(|front| front.offset >= bound)
+    }
+
     /// Planted: what is left in a file when it is rotated is not read.
     pub(super) fn forgets_tail(&self) -> bool {
         #[cfg(feature = "planted-faults")]
@@ -371,6 +386,7 @@ impl ContainerTail {
     }
 
     fn read_front(&mut self, context: &mut ReadContext<'_>) -> io::Result<FrontRead> {
+        let bounds = (READ_QUANTUM, self.front_bound(context));
         let (Some(front), Some((instance, state))) = (self.files.front_mut(), self.state.as_deref_mut()) else {
             return Ok(FrontRead::default());
         };
@@ -382,13 +398,13 @@ impl ContainerTail {
         let mut read = if look.has_shrunk {
             Ok(ReadEnd::Truncated)
         } else if look.has_news || !front.cuts.is_empty() {
-            front.read(context.buffer, READ_QUANTUM, &mut sink)
+            front.read(context.buffer, bounds, &mut sink)
         } else {
             Ok(ReadEnd::EndOfFile)
         };
         while matches!(read, Ok(ReadEnd::AtCut)) {
             apply_cut(front, &mut sink);
-            read = front.read(context.buffer, READ_QUANTUM, &mut sink);
+            read = front.read(context.buffer, bounds, &mut sink);
         }
         #[cfg(feature = "planted-faults")]
         panic_if_planted(&self.path, front.offset != offset_before);

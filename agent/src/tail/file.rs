@@ -119,6 +119,8 @@ pub(crate) enum ReadEnd {
     BatchFull,
     /// A pending line is to be ended here before reading on.
     AtCut,
+    /// No more of it is to be read now.
+    AtBound,
     /// The file is not what it was.
     Truncated,
 }
@@ -354,8 +356,8 @@ impl TailFile {
         self.offset + self.long_record.as_ref().map_or(0, |record| record.length)
     }
 
-    /// Reads whole records into `sink` until one of the reasons to stop; at most about `quantum` bytes.
-    pub(crate) fn read(&mut self, buffer: &mut [u8], quantum: u64, sink: &mut RecordSink<'_>) -> io::Result<ReadEnd> {
+    /// Reads whole records into `sink` until one of the reasons to stop; at most about `quantum` bytes, and none at or after `until`.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], (quantum, until): (u64, u64), sink: &mut RecordSink<'_>) -> io::Result<ReadEnd> {
         let mut taken = 0;
         loop {
             let from = self.seen_to();
@@ -366,6 +368,10 @@ impl TailFile {
             if taken >= quantum {
                 return Ok(ReadEnd::Quantum);
             }
+            if from >= until {
+                return Ok(ReadEnd::AtBound);
+            }
+            let to_cut = to_cut.min(until - from);
             let wanted = usize::try_from(to_cut).unwrap_or(usize::MAX).min(buffer.len());
             let count = self.content.read_at(&self.file, &mut buffer[..wanted], from)?;
             if count == 0 {

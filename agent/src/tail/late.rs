@@ -31,7 +31,7 @@ impl ContainerTail {
         let mut sink = RecordSink { rules: context.rules, state, outlet, batch: context.batch, counts: context.counts };
         let read = match look {
             Look { has_shrunk: true, .. } => Ok(ReadEnd::Truncated),
-            Look { has_news: true, .. } => file.read(context.buffer, READ_QUANTUM, &mut sink),
+            Look { has_news: true, .. } => file.read(context.buffer, (READ_QUANTUM, u64::MAX), &mut sink),
             _ => Ok(ReadEnd::EndOfFile),
         };
         self.is_in_batch |= look.has_news;

@@ -28,6 +28,7 @@ use crate::discover::listing::{ContainerListing, Source};
 use crate::enrich::Enricher;
 use crate::metrics::Metrics;
 use crate::positions::keeper::SharedPositions;
+use crate::positions::meeting::Meeting;
 use crate::positions::table::ContainerPath;
 use crate::push::limited::LimitedTenants;
 use crate::push::outgoing::Outgoing;
@@ -110,6 +111,8 @@ pub(crate) struct Worker {
     pub(crate) pending_bytes: Arc<AtomicUsize>,
     /// How much that may be.
     pub(crate) max_pending_bytes: usize,
+    /// Up to where files are read, if not to their ends.
+    pub(crate) meeting: Option<Arc<Meeting>>,
     /// Where links of the tree may lead to.
     pub(crate) docker_root: Option<PathBuf>,
     /// Descriptors from before a reload, and for after one.
@@ -297,6 +300,7 @@ impl Running {
             streams: worker.streams.as_ref(),
             pending_bytes: &worker.pending_bytes,
             max_pending_bytes: worker.max_pending_bytes,
+            meeting: worker.meeting.as_deref(),
             now,
         };
         let container = &mut self.containers[index];

@@ -115,6 +115,44 @@ async fn files_that_are_deleted_before_a_client_goes_on_by_itself_are_read_for_i
     agent.stop().await;
 }
 
+/// A client that was apart keeps up again: one pass reads for both from where they meet, and nothing is sent twice or left out.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_keep_up_again_are_read_for_together() {
+    let (node, first, second) = (Node::new(), Recorder::start(true).await, Recorder::start(true).await);
+    let mut config = alike(&node, &first, &second);
+    config.timing.rejoin_after = Duration::from_millis(200);
+    let agent = Agent::start(config.clone()).await;
+    let mut writers: Vec<_> = (0..20).map(|number| Sequence::new(node.container(&format!("app{number}")))).collect();
+    for round in 0..3 {
+        second.behave(|_| Reaction::Refuse(503));
+        let mut seen = 1.0;
+        for wanted in [2.0, 1.0] {
+            let mut turns = 0;
+            while seen != wanted || turns < 20 {
+                for (number, writer) in writers.iter_mut().enumerate() {
+                    writer.lines(5);
+                    if turns % 10 == number % 10 {
+                        writer.container.rotate();
+                    }
+                }
+                turns += 1;
+                assert!(turns < 3000, "round {round}: {seen} passes, not {wanted}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                seen = agent.metric("passes");
+            }
+            second.behave(|_| Reaction::Store);
+        }
+    }
+    let sequences: Vec<&Sequence> = writers.iter().collect();
+    let total = writers.iter().map(Sequence::total).sum();
+    for recorder in [&first, &second] {
+        recorder.wait_for(total).await;
+        assert_exact(recorder, &sequences);
+    }
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
 /// As [`alike`], for a program whose first client is given by flag.
 fn with_second(node: &Node, url: &str) -> PathBuf {
     let file = node.data().with_file_name("agent.yaml");
