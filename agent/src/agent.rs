@@ -102,8 +102,8 @@ pub(crate) struct Agent {
     handover: Handover,
     /// Up to where files are read, if not to their ends.
     meeting: Option<Arc<Meeting>>,
-    /// Whether all its clients took batches when somebody looked last.
-    takes_batches: Arc<AtomicBool>,
+    /// Whether all its clients answered when somebody looked last.
+    all_answer: Arc<AtomicBool>,
 }
 
 /// A pass that has ended.
@@ -111,6 +111,8 @@ pub(crate) struct Ended {
     /// For whom it was, with what they have acknowledged.
     pub(crate) members: Vec<Member>,
     pub(crate) end: Result<ReadingEnd, AgentError>,
+    /// Everything that was read is acknowledged.
+    pub(crate) is_settled: bool,
 }
 
 impl Agent {
@@ -132,7 +134,7 @@ impl Agent {
             is_first_scan_done: Arc::new(has_scanned.into()),
             handover: Handover::together(members.iter().map(|member| continuing.handover(&member.name))),
             meeting: None,
-            takes_batches: Arc::default(),
+            all_answer: Arc::default(),
             members,
         }
     }
@@ -146,8 +148,8 @@ impl Agent {
         &self.positions
     }
 
-    pub(crate) fn takes_batches(&self) -> &Arc<AtomicBool> {
-        &self.takes_batches
+    pub(crate) fn all_answer(&self) -> &Arc<AtomicBool> {
+        &self.all_answer
     }
 
     fn first(&self) -> &Member {
@@ -179,15 +181,16 @@ impl Agent {
         let kept = tokio::spawn(keeping);
         let enricher = self.enricher(cache);
         let announced = Arc::clone(&enricher.sends_metadata);
+        let mut is_settled = false;
         let mut end = match self.spawn_readers(Arc::new(enricher), vec![kept.abort_handle()]) {
             Ok(mut readers) => {
                 let ended = self.watch_over(&mut readers, &announced, &stop).await;
                 let timeout = self.config.shutdown_timeout;
-                match &ended {
+                is_settled = match &ended {
                     Ok(ReadingEnd::Lag(laggards)) => readers.stop_for(laggards, timeout).await,
                     Ok(ReadingEnd::Shutdown) if !shutdown.is_cancelled() => readers.stop(timeout.min(PAUSE_TIMEOUT), &self.ending).await,
                     _ => readers.stop(timeout, &self.ending).await,
-                }
+                };
                 ended
             }
             Err(error) => Err(AgentError::Part(error.to_string())),
@@ -202,7 +205,7 @@ impl Agent {
             member.positions.loaded = self.positions.lock().snapshot(place);
             member.is_first_scan_done = Arc::clone(&self.is_first_scan_done);
         }
-        Ended { members: self.members, end }
+        Ended { members: self.members, end, is_settled }
     }
 
     fn enricher(&self, cache: Option<Arc<RwLock<PodCache>>>) -> Enricher {
@@ -247,10 +250,7 @@ impl Agent {
             stop: Arc::default(),
             threads: Vec::new(),
             lanes: Vec::new(),
-            laggards: Laggards::among(
-                self.members.iter().map(|member| Arc::clone(&member.receiver.limited)),
-                Arc::clone(&self.takes_batches),
-            ),
+            laggards: Laggards::among(self.members.iter().map(|member| Arc::clone(&member.receiver.limited)), Arc::clone(&self.all_answer)),
             events: Default::default(),
             doubts: self.members.iter().map(|_| Arc::default()).collect(),
             needed,

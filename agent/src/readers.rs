@@ -70,7 +70,7 @@ impl Readers {
             if let Some(part) = self.ended_part() {
                 return Err(AgentError::Part(format!("its {part} ended unexpectedly")));
             }
-            let laggards = self.laggards.look();
+            let laggards = self.laggards.look(Instant::now());
             if !laggards.is_empty() {
                 return Ok(ReadingEnd::Lag(laggards));
             }
@@ -82,11 +82,9 @@ impl Readers {
         Ok(ReadingEnd::Shutdown)
     }
 
-    /// `places`: of whose lanes; `None`: of all.
-    async fn have_lanes_ended_within(&self, timeout: Duration, places: Option<&[usize]>) -> bool {
+    async fn have_lanes_ended_within(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        let is_meant = |lane: &&RunningLane| places.is_none_or(|places| places.contains(&lane.place));
-        let have_ended = || self.lanes.iter().filter(is_meant).all(|lane| lane.task.is_finished());
+        let have_ended = || self.lanes.iter().all(|lane| lane.task.is_finished());
         while !have_ended() && Instant::now() < deadline {
             tokio::time::sleep(LOOK_EVERY.min(deadline.saturating_duration_since(Instant::now()))).await;
         }
@@ -106,27 +104,29 @@ impl Readers {
     }
 
     /// Stops reading, sends what was read until `timeout`, then lets go. Before a new configuration it waits for what may be stored as long as that takes,
-    /// since the new one may give the same lines other labels.
-    pub(crate) async fn stop(mut self, timeout: Duration, ending: &Ending) {
+    /// since the new one may give the same lines other labels. Returns whether everything was sent and answered.
+    pub(crate) async fn stop(mut self, timeout: Duration, ending: &Ending) -> bool {
         self.begin_to_stop();
-        if !self.have_lanes_ended_within(timeout, None).await && ending.is_reload() {
+        if !self.have_lanes_ended_within(timeout).await && ending.is_reload() {
             tracing::warn!("the new configuration waits until what was sent is acknowledged, or it might be stored twice");
             let mut until: Option<Instant> = None;
             let has_time = |until: Option<Instant>| until.is_none_or(|until| Instant::now() < until);
-            while self.is_in_doubt(None) && has_time(until) && !self.have_lanes_ended_within(LOOK_EVERY, None).await {
+            while self.is_in_doubt(None) && has_time(until) && !self.have_lanes_ended_within(LOOK_EVERY).await {
                 if !ending.is_reload() {
                     until.get_or_insert(Instant::now() + timeout);
                 }
             }
         }
-        if self.lanes.iter().any(|lane| !lane.task.is_finished()) {
+        let is_settled = self.lanes.iter().all(|lane| lane.task.is_finished());
+        if !is_settled {
             tracing::warn!("not everything was sent before the end; it is read again at the next start");
         }
         self.let_go().await;
+        is_settled
     }
 
     /// Stops reading since the clients at those places hold up the others: what those were not sent they read by themselves.
-    pub(crate) async fn stop_for(mut self, laggards: &[usize], timeout: Duration) {
+    pub(crate) async fn stop_for(mut self, laggards: &[usize], timeout: Duration) -> bool {
         self.begin_to_stop();
         // What is under way may be answered yet, and need not be sent again.
         let until = Instant::now() + PAUSE_TIMEOUT.min(timeout);
@@ -134,8 +134,9 @@ impl Readers {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         self.lanes.iter().filter(|lane| laggards.contains(&lane.place)).for_each(|lane| lane.task.abort());
-        self.have_lanes_ended_within(timeout, None).await;
+        self.have_lanes_ended_within(timeout).await;
         self.let_go().await;
+        false
     }
 
     fn begin_to_stop(&mut self) {

@@ -34,7 +34,7 @@ struct Running {
     likeness: Likeness,
     members: usize,
     positions: SharedPositions,
-    takes_batches: Arc<AtomicBool>,
+    all_answer: Arc<AtomicBool>,
     stop: CancellationToken,
     /// How long it is to be near another one before they are joined, and since when it is.
     apart: Duration,
@@ -44,7 +44,7 @@ struct Running {
 impl Running {
     fn is_near(&self, other: &Self) -> bool {
         let positions = |pass: &Self| pass.positions.lock().snapshot(0);
-        [self, other].iter().all(|pass| pass.takes_batches.load(Ordering::Acquire))
+        [self, other].iter().all(|pass| pass.all_answer.load(Ordering::Acquire))
             && distance(&positions(self), &positions(other)).is_some_and(|bytes| bytes <= NEAR)
     }
 }
@@ -130,9 +130,8 @@ impl Passes {
             agent = agent.up_to(Arc::clone(meeting));
         }
         agent.views().into_iter().for_each(|view| self.views.show(view));
-        let (positions, takes_batches) = (agent.positions().clone(), Arc::clone(agent.takes_batches()));
-        self.running
-            .insert(id, Running { likeness, members: count, positions, takes_batches, stop: stop.clone(), apart, near_since: None });
+        let (positions, all_answer) = (agent.positions().clone(), Arc::clone(agent.all_answer()));
+        self.running.insert(id, Running { likeness, members: count, positions, all_answer, stop: stop.clone(), apart, near_since: None });
         self.continuing.metrics.passes.inc();
         let run = agent.run(self.cache.clone(), stop, self.stop.clone());
         self.tasks.spawn(async move { (id, run.await) });
@@ -145,19 +144,19 @@ impl Passes {
         }
     }
 
-    fn take_ended(&mut self, id: PassId, Ended { members, end }: Ended) -> Result<(), AgentError> {
+    fn take_ended(&mut self, id: PassId, ended: Ended) -> Result<(), AgentError> {
         self.continuing.metrics.passes.dec();
         self.running.remove(&id);
-        let end = end?;
+        let end = ended.end?;
         if self.stop.is_cancelled() {
             return Ok(());
         }
         match (&mut self.joining, end) {
-            (Some(joining), _) if joining.awaits(id) => {
-                joining.take(id, members);
+            (Some(joining), _) if joining.awaited.contains(&id) => {
+                joining.take(id, ended.members, ended.is_settled);
                 self.go_on_joining();
             }
-            (_, ReadingEnd::Lag(laggards)) => self.part(members, &laggards),
+            (_, ReadingEnd::Lag(laggards)) => self.part(ended.members, &laggards),
             (_, ReadingEnd::Shutdown) => {}
         }
         Ok(())
@@ -178,31 +177,35 @@ impl Passes {
         self.begin(in_step, None);
     }
 
-    /// Ends passes that have been near each other for long enough, to join them.
+    /// Ends passes that have been near another one for long enough, to join them with it.
     fn look_who_is_near(&mut self, now: Instant) {
         let mut by_size: Vec<PassId> = self.running.keys().copied().collect();
         by_size.sort_by_key(|id| std::cmp::Reverse(self.running[id].members));
-        let mut joined = Vec::new();
+        let mut ready: BTreeMap<PassId, Vec<PassId>> = BTreeMap::new();
         for (index, id) in by_size.iter().enumerate() {
             let pass = &self.running[id];
             let larger = by_size[..index].iter().find(|other| self.running[other].likeness.is_like(&pass.likeness));
             let Some(larger) = larger else { continue };
             let near_since = pass.is_near(&self.running[larger]).then(|| pass.near_since.unwrap_or(now));
             if near_since.is_some_and(|since| now.saturating_duration_since(since) >= pass.apart) {
-                joined.extend([*larger, *id]);
+                ready.entry(*larger).or_default().push(*id);
             }
             self.running.get_mut(id).expect("it is one of them").near_since = near_since;
         }
-        if !joined.is_empty() {
+        if let Some((larger, joined)) = ready.pop_first() {
             joined.iter().for_each(|id| self.running[id].stop.cancel());
-            self.joining = Some(Joining::of(joined));
+            self.joining = Some(Joining::begin(joined, larger));
         }
     }
 
     fn go_on_joining(&mut self) {
-        let Some(joining) = self.joining.take_if(|joining| joining.is_complete()) else { return };
-        match joining.go_on() {
-            Next::Catch { meeting, behind, mut joining } => {
+        let Some(joining) = self.joining.take_if(|joining| joining.awaited.is_empty()) else { return };
+        match joining.go_on(|pass| self.running.contains_key(&pass)) {
+            Next::End(larger, joining) => {
+                self.running[&larger].stop.cancel();
+                self.joining = Some(joining);
+            }
+            Next::CatchUp { meeting, behind, mut joining } => {
                 for members in behind {
                     let id = self.begin(members, Some(&meeting));
                     let pass = &self.running[&id];

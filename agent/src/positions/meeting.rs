@@ -62,6 +62,10 @@ impl Meeting {
     }
 
     pub(crate) fn is_reached_by(&self, client: &Positions) -> bool {
+        #[cfg(feature = "planted-faults")]
+        if tailwater_planted::Fault::MeetingMissed.is_planted() {
+            return true;
+        }
         let Some(reached) = reached(client) else { return false };
         let is_there = |(key, place): (&FileKey, &Reached)| reached.get(key).copied().unwrap_or_default() == *place;
         client.files.iter().all(|entry| entry.cuts.is_empty()) && self.0.iter().all(is_there)

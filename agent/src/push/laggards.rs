@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::lane::LaneLoad;
 use super::limited::LimitedTenants;
@@ -11,17 +11,39 @@ use super::limited::LimitedTenants;
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// In so many looks more than it does not, a client may hold others up.
 const PATIENCE: u32 = 20;
+/// A client that keeps up answers within it.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+struct Lane {
+    load: LaneLoad,
+    /// What was settled when somebody looked last, if something was on its way, and since when it is so many.
+    settled: Option<u64>,
+    since: Instant,
+}
 
 #[derive(Debug)]
 struct Client {
-    lanes: Vec<LaneLoad>,
+    lanes: Vec<Lane>,
     limited: Arc<LimitedTenants>,
     held_up: u32,
 }
 
 impl Client {
     fn takes_batches(&self) -> bool {
-        self.lanes.iter().all(LaneLoad::has_room) && !self.limited.are_any()
+        self.lanes.iter().all(|lane| lane.load.has_room()) && !self.limited.are_any()
+    }
+
+    /// Looks whether what was sent is answered.
+    fn answers(&mut self, now: Instant) -> bool {
+        for lane in &mut self.lanes {
+            let settled = lane.load.settled_while_busy();
+            if settled.is_none() || settled != lane.settled {
+                (lane.settled, lane.since) = (settled, now);
+            }
+        }
+        let answers = |lane: &Lane| now.saturating_duration_since(lane.since) < ANSWERS_WITHIN;
+        self.lanes.iter().all(answers) && !self.limited.are_any()
     }
 }
 
@@ -30,24 +52,25 @@ impl Client {
 pub(crate) struct Laggards {
     /// By their places.
     clients: Vec<Client>,
-    /// Whether all of them took batches at the last look.
-    all_take: Arc<AtomicBool>,
+    /// Whether all of them answered when somebody looked last.
+    all_answer: Arc<AtomicBool>,
 }
 
 impl Laggards {
-    pub(crate) fn among(clients: impl IntoIterator<Item = Arc<LimitedTenants>>, all_take: Arc<AtomicBool>) -> Self {
+    pub(crate) fn among(clients: impl IntoIterator<Item = Arc<LimitedTenants>>, all_answer: Arc<AtomicBool>) -> Self {
         let client = |limited| Client { lanes: Vec::new(), limited, held_up: 0 };
-        Self { clients: clients.into_iter().map(client).collect(), all_take }
+        Self { clients: clients.into_iter().map(client).collect(), all_answer }
     }
 
-    pub(crate) fn add_lane(&mut self, place: usize, lane: LaneLoad) {
-        self.clients[place].lanes.push(lane);
+    pub(crate) fn add_lane(&mut self, place: usize, load: LaneLoad) {
+        self.clients[place].lanes.push(Lane { load, settled: None, since: Instant::now() });
     }
 
-    /// Looks who takes batches at this moment. Returns the places of those that have held up others for too long.
-    pub(crate) fn look(&mut self) -> Vec<usize> {
+    /// Looks who takes batches. Returns the places of those that have held up others for too long.
+    pub(crate) fn look(&mut self, now: Instant) -> Vec<usize> {
+        let answering = self.clients.iter_mut().filter_map(|client| client.answers(now).then_some(())).count();
+        self.all_answer.store(answering == self.clients.len(), Ordering::Release);
         let takes: Vec<bool> = self.clients.iter().map(Client::takes_batches).collect();
-        self.all_take.store(takes.iter().all(|takes| *takes), Ordering::Release);
         let is_any_free = takes.contains(&true);
         for (client, takes) in self.clients.iter_mut().zip(takes) {
             client.held_up = if !takes && is_any_free { client.held_up + 1 } else { client.held_up.saturating_sub(1) };
@@ -59,8 +82,6 @@ impl Laggards {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
     use crate::batch::builder::{BatchBuilder, BatchLimits};
     use crate::push::lane;
@@ -70,33 +91,52 @@ mod tests {
         lane.try_send(batch).unwrap();
     }
 
-    #[test]
-    fn a_client_lags_when_it_takes_nothing_for_long_while_another_does() {
-        let mut laggards = Laggards::among([Arc::default(), Arc::default()], Arc::default());
+    /// Two clients with lanes of one batch.
+    fn pair(all_answer: &Arc<AtomicBool>, limited: &Arc<LimitedTenants>) -> (Laggards, [(lane::LaneSender, lane::LaneBatches); 2]) {
+        let mut laggards = Laggards::among([Arc::default(), Arc::clone(limited)], Arc::clone(all_answer));
         let lanes = [0, 1].map(|place| {
             let (sender, mut lane) = lane::channel(1, 1);
             let lane = lane.remove(0);
             laggards.add_lane(place, lane.load());
             (sender, lane)
         });
-        assert!((0..100).all(|_| laggards.look().is_empty()));
+        (laggards, lanes)
+    }
+
+    #[test]
+    fn a_client_lags_when_it_takes_nothing_for_long_while_another_does() {
+        let (mut laggards, lanes) = pair(&Arc::default(), &Arc::default());
+        let now = Instant::now();
+        assert!((0..100).all(|_| laggards.look(now).is_empty()));
         fill(&lanes[1].0);
-        assert!((1..PATIENCE).all(|_| laggards.look().is_empty()));
-        assert_eq!(laggards.look(), [1]);
+        assert!((1..PATIENCE).all(|_| laggards.look(now).is_empty()));
+        assert_eq!(laggards.look(now), [1]);
         // With both full nobody waits for the other.
         fill(&lanes[0].0);
-        assert!((0..100).all(|_| laggards.look().is_empty()));
+        assert!((0..100).all(|_| laggards.look(now).is_empty()));
     }
 
     #[test]
     fn a_client_lags_whose_receiver_limits_a_tenant() {
-        let limited: Arc<LimitedTenants> = Arc::default();
-        let all_take: Arc<AtomicBool> = Arc::default();
-        let mut laggards = Laggards::among([Arc::default(), Arc::clone(&limited)], Arc::clone(&all_take));
-        let waiting = limited.begin(&None);
-        assert_eq!((0..PATIENCE).map(|_| laggards.look()).last(), Some(vec![1]));
-        assert!(!all_take.load(Ordering::Acquire));
+        let (all_answer, limited): (Arc<AtomicBool>, Arc<LimitedTenants>) = Default::default();
+        let (mut laggards, _lanes) = pair(&all_answer, &limited);
+        let (waiting, now) = (limited.begin(&None), Instant::now());
+        assert_eq!((0..PATIENCE).map(|_| laggards.look(now)).last(), Some(vec![1]));
+        assert!(!all_answer.load(Ordering::Acquire));
         drop(waiting);
-        assert!(laggards.look().is_empty() && all_take.load(Ordering::Acquire));
+        assert!(laggards.look(now).is_empty() && all_answer.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn a_client_does_not_keep_up_that_does_not_answer_what_it_got() {
+        let all_answer: Arc<AtomicBool> = Arc::default();
+        let (mut laggards, lanes) = pair(&all_answer, &Arc::default());
+        let mut look = |seconds: u64| {
+            laggards.look(Instant::now() + Duration::from_secs(seconds));
+            all_answer.load(Ordering::Acquire)
+        };
+        assert!(look(0) && look(10), "nothing was sent");
+        fill(&lanes[0].0);
+        assert!(look(11) && look(12) && !look(14));
     }
 }

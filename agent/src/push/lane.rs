@@ -7,7 +7,7 @@
 
 use std::iter::repeat_n;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -60,6 +60,8 @@ struct LaneCounts {
     /// Those that take room: not delivered, and not only waiting for a limited tenant.
     in_flight: AtomicUsize,
     unsettled: AtomicUsize,
+    /// So many were settled.
+    settled: AtomicU64,
 }
 
 impl LaneCounts {
@@ -186,6 +188,11 @@ impl LaneLoad {
     pub(super) fn has_room(&self) -> bool {
         self.counts.in_flight.load(Ordering::Acquire) < self.room
     }
+
+    /// How many batches were settled so far; `None` if none is on its way.
+    pub(super) fn settled_while_busy(&self) -> Option<u64> {
+        (self.counts.unsettled.load(Ordering::Acquire) > 0).then(|| self.counts.settled.load(Ordering::Acquire))
+    }
 }
 
 pub(crate) struct LaneBatches {
@@ -233,6 +240,7 @@ impl Lane {
                         // Whoever waits for its end waits for all batches before it as well.
                         drop(batch.on_its_way);
                         LaneCounts::less(&counts.unsettled, 1);
+                        counts.settled.fetch_add(1, Ordering::AcqRel);
                     }
                     LaneCounts::less(&counts.in_flight, usize::from(had_room));
                     self.reader.wake();

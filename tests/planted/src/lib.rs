@@ -16,6 +16,10 @@ pub enum Fault {
     RotatedTailForgotten,
     /// The agent takes a file as final without asking whether somebody still writes to it.
     WritersUnasked,
+    /// What one of the agent's clients acknowledges counts for all that are read for together.
+    OneForAll,
+    /// The agent reads for clients together that are not where they meet.
+    MeetingMissed,
     /// Turns of the agent at one container end in a panic.
     TurnPanics,
     /// The agent's scanner, a sender, or its writer of positions ends in a panic.
@@ -67,11 +71,13 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 29] = [
+    pub const ALL: [Fault; 31] = [
         Self::AckBeforePut,
         Self::PositionBeforeAnswer,
         Self::RotatedTailForgotten,
         Self::WritersUnasked,
+        Self::OneForAll,
+        Self::MeetingMissed,
         Self::TurnPanics,
         Self::ScannerPanics,
         Self::SenderPanics,
@@ -105,6 +111,8 @@ impl Fault {
             Self::PositionBeforeAnswer => "position-before-answer",
             Self::RotatedTailForgotten => "rotated-tail-forgotten",
             Self::WritersUnasked => "writers-unasked",
+            Self::OneForAll => "one-for-all",
+            Self::MeetingMissed => "meeting-missed",
             Self::TurnPanics => "turn-panics",
             Self::ScannerPanics => "scanner-panics",
             Self::SenderPanics => "sender-panics",
