@@ -33,7 +33,7 @@ use crate::passes;
 use crate::passes::member::Member;
 use crate::positions::keeper::{self, SharedPositions};
 use crate::positions::meeting::Meeting;
-use crate::positions::table::PositionsTable;
+use crate::positions::table::{Positions, PositionsTable};
 use crate::promtail_agent::{self, TargetPlan};
 use crate::push::announce;
 use crate::push::laggards::Laggards;
@@ -117,12 +117,14 @@ pub(crate) struct Ended {
 
 impl Agent {
     /// For members that are in step; `of` all members.
-    pub(crate) fn new(members: Vec<Member>, of: usize, continuing: &Continuing) -> Self {
+    pub(crate) fn new(mut members: Vec<Member>, of: usize, continuing: &Continuing) -> Self {
         let first = &members[0];
         let (mut config, discovery, is_new) = (first.config.clone(), first.discovery.clone(), first.positions.loaded.files.is_empty());
         passes::share_limits(&mut config, members.len(), of);
         let has_scanned = members.iter().all(|member| member.is_first_scan_done.load(Ordering::Acquire));
         let positions = PositionsTable::load(members.iter().map(|member| &member.positions.loaded));
+        // The table has them; of old entries nothing is kept.
+        members.iter_mut().for_each(|member| member.positions.loaded = Positions::default());
         Self {
             config,
             discovery,

@@ -543,6 +543,28 @@ mod tests {
     }
 
     #[test]
+    fn a_client_behind_is_read_for_up_to_where_another_one_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut made = FileMade::new(Shape::Plain, 7);
+        let (ahead, behind) = (shared(), shared());
+        for (numbers, positions) in [(0..10, &behind), (10..15, &ahead)] {
+            add_lines(&mut made, numbers);
+            made.write_to(&directory.path().join("system.journal"));
+            Harness::new(directory.path(), "[]", positions.clone()).read();
+        }
+        add_lines(&mut made, 15..20);
+        made.write_to(&directory.path().join("system.journal"));
+        let meeting = Meeting::of([&ahead, &behind].map(|positions| positions.lock().snapshot(0)).iter()).unwrap();
+        let kept = behind.lock().snapshot(0);
+        let caught_up = SharedPositions::new(PositionsTable::load([&kept]));
+        let mut harness = Harness::new(directory.path(), "[]", caught_up.clone());
+        assert!(!meeting.is_reached_by(&kept));
+        harness.meeting = Some(meeting);
+        assert_eq!((harness.read().0, harness.read().0), (numbered(10..15), Vec::new()));
+        assert!(harness.meeting.unwrap().is_reached_by(&caught_up.lock().snapshot(0)));
+    }
+
+    #[test]
     fn joined_and_dropped_lines_are_part_of_the_balance() {
         let directory = tempfile::tempdir().unwrap();
         let mut made = FileMade::new(Shape::Plain, 7);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Surface;
@@ -75,8 +76,9 @@ impl Passes {
         let background = CancellationToken::new();
         let views = PassViews::default();
         let serving = surface.map(|surface| surface.serve(&continuing, views.clone(), cache.clone(), &background));
-        let rejoin_after = members.first().map_or(Duration::MAX, |member| member.config.timing.rejoin_after);
+        let rejoin_after = members.first().map_or(Duration::ZERO, |member| member.config.timing.rejoin_after);
         let mut looks = tokio::time::interval((rejoin_after / 4).max(Duration::from_millis(10)));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut passes = Self {
             tasks: JoinSet::new(),
             running: BTreeMap::new(),

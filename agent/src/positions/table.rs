@@ -156,7 +156,9 @@ impl PositionsTable {
     /// For clients that agree, by their places.
     pub(crate) fn load<'a>(clients: impl IntoIterator<Item = &'a Positions>) -> Self {
         let clients: Vec<_> = clients.into_iter().collect();
-        let acknowledged: Vec<_> = clients.iter().map(|client| Acknowledged::by(client)).collect();
+        // One agrees with itself.
+        let others = if clients.len() > 1 { &*clients } else { &[] };
+        let acknowledged: Vec<_> = others.iter().map(|client| Acknowledged::by(client)).collect();
         let mut table = Self { ahead: Ahead::of(clients.len()), ..Self::default() };
         for (place, client) in clients.into_iter().enumerate() {
             let (by_all, by_some) = client.files.iter().partition::<Vec<_>, _>(|entry| acknowledged.iter().all(|known| known.has(entry)));
@@ -292,10 +294,10 @@ impl PositionsTable {
         let expired: Vec<_> = self.vanished.iter().filter(|(_, since)| **since <= horizon).map(|(file, _)| *file).collect();
         for file in &expired {
             self.vanished.remove(file);
-            if let Some(entry) = self.remove(*file) {
-                if !self.has_files_of(&entry.instance) {
-                    self.instances.remove(&entry.instance);
-                }
+            if let Some(entry) = self.remove(*file)
+                && !self.has_files_of(&entry.instance)
+            {
+                self.instances.remove(&entry.instance);
             }
         }
         if !expired.is_empty() {

@@ -115,6 +115,33 @@ async fn files_that_are_deleted_before_a_client_goes_on_by_itself_are_read_for_i
     agent.stop().await;
 }
 
+/// Who asks for structured metadata is known only when both have answered; then one pass reads for both.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_turn_out_to_be_alike_are_read_for_together() {
+    let (node, first, second, loki) = (Node::new(), Recorder::start(true).await, Recorder::start(true).await, Recorder::start(false).await);
+    let mut config = alike(&node, &first, &second);
+    config.metadata = MetadataMode::Auto;
+    config.timing.rejoin_after = Duration::from_millis(200);
+    config.more_clients.push(ClientConfig { url: loki.url(), name: Some("loki".to_owned()), ..config.client.clone() });
+    let agent = Agent::start(config).await;
+    wait_for_passes(&agent, 3).await;
+    let mut writer = Sequence::new(node.container("app"));
+    let mut turns = 0;
+    while agent.metric("passes") != 2.0 || turns < 50 {
+        writer.lines(20);
+        turns += 1;
+        assert!(turns < 3000, "{} passes", agent.metric("passes"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for recorder in [&first, &second, &loki] {
+        recorder.wait_for(writer.total()).await;
+        assert_exact(recorder, &[&writer]);
+        assert_eq!(recorder.all().iter().any(|entry| !entry.metadata.is_empty()), !std::ptr::eq(recorder, &loki));
+    }
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
 /// A client that was apart keeps up again: one pass reads for both from where they meet, and nothing is sent twice or left out.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_keep_up_again_are_read_for_together() {
@@ -149,6 +176,60 @@ async fn clients_that_keep_up_again_are_read_for_together() {
         recorder.wait_for(total).await;
         assert_exact(recorder, &sequences);
     }
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// Receivers fail in turns and together, files rotate and vanish, the agent restarts: passes part and join all the time, and each receiver has every line once.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_part_and_join_in_any_order() {
+    let node = Node::new();
+    let recorders = [Recorder::start(true).await, Recorder::start(true).await, Recorder::start(true).await];
+    let mut config = alike(&node, &recorders[0], &recorders[1]);
+    config.timing.rejoin_after = Duration::from_millis(100);
+    config.shutdown_timeout = Duration::from_millis(300);
+    config.more_clients.push(ClientConfig { url: recorders[2].url(), name: Some("third".to_owned()), ..config.client.clone() });
+    let mut writers: Vec<_> = (0..8).map(|number| Sequence::new(node.container(&format!("app{number}")))).collect();
+    let (mut numbers, mut seen) = (Numbers(7), [0; 4]);
+    let mut agent = Agent::start(config.clone()).await;
+    for _ in 0..12 {
+        for recorder in &recorders {
+            let mut reactions = Numbers(numbers.below(u64::MAX));
+            match numbers.below(4) {
+                0 => recorder.behave(|_| Reaction::Refuse(503)),
+                1 => recorder.behave(move |_| if reactions.below(3) == 0 { Reaction::LoseAnswer } else { Reaction::Store }),
+                2 => recorder.behave(|_| Reaction::Delay(Duration::from_millis(150))),
+                _ => recorder.behave(|_| Reaction::Store),
+            }
+        }
+        for _ in 0..60 {
+            for writer in &mut writers {
+                writer.lines(3);
+                if numbers.below(60) == 0 {
+                    writer.container.rotate();
+                }
+            }
+            seen[agent.metric("passes") as usize] += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        if numbers.below(4) == 0 {
+            agent.assert_balanced();
+            agent.stop().await;
+            agent = Agent::start(config.clone()).await;
+        }
+    }
+    println!("looks at which there were 0, 1, 2, 3 passes: {seen:?}");
+    assert!(seen[1] > 0 && seen[2] + seen[3] > 0, "{seen:?}");
+    let sequences: Vec<&Sequence> = writers.iter().collect();
+    let total = writers.iter().map(Sequence::total).sum();
+    for recorder in &recorders {
+        recorder.behave(|_| Reaction::Store);
+    }
+    for recorder in &recorders {
+        recorder.wait_for(total).await;
+        assert_exact(recorder, &sequences);
+    }
+    wait_for_passes(&agent, 1).await;
     agent.assert_balanced();
     agent.stop().await;
 }
