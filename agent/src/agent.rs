@@ -98,6 +98,8 @@ pub(crate) struct Agent {
     news: PodNews,
     ending: Ending,
     is_first_scan_done: Arc<AtomicBool>,
+    /// Passes before it have looked at all files for all its clients.
+    have_looked: bool,
     /// Open files of those who read before, and for those who do after it.
     handover: Handover,
     /// Up to where files are read, if not to their ends.
@@ -121,7 +123,6 @@ impl Agent {
         let first = &members[0];
         let (mut config, discovery, is_new) = (first.config.clone(), first.discovery.clone(), first.positions.loaded.files.is_empty());
         passes::share_limits(&mut config, members.len(), of);
-        let has_scanned = members.iter().all(|member| member.is_first_scan_done.load(Ordering::Acquire));
         let positions = PositionsTable::load(members.iter().map(|member| &member.positions.loaded));
         // The table has them; of old entries nothing is kept.
         members.iter_mut().for_each(|member| member.positions.loaded = Positions::default());
@@ -133,7 +134,8 @@ impl Agent {
             metrics: Arc::clone(&continuing.metrics),
             news: continuing.news.clone(),
             ending: continuing.ending.clone(),
-            is_first_scan_done: Arc::new(has_scanned.into()),
+            is_first_scan_done: Arc::default(),
+            have_looked: members.iter().all(|member| member.has_looked),
             handover: Handover::together(members.iter().map(|member| continuing.handover(&member.name))),
             meeting: None,
             all_answer: Arc::default(),
@@ -166,6 +168,7 @@ impl Agent {
             place,
             blocked: Arc::clone(&member.blocked),
             is_first_scan_done: Arc::clone(&self.is_first_scan_done),
+            has_looked: member.has_looked,
             host: member.receiver.labels.host.clone(),
             client: member.receiver.client,
             name: member.config.client.name.clone().unwrap_or_else(|| member.receiver.labels.host.clone()),
@@ -205,7 +208,7 @@ impl Agent {
         }
         for (place, member) in self.members.iter_mut().enumerate() {
             member.positions.loaded = self.positions.lock().snapshot(place);
-            member.is_first_scan_done = Arc::clone(&self.is_first_scan_done);
+            member.has_looked |= self.is_first_scan_done.load(Ordering::Acquire);
         }
         Ended { members: self.members, end, is_settled }
     }
@@ -275,7 +278,7 @@ impl Agent {
             is_first_scan_done: Arc::clone(&self.is_first_scan_done),
             stop: Arc::clone(&readers.stop),
             handover: self.handover.clone(),
-            is_begun_anew: self.is_first_scan_done.load(Ordering::Acquire),
+            is_begun_anew: self.have_looked,
         };
         readers.threads.push(self.spawn_scanner(scanning, enricher.cache.clone())?);
         if let Discovery::Targets(plan) = &self.discovery {

@@ -2,6 +2,7 @@
 //!
 //! Readers count in plain integers per look ([`crate::tail::counts`]) and add them here, so no line costs an atomic.
 
+mod counted;
 mod reasons;
 mod rendering;
 mod shared_flag;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
+pub(crate) use counted::Counted;
 pub(crate) use shared_flag::SharedFlag;
 
 use reasons::{ErrorName, Format, KubeRequest, Outcome, Reason, Status};

@@ -21,6 +21,8 @@ pub(crate) struct PassView {
     pub(crate) place: usize,
     pub(crate) blocked: Arc<BlockedState>,
     pub(crate) is_first_scan_done: Arc<AtomicBool>,
+    /// A pass before it has looked at all files for this client.
+    pub(crate) has_looked: bool,
     /// Host of its receiver.
     pub(crate) host: String,
     /// Which of the clients its receiver is.
@@ -55,7 +57,7 @@ pub(crate) fn why_not_ready(passes: &[PassView], now: Instant) -> Option<String>
             return Some(format!("the receiver {} refuses with status {status}", pass.host));
         }
     }
-    let has_looked = |pass: &PassView| pass.is_first_scan_done.load(Ordering::Acquire);
+    let has_looked = |pass: &PassView| pass.has_looked || pass.is_first_scan_done.load(Ordering::Acquire);
     (!passes.iter().all(has_looked)).then(|| "the first scan is not done".to_owned())
 }
 
@@ -91,6 +93,7 @@ mod tests {
             place: 0,
             blocked: Arc::default(),
             is_first_scan_done: Arc::default(),
+            has_looked: false,
             host: host.to_owned(),
             client: 0,
             name: host.to_owned(),

@@ -1,7 +1,6 @@
 //! A client of a pass over the files: what is looked for, to whom it goes, how far it is.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,8 @@ pub(crate) struct Member {
     /// To send Kubernetes' events to it.
     pub(crate) events: Option<kube::Client>,
     pub(crate) blocked: Arc<BlockedState>,
-    pub(crate) is_first_scan_done: Arc<AtomicBool>,
+    /// A pass for it has looked at all files.
+    pub(crate) has_looked: bool,
     /// How long it is to keep up before it is read for together with others.
     pub(super) apart: Duration,
     /// Since when it is.
@@ -44,7 +44,7 @@ impl Member {
             positions,
             events: None,
             blocked: Arc::default(),
-            is_first_scan_done: Arc::default(),
+            has_looked: false,
             apart: config.timing.rejoin_after,
             joined: None,
             config,

@@ -14,7 +14,7 @@ use super::limited::Tenant;
 use super::receiver::{Answer, OnClientError};
 use crate::batch::builder::MAX_REQUEST_BYTES;
 use crate::batch::split::{self, Part, SplitError};
-use crate::metrics::{DropReason, PushOutcome};
+use crate::metrics::{Counted, DropReason, PushOutcome};
 use crate::observe::clients::ClientLabels;
 
 /// A wait a receiver asks for is honoured up to this.
@@ -157,10 +157,10 @@ impl Lane {
 
     async fn attempt(&self, tenant: &Tenant, body: &Bytes) -> Result<Answer, reqwest::Error> {
         let _pass = self.receiver.gate.enter().await;
-        self.metrics.pushes_in_flight.inc();
+        let under_way = Counted::in_gauge(&self.metrics.pushes_in_flight);
         let began = Instant::now();
         let answered = self.receiver.push(body.clone(), tenant.as_deref()).await;
-        self.metrics.pushes_in_flight.dec();
+        drop(under_way);
         let status = answered.as_ref().ok().map(|answer| answer.status);
         // A limit of one tenant says nothing of the others.
         match status {

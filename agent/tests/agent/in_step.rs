@@ -94,23 +94,33 @@ async fn a_client_that_does_not_keep_up_is_read_for_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_deleted_before_a_client_goes_on_by_itself_are_read_for_it() {
     let (node, first, second) = (Node::new(), Recorder::start(true).await, Recorder::start(true).await);
-    second.behave(|_| Reaction::Refuse(503));
-    let agent = Agent::start(alike(&node, &first, &second)).await;
+    second.behave(|_| Reaction::Delay(Duration::from_secs(100)));
+    let mut config = alike(&node, &first, &second);
+    config.more_clients[0].timeout = Duration::from_secs(2);
+    let agent = Agent::start(config).await;
+    let mut vanishing = Sequence::new(node.container("vanishing"));
+    vanishing.lines(50);
+    first.wait_for(50).await;
     let mut writer = Sequence::new(node.container("app"));
     for _ in 0..3 {
         writer.lines(100);
-        first.wait_for(writer.total()).await;
+        first.wait_for(writer.total() + 50).await;
         let rotated = writer.container.rotate();
         tokio::time::sleep(Duration::from_millis(300)).await;
         std::fs::remove_file(rotated).unwrap();
+        // Of this one not even the directory is left.
+        std::fs::remove_dir_all(&vanishing.container.directory).ok();
     }
     wait_for_passes(&agent, 2).await;
     second.behave(|_| Reaction::Store);
     writer.lines(100);
     for recorder in [&first, &second] {
-        recorder.wait_for(writer.total()).await;
-        assert_exact(recorder, &[&writer]);
+        recorder.wait_for(writer.total() + 50).await;
+        assert_exact(recorder, &[&writer, &vanishing]);
     }
+    // Of requests that were given up none is counted any more.
+    let under_way = || agent.handle.metrics().pushes_in_flight;
+    wait_until("the end of all requests", || under_way() == 0, || under_way().to_string()).await;
     agent.assert_balanced();
     agent.stop().await;
 }
