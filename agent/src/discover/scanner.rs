@@ -59,7 +59,7 @@ struct Running {
     watches: Option<DirectoryWatches>,
     changes: Receiver<Change>,
     /// Containers that were told to workers.
-    known: BTreeMap<ContainerPath, Known>,
+    known: BTreeMap<ContainerPath, Told>,
     /// Docker's directories, and which container's directory has the link to each.
     links: HashMap<Arc<Path>, Arc<Path>>,
     /// Directories of pods of which labels decide whether they are read, and since when those are awaited.
@@ -71,13 +71,6 @@ struct Running {
     beat: Heartbeat,
     /// Not all directories are watched.
     is_degraded: bool,
-}
-
-/// What is kept of a container. There may be ten thousand.
-#[derive(Debug)]
-struct Known {
-    directory: Arc<Path>,
-    told: Told,
 }
 
 /// What a scan, or a look at some directories, finds.
@@ -255,7 +248,14 @@ impl Running {
     fn seen_container(&self, pod: &SeenPod, name: &str) -> SeenContainer {
         let container = pod.container(name);
         let known = self.known.get_key_value(&container.path);
-        known.map(|(path, known)| pod.container_at(path, &known.directory)).unwrap_or(container)
+        known.map(|(path, _)| pod.container_at(path, &self.directory_of(path))).unwrap_or(container)
+    }
+
+    /// Of a container: as its watch has it, since there may be ten thousand.
+    fn directory_of(&self, path: &str) -> Arc<Path> {
+        let directory = self.scanner.root.join(path);
+        let watched = self.watches.as_ref().and_then(|watches| watches.watched(&directory));
+        watched.unwrap_or_else(|| directory.into())
     }
 
     /// A pod's containers that are read, if it is as it was when it was listed.
@@ -264,12 +264,12 @@ impl Running {
         let prefix = format!("{}/", pod.name);
         let known =
             self.known.range::<str, _>((Bound::Included(&*prefix), Bound::Unbounded)).take_while(|(path, _)| path.starts_with(&prefix));
-        known.map(|(path, known)| pod.container_at(path, &known.directory)).collect()
+        known.map(|(path, _)| pod.container_at(path, &self.directory_of(path))).collect()
     }
 
     /// Whether a container has one file, which is what its reader was told.
     fn is_as_told(&self, SeenContainer { path, directory, .. }: &SeenContainer) -> bool {
-        let Some((name, is_told)) = self.known.get(path).and_then(|known| known.told.only_file()) else { return false };
+        let Some((name, is_told)) = self.known.get(path).and_then(Told::only_file) else { return false };
         let is_same = directory.join(name).symlink_metadata().is_ok_and(|metadata| is_told(&metadata));
         is_same && !self.scanner.scanning.handover.is_asked(path)
     }
@@ -281,7 +281,7 @@ impl Running {
             Ok((listing, told)) => {
                 let has_links = self.watch_behind_links(&listing);
                 let is_asked = self.scanner.scanning.handover.take_ask(&listing.path);
-                let before = self.known.remove(&listing.path).map(|known| known.told).unwrap_or_default();
+                let before = self.known.remove(&listing.path).unwrap_or_default();
                 self.scanner.scanning.metrics.kubelet_keeps.see(before.names(), &listing);
                 let is_news = told.is_news_after(&before) || is_asked;
                 if !listing.is_gone {
@@ -314,7 +314,7 @@ impl Running {
     /// taken for the oldest. So a listing that says anything new must be seen twice in a row. Returns what it tells as well.
     fn settled_listing(&self, container: &SeenContainer, ignored: &mut Ignored) -> std::io::Result<(ContainerListing, Told)> {
         const TRIES: usize = 20;
-        let mut before = self.known.get(&container.path).map(|known| known.told.clone()).unwrap_or_default();
+        let mut before = self.known.get(&container.path).cloned().unwrap_or_default();
         for attempt in 1.. {
             let mut ignored_here = Ignored::default();
             let listing = listing::container(container, self.scanner.docker_root.as_deref(), &mut ignored_here)?;
@@ -337,7 +337,8 @@ impl Running {
     fn tell_gone(&mut self, seen: &BTreeSet<ContainerPath>) {
         let gone: Vec<_> = self.known.keys().filter(|path| !seen.contains(*path)).cloned().collect();
         for path in gone {
-            let Some(Known { directory, .. }) = self.known.remove(&path) else { continue };
+            self.known.remove(&path);
+            let directory = self.directory_of(&path);
             let Some(container) = SeenContainer::of_path(path, directory) else { continue };
             // It may have come back, or be unreadable for now: the listing says.
             if let Ok(listing) = listing::container(&container, self.scanner.docker_root.as_deref(), &mut Ignored::default()) {
@@ -349,8 +350,8 @@ impl Running {
         }
     }
 
-    fn know(&mut self, SeenContainer { path, directory, .. }: &SeenContainer, told: Told) {
-        self.known.insert(ContainerPath::clone(path), Known { directory: Arc::clone(directory), told });
+    fn know(&mut self, container: &SeenContainer, told: Told) {
+        self.known.insert(ContainerPath::clone(&container.path), told);
     }
 
     fn look_at_changes(&mut self, first: Change) {

@@ -105,6 +105,11 @@ impl DirectoryWatches {
         Ok(Standing::New)
     }
 
+    /// A watched directory's path, as it is kept.
+    pub(crate) fn watched(&self, directory: &Path) -> Option<Arc<Path>> {
+        self.watched.get_key_value(directory).map(|(path, _)| Arc::clone(path))
+    }
+
     /// A directory was listed after the last look at it, and nothing in it is to be asked again unless it changes.
     pub(crate) fn listed(&mut self, directory: &Path) {
         if let Some(watched) = self.watched.get_mut(directory) {

@@ -1,5 +1,7 @@
 //! How far events are acknowledged: up to a version of the API's objects, and up to a time where that version is not known any more.
 
+use thin_vec::ThinVec;
+
 use crate::positions::keeper::SharedPositions;
 use crate::positions::table::{FileEntry, FileId, InstanceKey, Progress};
 use crate::tail::fingerprint::Fingerprint;
@@ -51,12 +53,12 @@ impl ResumePoint {
     pub(super) fn entry(&self) -> FileEntry {
         FileEntry {
             instance: InstanceKey { container: CONTAINER.into(), number: 0 },
-            name: self.text(),
+            name: self.text().into(),
             device: 0,
             inode: 0,
             fingerprint: Fingerprint::default(),
             progress: Progress::start(self.last_seen),
-            cuts: Vec::new(),
+            cuts: ThinVec::new(),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use thin_vec::ThinVec;
+
 use super::file::{JournalError, JournalFile};
 use super::format::RawEntry;
 use super::source::SourceContext;
@@ -128,12 +130,12 @@ impl OpenJournal {
     pub(super) fn entry(&self, container: &ContainerPath, progress: Progress) -> FileEntry {
         FileEntry {
             instance: InstanceKey { container: ContainerPath::clone(container), number: 0 },
-            name: self.name(),
+            name: self.name().into(),
             device: 0,
             inode: 0,
             fingerprint: Fingerprint::default(),
             progress,
-            cuts: Vec::new(),
+            cuts: ThinVec::new(),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::metrics::{DropReason, JournalFailure, Metrics, PossibleLoss};
 use crate::observe::journals;
 use crate::positions::keeper::SharedPositions;
 use crate::positions::meeting::Meeting;
-use crate::positions::table::{ContainerPath, FileEntry, FileId, Mark, Progress};
+use crate::positions::table::{ContainerPath, FileEntry, FileId, Mark, Progress, SlimArc};
 use crate::promtail::jobs::Job;
 use crate::promtail::journal::JournalConfig;
 use crate::promtail::old_positions::Cursor;
@@ -92,7 +92,7 @@ impl JournalSource {
         let known = positions.lock().files_of(&container);
         let remembered = known
             .into_iter()
-            .filter_map(|(id, entry)| Some((u128::from_str_radix(&entry.name, 16).ok()?, (id, Arc::unwrap_or_clone(entry)))));
+            .filter_map(|(id, entry)| Some((u128::from_str_radix(&entry.name, 16).ok()?, (id, SlimArc::unwrap_or_clone(entry)))));
         let oldest = SystemTime::now().checked_sub(config.max_age).map_or(0, clock::nanoseconds);
         Self {
             directories: directory::directories(config.path.as_deref()),

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::discover::paths::live_name;
 use crate::pipeline::counters::sample;
-use crate::positions::table::ContainerPath;
+use crate::positions::table::{ContainerPath, FileEntry, SlimArc};
 
 /// Files with series of their own; beyond it they are added up by namespace.
 const MAX_PATH_SERIES: usize = 2000;
@@ -81,25 +81,19 @@ impl FileView {
 #[derive(Debug)]
 enum Kept {
     Whole(Box<FileView>),
-    Resting(Box<RestingView>),
-}
-
-/// All is read of a container's live file, which has its name.
-#[derive(Debug)]
-struct RestingView {
-    directory: Arc<Path>,
-    instance: u32,
-    device: u64,
-    inode: u64,
-    size: u64,
-    lines: u64,
+    /// All is read of the live file in a container's directory, which has its name.
+    Resting {
+        directory: Arc<Path>,
+        live: SlimArc<FileEntry>,
+        lines: u64,
+    },
 }
 
 impl Kept {
     fn lines(&self) -> u64 {
         match self {
             Self::Whole(view) => view.lines,
-            Self::Resting(view) => view.lines,
+            Self::Resting { lines, .. } => *lines,
         }
     }
 
@@ -107,28 +101,25 @@ impl Kept {
     fn view(&self, group: &str) -> FileView {
         match self {
             Self::Whole(view) => FileView::clone(view),
-            Self::Resting(view) => FileView {
-                path: LivePath::Instance(Arc::clone(&view.directory), view.instance),
-                name: live_name(view.instance),
+            Self::Resting { directory, live, lines } => FileView {
+                path: LivePath::Instance(Arc::clone(directory), live.instance.number),
+                name: live_name(live.instance.number),
                 namespace: namespace_of(group).to_owned(),
-                device: view.device,
-                inode: view.inode,
-                read: view.size,
-                size: view.size,
+                device: live.device,
+                inode: live.inode,
+                read: live.progress.offset,
+                size: live.progress.offset,
                 waiting: 0,
-                lines: view.lines,
+                lines: *lines,
                 last_error: None,
             },
         }
     }
 
     /// The same in few bytes, if nothing is left out by that.
-    fn rest(&mut self, group: &str) {
+    fn rest(&mut self, group: &str, (directory, live): (&Arc<Path>, &SlimArc<FileEntry>)) {
         let Self::Whole(view) = self else { return };
-        let LivePath::Instance(directory, instance) = &view.path else { return };
-        let FileView { device, inode, size, lines, .. } = **view;
-        let resting =
-            Self::Resting(Box::new(RestingView { directory: Arc::clone(directory), instance: *instance, device, inode, size, lines }));
+        let resting = Self::Resting { directory: Arc::clone(directory), live: SlimArc::clone(live), lines: view.lines };
         if resting.view(group) == **view {
             *self = resting;
         }
@@ -175,12 +166,12 @@ impl FileBoard {
         }
     }
 
-    /// Nothing is written to `group`: it is kept in few bytes until somebody reports of it again.
-    pub(crate) fn rest(&self, readers_of: &[usize], group: &str) {
+    /// Nothing is written to `group`, and its `live` file in `directory` is read: it is kept in few bytes until somebody reports of it again.
+    pub(crate) fn rest(&self, readers_of: &[usize], group: &str, live: (&Arc<Path>, &SlimArc<FileEntry>)) {
         let mut clients = self.clients.lock();
         for client in readers_of {
             if let Some(kept) = clients.get_mut(*client).and_then(|files| files.get_mut(group)) {
-                kept.rest(group);
+                kept.rest(group, live);
             }
         }
     }
@@ -267,6 +258,7 @@ impl FileBoard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::positions::table::tests::file_entry;
 
     fn view(path: &str, read: u64) -> FileView {
         FileView {
@@ -303,16 +295,20 @@ mod tests {
         let read = FileView { path, name: "3.log".to_owned(), device: 1, inode: 2, ..view("", 9) };
         let failing = FileView { last_error: Some("denied".to_owned()), ..read.clone() };
         let renamed = FileView { name: "3.log.20261121-090000".to_owned(), ..read.clone() };
+        let directory = Path::new("/pods/shop_web_uid/app").into();
+        let mut entry = file_entry(&group, 9);
+        entry.instance.number = 3;
+        let live = (&directory, &SlimArc::new(entry));
         for (view, rests) in [(read.clone(), true), (FileView { read: 8, ..read.clone() }, false), (failing, false), (renamed, false)] {
             board.report(&[0], &group, 2, view);
             let before = board.all();
-            board.rest(&[0], &group);
-            assert_eq!(matches!(board.clients.lock()[0][&group], Kept::Resting(_)), rests, "{before:?}");
+            board.rest(&[0], &group, live);
+            assert_eq!(matches!(board.clients.lock()[0][&group], Kept::Resting { .. }), rests, "{before:?}");
             assert_eq!((&board.all(), &board.of(0)[&group]), (&before, &before[0].1));
         }
         board.report(&[0], &group, 1, read);
         assert_eq!(board.all()[0].1.lines, 9);
-        board.rest(&[0], &group);
+        board.rest(&[0], &group, live);
         board.leave(&[0], &group);
         board.report(&[0], &group, 1, view("/p/0.log", 4));
         assert_eq!(board.all()[0].1.lines, 10);

@@ -89,7 +89,7 @@ pub(crate) fn standings(metrics: &Arc<Metrics>, client: usize, positions: &Posit
         if let Some(view) = seen.get(group).is_some_and(is_it).then(|| seen.remove(group)).flatten() {
             standing.see(view);
         }
-        if let Some(view) = journals.remove(&(group.clone(), file.name.clone())) {
+        if let Some(view) = journals.remove(&(group.clone(), file.name.to_string())) {
             standing.see_journal(view);
         }
         standings.push(standing);
@@ -244,7 +244,7 @@ mod tests {
         metrics.journals.report("journal-a", "id1", view("id1"));
         metrics.journals.report("journal-a", "id2", JournalView { last_error: Some("damaged".to_owned()), ..view("id2") });
         let mut file = file_entry("journal-a", 60);
-        (file.name, file.device, file.inode) = ("id1".to_owned(), 0, 0);
+        (file.name, file.device, file.inode) = ("id1".into(), 0, 0);
         let positions = Positions { files: vec![file.into()], ..Positions::default() };
         let found = standings(&metrics, 0, &positions);
         let seen: Vec<_> = found.iter().map(|file| (file.name.as_str(), file.read, file.acknowledged, file.lag, file.state())).collect();

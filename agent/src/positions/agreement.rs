@@ -1,13 +1,12 @@
 //! Whether clients have acknowledged the same, so that they can be read for together.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use super::table::{FileEntry, InstanceKey, Positions};
+use super::table::{FileEntry, InstanceKey, Positions, SlimArc};
 use crate::events;
 
 /// The files of one client.
-pub(super) struct Acknowledged<'a>(HashMap<(&'a InstanceKey, u64, u64), Vec<&'a Arc<FileEntry>>>);
+pub(super) struct Acknowledged<'a>(HashMap<(&'a InstanceKey, u64, u64), Vec<&'a SlimArc<FileEntry>>>);
 
 impl<'a> Acknowledged<'a> {
     pub(super) fn by(client: &'a Positions) -> Self {
@@ -27,7 +26,7 @@ impl<'a> Acknowledged<'a> {
 impl Positions {
     /// The same, with the place among events of another client.
     pub(crate) fn with_events_of(&self, other: &Self) -> Self {
-        let are_events = |entry: &&Arc<FileEntry>| *entry.instance.container == *events::CONTAINER;
+        let are_events = |entry: &&SlimArc<FileEntry>| *entry.instance.container == *events::CONTAINER;
         let own = self.files.iter().filter(|entry| !are_events(entry));
         Self { files: own.chain(other.files.iter().filter(are_events)).cloned().collect(), instances: self.instances.clone() }
     }

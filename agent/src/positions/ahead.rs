@@ -3,13 +3,12 @@
 //! All of them get the same batches in the same order, each at its own pace: what the one furthest behind has acknowledged is known of all.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use super::table::{FileEntry, FileId, LineCut};
+use super::table::{FileEntry, FileId, LineCut, SlimArc};
 
 /// By the client's place among them. While all are in step there is nothing in it.
 #[derive(Debug)]
-pub(super) struct Ahead(Vec<HashMap<FileId, Arc<FileEntry>>>);
+pub(super) struct Ahead(Vec<HashMap<FileId, SlimArc<FileEntry>>>);
 
 impl Default for Ahead {
     fn default() -> Self {
@@ -23,21 +22,21 @@ impl Ahead {
     }
 
     /// Of a client that is further than others.
-    pub(super) fn entry(&self, place: usize, file: FileId) -> Option<&Arc<FileEntry>> {
+    pub(super) fn entry(&self, place: usize, file: FileId) -> Option<&SlimArc<FileEntry>> {
         self.0[place].get(&file)
     }
 
-    pub(super) fn entries(&self, place: usize) -> &HashMap<FileId, Arc<FileEntry>> {
+    pub(super) fn entries(&self, place: usize) -> &HashMap<FileId, SlimArc<FileEntry>> {
         &self.0[place]
     }
 
     /// Of any client that is further than others.
-    pub(super) fn any(&self, file: FileId) -> Option<&Arc<FileEntry>> {
+    pub(super) fn any(&self, file: FileId) -> Option<&SlimArc<FileEntry>> {
         self.0.iter().find_map(|entries| entries.get(&file))
     }
 
     /// A client's acknowledgement. Returns what all have acknowledged, if that is more than before.
-    pub(super) fn acknowledge(&mut self, place: usize, file: FileId, entry: Arc<FileEntry>) -> Option<Arc<FileEntry>> {
+    pub(super) fn acknowledge(&mut self, place: usize, file: FileId, entry: SlimArc<FileEntry>) -> Option<SlimArc<FileEntry>> {
         if self.0.len() == 1 {
             return Some(entry);
         }
@@ -47,7 +46,7 @@ impl Ahead {
         }
         self.0[place].insert(file, entry);
         let entries = self.0.iter().map(|entries| entries.get(&file)).collect::<Option<Vec<_>>>()?;
-        let least = entries.into_iter().min_by_key(|entry| (entry.progress.offset, entry.progress.is_finished)).map(Arc::clone)?;
+        let least = entries.into_iter().min_by_key(|entry| (entry.progress.offset, entry.progress.is_finished)).map(SlimArc::clone)?;
         for entries in &mut self.0 {
             if entries.get(&file) == Some(&least) {
                 entries.remove(&file);
@@ -63,11 +62,11 @@ impl Ahead {
 
     pub(super) fn add_cut(&mut self, file: FileId, cut: LineCut) {
         for entry in self.0.iter_mut().filter_map(|entries| entries.get_mut(&file)) {
-            Arc::make_mut(entry).cuts.push(cut);
+            SlimArc::make_mut(entry).cuts.push(cut);
         }
     }
 
-    pub(super) fn remove(&mut self, file: FileId) -> Option<Arc<FileEntry>> {
+    pub(super) fn remove(&mut self, file: FileId) -> Option<SlimArc<FileEntry>> {
         self.0.iter_mut().filter_map(|entries| entries.remove(&file)).last()
     }
 }
@@ -122,7 +121,7 @@ mod tests {
             table.decide_cut(file, cut, file_entry("c", 0));
         }
         let of = |table: &PositionsTable, place: usize| {
-            (table.snapshot(place).files[0].progress.offset, table.snapshot(place).files[0].cuts.clone())
+            (table.snapshot(place).files[0].progress.offset, table.snapshot(place).files[0].cuts.to_vec())
         };
         assert_eq!((of(&table, 0), of(&table, 1)), ((10, cuts.to_vec()), (0, cuts.to_vec())));
         table.acknowledge(0, &Mark { file, entry: file_entry("c", 25) });

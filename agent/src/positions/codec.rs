@@ -13,7 +13,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::pairs::PackedPairs;
-use super::table::{ContainerPath, CutKind, FileEntry, InstanceEntry, InstanceKey, LabelSet, LineCut, Positions, Progress, StageProgress};
+use super::table::{
+    ContainerPath, CutKind, FileEntry, InstanceEntry, InstanceKey, LabelSet, LineCut, Positions, Progress, SlimArc, StageProgress,
+};
 use crate::parse::cri::OutputStream;
 use crate::pipeline::context::KnownStamp;
 use crate::tail::fingerprint::Fingerprint;
@@ -142,7 +144,7 @@ struct BorrowedBody<'a> {
     instances: Instances<'a>,
 }
 
-struct Files<'a>(&'a [Arc<FileEntry>]);
+struct Files<'a>(&'a [SlimArc<FileEntry>]);
 
 impl Serialize for Files<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -150,7 +152,7 @@ impl Serialize for Files<'_> {
     }
 }
 
-struct Instances<'a>(&'a BTreeMap<InstanceKey, Arc<InstanceEntry>>);
+struct Instances<'a>(&'a BTreeMap<InstanceKey, SlimArc<InstanceEntry>>);
 
 impl Serialize for Instances<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -173,8 +175,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Positions, u64), DecodeError> {
     }
     let body: Body = serde_json::from_slice(body).map_err(DecodeError::Body)?;
     let mut paths = Paths::default();
-    let files = body.files.into_iter().map(|stored| file_entry(stored, &mut paths).map(Arc::new)).collect::<Option<_>>();
-    let instances = body.instances.into_iter().map(|stored| instance_entry(stored, &mut paths)).map(|(key, entry)| (key, Arc::new(entry)));
+    let files = body.files.into_iter().map(|stored| file_entry(stored, &mut paths).map(SlimArc::new)).collect::<Option<_>>();
+    let instances =
+        body.instances.into_iter().map(|stored| instance_entry(stored, &mut paths)).map(|(key, entry)| (key, SlimArc::new(entry)));
     Ok((Positions { files: files.ok_or(DecodeError::Frame)?, instances: instances.collect() }, body.generation))
 }
 
@@ -231,7 +234,7 @@ fn stored_file(entry: &FileEntry) -> StoredFile {
     StoredFile {
         container: entry.instance.container.to_string(),
         instance: entry.instance.number,
-        name: entry.name.clone(),
+        name: entry.name.to_string(),
         device: entry.device,
         inode: entry.inode,
         fingerprint: StoredFingerprint { length: entry.fingerprint.length, hash: entry.fingerprint.hash },
@@ -251,7 +254,7 @@ fn file_entry(stored: StoredFile, paths: &mut Paths) -> Option<FileEntry> {
     let cut = |cut: StoredCut| Some(LineCut { offset: cut.offset, stream: OutputStream::from_name(&cut.stream)?, kind: kind(&cut.kind)? });
     Some(FileEntry {
         instance: InstanceKey { container: paths.path(stored.container), number: stored.instance },
-        name: stored.name,
+        name: stored.name.into(),
         device: stored.device,
         inode: stored.inode,
         fingerprint: Fingerprint { length: stored.fingerprint.length, hash: stored.fingerprint.hash },
@@ -312,7 +315,8 @@ pub(crate) mod tests {
         file.cuts =
             [CutKind::End, CutKind::Shorten, CutKind::Labels { set: 1 }, CutKind::Flush { key: 7 }, CutKind::Clock { stamp: 9, until: 10 }]
                 .map(|kind| LineCut { offset: 2000, stream: OutputStream::Stderr, kind })
-                .to_vec();
+                .into_iter()
+                .collect();
         file.progress.stages =
             Some(Arc::new(StageProgress { known: Arc::new(vec![KnownStamp { key: 2, parsed: 3, given: 4 }]), clock: Some((5, 6)) }));
         let set = LabelSet {
@@ -321,8 +325,8 @@ pub(crate) mod tests {
             metadata: Some(PackedPairs::from(&BTreeMap::from([("pod_uid".to_owned(), "u".to_owned())]))),
         };
         let instances =
-            BTreeMap::from([(file.instance.clone(), Arc::new(InstanceEntry { label_sets: vec![set], first_stamp: 99, revision: 3 }))]);
-        Positions { files: vec![Arc::new(file)], instances }
+            BTreeMap::from([(file.instance.clone(), SlimArc::new(InstanceEntry { label_sets: vec![set], first_stamp: 99, revision: 3 }))]);
+        Positions { files: vec![SlimArc::new(file)], instances }
     }
 
     #[test]

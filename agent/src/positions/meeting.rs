@@ -20,7 +20,7 @@ struct FileKey {
 
 impl FileKey {
     fn of(entry: &FileEntry) -> Self {
-        let name = (entry.inode == 0).then(|| entry.name.clone());
+        let name = (entry.inode == 0).then(|| entry.name.to_string());
         Self { instance: entry.instance.clone(), device: entry.device, inode: entry.inode, name }
     }
 }
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(distance(&with_events, &positions(&[])), Some(0));
         let journal = |name: &str, offset| {
             let mut entry = file_entry("journal", offset);
-            (entry.device, entry.inode, entry.name) = (0, 0, name.to_owned());
+            (entry.device, entry.inode, entry.name) = (0, 0, name.into());
             entry.into()
         };
         let client = Positions { files: vec![journal("x", 3), journal("y", 4)], ..Positions::default() };

@@ -7,13 +7,12 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::durable;
-use super::table::{FileEntry, Positions, Progress};
+use super::table::{FileEntry, Positions, Progress, SlimArc};
 use crate::clock;
 use crate::parse::cri::OutputStream;
 use crate::passes::SCRAPE_CONFIGS;
@@ -123,7 +122,7 @@ fn rewind(positions: &mut Positions, since: i64) -> usize {
         .collect();
     let count = starts.len();
     for (index, start) in starts {
-        let entry = Arc::make_mut(&mut positions.files[index]);
+        let entry = SlimArc::make_mut(&mut positions.files[index]);
         entry.progress = start;
         entry.cuts.clear();
     }
@@ -135,11 +134,11 @@ mod tests {
     use super::*;
     use crate::positions::table::tests::file_entry;
 
-    fn finished(container: &str, last_stamp: i64) -> Arc<FileEntry> {
+    fn finished(container: &str, last_stamp: i64) -> SlimArc<FileEntry> {
         let mut entry = file_entry(container, 100);
         entry.progress.last_stamp = Some(last_stamp);
         entry.progress.is_finished = true;
-        Arc::new(entry)
+        SlimArc::new(entry)
     }
 
     #[test]

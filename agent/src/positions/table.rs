@@ -8,6 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use thin_vec::ThinVec;
+/// Of what there may be ten thousand: without the count of weak references.
+pub(crate) use triomphe::Arc as SlimArc;
+
 use super::agreement::Acknowledged;
 use super::ahead::Ahead;
 use super::pairs::PackedPairs;
@@ -115,12 +119,12 @@ impl Progress {
 pub(crate) struct FileEntry {
     pub(crate) instance: InstanceKey,
     /// Its last known name; a hint.
-    pub(crate) name: String,
+    pub(crate) name: Box<str>,
     pub(crate) device: u64,
     pub(crate) inode: u64,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) progress: Progress,
-    pub(crate) cuts: Vec<LineCut>,
+    pub(crate) cuts: ThinVec<LineCut>,
 }
 
 /// Moves one file's progress once a batch is acknowledged.
@@ -133,19 +137,19 @@ pub(crate) struct Mark {
 /// All that is written to the positions file. Shared with the table, which copies what it changes: a snapshot of many files costs little.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Positions {
-    pub(crate) files: Vec<Arc<FileEntry>>,
-    pub(crate) instances: BTreeMap<InstanceKey, Arc<InstanceEntry>>,
+    pub(crate) files: Vec<SlimArc<FileEntry>>,
+    pub(crate) instances: BTreeMap<InstanceKey, SlimArc<InstanceEntry>>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct PositionsTable {
     /// As far as all clients have acknowledged.
-    files: HashMap<FileId, Arc<FileEntry>>,
+    files: HashMap<FileId, SlimArc<FileEntry>>,
     /// Where single clients are further.
     ahead: Ahead,
     /// The files of each container: with thousands of containers nobody walks over all files for each of them.
     by_container: BTreeSet<(ContainerPath, FileId)>,
-    instances: HashMap<InstanceKey, Arc<InstanceEntry>>,
+    instances: HashMap<InstanceKey, SlimArc<InstanceEntry>>,
     /// Since when an entry's file is gone.
     vanished: HashMap<FileId, Instant>,
     next_file: u64,
@@ -164,18 +168,18 @@ impl PositionsTable {
             let (by_all, by_some) = client.files.iter().partition::<Vec<_>, _>(|entry| acknowledged.iter().all(|known| known.has(entry)));
             for entry in by_all.into_iter().filter(|_| place == 0) {
                 let file = table.new_file();
-                table.insert(file, Arc::clone(entry));
+                table.insert(file, SlimArc::clone(entry));
             }
             for entry in by_some {
                 let file = table.new_file();
-                table.insert_of_client(place, file, Arc::clone(entry));
+                table.insert_of_client(place, file, SlimArc::clone(entry));
             }
-            table.instances.extend(client.instances.iter().map(|(key, entry)| (key.clone(), Arc::clone(entry))));
+            table.instances.extend(client.instances.iter().map(|(key, entry)| (key.clone(), SlimArc::clone(entry))));
         }
         table
     }
 
-    fn insert_of_client(&mut self, place: usize, file: FileId, entry: Arc<FileEntry>) {
+    fn insert_of_client(&mut self, place: usize, file: FileId, entry: SlimArc<FileEntry>) {
         let container = ContainerPath::clone(&entry.instance.container);
         match self.ahead.acknowledge(place, file, entry) {
             Some(of_all) => self.insert(file, of_all),
@@ -184,14 +188,14 @@ impl PositionsTable {
     }
 
     /// A file's container is always the same.
-    fn insert(&mut self, file: FileId, entry: Arc<FileEntry>) {
+    fn insert(&mut self, file: FileId, entry: SlimArc<FileEntry>) {
         let container = ContainerPath::clone(&entry.instance.container);
         if self.files.insert(file, entry).is_none() {
             self.by_container.insert((container, file));
         }
     }
 
-    fn remove(&mut self, file: FileId) -> Option<Arc<FileEntry>> {
+    fn remove(&mut self, file: FileId) -> Option<SlimArc<FileEntry>> {
         let ahead = self.ahead.remove(file);
         let entry = self.files.remove(&file).or(ahead)?;
         self.by_container.remove(&(ContainerPath::clone(&entry.instance.container), file));
@@ -207,7 +211,7 @@ impl PositionsTable {
         self.revision
     }
 
-    pub(crate) fn instance(&self, key: &InstanceKey) -> Option<&Arc<InstanceEntry>> {
+    pub(crate) fn instance(&self, key: &InstanceKey) -> Option<&SlimArc<InstanceEntry>> {
         self.instances.get(key)
     }
 
@@ -216,7 +220,7 @@ impl PositionsTable {
         self.files.get(&file).map(|entry| entry.progress.offset)
     }
 
-    pub(crate) fn entry(&self, file: FileId) -> Option<Arc<FileEntry>> {
+    pub(crate) fn entry(&self, file: FileId) -> Option<SlimArc<FileEntry>> {
         self.files.get(&file).cloned()
     }
 
@@ -226,18 +230,18 @@ impl PositionsTable {
     }
 
     /// What the client at `place` has acknowledged of a file.
-    fn entry_of_client(&self, place: usize, file: FileId) -> Option<&Arc<FileEntry>> {
+    fn entry_of_client(&self, place: usize, file: FileId) -> Option<&SlimArc<FileEntry>> {
         self.ahead.entry(place, file).or_else(|| self.files.get(&file))
     }
 
     /// Entries of a container's files, by number of first insertion.
-    pub(crate) fn files_of(&self, container: &str) -> Vec<(FileId, Arc<FileEntry>)> {
-        self.numbers_of(container).filter_map(|file| Some((file, Arc::clone(self.files.get(&file)?)))).collect()
+    pub(crate) fn files_of(&self, container: &str) -> Vec<(FileId, SlimArc<FileEntry>)> {
+        self.numbers_of(container).filter_map(|file| Some((file, SlimArc::clone(self.files.get(&file)?)))).collect()
     }
 
     /// The same of what the client at `place` has acknowledged.
-    pub(crate) fn files_of_client(&self, place: usize, container: &str) -> Vec<(FileId, Arc<FileEntry>)> {
-        self.numbers_of(container).filter_map(|file| Some((file, Arc::clone(self.entry_of_client(place, file)?)))).collect()
+    pub(crate) fn files_of_client(&self, place: usize, container: &str) -> Vec<(FileId, SlimArc<FileEntry>)> {
+        self.numbers_of(container).filter_map(|file| Some((file, SlimArc::clone(self.entry_of_client(place, file)?)))).collect()
     }
 
     fn numbers_of(&self, container: &str) -> impl Iterator<Item = FileId> {
@@ -250,7 +254,7 @@ impl PositionsTable {
     }
 
     /// Records labels and first stamp of an instance. Returns the revision that must be durable before its first push.
-    pub(crate) fn decide_instance(&mut self, key: InstanceKey, entry: Arc<InstanceEntry>) -> Revision {
+    pub(crate) fn decide_instance(&mut self, key: InstanceKey, entry: SlimArc<InstanceEntry>) -> Revision {
         self.instances.insert(key, entry);
         self.changed()
     }
@@ -258,9 +262,9 @@ impl PositionsTable {
     /// Records a cut in a line of a file, with `entry` for a file of which nothing was acknowledged yet.
     pub(crate) fn decide_cut(&mut self, file: FileId, cut: LineCut, entry: FileEntry) -> Revision {
         if !self.files.contains_key(&file) {
-            self.insert(file, Arc::new(entry));
+            self.insert(file, SlimArc::new(entry));
         }
-        self.files.entry(file).and_modify(|entry| Arc::make_mut(entry).cuts.push(cut));
+        self.files.entry(file).and_modify(|entry| SlimArc::make_mut(entry).cuts.push(cut));
         self.ahead.add_cut(file, cut);
         self.changed()
     }
@@ -268,7 +272,7 @@ impl PositionsTable {
     /// Records that a file was truncated: `old` is no more, `new` begins as `entry` says.
     pub(crate) fn decide_truncation(&mut self, old: FileId, new: FileId, entry: FileEntry) -> Revision {
         self.remove(old);
-        self.insert(new, Arc::new(entry));
+        self.insert(new, SlimArc::new(entry));
         self.changed()
     }
 
@@ -285,7 +289,7 @@ impl PositionsTable {
         if entry.progress.is_finished {
             entry.cuts.clear();
         }
-        self.insert_of_client(place, mark.file, Arc::new(entry));
+        self.insert_of_client(place, mark.file, SlimArc::new(entry));
         self.changed();
     }
 
@@ -326,8 +330,8 @@ impl PositionsTable {
         let mut files: Vec<_> = self.files.iter().filter(|(file, _)| !ahead.contains_key(file)).chain(ahead).collect();
         files.sort_by_key(|(file, _)| **file);
         Positions {
-            files: files.into_iter().map(|(_, entry)| Arc::clone(entry)).collect(),
-            instances: self.instances.iter().map(|(key, entry)| (key.clone(), Arc::clone(entry))).collect(),
+            files: files.into_iter().map(|(_, entry)| SlimArc::clone(entry)).collect(),
+            instances: self.instances.iter().map(|(key, entry)| (key.clone(), SlimArc::clone(entry))).collect(),
         }
     }
 
@@ -351,12 +355,12 @@ pub(crate) mod tests {
     pub(crate) fn file_entry(container: &str, offset: u64) -> FileEntry {
         FileEntry {
             instance: InstanceKey { container: container.into(), number: 0 },
-            name: "0.log".to_owned(),
+            name: "0.log".into(),
             device: 1,
             inode: 2,
             fingerprint: Fingerprint { length: 256, hash: 0xfeed_beef },
             progress: Progress { offset, ..Progress::start(Some(5)) },
-            cuts: Vec::new(),
+            cuts: ThinVec::new(),
         }
     }
 
@@ -376,7 +380,7 @@ pub(crate) mod tests {
     #[test]
     fn files_are_found_by_their_container_whatever_comes_and_goes() {
         let mut table = PositionsTable::load([&Positions {
-            files: ["b", "a", "b/c", "b"].map(|container| Arc::new(file_entry(container, 1))).into(),
+            files: ["b", "a", "b/c", "b"].map(|container| SlimArc::new(file_entry(container, 1))).into(),
             instances: BTreeMap::new(),
         }]);
         let found = |table: &PositionsTable, container: &str| table.files_of(container).iter().map(|(file, _)| file.0).collect::<Vec<_>>();

@@ -8,7 +8,6 @@
 //! first, and a copy of nothing that was read is taken only if it is newer than all that was.
 
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
 
 use super::container::{CompressedFile, ContainerTail, FinishedFile, LateFile};
 use super::content::{decompressed_head, told_size};
@@ -21,7 +20,7 @@ use crate::discover::docker;
 use crate::discover::listing::{ContainerListing, SeenFile};
 use crate::discover::paths::{FileRole, LogFileName};
 use crate::metrics::PossibleLoss;
-use crate::positions::table::{FileEntry, FileId, Progress};
+use crate::positions::table::{FileEntry, FileId, Progress, SlimArc};
 
 impl ContainerTail {
     /// Copies that are not there any more are forgotten.
@@ -115,13 +114,13 @@ impl ContainerTail {
             context.positions.lock().seen_again(id);
             let index = self.remembered.iter().position(|(other, _)| *other == id).expect("found a moment ago");
             let (_, entry) = self.remembered.swap_remove(index);
-            let entry = Arc::unwrap_or_clone(entry);
+            let entry = SlimArc::unwrap_or_clone(entry);
             if entry.progress.is_finished {
                 let file = FinishedFile { id, entry, size: seen.size, modified: Some(seen.modified) };
                 return self.read_on(file, handle, seen, &head, context);
             }
             let mut file = TailFile::new(id, handle, &seen.text, seen.name.clone(), entry.progress.clone(), context.now)?;
-            file.cuts = entry.cuts.into();
+            file.cuts = entry.cuts.into_iter().collect();
             self.enqueue(file.of_rotated_compressed(&head));
             return Ok(true);
         }

@@ -33,7 +33,7 @@ use crate::metrics::{Metrics, PossibleLoss};
 use crate::parse::cri::OutputStream;
 use crate::positions::keeper::SharedPositions;
 use crate::positions::meeting::Meeting;
-use crate::positions::table::{ContainerPath, FileEntry, FileId, Mark, Progress};
+use crate::positions::table::{ContainerPath, FileEntry, FileId, Mark, Progress, SlimArc};
 use crate::push::limited::{LimitedTenants, Tenant};
 use crate::settings::Timing;
 
@@ -122,7 +122,7 @@ pub(crate) struct ContainerTail {
     pub(crate) late: Vec<LateFile>,
     pub(crate) finished: Vec<FinishedFile>,
     /// Entries of the checkpoint not yet found on disk, and of files that were closed; the table's own.
-    pub(crate) remembered: Vec<(FileId, Arc<FileEntry>)>,
+    pub(crate) remembered: Vec<(FileId, SlimArc<FileEntry>)>,
     /// Compressed files by device and inode.
     pub(crate) compressed: BTreeMap<(u64, u64), CompressedFile>,
     pub(crate) is_listed: bool,
@@ -188,7 +188,7 @@ pub(super) struct Passed {
 }
 
 impl ContainerTail {
-    pub(crate) fn new(container: SeenContainer, remembered: Vec<(FileId, Arc<FileEntry>)>, now: Instant) -> Self {
+    pub(crate) fn new(container: SeenContainer, remembered: Vec<(FileId, SlimArc<FileEntry>)>, now: Instant) -> Self {
         let SeenContainer { path, directory, source } = container;
         Self {
             path,
@@ -492,13 +492,17 @@ pub(super) fn add_to_balance(file: &mut TailFile, state: &LineState, part: Balan
 
 #[cfg(test)]
 mod tests {
+    use super::super::rest::Resting;
     use super::*;
+    use crate::positions::table::InstanceEntry;
 
     /// There may be ten thousand of each.
     #[test]
     fn a_container_and_its_file_fit_the_pieces_of_memory_that_are_meant_for_them() {
         assert!(size_of::<ContainerTail>() <= 512, "{}", size_of::<ContainerTail>());
         assert!(size_of::<TailFile>() <= 448, "{}", size_of::<TailFile>());
-        assert!(size_of::<FileEntry>() + 16 <= 160, "{}", size_of::<FileEntry>());
+        assert!(size_of::<FileEntry>() + 8 <= 128, "{}", size_of::<FileEntry>());
+        assert!(size_of::<InstanceEntry>() + 8 <= 48, "{}", size_of::<InstanceEntry>());
+        assert!(size_of::<Resting>() <= 80, "{}", size_of::<Resting>());
     }
 }

@@ -18,7 +18,7 @@ use crate::discover::target::FileTarget;
 use crate::enrich::InstanceQuestion;
 use crate::parse::cri::OutputStream;
 use crate::positions::pairs::PackedPairs;
-use crate::positions::table::{CutKind, InstanceEntry, InstanceKey, LabelSet, Progress};
+use crate::positions::table::{CutKind, InstanceEntry, InstanceKey, LabelSet, Progress, SlimArc};
 
 impl ContainerTail {
     /// Makes state and labels ready for the front file. Returns whether it may be read.
@@ -83,8 +83,8 @@ impl ContainerTail {
                 let waited = context.now.saturating_duration_since(since);
                 let question = InstanceQuestion { pod, container, number: instance, waited };
                 let Some(set) = context.enricher.decide(question) else { return false };
-                let entry = Arc::new(InstanceEntry { label_sets: vec![set], first_stamp, revision: 0 });
-                let revision = context.positions.lock().decide_instance(key, Arc::clone(&entry));
+                let entry = SlimArc::new(InstanceEntry { label_sets: vec![set], first_stamp, revision: 0 });
+                let revision = context.positions.lock().decide_instance(key, SlimArc::clone(&entry));
                 context.batch.rest_on(revision);
                 entry
             }
@@ -125,7 +125,7 @@ fn target_outlet(target: &FileTarget, key: InstanceKey, first_stamp: i64, contex
         let metadata = context.enricher.sends_metadata().then(PackedPairs::default);
         let set = LabelSet { from_offset: 0, labels: PackedPairs::from(&target.labels), metadata };
         let entry = InstanceEntry { label_sets: vec![set.clone()], first_stamp, revision };
-        context.batch.rest_on(context.positions.lock().decide_instance(key, Arc::new(entry)));
+        context.batch.rest_on(context.positions.lock().decide_instance(key, SlimArc::new(entry)));
         set
     });
     let mut outlet = StageOutlet::new(set.labels.to_map(), target.job.encoding, Arc::clone(&target.limits));
@@ -136,13 +136,13 @@ fn target_outlet(target: &FileTarget, key: InstanceKey, first_stamp: i64, contex
 
 /// An instance's label set of that number, to be rendered for the wire, with the stages that its lines go through.
 pub(super) fn rendered_set(
-    entry: &Arc<InstanceEntry>,
+    entry: &SlimArc<InstanceEntry>,
     number: usize,
     (source, path): (&Source, &str),
     context: &ReadContext<'_>,
 ) -> RenderedSet {
     let set =
-        RenderedSet::new(Arc::clone(entry), number, context.enricher.sends_metadata()).with_label_stages(context.stages.label_stages());
+        RenderedSet::new(SlimArc::clone(entry), number, context.enricher.sends_metadata()).with_label_stages(context.stages.label_stages());
     let Source::Container { pod, container } = source else { return set };
     let limits = &context.stages.limits;
     let plan = |pipeline| StagePlan { pipeline, limits: Arc::clone(limits), file_key: xxh3_64(path.as_bytes()) };

@@ -16,6 +16,8 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::unistd::{Whence, lseek};
 use tailwater_lease::Writers;
 
+use thin_vec::ThinVec;
+
 use super::balance::FileBalance;
 use super::content::Content;
 use super::fingerprint::{COVERED_MAX, Fingerprint, Head};
@@ -247,12 +249,12 @@ impl TailFile {
     pub(crate) fn entry(&self, container: &ContainerPath, progress: Progress) -> FileEntry {
         FileEntry {
             instance: InstanceKey { container: ContainerPath::clone(container), number: self.parsed_name.instance },
-            name: self.name.clone(),
+            name: self.name.as_str().into(),
             device: self.device,
             inode: self.inode,
             fingerprint: self.fingerprint,
             progress,
-            cuts: Vec::new(),
+            cuts: ThinVec::new(),
         }
     }
 

@@ -3,8 +3,6 @@
 //! A new label set holds from where the reader stands, behind everything put into a batch, in earlier processes too; its place is on disk before the first push that uses it, so a
 //! replay of any offset has the labels of its first sending. Nothing changes while pieces of a line are pending; blocks of stages end.
 
-use std::sync::Arc;
-
 use super::balance::Meter;
 use super::container::{ContainerTail, ReadContext, add_to_balance, count_denied};
 use super::cuts::decide_cut;
@@ -13,7 +11,7 @@ use super::rate::ContainerRate;
 use crate::discover::listing::Source;
 use crate::enrich::InstanceQuestion;
 use crate::parse::cri::OutputStream;
-use crate::positions::table::{CutKind, InstanceEntry, InstanceKey, LabelSet};
+use crate::positions::table::{CutKind, InstanceEntry, InstanceKey, LabelSet, SlimArc};
 
 /// Label sets of one instance; more changes are not followed.
 const MAX_SETS: usize = 64;
@@ -61,7 +59,7 @@ impl ContainerTail {
         }
         let mut entry = InstanceEntry::clone(&entry);
         entry.label_sets.push(LabelSet { from_offset: front.offset, ..set });
-        let entry = Arc::new(entry);
+        let entry = SlimArc::new(entry);
         outlet.add_set(rendered_set(&entry, number, (&self.source, &self.path), context));
         let revision = context.positions.lock().decide_instance(key, entry);
         context.batch.rest_on(revision);

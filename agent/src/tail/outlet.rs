@@ -14,13 +14,13 @@ use crate::parse::format::RecordFormat;
 use crate::pipeline::Pipeline;
 use crate::pipeline::context::StageContext;
 use crate::pipeline::entry::Entry;
-use crate::positions::table::{InstanceEntry, Progress};
+use crate::positions::table::{InstanceEntry, Progress, SlimArc};
 use crate::push::limited::Tenant;
 
 /// One of an instance's label sets, rendered for the wire when lines go by it.
 #[derive(Debug, Clone)]
 pub(crate) struct RenderedSet {
-    entry: Arc<InstanceEntry>,
+    entry: SlimArc<InstanceEntry>,
     number: usize,
     labels: [Option<Arc<[u8]>>; 2],
     /// Only for a receiver that takes it.
@@ -49,7 +49,7 @@ pub(super) struct StagePlan {
 
 impl RenderedSet {
     /// The set of this number; an instance without any has one without labels.
-    pub(crate) fn new(entry: Arc<InstanceEntry>, number: usize, sends_metadata: bool) -> Self {
+    pub(crate) fn new(entry: SlimArc<InstanceEntry>, number: usize, sends_metadata: bool) -> Self {
         let wished = |name: &str| {
             let pairs = &entry.label_sets.get(number)?.labels;
             pairs.iter().find(|(other, _)| *other == name).map(|(_, value)| value.to_owned())

@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::compressed::is_being_compressed;
@@ -22,7 +21,7 @@ use super::lookback;
 use crate::discover::listing::{ContainerListing, SeenFile, Source};
 use crate::metrics::{Metrics, PossibleLoss};
 use crate::positions::keeper::SharedPositions;
-use crate::positions::table::{FileEntry, FileId, Progress};
+use crate::positions::table::{FileEntry, FileId, Progress, SlimArc};
 use crate::promtail::jobs::CompressedFormat;
 
 /// What reconciling needs besides the container.
@@ -169,7 +168,7 @@ impl ContainerTail {
 
     fn is_finished_and_unchanged(&mut self, seen: &SeenFile, context: &ReconcileContext<'_>) -> bool {
         let Some(file) = self.finished.iter_mut().find(|file| file.is_still(seen)) else { return false };
-        file.entry.name.clone_from(&seen.text);
+        file.entry.name = seen.text.as_str().into();
         context.positions.lock().seen_again(file.id);
         true
     }
@@ -195,13 +194,13 @@ impl ContainerTail {
         }
         if let Some(index) = self.find_remembered(seen, head.as_bytes()) {
             let (id, entry) = self.remembered.swap_remove(index);
-            let entry = Arc::unwrap_or_clone(entry);
+            let entry = SlimArc::unwrap_or_clone(entry);
             context.positions.lock().seen_again(id);
             let mut file = new(id, handle, entry.progress.clone())?;
             if entry.progress.is_finished {
                 self.take_finished(file, entry, seen, context);
             } else {
-                file.cuts = entry.cuts.into();
+                file.cuts = entry.cuts.into_iter().collect();
                 self.enqueue(file);
             }
             return Ok(true);
@@ -252,7 +251,7 @@ impl ContainerTail {
         }
         context.metrics.late_growth.inc();
         let state = line_state(&self.source, &self.path, &entry.progress);
-        file.cuts = entry.cuts.into();
+        file.cuts = entry.cuts.into_iter().collect();
         self.late.push(LateFile { file, state });
     }
 

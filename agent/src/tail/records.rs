@@ -366,7 +366,6 @@ pub(crate) fn leading_nul(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Instant;
 
     use super::*;
@@ -408,7 +407,7 @@ mod tests {
             let mut batch = BatchBuilder::new(BatchLimits { batch_bytes: usize::MAX, max_line_bytes: 64 });
             let set = LabelSet { metadata: Some(PackedPairs::default()), ..LabelSet::default() };
             let entry = InstanceEntry { label_sets: vec![set], first_stamp: FIRST_STAMP, revision: 0 };
-            let mut outlet = Outlet::of_sets(vec![RenderedSet::new(Arc::new(entry), 0, true)], 0, FIRST_STAMP);
+            let mut outlet = Outlet::of_sets(vec![RenderedSet::new(entry.into(), 0, true)], 0, FIRST_STAMP);
             let mut reader = RecordReader {
                 rules: self.rules,
                 file: FileId(1),

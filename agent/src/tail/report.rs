@@ -35,7 +35,7 @@ impl ContainerTail {
     /// The file in front, or the last one if nothing is left to read.
     fn being_read(&self) -> Option<BeingRead> {
         let view =
-            |name: &String, device, inode, read, size| FileView { name: name.clone(), device, inode, read, size, ..FileView::default() };
+            |name: &str, device, inode, read, size| FileView { name: name.to_owned(), device, inode, read, size, ..FileView::default() };
         if let Some(front) = self.files.front() {
             let view = view(&front.name, front.device, front.inode, front.offset, front.size);
             return Some(BeingRead { instance: front.parsed_name.instance, view });

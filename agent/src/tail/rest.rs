@@ -19,7 +19,8 @@ use super::handover::{HandedContainer, HandedFile};
 use super::worker::{Running, next_on_grid};
 use crate::discover::listing::{ContainerListing, SeenContainer, SeenFile, Source};
 use crate::discover::paths::{FileRole, LogFileName};
-use crate::positions::table::{ContainerPath, FileEntry, FileId, PositionsTable, Progress};
+use crate::positions::keeper::SharedPositions;
+use crate::positions::table::{ContainerPath, FileEntry, FileId, PositionsTable, Progress, SlimArc};
 
 /// What is kept of a container. There may be ten thousand.
 #[derive(Debug)]
@@ -38,11 +39,8 @@ struct LiveFile {
     id: FileId,
     /// `None`: closed.
     file: Option<File>,
-    instance: u32,
-    name: Box<str>,
-    device: u64,
-    inode: u64,
-    size: u64,
+    /// As the table has it, if it has it as it is.
+    entry: SlimArc<FileEntry>,
     modified: SystemTime,
 }
 
@@ -51,18 +49,27 @@ struct LiveFile {
 struct Past {
     finished: Vec<FinishedFile>,
     compressed: BTreeMap<(u64, u64), CompressedFile>,
-    remembered: Vec<(FileId, Arc<FileEntry>)>,
+    remembered: Vec<(FileId, SlimArc<FileEntry>)>,
 }
 
 impl LiveFile {
+    fn identity(&self) -> (u64, u64) {
+        (self.entry.device, self.entry.inode)
+    }
+
+    /// All of it was read.
+    fn size(&self) -> u64 {
+        self.entry.progress.offset
+    }
+
     fn is(&self, seen: &SeenFile) -> bool {
-        (self.device, self.inode, self.size, self.modified) == (seen.device, seen.inode, seen.size, seen.modified)
-            && seen.name.role == FileRole::Live
+        let is_it = self.identity() == (seen.device, seen.inode) && seen.name.role == FileRole::Live;
+        is_it && (self.size(), self.modified) == (seen.size, seen.modified)
     }
 
     fn is_as_before(&self, metadata: &Metadata) -> bool {
-        (metadata.dev(), metadata.ino(), metadata.len()) == (self.device, self.inode, self.size)
-            && metadata.modified().is_ok_and(|modified| modified == self.modified)
+        let is_it = self.identity() == (metadata.dev(), metadata.ino()) && metadata.len() == self.size();
+        is_it && metadata.modified().is_ok_and(|modified| modified == self.modified)
     }
 
     /// As it was when its container went to rest, for a look to tell what changed; `None` if it was closed.
@@ -71,10 +78,11 @@ impl LiveFile {
         let start = match entry {
             Some(entry) => entry.progress.clone(),
             // It was empty.
-            None => Progress::start(container.last_stamp_of(self.instance)),
+            None => Progress::start(container.last_stamp_of(self.entry.instance.number)),
         };
-        let file = TailFile::new(self.id, file, &self.name, LogFileName::live(self.instance), start, now)?;
-        Ok(Some(file.seen_before(self.size, self.modified, entry.map(|entry| entry.fingerprint).unwrap_or_default())))
+        let name = LogFileName::live(self.entry.instance.number);
+        let file = TailFile::new(self.id, file, &self.entry.name, name, start, now)?;
+        Ok(Some(file.seen_before(self.size(), self.modified, entry.map(|entry| entry.fingerprint).unwrap_or_default())))
     }
 }
 
@@ -86,7 +94,7 @@ impl Resting {
     /// Looks at the live file, by its descriptor or by its name. An error shows again when it is read.
     fn is_as_before(&self) -> bool {
         self.live.as_ref().is_none_or(|live| {
-            let metadata = live.file.as_ref().map_or_else(|| self.directory.join(&*live.name).symlink_metadata(), File::metadata);
+            let metadata = live.file.as_ref().map_or_else(|| self.directory.join(&*live.entry.name).symlink_metadata(), File::metadata);
             metadata.is_ok_and(|metadata| live.is_as_before(&metadata))
         })
     }
@@ -99,9 +107,8 @@ impl Resting {
     pub(super) fn knows_all_of(&self, listing: &ContainerListing) -> bool {
         let is_live = |seen: &SeenFile| self.live.as_ref().is_some_and(|live| live.is(seen));
         let is_past = |seen: &SeenFile| self.past.as_ref().is_some_and(|past| past.knows(seen));
-        let is_new_interim = |seen: &SeenFile| {
-            seen.is_interim && self.live.as_ref().is_none_or(|live| (live.device, live.inode) != (seen.device, seen.inode))
-        };
+        let is_new_interim =
+            |seen: &SeenFile| seen.is_interim && self.live.as_ref().is_none_or(|live| live.identity() != (seen.device, seen.inode));
         let is_live_there = self.live.is_none() || listing.files.iter().any(is_live);
         !listing.is_gone && is_live_there && listing.files.iter().all(|seen| is_live(seen) || is_past(seen) || is_new_interim(seen))
     }
@@ -109,8 +116,10 @@ impl Resting {
     /// Its open file goes on over a reload.
     pub(super) fn into_handed(self, path: &ContainerPath) -> HandedContainer {
         let SeenContainer { directory, source, .. } = container_of(ContainerPath::clone(path), self.directory);
-        let handed =
-            |live: LiveFile| Some(HandedFile { file: live.file?, name: live.name.into(), parsed_name: LogFileName::live(live.instance) });
+        let handed = |live: LiveFile| {
+            let parsed_name = LogFileName::live(live.entry.instance.number);
+            Some(HandedFile { file: live.file?, name: live.entry.name.to_string(), parsed_name })
+        };
         HandedContainer { directory, source, files: self.live.and_then(handed).into_iter().collect() }
     }
 }
@@ -151,14 +160,16 @@ impl ContainerTail {
     }
 
     /// What is kept of it. To be called when it [may rest](Self::may_rest): then all else that is to be known of it stands in the table.
-    fn into_resting(mut self, keeps_open: bool) -> (ContainerPath, Resting, Option<BalancePart>) {
+    fn into_resting(mut self, positions: &SharedPositions, keeps_open: bool) -> (ContainerPath, Resting, Option<BalancePart>) {
         let mut balance = None;
         let live = self.files.pop_front().and_then(|mut file| {
             balance = Some(std::mem::take(&mut file.balance).finish(file.id, FileEnd::Drained));
-            let (id, device, inode, size, modified) = (file.id, file.device, file.inode, file.size, file.modified());
-            let HandedFile { file, name, parsed_name } = file.into_handed()?;
-            let (instance, file) = (parsed_name.instance, keeps_open.then_some(file));
-            Some(LiveFile { id, file, instance, name: name.into(), device, inode, size, modified })
+            let (id, size, modified) = (file.id, file.size, file.modified());
+            let known = positions.lock().entry(id).filter(|entry| *entry.name == *file.name && entry.progress.offset == size);
+            let as_it_is = || file.entry(&self.path, Progress { offset: size, ..file.start.clone() });
+            let entry = known.unwrap_or_else(|| SlimArc::new(as_it_is()));
+            let HandedFile { file, .. } = file.into_handed()?;
+            Some(LiveFile { id, file: keeps_open.then_some(file), entry, modified })
         });
         let past = Past { finished: self.finished, compressed: self.compressed, remembered: self.remembered };
         let past = (!past.is_empty()).then(|| Box::new(past));
@@ -166,7 +177,7 @@ impl ContainerTail {
     }
 
     /// A container that was at rest; `entry`: what the table has of its live file.
-    fn woken(path: ContainerPath, resting: Resting, entry: Option<Arc<FileEntry>>, now: Instant) -> Self {
+    fn woken(path: ContainerPath, resting: Resting, entry: Option<SlimArc<FileEntry>>, now: Instant) -> Self {
         let container = container_of(path, resting.directory);
         let past = resting.past.map(|past| *past).unwrap_or_default();
         let mut woken = Self::new(container, past.remembered, now);
@@ -234,10 +245,12 @@ impl Running {
             return;
         }
         for container in self.take_out(&containers) {
-            let (path, resting, balance) = container.into_resting(keeps_open);
+            let (path, resting, balance) = container.into_resting(&self.worker.positions, keeps_open);
             balance.into_iter().for_each(|part| self.worker.outgoing.batch.balance(part));
             self.resting_open += usize::from(resting.is_open());
-            self.worker.metrics.files.rest(&self.worker.clients, &path);
+            if let Some(live) = &resting.live {
+                self.worker.metrics.files.rest(&self.worker.clients, &path, (&resting.directory, &live.entry));
+            }
             self.worker.metrics.resting_containers.inc();
             self.resting.insert(path, Box::new(resting));
         }
