@@ -61,7 +61,7 @@ mod tests {
         }
         let mut decided = one.clone();
         let instance = decided.files[0].instance.clone();
-        decided.instances.insert(instance, InstanceEntry { label_sets: Vec::new(), first_stamp: 7, revision: 0 }.into());
+        decided.instances.insert(instance, InstanceEntry { label_sets: Default::default(), first_stamp: 7, revision: 0 }.into());
         assert!(!one.agree_with(&decided));
     }
 

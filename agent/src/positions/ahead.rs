@@ -46,7 +46,7 @@ impl Ahead {
         }
         self.0[place].insert(file, entry);
         let entries = self.0.iter().map(|entries| entries.get(&file)).collect::<Option<Vec<_>>>()?;
-        let least = entries.into_iter().min_by_key(|entry| (entry.progress.offset, entry.progress.is_finished)).map(SlimArc::clone)?;
+        let least = entries.into_iter().min_by_key(|entry| (entry.progress.offset, entry.progress.is_finished)).cloned()?;
         for entries in &mut self.0 {
             if entries.get(&file) == Some(&least) {
                 entries.remove(&file);

@@ -324,8 +324,10 @@ pub(crate) mod tests {
             labels: PackedPairs::from(&BTreeMap::from([("namespace".to_owned(), "n\"s".to_owned())])),
             metadata: Some(PackedPairs::from(&BTreeMap::from([("pod_uid".to_owned(), "u".to_owned())]))),
         };
-        let instances =
-            BTreeMap::from([(file.instance.clone(), SlimArc::new(InstanceEntry { label_sets: vec![set], first_stamp: 99, revision: 3 }))]);
+        let instances = BTreeMap::from([(
+            file.instance.clone(),
+            SlimArc::new(InstanceEntry { label_sets: smallvec::smallvec![set], first_stamp: 99, revision: 3 }),
+        )]);
         Positions { files: vec![SlimArc::new(file)], instances }
     }
 

@@ -190,7 +190,7 @@ mod tests {
     const KEPT: Duration = Duration::from_secs(600);
 
     fn decide(shared: &SharedPositions) -> Revision {
-        let entry = InstanceEntry { label_sets: Vec::new(), first_stamp: 1, revision: 0 };
+        let entry = InstanceEntry { label_sets: Default::default(), first_stamp: 1, revision: 0 };
         shared.lock().decide_instance(file_entry("c", 0).instance, entry.into())
     }
 

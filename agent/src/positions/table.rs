@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
 use thin_vec::ThinVec;
 /// Of what there may be ten thousand: without the count of weak references.
 pub(crate) use triomphe::Arc as SlimArc;
@@ -51,8 +52,8 @@ pub(crate) struct LabelSet {
 /// What was decided for an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InstanceEntry {
-    /// In the order of their offsets; the last one that began counts.
-    pub(crate) label_sets: Vec<LabelSet>,
+    /// In the order of their offsets; the last one that began counts. Mostly there is one.
+    pub(crate) label_sets: SmallVec<[LabelSet; 1]>,
     /// For a record without stamp at the very beginning: the first file's time of change when it was first seen, in nanoseconds.
     pub(crate) first_stamp: i64,
     /// Of the configuration the labels come from; another one decides anew.
@@ -412,7 +413,7 @@ pub(crate) mod tests {
         let mut table = PositionsTable::default();
         let file = table.new_file();
         let entry = file_entry("c", 10);
-        table.decide_instance(entry.instance.clone(), InstanceEntry { label_sets: Vec::new(), first_stamp: 0, revision: 0 }.into());
+        table.decide_instance(entry.instance.clone(), InstanceEntry { label_sets: SmallVec::new(), first_stamp: 0, revision: 0 }.into());
         table.acknowledge(0, &Mark { file, entry });
         let now = Instant::now();
         table.vanished(file, now);

@@ -502,7 +502,7 @@ mod tests {
         assert!(size_of::<ContainerTail>() <= 512, "{}", size_of::<ContainerTail>());
         assert!(size_of::<TailFile>() <= 448, "{}", size_of::<TailFile>());
         assert!(size_of::<FileEntry>() + 8 <= 128, "{}", size_of::<FileEntry>());
-        assert!(size_of::<InstanceEntry>() + 8 <= 48, "{}", size_of::<InstanceEntry>());
+        assert!(size_of::<InstanceEntry>() + 8 <= 80, "{}", size_of::<InstanceEntry>());
         assert!(size_of::<Resting>() <= 80, "{}", size_of::<Resting>());
     }
 }

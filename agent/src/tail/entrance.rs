@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use smallvec::smallvec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::container::{ContainerTail, ReadContext};
@@ -83,7 +84,7 @@ impl ContainerTail {
                 let waited = context.now.saturating_duration_since(since);
                 let question = InstanceQuestion { pod, container, number: instance, waited };
                 let Some(set) = context.enricher.decide(question) else { return false };
-                let entry = SlimArc::new(InstanceEntry { label_sets: vec![set], first_stamp, revision: 0 });
+                let entry = SlimArc::new(InstanceEntry { label_sets: smallvec![set], first_stamp, revision: 0 });
                 let revision = context.positions.lock().decide_instance(key, SlimArc::clone(&entry));
                 context.batch.rest_on(revision);
                 entry
@@ -124,7 +125,7 @@ fn target_outlet(target: &FileTarget, key: InstanceKey, first_stamp: i64, contex
     let set = recorded.and_then(|entry| entry.label_sets.last().cloned()).unwrap_or_else(|| {
         let metadata = context.enricher.sends_metadata().then(PackedPairs::default);
         let set = LabelSet { from_offset: 0, labels: PackedPairs::from(&target.labels), metadata };
-        let entry = InstanceEntry { label_sets: vec![set.clone()], first_stamp, revision };
+        let entry = InstanceEntry { label_sets: smallvec![set.clone()], first_stamp, revision };
         context.batch.rest_on(context.positions.lock().decide_instance(key, SlimArc::new(entry)));
         set
     });

@@ -406,7 +406,7 @@ mod tests {
         fn feed(&mut self, chunk: &[u8]) {
             let mut batch = BatchBuilder::new(BatchLimits { batch_bytes: usize::MAX, max_line_bytes: 64 });
             let set = LabelSet { metadata: Some(PackedPairs::default()), ..LabelSet::default() };
-            let entry = InstanceEntry { label_sets: vec![set], first_stamp: FIRST_STAMP, revision: 0 };
+            let entry = InstanceEntry { label_sets: smallvec::smallvec![set], first_stamp: FIRST_STAMP, revision: 0 };
             let mut outlet = Outlet::of_sets(vec![RenderedSet::new(entry.into(), 0, true)], 0, FIRST_STAMP);
             let mut reader = RecordReader {
                 rules: self.rules,
