@@ -191,11 +191,13 @@ impl Agent {
             Ok(mut readers) => {
                 let ended = self.watch_over(&mut readers, &announced, &stop).await;
                 let timeout = self.config.shutdown_timeout;
-                is_settled = match &ended {
+                match &ended {
                     Ok(ReadingEnd::Lag(laggards)) => readers.stop_for(laggards, timeout).await,
-                    Ok(ReadingEnd::Shutdown) if !shutdown.is_cancelled() => readers.stop(timeout.min(PAUSE_TIMEOUT), &self.ending).await,
-                    _ => readers.stop(timeout, &self.ending).await,
-                };
+                    Ok(ReadingEnd::Shutdown) if !shutdown.is_cancelled() => {
+                        is_settled = readers.stop(timeout.min(PAUSE_TIMEOUT), &self.ending).await;
+                    }
+                    _ => is_settled = readers.stop(timeout, &self.ending).await,
+                }
                 ended
             }
             Err(error) => Err(AgentError::Part(error.to_string())),

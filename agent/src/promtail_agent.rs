@@ -28,7 +28,7 @@ use crate::promtail::old_positions::OldPositions;
 use crate::promtail::{PromtailConfig, old_positions};
 use crate::push::receiver::Receiver;
 use crate::reload::Continuing;
-use crate::starting::{OpenedPositions, events_client, receiver, take_data_dir};
+use crate::starting::{events_client, receiver, take_data_dir};
 use crate::tail::overlong::Overlong;
 use crate::tail::stages::StageLimits;
 
@@ -64,13 +64,13 @@ pub(crate) async fn start(
     let (everything, mut watches) = (CancellationToken::new(), JoinSet::new());
     let pods =
         watch_pods(&promtail.scrape, (&promtail.hostname, config.timing.watch_spread), (&metrics, &everything), &mut watches).await?;
+    let was_used = lock.as_ref().is_some_and(|data_dir| data_dir.was_used);
     let started = SystemTime::now();
     let mut members = Vec::new();
     // What is only shown is shown once.
     let clients = if config.run_mode == RunMode::Ship { promtail.clients.len() } else { 1 };
     for (index, client) in promtail.clients.iter().enumerate().take(clients) {
         let (config, receiver) = of_client(&config, promtail, (client, index))?;
-        let positions = OpenedPositions::open(&config, lock.as_ref().is_some_and(|data_dir| data_dir.was_used), started);
         let plan = TargetPlan {
             jobs: jobs(&promtail.scrape, index),
             pods: pods.clone(),
@@ -79,8 +79,8 @@ pub(crate) async fn start(
             old_positions: old_positions.clone(),
         };
         let events = if index == 0 { events_client(&config, &metrics).await? } else { None };
-        let discovery = Discovery::Targets(Arc::new(plan));
-        let mut member = Member::new(client.name.clone(), config, discovery, receiver, positions);
+        let found = (Discovery::Targets(Arc::new(plan)), receiver);
+        let mut member = Member::open(client.name.clone(), config, found, (was_used, started))?;
         member.events = events;
         members.push(member);
     }
@@ -113,7 +113,6 @@ fn of_client(
     }
     if index > 0 && config.run_mode == RunMode::Ship {
         config.data_dir = config.data_dir.join(format!("client-{}", client.name.replace('/', "_")));
-        std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
     }
     let receiver = receiver(&config, index)?;
     Ok((config, receiver))

@@ -126,7 +126,7 @@ impl Readers {
     }
 
     /// Stops reading since the clients at those places hold up the others: what those were not sent they read by themselves.
-    pub(crate) async fn stop_for(mut self, laggards: &[usize], timeout: Duration) -> bool {
+    pub(crate) async fn stop_for(mut self, laggards: &[usize], timeout: Duration) {
         self.begin_to_stop();
         // What is under way may be answered yet, and need not be sent again.
         let until = Instant::now() + PAUSE_TIMEOUT.min(timeout);
@@ -136,7 +136,6 @@ impl Readers {
         self.lanes.iter().filter(|lane| laggards.contains(&lane.place)).for_each(|lane| lane.task.abort());
         self.have_lanes_ended_within(timeout).await;
         self.let_go().await;
-        false
     }
 
     fn begin_to_stop(&mut self) {

@@ -19,6 +19,7 @@ use crate::push::receiver::Receiver;
 
 /// Between two attempts to take a data directory that another agent has.
 const LOCK_WAIT: Duration = Duration::from_millis(250);
+
 /// For Kubernetes' events, if they are to be sent.
 pub(crate) async fn events_client(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<kube::Client>, StartError> {
     if !config.events || config.run_mode != RunMode::Ship {
@@ -39,8 +40,7 @@ pub(crate) fn install_crypto() {
     }
 }
 
-/// Where lines go: to the client, or to the standard output.
-/// The receiver of the client of this number.
+/// Where lines go: to the client of this number, or to the standard output.
 pub(crate) fn receiver(config: &Config, client: usize) -> Result<Receiver, StartError> {
     let mut receiver = Receiver::new(config.client.clone())?;
     receiver.client = client;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::agent::Discovery;
 use crate::config::{Config, MetadataMode, RunMode};
+use crate::handle::StartError;
 use crate::push::lane::BlockedState;
 use crate::push::receiver::Receiver;
 use crate::starting::OpenedPositions;
@@ -35,20 +36,29 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn new(name: String, config: Config, discovery: Discovery, receiver: Receiver, positions: OpenedPositions) -> Self {
-        Self {
+    /// With its positions, in the data directory that its configuration names. `was_used`: an agent ran there before. `started`: for all members the same.
+    pub(crate) fn open(
+        name: String,
+        config: Config,
+        (discovery, receiver): (Discovery, Receiver),
+        (was_used, started): (bool, SystemTime),
+    ) -> Result<Self, StartError> {
+        if config.run_mode == RunMode::Ship {
+            std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+        }
+        Ok(Self {
             name,
             sends_metadata: Arc::new(sends_metadata(&config, &receiver).map_or_else(OnceLock::new, OnceLock::from)),
             discovery,
             receiver,
-            positions,
+            positions: OpenedPositions::open(&config, was_used, started),
             events: None,
             blocked: Arc::default(),
             has_looked: false,
             apart: config.timing.rejoin_after,
             joined: None,
             config,
-        }
+        })
     }
 
     pub(super) fn likeness(&self) -> Likeness {

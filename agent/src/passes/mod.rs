@@ -27,10 +27,9 @@ use crate::enrich::pods::PodCache;
 use crate::handle::{AgentHandle, StartError};
 use crate::metrics::Metrics;
 use crate::promtail_agent::{self, Pods};
-use crate::push::receiver::Receiver;
 use crate::readers::allowed_open_files;
 use crate::reload::Continuing;
-use crate::starting::{OpenedPositions, events_client, receiver, take_data_dir};
+use crate::starting::{events_client, receiver, take_data_dir};
 use member::Member;
 use running::Passes;
 pub(crate) use surface::Surface;
@@ -65,7 +64,7 @@ pub(crate) async fn start(config: Config, continuing: Continuing, shutdown: Canc
         let was_used = if name.is_empty() { was_used } else { config.data_dir.exists() };
         if let Some(root) = &root {
             let found = (Discovery::Pods { root: root.clone() }, receiver.clone());
-            members.push(member(name.clone(), config.clone(), found, (was_used, started))?);
+            members.push(Member::open(name.clone(), config.clone(), found, (was_used, started))?);
         }
         if let Some(native) = config.scrape_configs.clone() {
             let plan = promtail_agent::native_plan(&config, &native.scrape, pods.clone(), index, &metrics);
@@ -75,7 +74,7 @@ pub(crate) async fn start(config: Config, continuing: Continuing, shutdown: Canc
                 was_used = config.data_dir.exists();
             }
             let found = (Discovery::Targets(Arc::new(plan)), receiver);
-            members.push(member(format!("{name}/{SCRAPE_CONFIGS}"), config, found, (was_used, started))?);
+            members.push(Member::open(format!("{name}/{SCRAPE_CONFIGS}"), config, found, (was_used, started))?);
         }
     }
     if let Some(first) = members.first_mut() {
@@ -95,20 +94,6 @@ pub(crate) async fn start(config: Config, continuing: Continuing, shutdown: Canc
 fn pods_root(config: &Config) -> Result<PathBuf, StartError> {
     let root = config.pods_dir.canonicalize().ok().filter(|path| path.is_dir());
     root.ok_or_else(|| StartError::PodsDir { path: config.pods_dir.clone() })
-}
-
-/// A member with its positions, in the data directory that its configuration names.
-fn member(
-    name: String,
-    config: Config,
-    (discovery, receiver): (Discovery, Receiver),
-    (was_used, started): (bool, SystemTime),
-) -> Result<Member, StartError> {
-    if config.run_mode == RunMode::Ship {
-        std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
-    }
-    let positions = OpenedPositions::open(&config, was_used, started);
-    Ok(Member::new(name, config, discovery, receiver, positions))
 }
 
 /// What a client's positions are named after; `None` if they are in the data directory itself, as those of an only client without a name are. Nothing in
@@ -218,6 +203,7 @@ mod tests {
         config.more_clients.reverse();
         assert_eq!(directories(&config), [&*before[0], &*before[2], &*before[1]], "positions go with their client");
     }
+
     #[test]
     fn each_pass_has_its_part_of_what_the_process_may_take() {
         let whole = Config::default();

@@ -68,8 +68,9 @@ impl Laggards {
 
     /// Looks who takes batches. Returns the places of those that have held up others for too long.
     pub(crate) fn look(&mut self, now: Instant) -> Vec<usize> {
-        let answering = self.clients.iter_mut().filter_map(|client| client.answers(now).then_some(())).count();
-        self.all_answer.store(answering == self.clients.len(), Ordering::Release);
+        let mut all_answer = true;
+        self.clients.iter_mut().for_each(|client| all_answer &= client.answers(now));
+        self.all_answer.store(all_answer, Ordering::Release);
         let takes: Vec<bool> = self.clients.iter().map(Client::takes_batches).collect();
         let is_any_free = takes.contains(&true);
         for (client, takes) in self.clients.iter_mut().zip(takes) {

@@ -8,13 +8,14 @@ use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact, faults};
 use crate::support::{Agent, Node, Numbers, Reaction, Recorder, label, numbered, samples, wait_until};
 
-/// `agent.yaml` with a further client, for a program whose first one is given by flag.
-fn with_second(node: &Node, url: &str, text: &str) -> PathBuf {
+/// Batches of the second client that are not those of the first.
+const OTHER_BATCHES: &str = ", batchsize: 10KiB";
+
+/// `agent.yaml` with a further client, which has `settings` that the first has not, for a program whose first one is given by flag.
+fn with_second(node: &Node, url: &str, settings: &str, text: &str) -> PathBuf {
     let file = node.data().with_file_name("agent.yaml");
-    let second = format!(
-        "clients:\n- batchwait: 20ms\n- {{url: '{url}', name: second, batchwait: 20ms, batchsize: 10KiB, backoff_config: {{max_period: 200ms}}}}\n{text}\n"
-    );
-    std::fs::write(&file, second).unwrap();
+    let client = "batchwait: 20ms, backoff_config: {min_period: 10ms, max_period: 200ms}";
+    std::fs::write(&file, format!("clients:\n- {{{client}}}\n- {{url: '{url}', name: second, {client}{settings}}}\n{text}\n")).unwrap();
     file
 }
 
@@ -102,6 +103,16 @@ async fn metrics_tell_of_the_client_that_is_furthest_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_agent_repeats_to_each_receiver_only_what_that_one_had() {
+    kills_repeat_to_each_only_what_it_had(OTHER_BATCHES).await;
+}
+
+/// The same where one pass reads for both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_agent_that_read_for_both_repeats_to_each_only_what_that_one_had() {
+    kills_repeat_to_each_only_what_it_had("").await;
+}
+
+async fn kills_repeat_to_each_only_what_it_had(settings: &str) {
     let (node, first, second) = (Node::new(), Recorder::start(true).await, Recorder::start(true).await);
     for (seed, recorder) in [(1, &first), (2, &second)] {
         let mut reactions = Numbers(seed);
@@ -111,7 +122,7 @@ async fn a_killed_agent_repeats_to_each_receiver_only_what_that_one_had() {
             _ => Reaction::Store,
         });
     }
-    let file = with_second(&node, &second.url(), "");
+    let file = with_second(&node, &second.url(), settings, "metadata: standard");
     let flags = ["--config", file.to_str().unwrap()];
     let mut writer = Sequence::new(node.container("app"));
     for kill in 0..5 {
@@ -150,7 +161,7 @@ async fn what_a_receiver_misses_that_was_never_up_is_counted() {
 
 async fn one_receiver_is_dead(text: &str) {
     let (node, recorder) = (Node::new(), Recorder::start(true).await);
-    let file = with_second(&node, "http://127.0.0.1:9/push", text);
+    let file = with_second(&node, "http://127.0.0.1:9/push", OTHER_BATCHES, text);
     let flags = ["--config", file.to_str().unwrap(), "--deleted-hold-bytes", "200KB"];
     let mut writer = Sequence::new(node.container("app"));
     let program = Program::start_with(&node, &recorder.url(), &flags);

@@ -1,12 +1,10 @@
 //! Several clients that are sent the same: one pass over the files for all of them, until one does not keep up.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tailwater_agent::Config;
 use tailwater_agent::config::{ClientConfig, MetadataMode};
 
-use crate::support::program::Program;
 use crate::support::sequence::{Sequence, assert_exact, faults};
 use crate::support::{Agent, Node, Numbers, Reaction, Recorder, wait_until};
 
@@ -242,48 +240,4 @@ async fn clients_part_and_join_in_any_order() {
     wait_for_passes(&agent, 1).await;
     agent.assert_balanced();
     agent.stop().await;
-}
-
-/// As [`alike`], for a program whose first client is given by flag.
-fn with_second(node: &Node, url: &str) -> PathBuf {
-    let file = node.data().with_file_name("agent.yaml");
-    let client = "batchwait: 20ms, backoff_config: {min_period: 10ms, max_period: 200ms}";
-    std::fs::write(&file, format!("metadata: standard\nclients:\n- {{{client}}}\n- {{url: '{url}', name: second, {client}}}\n")).unwrap();
-    file
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_agent_that_read_for_both_repeats_to_each_only_what_that_one_had() {
-    let (node, first, second) = (Node::new(), Recorder::start(true).await, Recorder::start(true).await);
-    for (seed, recorder) in [(1, &first), (2, &second)] {
-        let mut reactions = Numbers(seed);
-        recorder.behave(move |_| match reactions.below(4) {
-            0 => Reaction::LoseAnswer,
-            1 => Reaction::Refuse(503),
-            _ => Reaction::Store,
-        });
-    }
-    let file = with_second(&node, &second.url());
-    let flags = ["--config", file.to_str().unwrap()];
-    let mut writer = Sequence::new(node.container("app"));
-    for kill in 0..5 {
-        let mut program = Program::start_with(&node, &first.url(), &flags);
-        for _ in 0..10 {
-            writer.lines(50);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        wait_until("pushes to both", || first.pushes() > 0 && second.pushes() > 0, String::new).await;
-        program.kill();
-        if kill % 2 == 0 {
-            writer.container.rotate();
-        }
-    }
-    let program = Program::start_with(&node, &first.url(), &flags);
-    for recorder in [&first, &second] {
-        recorder.wait_for(writer.total()).await;
-        assert_exact(recorder, &[&writer]);
-    }
-    let metrics = program.metrics().await;
-    assert_eq!(metrics["tailwater_agent_balance_errors_total"], 0.0);
-    assert_eq!(metrics["tailwater_agent_possible_loss_total{reason=\"rotated_away\"}"], 0.0);
 }
