@@ -29,8 +29,6 @@ pub(super) struct Resting {
     /// `None`: all of its files are finished.
     live: Option<LiveFile>,
     past: Option<Box<Past>>,
-    /// When something was last read of it.
-    since: Instant,
 }
 
 /// A live file, as it was when it was read to its end.
@@ -173,7 +171,7 @@ impl ContainerTail {
         });
         let past = Past { finished: self.finished, compressed: self.compressed, remembered: self.remembered };
         let past = (!past.is_empty()).then(|| Box::new(past));
-        (self.path, Resting { directory: self.directory, live, past, since: self.last_activity }, balance)
+        (self.path, Resting { directory: self.directory, live, past }, balance)
     }
 
     /// A container that was at rest; `entry`: what the table has of its live file.
@@ -220,7 +218,7 @@ impl Running {
     pub(super) fn close_quiet_files(&mut self, count: usize) {
         let mut open: Vec<&mut Resting> =
             self.resting.values_mut().map(|resting| &mut **resting).filter(|resting| resting.is_open()).collect();
-        open.sort_unstable_by_key(|resting| resting.since);
+        open.sort_unstable_by_key(|resting| resting.live.as_ref().map(|live| live.modified));
         let closed = open.len().min(count);
         open.into_iter().take(count).for_each(Resting::close);
         self.resting_open -= closed;
