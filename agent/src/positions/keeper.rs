@@ -1,7 +1,8 @@
 //! When positions are written: the table shared by all, and the task that makes it durable.
 //!
 //! Written every ten seconds when changed, within a second after a file is finished, before a push that rests on a new decision (one write
-//! for all that wait), and at the end. A refusing disk is counted and logged, never fatal: those who wait go on.
+//! for all that wait), and at the end. A refusing disk is counted and logged, never fatal: those who wait go on. Each write is of all files, and where
+//! there are thousands of new ones most pushes rest on decisions: so writes take a part of the time only.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +17,10 @@ use crate::metrics::Metrics;
 
 const WRITE_INTERVAL: Duration = Duration::from_secs(10);
 const WRITE_SOON: Duration = Duration::from_secs(1);
+/// After a write nothing is written for so many times as long as it took,
+const PAUSE_AFTER_WRITE: u32 = 4;
+/// and not for longer than this.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// The table and the ways to ask for a write.
 #[derive(Debug, Clone)]
@@ -86,6 +91,7 @@ struct Keeper {
     written: Revision,
     vanished_kept: Duration,
     next_look_for_vanished: tokio::time::Instant,
+    next_write: tokio::time::Instant,
 }
 
 impl Keeper {
@@ -98,6 +104,7 @@ impl Keeper {
             written: Revision::default(),
             vanished_kept,
             next_look_for_vanished: tokio::time::Instant::now() + WRITE_INTERVAL,
+            next_write: tokio::time::Instant::now(),
         }
     }
 
@@ -113,7 +120,7 @@ impl Keeper {
         self.forget_vanished();
         // Somebody may have waited since before this task looked for the first time.
         if *self.wanted.borrow_and_update() > *self.shared.0.settled.borrow() {
-            self.write().await;
+            self.write_in_turn(stop).await;
             return;
         }
         tokio::select! {
@@ -124,7 +131,7 @@ impl Keeper {
         }
         let is_wanted = *self.wanted.borrow_and_update() > *self.shared.0.settled.borrow();
         if is_wanted || self.shared.lock().revision() > self.written {
-            self.write().await;
+            self.write_in_turn(stop).await;
         }
     }
 
@@ -147,6 +154,16 @@ impl Keeper {
         if let Some(horizon) = Instant::now().checked_sub(self.vanished_kept) {
             self.shared.lock().forget_vanished(horizon);
         }
+    }
+
+    /// At `stop` somebody else writes.
+    async fn write_in_turn(&mut self, stop: &CancellationToken) {
+        if stop.run_until_cancelled(tokio::time::sleep_until(self.next_write)).await.is_none() {
+            return;
+        }
+        let began = tokio::time::Instant::now();
+        self.write().await;
+        self.next_write = tokio::time::Instant::now() + (began.elapsed() * PAUSE_AFTER_WRITE).min(MAX_PAUSE);
     }
 
     async fn write(&mut self) {
@@ -240,6 +257,22 @@ mod tests {
         assert!(metrics.positions_write_errors.get() > 0);
         stop.cancel();
         task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn writes_of_many_files_leave_time_to_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = (0..3000).map(|number| file_entry(&number.to_string(), 1).into()).collect();
+        let shared = SharedPositions::new(PositionsTable::load([&Positions { files, ..Positions::default() }]));
+        let mut keeper = Keeper::new(shared.clone(), vec![PositionsStore::open(directory.path()).0], KEPT, Metrics::new());
+        let stop = CancellationToken::new();
+        for _ in 0..3 {
+            let due = keeper.next_write;
+            shared.0.wanted.send_replace(decide(&shared));
+            keeper.step(&stop).await;
+            let now = tokio::time::Instant::now();
+            assert!(now >= due && keeper.next_write > now);
+        }
     }
 
     #[tokio::test]

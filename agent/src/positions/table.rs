@@ -150,7 +150,7 @@ pub(crate) struct PositionsTable {
     ahead: Ahead,
     /// The files of each container: with thousands of containers nobody walks over all files for each of them.
     by_container: BTreeSet<(ContainerPath, FileId)>,
-    instances: HashMap<InstanceKey, SlimArc<InstanceEntry>>,
+    instances: BTreeMap<InstanceKey, SlimArc<InstanceEntry>>,
     /// Since when an entry's file is gone.
     vanished: HashMap<FileId, Instant>,
     next_file: u64,
@@ -330,10 +330,7 @@ impl PositionsTable {
         let ahead = self.ahead.entries(place);
         let mut files: Vec<_> = self.files.iter().filter(|(file, _)| !ahead.contains_key(file)).chain(ahead).collect();
         files.sort_by_key(|(file, _)| **file);
-        Positions {
-            files: files.into_iter().map(|(_, entry)| SlimArc::clone(entry)).collect(),
-            instances: self.instances.iter().map(|(key, entry)| (key.clone(), SlimArc::clone(entry))).collect(),
-        }
+        Positions { files: files.into_iter().map(|(_, entry)| SlimArc::clone(entry)).collect(), instances: self.instances.clone() }
     }
 
     #[cfg(test)]
