@@ -335,13 +335,13 @@ impl TailFile {
         self.closed_at == Some(self.size)
     }
 
-    /// Whether nobody can write to it any more, as the kernel says: no descriptor for writing is open. Its size may be another one by then.
-    pub(crate) fn has_no_writer(&self) -> bool {
+    /// Whether anybody has it open for writing, as the kernel says. If not, nobody can write to it any more; its size may be another one by then.
+    pub(crate) fn writers(&self) -> Writers {
         #[cfg(feature = "planted-faults")]
         if tailwater_planted::Fault::WritersUnasked.is_planted() {
-            return true;
+            return Writers::None;
         }
-        tailwater_lease::writers(&self.file) == Writers::None
+        tailwater_lease::writers(&self.file)
     }
 
     /// Everything up to the size last seen was looked at.

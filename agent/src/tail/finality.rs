@@ -1,11 +1,15 @@
 //! The end of a file: when nothing more can come, and what is left to do then.
 //!
-//! A rotated file is final when its writer was seen to close it, when the kernel says that it has no writer, when its name is gone or a compressed copy
-//! of it is there; or, if none of that can be known, when it stood still for the grace of a rotation while its successor has data. The same holds for the
-//! live file once the API says that its container has ended, since nothing comes after it; and, but for standing still, once its directory is gone.
+//! The kernel says whether a file has a writer. One that has none is final when it was rotated, when its name is gone for a moment (its successor, with
+//! which a line may go on, is found meanwhile), or when its container has ended. One that has a writer is not, whatever else was seen: another process may
+//! have closed it, or the file that had its name before. It is so only when it stood still for the grace of a rotation while its successor has data, its
+//! container has ended, or it was deleted with its directory; or when a compressed copy of it is there. Where the kernel cannot say, a writer that was seen
+//! to close it must do.
 
 use std::io;
 use std::time::Duration;
+
+use tailwater_lease::Writers;
 
 use super::balance::{FileEnd, Meter};
 use super::container::{ContainerTail, FinishedFile, Passed, ReadContext, add_to_balance, count_denied};
@@ -15,7 +19,7 @@ use crate::discover::listing::Source;
 use crate::metrics::PossibleLoss;
 use crate::positions::table::Progress;
 
-/// How long a file without a name stands at its end before it is taken as final.
+/// How long a file without a name stands at its end, and without a successor, before it is taken as final.
 const UNLINKED_GRACE: Duration = Duration::from_secs(1);
 
 impl ContainerTail {
@@ -94,13 +98,21 @@ impl ContainerTail {
         if !front.is_drained() {
             return false;
         }
-        let is_unlinked = front.links == 0 && front.watched_unchanged_for(context.now) >= UNLINKED_GRACE.min(context.timing.rotate_grace);
-        let is_closed = may_be_over && front.is_closed();
-        let is_old = (successor_has_data || self.has_ended) && front.unchanged_for(context.now) >= context.timing.rotate_grace;
-        if is_unlinked || is_closed || is_old || front.compressed_copy.is_some() {
+        let rotate_grace = context.timing.rotate_grace;
+        let is_deleted = front.links == 0;
+        let is_over = successor_has_data || self.has_ended || (is_gone && is_deleted);
+        if front.compressed_copy.is_some() || (is_over && front.unchanged_for(context.now) >= rotate_grace) {
             return true;
         }
-        // A last writer may have written between the look before and the end of its descriptor.
-        may_be_over && front.has_no_writer() && front.look_whole(context.now).is_ok() && front.is_drained()
+        let was_deleted = is_deleted && front.watched_unchanged_for(context.now) >= UNLINKED_GRACE.min(rotate_grace);
+        if !may_be_over && !was_deleted {
+            return false;
+        }
+        match front.writers() {
+            // A last writer may have written between the look before and the end of its descriptor.
+            Writers::None => front.look_whole(context.now).is_ok() && front.is_drained(),
+            Writers::Some => false,
+            Writers::Unknown => was_deleted || (!is_deleted && front.is_closed()),
+        }
     }
 }

@@ -4,6 +4,8 @@
 
 use std::io;
 
+use tailwater_lease::Writers;
+
 use super::balance::{FileEnd, Meter};
 use super::container::{ContainerTail, FinishedFile, LateFile, READ_QUANTUM, ReadContext, Turn, add_to_balance, count_denied};
 use super::cuts::cut_pending;
@@ -36,7 +38,8 @@ impl ContainerTail {
         };
         self.is_in_batch |= look.has_news;
         let is_at_end = matches!(read, Ok(ReadEnd::EndOfFile));
-        let is_over = is_at_end && (file.links == 0 || file.unchanged_for(context.now) >= context.timing.rotate_grace);
+        let may_grow = file.unchanged_for(context.now) < context.timing.rotate_grace && (file.links > 0 || file.writers() == Writers::Some);
+        let is_over = is_at_end && !may_grow;
         let is_truncated = matches!(read, Ok(ReadEnd::Truncated));
         if is_over {
             file.read_unfinished_record(context.buffer, &mut sink)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::pause;
 use crate::support::sequence::{Sequence, assert_exact};
-use crate::support::{Agent, Node, Recorder, numbered, wait_until};
+use crate::support::{Agent, Node, Recorder, deleted_descriptors_of, numbered, wait_until};
 
 /// 10. One line cut by the rotation, its end written after lines of the other stream.
 #[tokio::test(flavor = "multi_thread")]
@@ -203,6 +203,66 @@ async fn a_rotated_file_with_a_writer_is_not_final_until_that_is_gone() {
     container.file = None;
     recorder.wait_for(350).await;
     assert_eq!(recorder.lines()["app/stdout"], numbered(0..350));
+    assert_eq!(agent.metric("late_growth_total"), 0.0);
+    agent.assert_balanced();
+    agent.stop().await;
+}
+
+/// Whether its name is only removed, or another file is renamed over it: as long as somebody writes to it, it is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_file_with_a_writer_is_not_final_until_that_is_gone() {
+    for is_replaced in [false, true] {
+        let (node, recorder) = (Node::new(), Recorder::start(true).await);
+        if !has_leases(&node) {
+            return;
+        }
+        let agent = Agent::start(node.config(&recorder.url())).await;
+        let mut writer = Sequence::new(node.container("app"));
+        let live = writer.container.live();
+        writer.lines(100);
+        recorder.wait_for(100).await;
+        if is_replaced {
+            let next = live.with_extension("log.tmp");
+            File::create_new(&next).unwrap();
+            std::fs::rename(next, &live).unwrap();
+        } else {
+            std::fs::remove_file(&live).unwrap();
+        }
+        for _ in 0..2 {
+            pause(1300).await;
+            writer.lines(50);
+        }
+        writer.container.reopen();
+        writer.lines(100);
+        recorder.wait_for(writer.total()).await;
+        assert_exact(&recorder, &[&writer]);
+        wait_until("the old file is closed", || deleted_descriptors_of(&live) == 0, String::new).await;
+        agent.assert_balanced();
+        agent.stop().await;
+    }
+}
+
+/// Who closed it may be another writer, or the writer of another file that had its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_file_that_one_of_two_writers_closed_is_not_final() {
+    let (node, recorder) = (Node::new(), Recorder::start(true).await);
+    if !has_leases(&node) {
+        return;
+    }
+    let agent = Agent::start(node.config(&recorder.url())).await;
+    let mut writer = Sequence::new(node.container("app"));
+    writer.lines(100);
+    recorder.wait_for(100).await;
+    drop(OpenOptions::new().append(true).open(writer.container.live()).unwrap());
+    pause(300).await;
+    writer.container.rename();
+    File::create_new(writer.container.live()).unwrap();
+    pause(300).await;
+    writer.lines(50);
+    writer.container.reopen();
+    writer.lines(100);
+    recorder.wait_for(writer.total()).await;
+    assert_exact(&recorder, &[&writer]);
     assert_eq!(agent.metric("late_growth_total"), 0.0);
     agent.assert_balanced();
     agent.stop().await;
